@@ -1,1 +1,41 @@
-fn main() { println!("xtask"); }
+//! Recipes of this repository, run as `cargo xtask NAME`.
+
+#![expect(clippy::print_stdout, reason = "a recipe reports on standard output")]
+
+mod proto;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<()> {
+    let (recipe, rest) = arguments
+        .split_first()
+        .map_or(("help", [].as_slice()), |(name, rest)| {
+            (name.as_str(), rest)
+        });
+    match recipe {
+        "proto" => proto::run(rest),
+        "help" => {
+            println!("{HELP}");
+            Ok(())
+        }
+        unknown => bail!("no recipe {unknown:?}\n{HELP}"),
+    }
+}
+
+const HELP: &str = "\
+cargo xtask RECIPE
+
+  proto [--check]   generate aeraki-xds/src/proto (--check: only compare with what is committed)";

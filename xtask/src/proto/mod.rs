@@ -1,0 +1,250 @@
+//! Generates `aeraki-xds/src/proto` from the `.proto` files of the pinned package `envoy-types` and our own.
+//!
+//! Two outputs: a descriptor set of everything that a configuration file may hold, and Rust types for the few messages
+//! that the code works with ([`prune`] cuts the set down to them, which keeps the crate quick to compile).
+
+mod prune;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use prost::Message;
+use prost_types::FileDescriptorSet;
+
+/// Writes the generated files, or with `--check` fails when they differ from the committed ones.
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    let workspace = Workspace::find()?;
+    match arguments {
+        [] => generate(&workspace, &workspace.committed()),
+        [flag] if flag == "--check" => {
+            let fresh = workspace.target.join("xtask-proto");
+            generate(&workspace, &fresh)?;
+            compare(&workspace.committed(), &fresh)
+        }
+        other => bail!("proto takes nothing or --check, not {other:?}"),
+    }
+}
+
+/// Where things are, as `cargo metadata` tells.
+struct Workspace {
+    root: PathBuf,
+    target: PathBuf,
+    envoy_types: PathBuf,
+}
+
+impl Workspace {
+    fn find() -> Result<Self> {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let output = Command::new(cargo)
+            .args(["metadata", "--locked", "--format-version", "1"])
+            .output()?;
+        ensure!(
+            output.status.success(),
+            "cargo metadata: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+        let path = |value: &serde_json::Value| {
+            value
+                .as_str()
+                .map(PathBuf::from)
+                .context("cargo metadata: not a path")
+        };
+        let manifest = metadata["packages"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|package| package["name"] == "envoy-types")
+            .context("envoy-types is not in the lock file")?;
+        Ok(Self {
+            root: path(&metadata["workspace_root"])?,
+            target: path(&metadata["target_directory"])?,
+            envoy_types: path(&manifest["manifest_path"])?.with_file_name("proto"),
+        })
+    }
+
+    fn committed(&self) -> PathBuf {
+        self.root.join("aeraki-xds/src/proto")
+    }
+
+    fn includes(&self) -> Vec<PathBuf> {
+        let own = self.root.join("aeraki-xds/proto");
+        let foreign = INCLUDES.iter().map(|folder| self.envoy_types.join(folder));
+        std::iter::once(own).chain(foreign).collect()
+    }
+}
+
+fn generate(workspace: &Workspace, out: &Path) -> Result<()> {
+    if out.exists() {
+        fs::remove_dir_all(out)?;
+    }
+    fs::create_dir_all(out)?;
+    let all = compile(workspace)?;
+    fs::write(out.join(DESCRIPTORS), all.encode_to_vec())?;
+    write_rust(prune::keep(all, MESSAGES, SERVICES)?, out)
+}
+
+fn compile(workspace: &Workspace) -> Result<FileDescriptorSet> {
+    let mut compiler = protox::Compiler::new(workspace.includes())?;
+    compiler.include_imports(true).include_source_info(false);
+    compiler
+        .open_files(ROOTS)
+        .context("compiling the .proto files")?;
+    Ok(compiler.file_descriptor_set())
+}
+
+fn write_rust(files: FileDescriptorSet, out: &Path) -> Result<()> {
+    let mut config = prost_build::Config::new();
+    config
+        .bytes(["."])
+        .enable_type_names()
+        .type_name_domain(["."], "type.googleapis.com")
+        .extern_path(".google.protobuf.Any", "crate::Any");
+    tonic_prost_build::configure()
+        .client_mod_attribute(".", "#[cfg(feature = \"client\")]")
+        .server_mod_attribute(".", "#[cfg(feature = \"server\")]")
+        .out_dir(out)
+        .include_file("mod.rs")
+        .compile_fds_with_config(files, config)
+        .context("generating Rust")
+}
+
+fn compare(committed: &Path, fresh: &Path) -> Result<()> {
+    let (old, new) = (read_folder(committed)?, read_folder(fresh)?);
+    let stale: Vec<_> = old
+        .iter()
+        .filter(|file| !new.contains(file))
+        .chain(new.iter().filter(|file| !old.contains(file)))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    ensure!(
+        stale.is_empty(),
+        "generated files are not up to date, run `cargo xtask proto`: {}",
+        stale.join(", ")
+    );
+    println!("{} generated files are up to date", new.len());
+    Ok(())
+}
+
+fn read_folder(folder: &Path) -> Result<Vec<(String, Vec<u8>)>> {
+    fs::read_dir(folder)
+        .with_context(|| format!("reading {}", folder.display()))?
+        .map(|entry| {
+            let entry = entry?;
+            Ok((
+                entry.file_name().to_string_lossy().into_owned(),
+                fs::read(entry.path())?,
+            ))
+        })
+        .collect()
+}
+
+const DESCRIPTORS: &str = "descriptors.bin";
+
+/// Folders of `envoy-types/proto` that hold what [`ROOTS`] import.
+const INCLUDES: &[&str] = &[
+    "data-plane-api",
+    "xds",
+    "protoc-gen-validate",
+    "googleapis",
+    "cel-spec",
+    "client_model",
+    "opentelemetry-proto",
+];
+
+/// Files that, with their imports, make up the descriptor set: what a configuration file may hold, `Any`s included.
+const ROOTS: &[&str] = &[
+    "aeraki/meta_protocol/codec/codec.proto",
+    "aeraki/meta_protocol_proxy/config/route/v1alpha/route.proto",
+    "aeraki/meta_protocol_proxy/filters/istio_stats/v1alpha/istio_stats.proto",
+    "aeraki/meta_protocol_proxy/filters/local_ratelimit/v1alpha/local_ratelimit.proto",
+    "aeraki/meta_protocol_proxy/filters/metadata_exchange/v1alpha/metadata_exchange.proto",
+    "aeraki/meta_protocol_proxy/filters/ratelimit/v1alpha/ratelimit.proto",
+    "aeraki/meta_protocol_proxy/filters/router/v1alpha/router.proto",
+    "aeraki/meta_protocol_proxy/v1alpha/meta_protocol_proxy.proto",
+    "envoy/config/bootstrap/v3/bootstrap.proto",
+    "envoy/config/trace/v3/zipkin.proto",
+    "envoy/extensions/access_loggers/file/v3/file.proto",
+    "envoy/extensions/access_loggers/stream/v3/stream.proto",
+    "envoy/extensions/filters/network/dubbo_proxy/v3/dubbo_proxy.proto",
+    "envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy.proto",
+    "envoy/extensions/filters/network/thrift_proxy/v3/thrift_proxy.proto",
+    "envoy/extensions/transport_sockets/tls/v3/tls.proto",
+    "envoy/service/discovery/v3/ads.proto",
+    "envoy/service/route/v3/rds.proto",
+    "udpa/type/v1/typed_struct.proto",
+    "xds/type/v3/typed_struct.proto",
+];
+
+/// Services that get Rust code, with every method.
+const SERVICES: &[&str] = &[
+    "envoy.service.discovery.v3.AggregatedDiscoveryService",
+    "envoy.service.route.v3.RouteDiscoveryService",
+];
+
+/// Messages that get Rust code. A field whose type is not listed is left out of its message.
+const MESSAGES: &[&str] = &[
+    "aeraki.meta_protocol_proxy.config.route.v1alpha.KeyValue",
+    "aeraki.meta_protocol_proxy.config.route.v1alpha.Route",
+    "aeraki.meta_protocol_proxy.config.route.v1alpha.RouteAction",
+    "aeraki.meta_protocol_proxy.config.route.v1alpha.RouteAction.RequestMirrorPolicy",
+    "aeraki.meta_protocol_proxy.config.route.v1alpha.RouteConfiguration",
+    "aeraki.meta_protocol_proxy.config.route.v1alpha.RouteMatch",
+    "aeraki.meta_protocol_proxy.v1alpha.ApplicationProtocol",
+    "aeraki.meta_protocol_proxy.v1alpha.Codec",
+    "aeraki.meta_protocol_proxy.v1alpha.MetaProtocolFilter",
+    "aeraki.meta_protocol_proxy.v1alpha.MetaProtocolProxy",
+    "aeraki.meta_protocol_proxy.v1alpha.Rds",
+    "envoy.config.cluster.v3.Cluster",
+    "envoy.config.cluster.v3.Cluster.EdsClusterConfig",
+    "envoy.config.cluster.v3.Cluster.LeastRequestLbConfig",
+    "envoy.config.cluster.v3.Cluster.MaglevLbConfig",
+    "envoy.config.cluster.v3.Cluster.RingHashLbConfig",
+    "envoy.config.core.v3.Address",
+    "envoy.config.core.v3.AggregatedConfigSource",
+    "envoy.config.core.v3.ApiConfigSource",
+    "envoy.config.core.v3.ConfigSource",
+    "envoy.config.core.v3.ControlPlane",
+    "envoy.config.core.v3.GrpcService",
+    "envoy.config.core.v3.GrpcService.EnvoyGrpc",
+    "envoy.config.core.v3.HeaderValue",
+    "envoy.config.core.v3.HeaderValueOption",
+    "envoy.config.core.v3.Locality",
+    "envoy.config.core.v3.Metadata",
+    "envoy.config.core.v3.Node",
+    "envoy.config.core.v3.RuntimeFractionalPercent",
+    "envoy.config.core.v3.SocketAddress",
+    "envoy.config.core.v3.TransportSocket",
+    "envoy.config.endpoint.v3.ClusterLoadAssignment",
+    "envoy.config.endpoint.v3.Endpoint",
+    "envoy.config.endpoint.v3.LbEndpoint",
+    "envoy.config.endpoint.v3.LocalityLbEndpoints",
+    "envoy.config.listener.v3.Filter",
+    "envoy.config.listener.v3.FilterChain",
+    "envoy.config.listener.v3.Listener",
+    "envoy.config.route.v3.HeaderMatcher",
+    "envoy.config.route.v3.RouteAction",
+    "envoy.config.route.v3.RouteAction.HashPolicy",
+    "envoy.config.route.v3.RouteAction.HashPolicy.Header",
+    "envoy.config.route.v3.RouteAction.RequestMirrorPolicy",
+    "envoy.config.route.v3.Route",
+    "envoy.config.route.v3.RouteConfiguration",
+    "envoy.config.route.v3.RouteMatch",
+    "envoy.config.route.v3.VirtualHost",
+    "envoy.config.route.v3.WeightedCluster",
+    "envoy.config.route.v3.WeightedCluster.ClusterWeight",
+    "envoy.service.discovery.v3.DeltaDiscoveryRequest",
+    "envoy.service.discovery.v3.DeltaDiscoveryResponse",
+    "envoy.service.discovery.v3.DiscoveryRequest",
+    "envoy.service.discovery.v3.DiscoveryResponse",
+    "envoy.service.discovery.v3.Resource",
+    "envoy.type.matcher.v3.RegexMatcher",
+    "envoy.type.matcher.v3.StringMatcher",
+    "envoy.type.v3.FractionalPercent",
+    "envoy.type.v3.Int64Range",
+    "google.rpc.Status",
+    "udpa.type.v1.TypedStruct",
+    "xds.type.v3.TypedStruct",
+];

@@ -1,0 +1,88 @@
+//! How a protocol matches, orders and binds its messages.
+
+/// Tells which end of a connection a codec serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Role {
+    /// The peer is a client: requests come in, responses go out.
+    Server,
+    /// The peer is a server: requests go out, responses come in.
+    Client,
+}
+
+/// How a protocol matches and orders requests and responses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Wire {
+    /// The ids that a request can carry.
+    pub id: IdSpace,
+    /// The order in which clients expect their answers.
+    pub replies: Replies,
+    /// Whether servers of this protocol work on several requests of one connection at a time.
+    pub server: Serving,
+}
+
+impl Wire {
+    /// Describes a protocol.
+    #[must_use]
+    pub const fn new(id: IdSpace, replies: Replies, server: Serving) -> Self {
+        Self { id, replies, server }
+    }
+}
+
+/// The ids that a request can carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IdSpace {
+    /// None: responses can only be matched by their order.
+    None,
+    /// Numbers of this many bits.
+    Bits(u8),
+    /// Texts.
+    Text,
+}
+
+/// The order in which clients expect their answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Replies {
+    /// In the order of the requests.
+    InOrder,
+    /// In any order: clients match ids.
+    AnyOrder,
+}
+
+/// How servers of a protocol work on the requests of one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Serving {
+    /// One after the other: a second request waits behind the first.
+    Serial,
+    /// Several at a time.
+    Concurrent,
+}
+
+/// Which upstream connection a message needs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Affinity {
+    /// Any connection, shared with others.
+    #[default]
+    Any,
+    /// A connection that nobody else uses until the answer has come.
+    Exclusive,
+    /// The one upstream connection that belongs to this downstream connection from now on.
+    Bound,
+}
+
+/// Whether messages of a protocol can carry changed attributes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Carries {
+    /// Always.
+    Always,
+    /// It depends on the connection, such as the transport that the client chose.
+    Sometimes,
+    /// Never: a configured mutation is an error.
+    Never,
+}

@@ -1,1 +1,3 @@
-//! Part of the Aeraki workspace.
+//! What configuration means: plain types for listeners, clusters and routes, and their checks.
+
+pub mod config;

@@ -1,0 +1,266 @@
+//! Where the messages of a route go.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    duration,
+    error::{Checked, ensure},
+};
+
+/// Where the messages of a route go.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[non_exhaustive]
+pub struct RouteAction {
+    /// The cluster or clusters that take the messages.
+    pub destination: Destination,
+    /// Keys whose values make the hash for consistent hashing, at most 100; their order does not matter.
+    #[serde(default)]
+    pub hash_policy: Vec<String>,
+    /// Clusters that get a copy.
+    #[serde(default)]
+    pub mirrors: Vec<Mirror>,
+    /// How long a response may take from the moment the whole request is here; none: no limit. Not zero.
+    #[serde(default, with = "duration::optional")]
+    pub timeout: Option<Duration>,
+}
+
+impl RouteAction {
+    /// Creates an action that sends everything to one cluster.
+    pub fn cluster(name: impl Into<String>) -> Self {
+        Self {
+            destination: Destination::Cluster(name.into()),
+            ..Self::default()
+        }
+    }
+
+    /// Creates an action that shares messages among clusters in proportion to their weights.
+    pub fn weighted<N: Into<String>>(clusters: impl IntoIterator<Item = (N, u32)>) -> Self {
+        let clusters = clusters
+            .into_iter()
+            .map(|(name, weight)| WeightedCluster::new(name, weight))
+            .collect();
+        Self {
+            destination: Destination::Weighted(clusters),
+            ..Self::default()
+        }
+    }
+
+    /// Adds a key to the hash policy.
+    #[must_use]
+    pub fn with_hash_key(mut self, key: impl Into<String>) -> Self {
+        self.hash_policy.push(key.into());
+        self
+    }
+
+    /// Adds a mirror.
+    #[must_use]
+    pub fn with_mirror(mut self, mirror: Mirror) -> Self {
+        self.mirrors.push(mirror);
+        self
+    }
+
+    /// Sets how long a response may take.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Returns the clusters that a message may be sent to, mirrors included.
+    pub fn clusters(&self) -> impl Iterator<Item = &str> {
+        let (single, weighted) = match &self.destination {
+            Destination::Cluster(name) => (Some(name.as_str()), &[][..]),
+            Destination::Weighted(clusters) => (None, clusters.as_slice()),
+        };
+        let weighted = weighted.iter().map(|cluster| cluster.name.as_str());
+        single
+            .into_iter()
+            .chain(weighted)
+            .chain(self.mirrors.iter().map(|mirror| mirror.cluster.as_str()))
+    }
+
+    pub(super) fn check(&self) -> Checked {
+        self.destination
+            .check()
+            .map_err(|error| error.within("destination"))?;
+        let most = MAX_HASH_KEYS;
+        ensure(
+            self.hash_policy.len() <= most,
+            "hashPolicy",
+            format!("must not hold more than {most} keys"),
+        )?;
+        for (index, key) in self.hash_policy.iter().enumerate() {
+            ensure(
+                !key.is_empty(),
+                format!("hashPolicy[{index}]"),
+                "must not be empty",
+            )?;
+        }
+        for (index, mirror) in self.mirrors.iter().enumerate() {
+            ensure(
+                !mirror.cluster.is_empty(),
+                format!("mirrors[{index}].cluster"),
+                "must not be empty",
+            )?;
+        }
+        ensure(
+            self.timeout != Some(Duration::ZERO),
+            "timeout",
+            "must not be zero; leave it out for no limit",
+        )
+    }
+}
+
+/// The cluster or clusters of a route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum Destination {
+    /// All messages to one cluster; the name must not be empty.
+    Cluster(String),
+    /// Messages shared in proportion to weights, whose sum must lie in 1..=u32::MAX.
+    Weighted(Vec<WeightedCluster>),
+}
+
+impl Destination {
+    fn check(&self) -> Checked {
+        let clusters = match self {
+            Self::Cluster(name) => return ensure(!name.is_empty(), "cluster", "must not be empty"),
+            Self::Weighted(clusters) => clusters,
+        };
+        for (index, cluster) in clusters.iter().enumerate() {
+            ensure(
+                !cluster.name.is_empty(),
+                format!("weighted[{index}].name"),
+                "must not be empty",
+            )?;
+        }
+        let sum: u64 = clusters
+            .iter()
+            .map(|cluster| u64::from(cluster.weight))
+            .sum();
+        ensure(sum > 0, "weighted", "the weights sum up to 0")?;
+        ensure(
+            sum <= u64::from(u32::MAX),
+            "weighted",
+            format!("the weights sum up to more than {}", u32::MAX),
+        )
+    }
+}
+
+impl Default for Destination {
+    /// A destination that [`RouteConfig::validate`] refuses: there is no sensible default.
+    fn default() -> Self {
+        Self::Cluster(String::new())
+    }
+}
+
+/// A cluster and its share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[non_exhaustive]
+pub struct WeightedCluster {
+    /// Name of the cluster; not empty.
+    pub name: String,
+    /// Its share of the sum of all weights; 0: no messages.
+    pub weight: u32,
+}
+
+impl WeightedCluster {
+    /// Creates a cluster with its share.
+    pub fn new(name: impl Into<String>, weight: u32) -> Self {
+        Self {
+            name: name.into(),
+            weight,
+        }
+    }
+}
+
+/// A cluster that gets a copy of a share of the messages; its answers are dropped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Mirror {
+    /// Name of the cluster; not empty.
+    pub cluster: String,
+    /// Share of the messages that are copied; default: all.
+    #[serde(default)]
+    pub fraction: FractionalPercent,
+}
+
+impl Mirror {
+    /// Creates a mirror of `fraction` of the messages.
+    pub fn new(cluster: impl Into<String>, fraction: FractionalPercent) -> Self {
+        Self {
+            cluster: cluster.into(),
+            fraction,
+        }
+    }
+}
+
+/// A fraction with one of three denominators; `envoy.type.v3.FractionalPercent`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[non_exhaustive]
+pub struct FractionalPercent {
+    /// Parts of the denominator; at or above it the fraction is 100 %.
+    pub numerator: u32,
+    /// What the numerator counts.
+    #[serde(default)]
+    pub denominator: Denominator,
+}
+
+impl FractionalPercent {
+    /// 100 %.
+    pub const ALWAYS: Self = Self::new(100, Denominator::Hundred);
+
+    /// Creates a fraction.
+    pub const fn new(numerator: u32, denominator: Denominator) -> Self {
+        Self {
+            numerator,
+            denominator,
+        }
+    }
+
+    /// Tells whether a uniformly drawn number falls into the fraction.
+    pub fn contains(self, draw: u64) -> bool {
+        draw % u64::from(self.denominator.value()) < u64::from(self.numerator)
+    }
+}
+
+impl Default for FractionalPercent {
+    fn default() -> Self {
+        Self::ALWAYS
+    }
+}
+
+/// The denominators that a [`FractionalPercent`] may have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[non_exhaustive]
+pub enum Denominator {
+    /// Percent.
+    #[default]
+    Hundred,
+    /// Hundredths of a percent.
+    TenThousand,
+    /// Ten-thousandths of a percent.
+    Million,
+}
+
+impl Denominator {
+    /// Returns the number itself.
+    pub const fn value(self) -> u32 {
+        match self {
+            Self::Hundred => 100,
+            Self::TenThousand => 10_000,
+            Self::Million => 1_000_000,
+        }
+    }
+}
+
+// Limit of aeraki.meta_protocol_proxy.config.route.v1alpha.
+const MAX_HASH_KEYS: usize = 100;

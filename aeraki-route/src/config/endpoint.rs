@@ -1,0 +1,135 @@
+//! Endpoints: one server of a cluster and its address.
+
+use std::{collections::BTreeMap, fmt, net::SocketAddr, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+/// One server, or one name that stands for several.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Endpoint {
+    /// Where it listens.
+    pub address: Address,
+    /// Its share of the requests relative to the others; default 1, not zero.
+    #[serde(default = "default_weight")]
+    pub weight: u32,
+    /// What is known about it, for subsets and metrics: its labels, its version, its zone.
+    #[serde(default)]
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl Endpoint {
+    /// Creates an endpoint of weight 1.
+    pub fn new(address: impl Into<Address>) -> Self {
+        Self {
+            address: address.into(),
+            weight: default_weight(),
+            metadata: BTreeMap::new(),
+        }
+    }
+
+    /// Sets its share of the requests.
+    #[must_use]
+    pub fn with_weight(mut self, weight: u32) -> Self {
+        self.weight = weight;
+        self
+    }
+
+    /// Adds something that is known about it.
+    #[must_use]
+    pub fn with_metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.metadata.insert(key.into(), value.into());
+        self
+    }
+}
+
+impl<A: Into<Address>> From<A> for Endpoint {
+    fn from(address: A) -> Self {
+        Self::new(address)
+    }
+}
+
+/// An IP address or host name, and a port; written `127.0.0.1:80`, `[::1]:80` or `host:80`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+#[non_exhaustive]
+pub enum Address {
+    /// An IP address.
+    Socket(SocketAddr),
+    /// A name to be resolved.
+    Name {
+        /// The host name.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+}
+
+impl Address {
+    /// Creates an address from a host, which may be an IP address, and a port.
+    pub fn new(host: impl Into<String>, port: u16) -> Self {
+        let host = host.into();
+        host.parse().map_or_else(
+            |_| Self::Name { host, port },
+            |ip| Self::Socket(SocketAddr::new(ip, port)),
+        )
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self::Socket(address)
+    }
+}
+
+impl From<Address> for String {
+    fn from(address: Address) -> Self {
+        address.to_string()
+    }
+}
+
+impl TryFrom<String> for Address {
+    type Error = AddressError;
+
+    fn try_from(text: String) -> Result<Self, AddressError> {
+        text.parse()
+    }
+}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        if let Ok(address) = text.parse() {
+            return Ok(Self::Socket(address));
+        }
+        let invalid = || AddressError(text.to_owned());
+        let (host, port) = text.rsplit_once(':').ok_or_else(invalid)?;
+        if host.is_empty() || host.contains([':', '[', ']']) {
+            return Err(invalid());
+        }
+        Ok(Self::Name {
+            host: host.to_owned(),
+            port: port.parse().map_err(|_| invalid())?,
+        })
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(address) => address.fmt(f),
+            Self::Name { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
+}
+
+/// A text is not an address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not an address such as \"127.0.0.1:80\", \"[::1]:80\" or \"host:80\"")]
+pub struct AddressError(String);
+
+fn default_weight() -> u32 {
+    1
+}

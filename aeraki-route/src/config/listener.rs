@@ -1,0 +1,371 @@
+//! Listeners: where the proxy accepts connections, which protocol they speak, and where their routes come from.
+
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    duration,
+    error::{Checked, ConfigError, ensure},
+    route::RouteConfig,
+};
+
+/// A socket and what runs on it; the parts of `envoy.config.listener.v3.Listener` and
+/// `aeraki.meta_protocol_proxy.v1alpha.MetaProtocolProxy` that mean something here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Listener {
+    /// Name, unique in the proxy; not empty.
+    pub name: String,
+    /// The address to accept connections on; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// Which way the traffic runs, seen from the workload; default: unspecified.
+    #[serde(default)]
+    pub direction: TrafficDirection,
+    /// The protocol of its connections.
+    pub protocol: ProtocolConfig,
+    /// Part of the name of every metric of this listener; not empty.
+    pub stat_prefix: String,
+    /// Where its routes come from.
+    pub routes: RouteSource,
+    /// Filters in decode order; none: the router alone.
+    #[serde(default)]
+    pub filters: Vec<Filter>,
+    /// How long a connection may be idle: no request in flight and no byte either way; none: for ever. Not zero.
+    #[serde(default, with = "duration::optional")]
+    pub idle_timeout: Option<Duration>,
+    /// What one connection may take.
+    #[serde(default)]
+    pub limits: ListenerLimits,
+}
+
+impl Listener {
+    /// Creates a listener that goes by `name` in metrics too.
+    pub fn new(
+        name: impl Into<String>,
+        address: SocketAddr,
+        protocol: ProtocolConfig,
+        routes: RouteSource,
+    ) -> Self {
+        let name = name.into();
+        Self {
+            stat_prefix: name.clone(),
+            name,
+            address,
+            direction: TrafficDirection::default(),
+            protocol,
+            routes,
+            filters: Vec::new(),
+            idle_timeout: None,
+            limits: ListenerLimits::default(),
+        }
+    }
+
+    /// Sets which way the traffic runs.
+    #[must_use]
+    pub fn with_direction(mut self, direction: TrafficDirection) -> Self {
+        self.direction = direction;
+        self
+    }
+
+    /// Sets the name in metrics.
+    #[must_use]
+    pub fn with_stat_prefix(mut self, stat_prefix: impl Into<String>) -> Self {
+        self.stat_prefix = stat_prefix.into();
+        self
+    }
+
+    /// Adds a filter behind the ones that are there.
+    #[must_use]
+    pub fn with_filter(mut self, filter: Filter) -> Self {
+        self.filters.push(filter);
+        self
+    }
+
+    /// Sets how long a connection may be idle.
+    #[must_use]
+    pub fn with_idle_timeout(mut self, idle_timeout: Duration) -> Self {
+        self.idle_timeout = Some(idle_timeout);
+        self
+    }
+
+    /// Sets what one connection may take.
+    #[must_use]
+    pub fn with_limits(mut self, limits: ListenerLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Checks the listener by itself; whether its clusters exist is for [`Proxy::validate`](super::Proxy::validate).
+    ///
+    /// # Errors
+    ///
+    /// The first fault: an empty name, protocol or `stat_prefix`, a limit or time-out of zero, a fault in inline routes.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.check().map_err(|error| error.of(KIND, &self.name))
+    }
+
+    fn check(&self) -> Checked {
+        ensure(!self.name.is_empty(), "name", "must not be empty")?;
+        ensure(
+            !self.stat_prefix.is_empty(),
+            "statPrefix",
+            "must not be empty",
+        )?;
+        ensure(
+            !self.protocol.name.is_empty(),
+            "protocol.name",
+            "must not be empty",
+        )?;
+        for (index, filter) in self.filters.iter().enumerate() {
+            ensure(
+                !filter.name.is_empty(),
+                format!("filters[{index}].name"),
+                "must not be empty",
+            )?;
+        }
+        ensure(
+            self.idle_timeout != Some(Duration::ZERO),
+            "idleTimeout",
+            "must not be zero; leave it out for no limit",
+        )?;
+        self.limits
+            .check()
+            .map_err(|error| error.within("limits"))?;
+        self.routes.check().map_err(|error| error.within("routes"))
+    }
+}
+
+/// Which way the traffic of a listener runs; `envoy.config.core.v3.TrafficDirection`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[non_exhaustive]
+pub enum TrafficDirection {
+    /// Not said.
+    #[default]
+    Unspecified,
+    /// To the workload beside the proxy.
+    Inbound,
+    /// From the workload beside the proxy.
+    Outbound,
+}
+
+/// A protocol and how it is read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[non_exhaustive]
+pub struct ProtocolConfig {
+    /// Name in metrics and logs, for example `dubbo`; not empty.
+    pub name: String,
+    /// Name of the codec in the registry, for example `aeraki.meta_protocol.codec.dubbo`; none: the protocol's name.
+    #[serde(default)]
+    pub codec: Option<String>,
+    /// Settings that the codec understands.
+    #[serde(default)]
+    pub options: BTreeMap<String, String>,
+}
+
+impl ProtocolConfig {
+    /// Creates a protocol whose codec goes by the same name.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            codec: None,
+            options: BTreeMap::new(),
+        }
+    }
+
+    /// Sets the codec's name.
+    #[must_use]
+    pub fn with_codec(mut self, codec: impl Into<String>) -> Self {
+        self.codec = Some(codec.into());
+        self
+    }
+
+    /// Sets one of the codec's options.
+    #[must_use]
+    pub fn with_option(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.options.insert(key.into(), value.into());
+        self
+    }
+
+    /// Returns the name by which the codec is looked up.
+    pub fn codec(&self) -> &str {
+        self.codec.as_deref().unwrap_or(&self.name)
+    }
+}
+
+/// Where the routes of a listener come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum RouteSource {
+    /// From the listener itself.
+    Inline(RouteConfig),
+    /// From a control plane.
+    Dynamic(RouteSubscription),
+}
+
+impl RouteSource {
+    /// Creates a subscription to the table `route_config_name` at the control plane behind `cluster`.
+    pub fn dynamic(route_config_name: impl Into<String>, cluster: impl Into<String>) -> Self {
+        Self::Dynamic(RouteSubscription::new(route_config_name, cluster))
+    }
+
+    fn check(&self) -> Checked {
+        match self {
+            Self::Inline(config) => config.check().map_err(|error| error.within("inline")),
+            Self::Dynamic(subscription) => subscription
+                .check()
+                .map_err(|error| error.within("dynamic")),
+        }
+    }
+}
+
+/// Which table is asked for, and where.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[non_exhaustive]
+pub struct RouteSubscription {
+    /// Name of the table at the control plane; not empty.
+    pub route_config_name: String,
+    /// Cluster of the control plane (gRPC); not empty.
+    pub cluster: String,
+    /// How long the listener waits for its first table before it serves without one; default 15 s, zero: for ever.
+    #[serde(default = "default_initial_fetch_timeout", with = "duration")]
+    pub initial_fetch_timeout: Duration,
+}
+
+impl RouteSubscription {
+    /// Creates a subscription that waits 15 s for its first table.
+    pub fn new(route_config_name: impl Into<String>, cluster: impl Into<String>) -> Self {
+        Self {
+            route_config_name: route_config_name.into(),
+            cluster: cluster.into(),
+            initial_fetch_timeout: default_initial_fetch_timeout(),
+        }
+    }
+
+    fn check(&self) -> Checked {
+        ensure(
+            !self.route_config_name.is_empty(),
+            "routeConfigName",
+            "must not be empty",
+        )?;
+        ensure(!self.cluster.is_empty(), "cluster", "must not be empty")
+    }
+}
+
+/// A layer-7 filter that a configuration asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Filter {
+    /// Registered name, for example `aeraki.meta_protocol.filters.router`; not empty.
+    pub name: String,
+    /// Type URL of its configuration; none: all defaults.
+    #[serde(default)]
+    pub type_url: Option<String>,
+    /// Whether the proxy does what the filter asks for. A known filter that is not built is named, never hidden.
+    #[serde(default)]
+    pub enforced: bool,
+}
+
+impl Filter {
+    /// Creates a filter that the proxy enforces.
+    pub fn enforced(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            type_url: None,
+            enforced: true,
+        }
+    }
+
+    /// Creates a filter that the proxy knows but does not enforce.
+    pub fn unenforced(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            type_url: None,
+            enforced: false,
+        }
+    }
+
+    /// Sets the type URL of the filter's configuration.
+    #[must_use]
+    pub fn with_type_url(mut self, type_url: impl Into<String>) -> Self {
+        self.type_url = Some(type_url.into());
+        self
+    }
+}
+
+/// What one downstream connection may take before the proxy stops reading from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct ListenerLimits {
+    /// Requests in flight; default 128, not zero.
+    pub max_requests_in_flight: u32,
+    /// Bytes buffered either way; default 1 MiB, not zero. A single larger frame is still taken up to the codec's limit.
+    pub max_buffered_bytes: u64,
+    /// Bytes of one frame; none: the codec's own limit. Not zero.
+    pub max_frame_bytes: Option<u64>,
+}
+
+impl ListenerLimits {
+    /// Sets the number of requests in flight.
+    #[must_use]
+    pub fn with_max_requests_in_flight(mut self, requests: u32) -> Self {
+        self.max_requests_in_flight = requests;
+        self
+    }
+
+    /// Sets the number of bytes buffered either way.
+    #[must_use]
+    pub fn with_max_buffered_bytes(mut self, bytes: u64) -> Self {
+        self.max_buffered_bytes = bytes;
+        self
+    }
+
+    /// Sets the number of bytes of one frame.
+    #[must_use]
+    pub fn with_max_frame_bytes(mut self, bytes: u64) -> Self {
+        self.max_frame_bytes = Some(bytes);
+        self
+    }
+
+    fn check(&self) -> Checked {
+        ensure(
+            self.max_requests_in_flight > 0,
+            "maxRequestsInFlight",
+            "must not be zero",
+        )?;
+        ensure(
+            self.max_buffered_bytes > 0,
+            "maxBufferedBytes",
+            "must not be zero",
+        )?;
+        ensure(
+            self.max_frame_bytes != Some(0),
+            "maxFrameBytes",
+            "must not be zero",
+        )
+    }
+}
+
+impl Default for ListenerLimits {
+    fn default() -> Self {
+        Self {
+            max_requests_in_flight: 128,
+            max_buffered_bytes: 1 << 20,
+            max_frame_bytes: None,
+        }
+    }
+}
+
+fn default_initial_fetch_timeout() -> Duration {
+    Duration::from_secs(15)
+}
+
+/// What a [`Listener`] is called in error texts.
+pub(super) const KIND: &str = "listener";

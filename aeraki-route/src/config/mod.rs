@@ -1,0 +1,34 @@
+//! Plain configuration: what a proxy is told to do, whichever way it is told.
+//!
+//! A builder, an Envoy bootstrap and xDS all end in these types, and every consumer checks them with the same code, so
+//! that the command line, the webhook and the refusal on the wire say the same. [`Proxy`] is the whole; a [`Listener`]
+//! names its routes, a [`RouteConfig`] names clusters, a [`Cluster`] holds endpoints.
+//!
+//! The types hold data only. All are `#[non_exhaustive]`: start from `new` and chain `with_` methods, or set fields.
+
+mod action;
+mod cluster;
+mod duration;
+mod endpoint;
+pub(crate) mod error;
+mod listener;
+mod matches;
+mod proxy;
+mod route;
+
+pub use self::{
+    action::{Denominator, Destination, FractionalPercent, Mirror, RouteAction, WeightedCluster},
+    cluster::{Cluster, ClusterLimits, Discovery, Dns, LbPolicy},
+    endpoint::{Address, AddressError, Endpoint},
+    error::ConfigError,
+    listener::{
+        Filter, Listener, ListenerLimits, ProtocolConfig, RouteSource, RouteSubscription,
+        TrafficDirection,
+    },
+    matches::{AttributeMatch, ValueMatch},
+    proxy::{Node, Proxy},
+    route::{MutationEntry, Route, RouteConfig},
+};
+
+#[cfg(test)]
+mod tests;

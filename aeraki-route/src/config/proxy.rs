@@ -1,0 +1,175 @@
+//! A whole proxy: what a bootstrap gives.
+
+use std::{collections::HashSet, net::SocketAddr};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{
+    cluster::{self, Cluster},
+    error::ConfigError,
+    listener::{self, Listener, RouteSource},
+};
+
+/// Everything that a proxy starts with; the parts of `envoy.config.bootstrap.v3.Bootstrap` that mean something here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct Proxy {
+    /// Who the proxy is.
+    pub node: Node,
+    /// Where the admin interface listens; none: nowhere.
+    pub admin: Option<SocketAddr>,
+    /// Its listeners.
+    pub listeners: Vec<Listener>,
+    /// Its clusters.
+    pub clusters: Vec<Cluster>,
+}
+
+impl Proxy {
+    /// Creates a proxy without listeners and clusters.
+    pub fn new(node: Node) -> Self {
+        Self {
+            node,
+            ..Self::default()
+        }
+    }
+
+    /// Sets where the admin interface listens.
+    #[must_use]
+    pub fn with_admin(mut self, address: SocketAddr) -> Self {
+        self.admin = Some(address);
+        self
+    }
+
+    /// Adds a listener.
+    #[must_use]
+    pub fn with_listener(mut self, listener: Listener) -> Self {
+        self.listeners.push(listener);
+        self
+    }
+
+    /// Adds a cluster.
+    #[must_use]
+    pub fn with_cluster(mut self, cluster: Cluster) -> Self {
+        self.clusters.push(cluster);
+        self
+    }
+
+    /// Checks every listener and cluster, and that they fit together.
+    ///
+    /// # Errors
+    ///
+    /// The first fault: one of a single object, two listeners or clusters of one name, two listeners on one address, or a
+    /// route, mirror or subscription that names a cluster that is not there.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.clusters.iter().try_for_each(Cluster::validate)?;
+        self.listeners.iter().try_for_each(Listener::validate)?;
+        check_unique(
+            cluster::KIND,
+            self.clusters.iter().map(|cluster| &*cluster.name),
+        )?;
+        check_unique(
+            listener::KIND,
+            self.listeners.iter().map(|listener| &*listener.name),
+        )?;
+        self.check_addresses()?;
+        let clusters = self.clusters.iter().map(|cluster| &*cluster.name).collect();
+        self.listeners
+            .iter()
+            .try_for_each(|listener| check_clusters(listener, &clusters))
+    }
+
+    fn check_addresses(&self) -> Result<(), ConfigError> {
+        for (index, listener) in self.listeners.iter().enumerate() {
+            let taken = self.listeners[..index]
+                .iter()
+                .find(|other| other.address == listener.address);
+            if let Some(other) = taken.filter(|_| listener.address.port() != 0) {
+                let reason = format!("{} is taken by listener {:?}", listener.address, other.name);
+                return Err(of_listener(listener, "address", reason));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Who a proxy is, as it tells its control plane and its peers; `envoy.config.core.v3.Node`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct Node {
+    /// Its own name.
+    pub id: String,
+    /// The name of the service that it belongs to.
+    pub cluster: String,
+    /// What else is known about it.
+    pub metadata: Map<String, Value>,
+}
+
+impl Node {
+    /// Creates a node without metadata.
+    pub fn new(id: impl Into<String>, cluster: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            cluster: cluster.into(),
+            metadata: Map::new(),
+        }
+    }
+
+    /// Sets one entry of the metadata.
+    #[must_use]
+    pub fn with_metadata(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.metadata.insert(key.into(), value.into());
+        self
+    }
+}
+
+fn check_unique<'a>(kind: &str, names: impl Iterator<Item = &'a str>) -> Result<(), ConfigError> {
+    let mut seen = HashSet::new();
+    match names.into_iter().find(|name| !seen.insert(*name)) {
+        Some(name) => Err(ConfigError::new(
+            format!("{kind} {name:?}"),
+            "name",
+            "is there twice",
+        )),
+        None => Ok(()),
+    }
+}
+
+fn check_clusters(listener: &Listener, clusters: &HashSet<&str>) -> Result<(), ConfigError> {
+    let unknown = |cluster: &str| format!("there is no cluster {cluster:?}");
+    match &listener.routes {
+        RouteSource::Inline(config) => match config
+            .clusters()
+            .find(|(.., name)| !clusters.contains(name))
+        {
+            Some((path, cluster)) => Err(of_listener(
+                listener,
+                format!("routes.inline.{path}.action"),
+                unknown(cluster),
+            )),
+            None => Ok(()),
+        },
+        RouteSource::Dynamic(subscription) if !clusters.contains(&*subscription.cluster) => {
+            Err(of_listener(
+                listener,
+                "routes.dynamic.cluster",
+                unknown(&subscription.cluster),
+            ))
+        }
+        RouteSource::Dynamic(_) => Ok(()),
+    }
+}
+
+fn of_listener(
+    listener: &Listener,
+    field: impl Into<String>,
+    reason: impl Into<String>,
+) -> ConfigError {
+    ConfigError::new(
+        format!("{} {:?}", listener::KIND, listener.name),
+        field,
+        reason,
+    )
+}

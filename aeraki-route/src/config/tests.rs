@@ -1,0 +1,304 @@
+use std::{net::SocketAddr, time::Duration};
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, from_value, json, to_value};
+
+use super::*;
+
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+fn routes() -> RouteConfig {
+    let action = RouteAction::weighted([("v1", 80), ("v2", 20)])
+        .with_hash_key("user")
+        .with_mirror(Mirror::new(
+            "shadow",
+            FractionalPercent::new(5, Denominator::Million),
+        ))
+        .with_timeout(Duration::from_millis(250));
+    let route = Route::new("split", action)
+        .with_match(AttributeMatch::exact("method", "sayHello"))
+        .with_match(AttributeMatch::prefix("interface", "org.").with_ignore_case(true))
+        .with_request_mutation(MutationEntry::set("x-env", "test"))
+        .with_response_mutation(MutationEntry::remove("x-secret"));
+    RouteConfig::new("dubbo_20880", [route])
+}
+
+fn proxy() -> Proxy {
+    let inline = RouteSource::Inline(routes());
+    let dynamic = RouteSource::dynamic("thrift_9090", "aeraki-xds");
+    ["v1", "v2", "shadow", "aeraki-xds"].into_iter().fold(
+        Proxy::new(Node::new("sidecar~10.0.0.1~a.b~c", "a").with_metadata("CLUSTER_ID", "k8s"))
+            .with_admin(local(0))
+            .with_listener(
+                Listener::new("dubbo", local(20880), ProtocolConfig::new("dubbo"), inline)
+                    .with_idle_timeout(Duration::from_secs(60)),
+            )
+            .with_listener(Listener::new(
+                "thrift",
+                local(9090),
+                ProtocolConfig::new("thrift"),
+                dynamic,
+            )),
+        |proxy, name| proxy.with_cluster(Cluster::new(name).with_endpoint(local(1))),
+    )
+}
+
+fn assert_round_trip<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(
+    value: &T,
+) -> Value {
+    let json = to_value(value).expect("plain data serialises");
+    assert_eq!(
+        *value,
+        from_value(json.clone()).expect("what was written is read")
+    );
+    json
+}
+
+fn refusal(validated: Result<(), ConfigError>) -> String {
+    validated
+        .expect_err("the configuration is wrong")
+        .to_string()
+}
+
+fn route_refusal(change: impl FnOnce(&mut Route)) -> String {
+    let mut config = routes();
+    change(&mut config.routes[0]);
+    refusal(config.validate())
+}
+
+fn proxy_refusal(change: impl FnOnce(&mut Proxy)) -> String {
+    let mut config = proxy();
+    change(&mut config);
+    refusal(config.validate())
+}
+
+#[test]
+fn a_valid_proxy_is_accepted_and_survives_serde() {
+    let proxy = proxy();
+    assert_eq!(proxy.validate(), Ok(()));
+    assert_round_trip(&proxy);
+}
+
+#[test]
+fn routes_are_written_in_camel_case() {
+    let json = assert_round_trip(&routes());
+    let route = &json["routes"][0];
+    assert_eq!(
+        route["matches"][1],
+        json!({"key": "interface", "value": {"prefix": "org."}, "ignoreCase": true, "invert": false,
+            "treatMissingAsEmpty": false}),
+    );
+    assert_eq!(
+        route["requestMutation"],
+        json!([{"set": {"key": "x-env", "value": "test"}}])
+    );
+    assert_eq!(route["action"]["timeout"], "0.25s");
+    assert_eq!(
+        route["action"]["mirrors"],
+        json!([{"cluster": "shadow", "fraction": {"numerator": 5, "denominator": "MILLION"}}]),
+    );
+}
+
+#[test]
+fn left_out_fields_take_their_documented_defaults() {
+    let cluster: Cluster =
+        from_value(json!({"name": "a", "endpoints": [{"address": "[::1]:80"}]})).expect("reads");
+    assert_eq!(
+        cluster,
+        Cluster::new("a").with_endpoint(SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 80)))
+    );
+    assert_eq!(cluster.connect_timeout, Duration::from_secs(5));
+    let mirror: Mirror = from_value(json!({"cluster": "a"})).expect("reads");
+    assert_eq!(mirror.fraction, FractionalPercent::ALWAYS);
+    let unknown =
+        from_value::<Cluster>(json!({"name": "a", "conectTimeout": "1s"})).expect_err("is refused");
+    assert!(
+        unknown
+            .to_string()
+            .contains("unknown field `conectTimeout`"),
+        "{unknown}"
+    );
+}
+
+#[test]
+fn addresses_and_durations_are_parsed_strictly() {
+    let read = |text: &str| text.parse::<Address>().map(|address| address.to_string());
+    for text in ["127.0.0.1:80", "[::1]:80", "svc.ns:20880"] {
+        assert_eq!(read(text).as_deref(), Ok(text));
+    }
+    for text in ["", "host", ":80", "host:", "host:65536", "::1", "[x]:80"] {
+        assert!(read(text).is_err(), "{text:?}");
+    }
+    assert_eq!(Address::new("127.0.0.1", 80), local(80).into());
+    for text in ["5", "5m", "-1s", "NaNs", "1e300s", "s"] {
+        assert!(
+            from_value::<Dns>(json!({"refresh": text})).is_err(),
+            "{text:?}"
+        );
+    }
+}
+
+#[test]
+fn a_fraction_holds_exactly_its_share_of_the_draws() {
+    let share = |fraction: FractionalPercent, draws: u64| {
+        (0..draws).filter(|&draw| fraction.contains(draw)).count()
+    };
+    assert_eq!(
+        share(FractionalPercent::new(0, Denominator::Hundred), 1000),
+        0
+    );
+    assert_eq!(
+        share(FractionalPercent::new(30, Denominator::Hundred), 1000),
+        300
+    );
+    assert_eq!(
+        share(FractionalPercent::new(1, Denominator::TenThousand), 20_000),
+        2
+    );
+    assert_eq!(
+        share(FractionalPercent::new(200, Denominator::Hundred), 1000),
+        1000
+    );
+}
+
+#[test]
+fn route_refusals_name_configuration_route_field_and_reason() {
+    let route = r#"route configuration "dubbo_20880": routes[0] "split""#;
+    let cases = [
+        (
+            route_refusal(|route| route.action.destination = Destination::Weighted(vec![])),
+            "action.destination.weighted: the weights sum up to 0",
+        ),
+        (
+            route_refusal(|route| {
+                let weights = ["a", "b"].map(|name| WeightedCluster::new(name, u32::MAX));
+                route.action.destination = Destination::Weighted(weights.into());
+            }),
+            "action.destination.weighted: the weights sum up to more than 4294967295",
+        ),
+        (
+            route_refusal(|route| route.action = RouteAction::default()),
+            "action.destination.cluster: must not be empty",
+        ),
+        (
+            route_refusal(|route| route.action.timeout = Some(Duration::ZERO)),
+            "action.timeout: must not be zero; leave it out for no limit",
+        ),
+        (
+            route_refusal(|route| route.action.hash_policy = vec!["k".into(); 101]),
+            "action.hashPolicy: must not hold more than 100 keys",
+        ),
+        (
+            route_refusal(|route| route.matches[1].key.clear()),
+            r#"matches[1] (key "").key: must not be empty"#,
+        ),
+        (
+            route_refusal(|route| {
+                route.matches[0] = AttributeMatch::regex("method", "a").with_ignore_case(true);
+            }),
+            r#"matches[0] (key "method").ignoreCase: applies only to exact, prefix, suffix and contains"#,
+        ),
+        (
+            route_refusal(|route| route.request_mutation.push(MutationEntry::remove(""))),
+            "requestMutation[1].key: must have 1 to 16384 bytes",
+        ),
+        (
+            route_refusal(|route| {
+                route.response_mutation = vec![MutationEntry::set("k", "v".repeat(16_385))];
+            }),
+            "responseMutation[0].value: must not exceed 16384 bytes",
+        ),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(text, format!("{route}.{expected}"));
+    }
+    let empty = refusal(RouteConfig::new("r", []).validate());
+    assert_eq!(
+        empty,
+        r#"route configuration "r": routes: must hold at least one route"#
+    );
+}
+
+#[test]
+fn proxy_refusals_name_object_field_and_reason() {
+    let cases = [
+        (
+            proxy_refusal(|proxy| proxy.listeners[1].name = "dubbo".into()),
+            r#"listener "dubbo": name: is there twice"#,
+        ),
+        (
+            proxy_refusal(|proxy| proxy.clusters[1].name = "v1".into()),
+            r#"cluster "v1": name: is there twice"#,
+        ),
+        (
+            proxy_refusal(|proxy| proxy.listeners[1].address = local(20880)),
+            r#"listener "thrift": address: 127.0.0.1:20880 is taken by listener "dubbo""#,
+        ),
+        (
+            proxy_refusal(|proxy| drop(proxy.clusters.remove(2))),
+            r#"listener "dubbo": routes.inline.routes[0] "split".action: there is no cluster "shadow""#,
+        ),
+        (
+            proxy_refusal(|proxy| drop(proxy.clusters.pop())),
+            r#"listener "thrift": routes.dynamic.cluster: there is no cluster "aeraki-xds""#,
+        ),
+        (
+            proxy_refusal(|proxy| proxy.listeners[0].limits.max_requests_in_flight = 0),
+            r#"listener "dubbo": limits.maxRequestsInFlight: must not be zero"#,
+        ),
+        (
+            proxy_refusal(|proxy| proxy.listeners[0].stat_prefix.clear()),
+            r#"listener "dubbo": statPrefix: must not be empty"#,
+        ),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(text, expected);
+    }
+}
+
+#[test]
+fn cluster_refusals_name_cluster_field_and_reason() {
+    let refused = |cluster: Cluster| refusal(cluster.validate());
+    let cluster = || Cluster::new("c");
+    let name = || Address::new("host", 80);
+    let cases = [
+        (
+            refused(cluster().with_endpoint(name())),
+            r#"endpoints[0].address: "host" is not an IP address, and the cluster is static; use DNS discovery"#,
+        ),
+        (
+            refused(cluster().with_endpoint(Endpoint::new(local(1)).with_weight(0))),
+            "endpoints[0].weight: must not be zero",
+        ),
+        (
+            refused(cluster().with_discovery(Discovery::LogicalDns(Dns::default()))),
+            "endpoints: a logical DNS cluster has exactly one endpoint",
+        ),
+        (
+            refused(cluster().with_discovery(Discovery::StrictDns(Dns::every(Duration::ZERO)))),
+            "discovery.refresh: must not be zero",
+        ),
+        (
+            refused(cluster().with_lb_policy(LbPolicy::LeastRequest { choices: 1 })),
+            "lbPolicy.choices: must be at least 2",
+        ),
+        (refused(cluster().with_depth(0)), "depth: must not be zero"),
+        (
+            refused(cluster().with_connect_timeout(Duration::ZERO)),
+            "connectTimeout: must not be zero",
+        ),
+        (
+            refused(cluster().with_limits(ClusterLimits::default().with_max_connections(0))),
+            "limits.maxConnections: must not be zero",
+        ),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(text, format!("cluster \"c\": {expected}"));
+    }
+    let named = cluster()
+        .with_discovery(Discovery::StrictDns(Dns::default()))
+        .with_endpoint(name());
+    assert_eq!(named.validate(), Ok(()));
+}

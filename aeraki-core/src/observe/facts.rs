@@ -1,0 +1,69 @@
+//! What is known of one request.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use aeraki_codec::{Kind, Reason, Status};
+use tokio::time::Instant;
+
+/// Gathers what is known of one request while it passes the stack; a handle, cheap to clone.
+///
+/// Made when the frame is cut, filled by the layers, and closed by the connection when the last byte of the answer is
+/// written or the request is dropped.
+#[derive(Clone, Debug)]
+pub struct Facts(Arc<Mutex<Record>>);
+
+/// The facts themselves.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Record {
+    /// When the frame of the request was cut.
+    pub started: Instant,
+    /// What kind of request it is.
+    pub kind: Kind,
+    /// Length of the request's frame in bytes.
+    pub request_bytes: u64,
+    /// Length of the answer in bytes; 0 while there is none.
+    pub response_bytes: u64,
+    /// Name of the route that was chosen.
+    pub route: Option<Arc<str>>,
+    /// Name of the cluster that was chosen.
+    pub cluster: Option<Arc<str>>,
+    /// Address of the endpoint that was chosen last.
+    pub endpoint: Option<SocketAddr>,
+    /// Why the proxy answered itself.
+    pub reason: Option<Reason>,
+    /// Kind and status of the upstream's answer.
+    pub answer: Option<(Kind, Status)>,
+}
+
+impl Facts {
+    /// Begins the record of a request.
+    #[must_use]
+    pub fn new(started: Instant, kind: Kind, request_bytes: u64) -> Self {
+        Self(Arc::new(Mutex::new(Record {
+            started,
+            kind,
+            request_bytes,
+            response_bytes: 0,
+            route: None,
+            cluster: None,
+            endpoint: None,
+            reason: None,
+            answer: None,
+        })))
+    }
+
+    /// Adds to the record.
+    pub fn note<T>(&self, add: impl FnOnce(&mut Record) -> T) -> T {
+        add(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Returns the record as it is now.
+    #[must_use]
+    pub fn record(&self) -> Record {
+        self.note(|record| record.clone())
+    }
+}

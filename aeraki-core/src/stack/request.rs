@@ -1,0 +1,76 @@
+//! What travels through the stack.
+
+use std::{fmt, future::Future, net::SocketAddr, pin::Pin, sync::Arc};
+
+use aeraki_codec::{LocalReply, Message, Protocol};
+
+use crate::observe::Facts;
+
+/// Any error that ends a request; the outermost layer makes a reply of it.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The future at a seam of the stack.
+pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// One request on its way upstream.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Request {
+    /// The message.
+    pub message: Message,
+    /// The connection that it came on.
+    pub conn: Arc<ConnInfo>,
+    /// What is known of it so far.
+    pub facts: Facts,
+}
+
+impl Request {
+    /// Makes a request.
+    #[must_use]
+    pub const fn new(message: Message, conn: Arc<ConnInfo>, facts: Facts) -> Self {
+        Self { message, conn, facts }
+    }
+}
+
+/// How a request ended.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Response {
+    /// The upstream's answer.
+    Message(Message),
+    /// An answer by the proxy, which the connection's own codec writes.
+    Local(LocalReply),
+    /// Nothing is to be answered: the request was one-way and has been written.
+    Oneway,
+}
+
+/// What is known of a downstream connection.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ConnInfo {
+    /// Name of the listener.
+    pub listener: Arc<str>,
+    /// Protocol of the connection.
+    pub protocol: Arc<dyn Protocol>,
+    /// Address of the peer.
+    pub peer: SocketAddr,
+    /// Our own address.
+    pub local: SocketAddr,
+}
+
+impl ConnInfo {
+    /// Describes a connection.
+    #[must_use]
+    pub fn new(listener: Arc<str>, protocol: Arc<dyn Protocol>, peer: SocketAddr, local: SocketAddr) -> Self {
+        Self { listener, protocol, peer, local }
+    }
+}
+
+/// Sends a request further, at a seam of the stack: route to cluster, cluster to endpoint.
+///
+/// An error that has a [`LocalReply`] among its sources is answered with it; any other is answered as
+/// [`Unspecified`](aeraki_codec::Reason::Unspecified).
+pub trait Forward: Send + Sync + fmt::Debug + 'static {
+    /// Sends `request` and waits for its end.
+    fn forward(&self, request: Request) -> BoxFuture<Result<Response, BoxError>>;
+}

@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "a recipe reports on standard output")]
 
+mod interop;
 mod proto;
 
 use std::process::ExitCode;
@@ -20,12 +21,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &[String]) -> Result<()> {
-    let (recipe, rest) = arguments
-        .split_first()
-        .map_or(("help", [].as_slice()), |(name, rest)| {
-            (name.as_str(), rest)
-        });
+    let (recipe, rest) = arguments.split_first().map_or(("help", [].as_slice()), |(name, rest)| (name.as_str(), rest));
     match recipe {
+        "interop" => interop::run(rest),
         "proto" => proto::run(rest),
         "help" => {
             println!("{HELP}");
@@ -38,4 +36,6 @@ fn run(arguments: &[String]) -> Result<()> {
 const HELP: &str = "\
 cargo xtask RECIPE
 
-  proto [--check]   generate aeraki-xds/src/proto (--check: only compare with what is committed)";
+  proto [--check]   generate aeraki-xds/src/proto (--check: only compare with what is committed)
+  interop [SUITE...] [--targets direct,envoy,ours]
+                    real clients and servers through the proxy, beside stock Envoy";

@@ -1,0 +1,141 @@
+//! What was asked of which pair of peers through which target, and what came of it.
+
+use std::{collections::BTreeMap, fmt};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use super::{install::Missing, route::Target};
+
+/// One observation of a client: a case it ran through one target.
+#[derive(Clone, Debug)]
+pub(crate) struct Case {
+    pub(crate) target: Target,
+    pub(crate) name: String,
+    /// Whether the client saw what the case promises.
+    pub(crate) ok: bool,
+    /// What it saw; compared between targets unless the case is named in `Comparison::free`.
+    pub(crate) detail: Value,
+}
+
+impl Case {
+    /// Reads a line that a client prints: `{"target", "case", "ok", "detail"}`.
+    pub(crate) fn parse(line: &str) -> Result<Self> {
+        let value: Value = serde_json::from_str(line).with_context(|| format!("not a case: {line}"))?;
+        let text = |key: &str| value[key].as_str().with_context(|| format!("no {key:?} in {line}"));
+        Ok(Self {
+            target: text("target")?.parse()?,
+            name: text("case")?.to_owned(),
+            ok: value["ok"].as_bool().with_context(|| format!("no \"ok\" in {line}"))?,
+            detail: value["detail"].clone(),
+        })
+    }
+}
+
+/// How the cases of one pair of peers are held against each other.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Comparison {
+    /// Cases (by the end of their name) whose detail may differ from the direct one: error texts of a proxy.
+    pub(crate) free: &'static [&'static str],
+    /// Cases (by the end of their name) that stock Envoy is known to get wrong, with the reason.
+    pub(crate) envoy_defects: &'static [(&'static str, &'static str)],
+}
+
+/// Collects verdicts, prints one line for each pair and target, and the counts at the end.
+#[derive(Debug)]
+pub(crate) struct Report {
+    required: bool,
+    suite: &'static str,
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+}
+
+impl Report {
+    pub(crate) fn new(required: bool) -> Self {
+        Self { required, suite: "", passed: 0, failed: 0, skipped: 0 }
+    }
+
+    pub(crate) fn begin(&mut self, suite: &'static str) {
+        self.suite = suite;
+    }
+
+    /// Ends the current suite early: a missing peer is skipped unless peers are required.
+    pub(crate) fn abort(&mut self, error: &anyhow::Error) {
+        match error.downcast_ref::<Missing>() {
+            Some(_) if !self.required => self.skip(&format!("{error:#}")),
+            _ => self.fail("suite", &format!("{error:#}")),
+        }
+    }
+
+    pub(crate) fn skip(&mut self, reason: &str) {
+        self.skipped += 1;
+        self.line("SKIP", reason);
+    }
+
+    pub(crate) fn pass(&mut self) {
+        self.passed += 1;
+    }
+
+    pub(crate) fn fail(&mut self, what: &str, reason: &str) {
+        self.failed += 1;
+        self.line("FAIL", &format!("{what}: {reason}"));
+    }
+
+    /// Judges what a client saw through every target against what it saw without a proxy.
+    pub(crate) fn compare(&mut self, pair: &str, targets: &[Target], cases: &[Case], rules: Comparison) {
+        let direct = by_name(cases, Target::Direct);
+        if direct.is_empty() {
+            self.fail(pair, "the client ran no case without a proxy");
+        }
+        for &target in targets {
+            let (passed, failed) = (self.passed, self.failed);
+            let seen = by_name(cases, target);
+            for (name, expected) in &direct {
+                let what = format!("{pair} {target} {name}");
+                match seen.get(name) {
+                    None => self.fail(&what, "the client did not run it"),
+                    Some(case) => self.judge(&what, case, expected, rules),
+                }
+            }
+            let (passed, failed) = (self.passed - passed, self.failed - failed);
+            self.line(
+                if failed == 0 { "ok" } else { "FAIL" },
+                &format!("{pair} {target}: {passed} of {}", passed + failed),
+            );
+        }
+    }
+
+    /// Prints the counts; an error if anything failed or nothing ran.
+    pub(crate) fn finish(self) -> Result<()> {
+        say(format_args!("interop: {} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped));
+        ensure!(self.failed == 0, "{} of the interoperability checks failed", self.failed);
+        ensure!(self.passed > 0 || self.skipped > 0, "no interoperability check ran");
+        Ok(())
+    }
+
+    fn judge(&mut self, what: &str, case: &Case, expected: &Case, rules: Comparison) {
+        let same = rules.free.iter().any(|end| case.name.ends_with(end)) || case.detail == expected.detail;
+        let defect =
+            rules.envoy_defects.iter().find(|defect| case.target == Target::Envoy && case.name.ends_with(defect.0));
+        match (case.ok && same, defect) {
+            (true, _) => self.pass(),
+            (false, Some((_, reason))) => self.skip(&format!("{what}: {reason}")),
+            (false, None) if !case.ok => self.fail(what, &case.detail.to_string()),
+            (false, None) => self.fail(what, &format!("{} instead of {}", case.detail, expected.detail)),
+        }
+    }
+
+    fn line(&self, verdict: &str, text: &str) {
+        say(format_args!("{verdict:4} {}: {text}", self.suite));
+    }
+}
+
+fn by_name(cases: &[Case], target: Target) -> BTreeMap<&str, &Case> {
+    cases.iter().filter(|case| case.target == target).map(|case| (case.name.as_str(), case)).collect()
+}
+
+#[expect(clippy::print_stdout, reason = "the lines are what the recipe is run for")]
+fn say(line: fmt::Arguments<'_>) {
+    println!("{line}");
+}

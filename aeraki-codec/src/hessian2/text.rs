@@ -1,0 +1,229 @@
+use std::borrow::Cow;
+
+use super::input::Input;
+use crate::{DecodeError, DecodeErrorKind};
+
+/// A string as it stands on the wire.
+///
+/// Hessian counts UTF-16 units and writes each of them apart, so a character above U+FFFF takes
+/// six octets that are no valid UTF-8, and a long string comes in chunks. Where neither happens,
+/// which is nearly always, the characters are lent as they are.
+#[derive(Clone, Copy, Debug)]
+pub struct Text<'a> {
+    encoded: &'a [u8],
+    units: u32,
+    head: u8,
+    chunked: bool,
+    irregular: bool,
+}
+
+impl<'a> Text<'a> {
+    /// Reads a string whose leading byte is `lead`; `start` stands on that byte.
+    #[inline]
+    pub(super) fn read(input: &mut Input<'a>, wide: bool) -> Result<Self, DecodeError> {
+        let start = *input;
+        let lead = input.u8()?;
+        if lead == CHUNK {
+            return Self::read_chunks(input, start, wide);
+        }
+        let units = final_len(input, lead)?.ok_or_else(|| start.error(DecodeErrorKind::TypeMismatch))?;
+        let head = if lead == FINAL {
+            3
+        } else if lead < 0x20 {
+            1
+        } else {
+            2
+        };
+        let irregular = skip_units(input, units, wide)?;
+        let encoded = input.since(start);
+        Ok(Self { encoded, units: u32::from(units), head, chunked: false, irregular })
+    }
+
+    #[cold]
+    fn read_chunks(input: &mut Input<'a>, start: Input<'a>, wide: bool) -> Result<Self, DecodeError> {
+        let (mut units, mut irregular, mut last) = (0u32, false, false);
+        *input = start;
+        while !last {
+            let (len, is_last) = chunk_len(input)?;
+            irregular |= skip_units(input, len, wide)?;
+            units = units.saturating_add(u32::from(len));
+            last = is_last;
+        }
+        Ok(Self { encoded: input.since(start), units, head: 0, chunked: true, irregular })
+    }
+
+    /// Returns the whole value as it stands on the wire, lengths and chunk heads included.
+    pub fn encoded(&self) -> &'a [u8] {
+        self.encoded
+    }
+
+    /// Returns the number of UTF-16 units, which is what Hessian calls the length.
+    pub fn utf16_len(&self) -> u32 {
+        self.units
+    }
+
+    /// Lends the characters as UTF-8 where they lie in one piece and are valid as they are:
+    /// neither chunked nor with characters above U+FFFF, lone surrogates or overlong forms.
+    #[inline]
+    pub fn as_utf8(&self) -> Option<&'a [u8]> {
+        if self.chunked || self.irregular { None } else { self.encoded.get(usize::from(self.head)..) }
+    }
+
+    /// Iterates over the chunks, each as its octets on the wire. A pair of surrogates may be
+    /// divided between two of them.
+    pub fn chunks(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let mut input = Input::at(self.encoded, 0);
+        std::iter::from_fn(move || {
+            let (len, _) = chunk_len(&mut input).ok()?;
+            let start = input;
+            skip_units(&mut input, len, true).ok()?;
+            Some(input.since(start))
+        })
+    }
+
+    /// Returns the octets of all chunks joined, surrogates left as they are.
+    pub fn to_bytes(&self) -> Cow<'a, [u8]> {
+        if self.chunked {
+            Cow::Owned(self.chunks().collect::<Vec<_>>().concat())
+        } else {
+            Cow::Borrowed(self.encoded.get(usize::from(self.head)..).unwrap_or_default())
+        }
+    }
+
+    /// Returns the string with pairs of surrogates joined, or `None` where one stands alone:
+    /// there is no UTF-8 for that.
+    pub fn to_str(&self) -> Option<Cow<'a, str>> {
+        match self.to_bytes() {
+            Cow::Borrowed(bytes) => match std::str::from_utf8(bytes) {
+                Ok(text) => Some(Cow::Borrowed(text)),
+                Err(_) => join_surrogates(bytes).map(Cow::Owned),
+            },
+            Cow::Owned(bytes) => join_surrogates(&bytes).map(Cow::Owned),
+        }
+    }
+
+    /// Returns the UTF-16 units.
+    pub fn to_utf16(&self) -> Vec<u16> {
+        utf16(&self.to_bytes())
+    }
+}
+
+/// The length of a string form other than a chunk, `None` if `lead` starts no such form.
+#[inline]
+fn final_len(input: &mut Input<'_>, lead: u8) -> Result<Option<u16>, DecodeError> {
+    Ok(Some(match lead {
+        0x00..=0x1f => u16::from(lead),
+        0x30..=0x33 => u16::from_be_bytes([lead & 0x03, input.u8()?]),
+        FINAL => input.u16()?,
+        _ => return Ok(None),
+    }))
+}
+
+fn chunk_len(input: &mut Input<'_>) -> Result<(u16, bool), DecodeError> {
+    let start = *input;
+    let lead = input.u8()?;
+    if lead == CHUNK {
+        return Ok((input.u16()?, false));
+    }
+    let len = final_len(input, lead)?.ok_or_else(|| start.error(DecodeErrorKind::BadChunk))?;
+    Ok((len, true))
+}
+
+/// Skips `units` UTF-16 units; true if the octets are not valid UTF-8 as they stand.
+#[inline]
+fn skip_units(input: &mut Input<'_>, units: u16, wide: bool) -> Result<bool, DecodeError> {
+    // A unit takes at least one octet, so fewer octets than units are a lie or a cut.
+    match input.rest().split_at_checked(usize::from(units)) {
+        None => Err(input.truncated()),
+        Some((head, tail)) if head.is_ascii() => {
+            input.advance_to(tail);
+            Ok(false)
+        }
+        Some(_) => skip_units_one_by_one(input, units, wide),
+    }
+}
+
+fn skip_units_one_by_one(input: &mut Input<'_>, units: u16, wide: bool) -> Result<bool, DecodeError> {
+    let (mut left, mut irregular) = (units, false);
+    while left > 0 {
+        if let (Some((word, tail)), 8..) = (input.rest().split_first_chunk::<8>(), left)
+            && word.is_ascii()
+        {
+            input.advance_to(tail);
+            left = left.wrapping_sub(8);
+            continue;
+        }
+        let (taken, regular) = skip_character(input, wide)?;
+        left = left.checked_sub(taken).ok_or_else(|| input.error(DecodeErrorKind::BadUtf8))?;
+        irregular |= !regular;
+    }
+    Ok(irregular)
+}
+
+/// Skips one sequence of octets: how many units it counts for, and whether it is valid UTF-8.
+fn skip_character(input: &mut Input<'_>, wide: bool) -> Result<(u16, bool), DecodeError> {
+    let start = *input;
+    let lead = input.u8()?;
+    Ok(match lead {
+        0x00..=0x7f => (1, true),
+        0xc0..=0xdf => {
+            continuation(input, start)?;
+            (1, lead >= 0xc2)
+        }
+        0xe0..=0xef => {
+            let second = continuation(input, start)?;
+            continuation(input, start)?;
+            let overlong = lead == 0xe0 && second < 0xa0;
+            let surrogate = lead == 0xed && second >= 0xa0;
+            (1, !overlong && !surrogate)
+        }
+        0xf0..=0xf4 if wide => {
+            let second = continuation(input, start)?;
+            continuation(input, start)?;
+            continuation(input, start)?;
+            if (lead == 0xf0 && second < 0x90) || (lead == 0xf4 && second > 0x8f) {
+                return Err(start.error(DecodeErrorKind::BadUtf8));
+            }
+            (2, true)
+        }
+        _ => return Err(start.error(DecodeErrorKind::BadUtf8)),
+    })
+}
+
+fn continuation(input: &mut Input<'_>, start: Input<'_>) -> Result<u8, DecodeError> {
+    match input.u8()? {
+        octet @ 0x80..=0xbf => Ok(octet),
+        _ => Err(start.error(DecodeErrorKind::BadUtf8)),
+    }
+}
+
+fn join_surrogates(octets: &[u8]) -> Option<String> {
+    char::decode_utf16(utf16(octets)).collect::<Result<_, _>>().ok()
+}
+
+/// The UTF-16 units of octets that `skip_units` has let pass.
+fn utf16(octets: &[u8]) -> Vec<u16> {
+    let bits = |octet: u8| u32::from(octet & 0x3f);
+    let mut units = Vec::with_capacity(octets.len());
+    let mut rest = octets;
+    while let [lead, tail @ ..] = rest {
+        let (point, tail) = match (*lead, tail) {
+            (0xc0..=0xdf, [a, tail @ ..]) => (u32::from(lead & 0x1f) << 6 | bits(*a), tail),
+            (0xe0..=0xef, [a, b, tail @ ..]) => (u32::from(lead & 0x0f) << 12 | bits(*a) << 6 | bits(*b), tail),
+            (0xf0..=0xf4, [a, b, c, tail @ ..]) => {
+                (u32::from(lead & 0x07) << 18 | bits(*a) << 12 | bits(*b) << 6 | bits(*c), tail)
+            }
+            (lead, tail) => (u32::from(lead), tail),
+        };
+        match (u16::try_from(point), char::from_u32(point)) {
+            (Ok(unit), _) => units.push(unit),
+            (Err(_), Some(character)) => units.extend_from_slice(character.encode_utf16(&mut [0; 2])),
+            (Err(_), None) => units.push(0xfffd),
+        }
+        rest = tail;
+    }
+    units
+}
+
+const CHUNK: u8 = b'R';
+const FINAL: u8 = b'S';

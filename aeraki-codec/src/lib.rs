@@ -25,6 +25,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod codec;
+#[cfg(feature = "hessian2")]
+pub mod hessian2;
 pub mod message;
 
 pub use codec::{

@@ -1,1 +1,13 @@
-//! Part of the Aeraki workspace.
+//! Configuration from people: Aeraki's and Istio's resources, and what they mean to a proxy.
+
+pub mod crd;
+pub mod istio;
+mod object;
+mod protocol;
+mod world;
+
+pub use self::{
+    object::{Metadata, Object, ObjectRef, Resource, Timestamp, TimestampError},
+    protocol::PortProtocol,
+    world::{AnyObject, DEFAULT_DOMAIN, World},
+};

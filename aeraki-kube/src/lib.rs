@@ -4,7 +4,9 @@ pub mod crd;
 pub mod istio;
 mod object;
 mod protocol;
+pub mod translate;
 mod world;
+pub mod yaml;
 
 pub use self::{
     object::{Metadata, Object, ObjectRef, Resource, Timestamp, TimestampError},

@@ -32,16 +32,8 @@ pub struct Object<S> {
 impl<S> Object<S> {
     /// Makes an object of a name, a namespace and a specification.
     pub fn new(namespace: impl Into<String>, name: impl Into<String>, spec: S) -> Self {
-        let metadata = Metadata {
-            namespace: namespace.into(),
-            name: name.into(),
-            ..Metadata::default()
-        };
-        Self {
-            metadata,
-            spec,
-            origin: None,
-        }
+        let metadata = Metadata { namespace: namespace.into(), name: name.into(), ..Metadata::default() };
+        Self { metadata, spec, origin: None }
     }
 }
 
@@ -60,11 +52,7 @@ impl<S: Resource> Object<S> {
 impl<'de, S: Deserialize<'de>> Deserialize<'de> for Object<S> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Manifest { metadata, spec, .. } = Manifest::deserialize(deserializer)?;
-        Ok(Self {
-            metadata,
-            spec,
-            origin: None,
-        })
+        Ok(Self { metadata, spec, origin: None })
     }
 }
 
@@ -110,14 +98,8 @@ impl TryFrom<String> for Timestamp {
 
     fn try_from(text: String) -> Result<Self, TimestampError> {
         // one width and always UTC, so that the order of the texts is the order of the times
-        let shape = text
-            .bytes()
-            .map(|byte| if byte.is_ascii_digit() { b'0' } else { byte });
-        if shape.eq(*b"0000-00-00T00:00:00Z") {
-            Ok(Self(text))
-        } else {
-            Err(TimestampError(text))
-        }
+        let shape = text.bytes().map(|byte| if byte.is_ascii_digit() { b'0' } else { byte });
+        if shape.eq(*b"0000-00-00T00:00:00Z") { Ok(Self(text)) } else { Err(TimestampError(text)) }
     }
 }
 
@@ -142,20 +124,11 @@ pub struct ObjectRef {
 
 impl fmt::Display for ObjectRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            kind,
-            namespace,
-            name,
-            origin,
-        } = self;
+        let Self { kind, namespace, name, origin } = self;
         if let Some(origin) = origin {
             write!(f, "{origin}: ")?;
         }
-        if namespace.is_empty() {
-            write!(f, "{kind} {name}")
-        } else {
-            write!(f, "{kind} {namespace}/{name}")
-        }
+        if namespace.is_empty() { write!(f, "{kind} {name}") } else { write!(f, "{kind} {namespace}/{name}") }
     }
 }
 

@@ -18,10 +18,7 @@ impl<'a> PortProtocol<'a> {
     /// The first part is free, the second is compared without regard to case, the third is taken as it is.
     pub fn of(name: &'a str) -> Self {
         let mut parts = name.split('-').skip(1);
-        if !parts
-            .next()
-            .is_some_and(|key| key.eq_ignore_ascii_case("metaprotocol"))
-        {
+        if !parts.next().is_some_and(|key| key.eq_ignore_ascii_case("metaprotocol")) {
             return Self::Other;
         }
         match parts.next() {
@@ -38,18 +35,9 @@ mod tests {
     #[test]
     fn reads_port_names() {
         for (name, expected) in [
-            (
-                "tcp-metaprotocol-thrift-hello-server",
-                PortProtocol::MetaProtocol("thrift"),
-            ),
-            (
-                "tcp-metaprotocol-dubbo",
-                PortProtocol::MetaProtocol("dubbo"),
-            ),
-            (
-                "grpc-MetaProtocol-videoPacket",
-                PortProtocol::MetaProtocol("videoPacket"),
-            ),
+            ("tcp-metaprotocol-thrift-hello-server", PortProtocol::MetaProtocol("thrift")),
+            ("tcp-metaprotocol-dubbo", PortProtocol::MetaProtocol("dubbo")),
+            ("grpc-MetaProtocol-videoPacket", PortProtocol::MetaProtocol("videoPacket")),
             ("tcp-metaprotocol", PortProtocol::Incomplete),
             ("tcp-metaprotocol-", PortProtocol::Incomplete),
             ("metaprotocol-dubbo", PortProtocol::Other),

@@ -59,18 +59,12 @@ pub struct World {
 impl World {
     /// Indexes objects. `domain` completes short host names, usually [`DEFAULT_DOMAIN`].
     pub fn new(objects: impl IntoIterator<Item = AnyObject>, domain: &str) -> Self {
-        let mut world = Self {
-            domain: domain.to_owned(),
-            codecs: built_in_codecs(),
-            ..Self::default()
-        };
+        let mut world = Self { domain: domain.to_owned(), codecs: built_in_codecs(), ..Self::default() };
         let (mut routers, mut rules, mut protocols) = (Vec::new(), Vec::new(), Vec::new());
         for object in objects {
             match object {
                 AnyObject::ServiceEntry(service) => world.add_service(service),
-                AnyObject::Service(service) => {
-                    world.add_service(service.into_service_entry(domain))
-                }
+                AnyObject::Service(service) => world.add_service(service.into_service_entry(domain)),
                 AnyObject::MetaRouter(router) => routers.push(Arc::new(router)),
                 AnyObject::DestinationRule(rule) => rules.push(Arc::new(rule)),
                 AnyObject::ApplicationProtocol(protocol) => protocols.push(protocol),
@@ -109,11 +103,7 @@ impl World {
     }
 
     /// Finds the destination rules of a host whose service lives in `namespace`, in order of precedence.
-    pub fn destination_rules(
-        &self,
-        host: &str,
-        namespace: &str,
-    ) -> impl Iterator<Item = &Arc<DestinationRule>> {
+    pub fn destination_rules(&self, host: &str, namespace: &str) -> impl Iterator<Item = &Arc<DestinationRule>> {
         self.rules.get(host, namespace)
     }
 
@@ -156,9 +146,7 @@ impl World {
 
     fn add_rules(&mut self, rules: Vec<Arc<DestinationRule>>) {
         for rule in &rules {
-            let host = self
-                .resolve(&rule.spec.host, &rule.metadata.namespace)
-                .into_owned();
+            let host = self.resolve(&rule.spec.host, &rule.metadata.namespace).into_owned();
             self.rules.add(host, rule);
         }
         self.rules.sort();
@@ -200,10 +188,7 @@ impl<S> Index<Object<S>> {
     fn get(&self, host: &str, namespace: &str) -> impl Iterator<Item = &Arc<Object<S>>> {
         let objects = self.0.get(host).map_or(&[][..], Vec::as_slice);
         let local = move |object: &&Arc<Object<S>>| object.metadata.namespace == namespace;
-        objects
-            .iter()
-            .filter(local)
-            .chain(objects.iter().filter(move |object| !local(object)))
+        objects.iter().filter(local).chain(objects.iter().filter(move |object| !local(object)))
     }
 }
 
@@ -216,22 +201,12 @@ fn sort_by_age<S>(objects: &mut Vec<Arc<Object<S>>>) {
 fn age<S>(object: &Object<S>) -> impl Ord + '_ {
     let metadata = &object.metadata;
     let created = &metadata.creation_timestamp;
-    (
-        created.is_none(),
-        created.as_ref(),
-        &metadata.namespace,
-        &metadata.name,
-    )
+    (created.is_none(), created.as_ref(), &metadata.namespace, &metadata.name)
 }
 
 /// The codecs that no object can redirect.
 fn built_in_codecs() -> BTreeMap<String, String> {
-    let codec = |protocol: &str| {
-        (
-            protocol.to_owned(),
-            format!("aeraki.meta_protocol.codec.{protocol}"),
-        )
-    };
+    let codec = |protocol: &str| (protocol.to_owned(), format!("aeraki.meta_protocol.codec.{protocol}"));
     ["dubbo", "thrift"].map(codec).into()
 }
 

@@ -13,19 +13,12 @@ pub(super) mod optional {
 
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<Duration>, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
         let text = Option::<String>::deserialize(deserializer)?;
-        text.map(|text| super::parse(&text))
-            .transpose()
-            .map_err(D::Error::custom)
+        text.map(|text| super::parse(&text)).transpose().map_err(D::Error::custom)
     }
 
-    pub(crate) fn serialize<S: Serializer>(
-        duration: &Option<Duration>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
         match duration {
             Some(duration) => serializer.collect_str(&format_args!("{}s", duration.as_secs_f64())),
             None => serializer.serialize_none(),
@@ -53,30 +46,17 @@ fn parse(text: &str) -> Result<Duration, DurationError> {
 
 /// Reads one number and its unit, as nanoseconds, and what follows them.
 fn parse_term(text: &str) -> Option<(u64, &str)> {
-    let number_len = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
+    let number_len = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, rest) = text.split_at(number_len);
-    let unit_len = rest
-        .find(|c: char| c.is_ascii_digit() || c == '.')
-        .unwrap_or(rest.len());
+    let unit_len = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
     let (unit, rest) = rest.split_at(unit_len);
     let (_, scale) = UNITS.iter().find(|(name, _)| *name == unit)?;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if whole.is_empty() && fraction.is_empty() {
         return None;
     }
-    let whole = if whole.is_empty() {
-        0
-    } else {
-        whole.parse::<u64>().ok()?
-    };
-    Some((
-        whole
-            .checked_mul(*scale)?
-            .checked_add(scaled_fraction(fraction, *scale)?)?,
-        rest,
-    ))
+    let whole = if whole.is_empty() { 0 } else { whole.parse::<u64>().ok()? };
+    Some((whole.checked_mul(*scale)?.checked_add(scaled_fraction(fraction, *scale)?)?, rest))
 }
 
 /// Reads the digits behind a decimal point; what is smaller than a nanosecond is dropped.
@@ -130,20 +110,7 @@ mod tests {
 
     #[test]
     fn refuses_what_go_refuses() {
-        for text in [
-            "",
-            "+",
-            "-1s",
-            "1",
-            "s",
-            ".s",
-            "1.2.3s",
-            "1x",
-            "1 s",
-            "1s ",
-            "9999999999h",
-            "1s1",
-        ] {
+        for text in ["", "+", "-1s", "1", "s", ".s", "1.2.3s", "1x", "1 s", "1s ", "9999999999h", "1s1"] {
             assert!(parse(text).is_err(), "{text}");
         }
     }

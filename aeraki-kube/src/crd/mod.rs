@@ -13,8 +13,8 @@ pub use self::{
     application_protocol::{ApplicationProtocol, ApplicationProtocolSpec},
     duration::DurationError,
     meta_router::{
-        Destination, KeyValue, MetaRoute, MetaRouteDestination, MetaRouteMatch, MetaRouter,
-        MetaRouterSpec, Percent, PortSelector,
+        Destination, KeyValue, MetaRoute, MetaRouteDestination, MetaRouteMatch, MetaRouter, MetaRouterSpec, Percent,
+        PortSelector,
     },
     rate_limit::{Descriptor, GlobalRateLimit, LocalRateLimit, RateLimitCondition, TokenBucket},
     string_match::{StringMatch, StringMatchError},

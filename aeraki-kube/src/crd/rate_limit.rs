@@ -44,11 +44,7 @@ pub struct TokenBucket {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens_per_fill: Option<u32>,
     /// The time between two fills.
-    #[serde(
-        default,
-        with = "duration::optional",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, with = "duration::optional", skip_serializing_if = "Option::is_none")]
     pub fill_interval: Option<Duration>,
 }
 
@@ -64,11 +60,7 @@ pub struct GlobalRateLimit {
     #[serde(default)]
     pub domain: String,
     /// How long the service may take to answer; 20 ms where absent.
-    #[serde(
-        default,
-        with = "duration::optional",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, with = "duration::optional", skip_serializing_if = "Option::is_none")]
     pub request_timeout: Option<Duration>,
     /// Whether a request is denied when the service fails to answer.
     #[serde(default)]

@@ -24,11 +24,7 @@ impl TryFrom<Option<Fields>> for StringMatch {
     type Error = StringMatchError;
 
     fn try_from(fields: Option<Fields>) -> Result<Self, StringMatchError> {
-        let Fields {
-            exact,
-            prefix,
-            regex,
-        } = fields.unwrap_or_default();
+        let Fields { exact, prefix, regex } = fields.unwrap_or_default();
         match (exact, prefix, regex) {
             (None, None, None) => Ok(Self::Present),
             (Some(text), None, None) => Ok(Self::Exact(text)),
@@ -85,19 +81,12 @@ mod tests {
             assert_eq!(read, expected);
             assert_eq!(serde_json::to_string(&read).unwrap(), text);
         }
-        assert_eq!(
-            serde_json::from_str::<StringMatch>("null").unwrap(),
-            StringMatch::Present
-        );
+        assert_eq!(serde_json::from_str::<StringMatch>("null").unwrap(), StringMatch::Present);
     }
 
     #[test]
     fn refuses_two_forms_and_unknown_ones() {
-        for text in [
-            r#"{"exact":"a","prefix":"b"}"#,
-            r#"{"suffix":"a"}"#,
-            r#""a""#,
-        ] {
+        for text in [r#"{"exact":"a","prefix":"b"}"#, r#"{"suffix":"a"}"#, r#""a""#] {
             assert!(serde_json::from_str::<StringMatch>(text).is_err(), "{text}");
         }
     }

@@ -46,43 +46,22 @@ pub struct ServicePort {
 impl Service {
     /// Turns the Service into the ServiceEntry that Istio makes of it, with the name `<name>.<namespace>.svc.<domain>`.
     pub fn into_service_entry(self, domain: &str) -> ServiceEntry {
-        let Self {
-            mut metadata,
-            spec,
-            origin,
-        } = self;
+        let Self { mut metadata, spec, origin } = self;
         let spec = ServiceEntrySpec {
-            hosts: vec![format!(
-                "{}.{}.svc.{domain}",
-                metadata.name, metadata.namespace
-            )],
-            addresses: spec
-                .cluster_ip
-                .into_iter()
-                .filter(|address| address != "None")
-                .collect(),
+            hosts: vec![format!("{}.{}.svc.{domain}", metadata.name, metadata.namespace)],
+            addresses: spec.cluster_ip.into_iter().filter(|address| address != "None").collect(),
             ports: spec.ports.into_iter().map(Port::from).collect(),
             resolution: Resolution::Static,
-            workload_selector: Some(WorkloadSelector {
-                labels: spec.selector,
-            }),
+            workload_selector: Some(WorkloadSelector { labels: spec.selector }),
             ..ServiceEntrySpec::default()
         };
         metadata.name.insert_str(0, "synthetic-");
-        Object {
-            metadata,
-            spec,
-            origin,
-        }
+        Object { metadata, spec, origin }
     }
 }
 
 impl From<ServicePort> for Port {
     fn from(ServicePort { port, name }: ServicePort) -> Self {
-        Self {
-            number: port,
-            name,
-            target_port: None,
-        }
+        Self { number: port, name, target_port: None }
     }
 }

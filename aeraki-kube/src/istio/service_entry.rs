@@ -84,9 +84,9 @@ pub struct WorkloadEntry {
     /// Its labels, by which subsets choose it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// Its share among the endpoints; 1 where absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub weight: Option<u32>,
+    /// Its share among the endpoints; 0 counts as 1.
+    #[serde(default)]
+    pub weight: u32,
 }
 
 /// Chooses workloads by label.

@@ -37,10 +37,21 @@ struct Workspace {
 impl Workspace {
     fn find() -> Result<Self> {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let output = Command::new(cargo).args(["metadata", "--locked", "--format-version", "1"]).output()?;
-        ensure!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
+        let output = Command::new(cargo)
+            .args(["metadata", "--locked", "--format-version", "1"])
+            .output()?;
+        ensure!(
+            output.status.success(),
+            "cargo metadata: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-        let path = |value: &serde_json::Value| value.as_str().map(PathBuf::from).context("cargo metadata: not a path");
+        let path = |value: &serde_json::Value| {
+            value
+                .as_str()
+                .map(PathBuf::from)
+                .context("cargo metadata: not a path")
+        };
         let manifest = metadata["packages"]
             .as_array()
             .into_iter()
@@ -72,13 +83,15 @@ fn generate(workspace: &Workspace, out: &Path) -> Result<()> {
     fs::create_dir_all(out)?;
     let all = compile(workspace)?;
     fs::write(out.join(DESCRIPTORS), all.encode_to_vec())?;
-    write_rust(prune::keep(all, MESSAGES, SERVICES)?, out)
+    write_rust(prune::keep(all, MESSAGES, METHODS)?, out)
 }
 
 fn compile(workspace: &Workspace) -> Result<FileDescriptorSet> {
     let mut compiler = protox::Compiler::new(workspace.includes())?;
     compiler.include_imports(true).include_source_info(false);
-    compiler.open_files(ROOTS).context("compiling the .proto files")?;
+    compiler
+        .open_files(ROOTS)
+        .context("compiling the .proto files")?;
     Ok(compiler.file_descriptor_set())
 }
 
@@ -106,7 +119,11 @@ fn compare(committed: &Path, fresh: &Path) -> Result<()> {
         .chain(new.iter().filter(|file| !old.contains(file)))
         .map(|(name, _)| name.as_str())
         .collect();
-    ensure!(stale.is_empty(), "generated files are not up to date, run `cargo xtask proto`: {}", stale.join(", "));
+    ensure!(
+        stale.is_empty(),
+        "generated files are not up to date, run `cargo xtask proto`: {}",
+        stale.join(", ")
+    );
     println!("{} generated files are up to date", new.len());
     Ok(())
 }
@@ -116,7 +133,10 @@ fn read_folder(folder: &Path) -> Result<Vec<(String, Vec<u8>)>> {
         .with_context(|| format!("reading {}", folder.display()))?
         .map(|entry| {
             let entry = entry?;
-            Ok((entry.file_name().to_string_lossy().into_owned(), fs::read(entry.path())?))
+            Ok((
+                entry.file_name().to_string_lossy().into_owned(),
+                fs::read(entry.path())?,
+            ))
         })
         .collect()
 }
@@ -124,8 +144,15 @@ fn read_folder(folder: &Path) -> Result<Vec<(String, Vec<u8>)>> {
 const DESCRIPTORS: &str = "descriptors.bin";
 
 /// Folders of `envoy-types/proto` that hold what [`ROOTS`] import.
-const INCLUDES: &[&str] =
-    &["data-plane-api", "xds", "protoc-gen-validate", "googleapis", "cel-spec", "client_model", "opentelemetry-proto"];
+const INCLUDES: &[&str] = &[
+    "data-plane-api",
+    "xds",
+    "protoc-gen-validate",
+    "googleapis",
+    "cel-spec",
+    "client_model",
+    "opentelemetry-proto",
+];
 
 /// Files that, with their imports, make up the descriptor set: what a configuration file may hold, `Any`s included.
 const ROOTS: &[&str] = &[
@@ -151,9 +178,11 @@ const ROOTS: &[&str] = &[
     "xds/type/v3/typed_struct.proto",
 ];
 
-/// Services that get Rust code, with every method.
-const SERVICES: &[&str] =
-    &["envoy.service.discovery.v3.AggregatedDiscoveryService", "envoy.service.route.v3.RouteDiscoveryService"];
+/// Methods that get Rust code, client and server.
+const METHODS: &[&str] = &[
+    "envoy.service.discovery.v3.AggregatedDiscoveryService.StreamAggregatedResources",
+    "envoy.service.route.v3.RouteDiscoveryService.StreamRoutes",
+];
 
 /// Messages that get Rust code. A field whose type is not listed is left out of its message.
 const MESSAGES: &[&str] = &[
@@ -206,11 +235,8 @@ const MESSAGES: &[&str] = &[
     "envoy.config.route.v3.VirtualHost",
     "envoy.config.route.v3.WeightedCluster",
     "envoy.config.route.v3.WeightedCluster.ClusterWeight",
-    "envoy.service.discovery.v3.DeltaDiscoveryRequest",
-    "envoy.service.discovery.v3.DeltaDiscoveryResponse",
     "envoy.service.discovery.v3.DiscoveryRequest",
     "envoy.service.discovery.v3.DiscoveryResponse",
-    "envoy.service.discovery.v3.Resource",
     "envoy.type.matcher.v3.RegexMatcher",
     "envoy.type.matcher.v3.StringMatcher",
     "envoy.type.v3.FractionalPercent",

@@ -37,21 +37,10 @@ struct Workspace {
 impl Workspace {
     fn find() -> Result<Self> {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let output = Command::new(cargo)
-            .args(["metadata", "--locked", "--format-version", "1"])
-            .output()?;
-        ensure!(
-            output.status.success(),
-            "cargo metadata: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let output = Command::new(cargo).args(["metadata", "--locked", "--format-version", "1"]).output()?;
+        ensure!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
         let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-        let path = |value: &serde_json::Value| {
-            value
-                .as_str()
-                .map(PathBuf::from)
-                .context("cargo metadata: not a path")
-        };
+        let path = |value: &serde_json::Value| value.as_str().map(PathBuf::from).context("cargo metadata: not a path");
         let manifest = metadata["packages"]
             .as_array()
             .into_iter()
@@ -89,9 +78,7 @@ fn generate(workspace: &Workspace, out: &Path) -> Result<()> {
 fn compile(workspace: &Workspace) -> Result<FileDescriptorSet> {
     let mut compiler = protox::Compiler::new(workspace.includes())?;
     compiler.include_imports(true).include_source_info(false);
-    compiler
-        .open_files(ROOTS)
-        .context("compiling the .proto files")?;
+    compiler.open_files(ROOTS).context("compiling the .proto files")?;
     Ok(compiler.file_descriptor_set())
 }
 
@@ -119,11 +106,7 @@ fn compare(committed: &Path, fresh: &Path) -> Result<()> {
         .chain(new.iter().filter(|file| !old.contains(file)))
         .map(|(name, _)| name.as_str())
         .collect();
-    ensure!(
-        stale.is_empty(),
-        "generated files are not up to date, run `cargo xtask proto`: {}",
-        stale.join(", ")
-    );
+    ensure!(stale.is_empty(), "generated files are not up to date, run `cargo xtask proto`: {}", stale.join(", "));
     println!("{} generated files are up to date", new.len());
     Ok(())
 }
@@ -133,10 +116,7 @@ fn read_folder(folder: &Path) -> Result<Vec<(String, Vec<u8>)>> {
         .with_context(|| format!("reading {}", folder.display()))?
         .map(|entry| {
             let entry = entry?;
-            Ok((
-                entry.file_name().to_string_lossy().into_owned(),
-                fs::read(entry.path())?,
-            ))
+            Ok((entry.file_name().to_string_lossy().into_owned(), fs::read(entry.path())?))
         })
         .collect()
 }
@@ -144,15 +124,8 @@ fn read_folder(folder: &Path) -> Result<Vec<(String, Vec<u8>)>> {
 const DESCRIPTORS: &str = "descriptors.bin";
 
 /// Folders of `envoy-types/proto` that hold what [`ROOTS`] import.
-const INCLUDES: &[&str] = &[
-    "data-plane-api",
-    "xds",
-    "protoc-gen-validate",
-    "googleapis",
-    "cel-spec",
-    "client_model",
-    "opentelemetry-proto",
-];
+const INCLUDES: &[&str] =
+    &["data-plane-api", "xds", "protoc-gen-validate", "googleapis", "cel-spec", "client_model", "opentelemetry-proto"];
 
 /// Files that, with their imports, make up the descriptor set: what a configuration file may hold, `Any`s included.
 const ROOTS: &[&str] = &[
@@ -197,11 +170,10 @@ const MESSAGES: &[&str] = &[
     "aeraki.meta_protocol_proxy.v1alpha.MetaProtocolFilter",
     "aeraki.meta_protocol_proxy.v1alpha.MetaProtocolProxy",
     "aeraki.meta_protocol_proxy.v1alpha.Rds",
+    "envoy.config.cluster.v3.CircuitBreakers",
+    "envoy.config.cluster.v3.CircuitBreakers.Thresholds",
     "envoy.config.cluster.v3.Cluster",
-    "envoy.config.cluster.v3.Cluster.EdsClusterConfig",
     "envoy.config.cluster.v3.Cluster.LeastRequestLbConfig",
-    "envoy.config.cluster.v3.Cluster.MaglevLbConfig",
-    "envoy.config.cluster.v3.Cluster.RingHashLbConfig",
     "envoy.config.core.v3.Address",
     "envoy.config.core.v3.AggregatedConfigSource",
     "envoy.config.core.v3.ApiConfigSource",
@@ -238,6 +210,7 @@ const MESSAGES: &[&str] = &[
     "envoy.service.discovery.v3.DiscoveryRequest",
     "envoy.service.discovery.v3.DiscoveryResponse",
     "envoy.type.matcher.v3.RegexMatcher",
+    "envoy.type.matcher.v3.RegexMatcher.GoogleRE2",
     "envoy.type.matcher.v3.StringMatcher",
     "envoy.type.v3.FractionalPercent",
     "envoy.type.v3.Int64Range",

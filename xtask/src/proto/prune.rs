@@ -4,10 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
 use prost_types::field_descriptor_proto::Type;
-use prost_types::{
-    DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorProto,
-    FileDescriptorSet,
-};
+use prost_types::{DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet};
 
 /// Leaves only `messages`, `methods`, and the enums that the kept fields name.
 ///
@@ -16,16 +13,8 @@ use prost_types::{
 /// # Errors
 ///
 /// Fails on a name that the set does not define.
-pub(super) fn keep(
-    mut set: FileDescriptorSet,
-    messages: &[&str],
-    methods: &[&str],
-) -> Result<FileDescriptorSet> {
-    let mut pruner = Pruner {
-        wanted: messages,
-        found: BTreeSet::new(),
-        enums: BTreeSet::new(),
-    };
+pub(super) fn keep(mut set: FileDescriptorSet, messages: &[&str], methods: &[&str]) -> Result<FileDescriptorSet> {
+    let mut pruner = Pruner { wanted: messages, found: BTreeSet::new(), enums: BTreeSet::new() };
     for file in &mut set.file {
         pruner.file(file, methods);
     }
@@ -35,9 +24,7 @@ pub(super) fn keep(
     for file in &mut set.file {
         keep_enums(file, &pruner.enums);
     }
-    set.file.retain(|file| {
-        !(file.message_type.is_empty() && file.enum_type.is_empty() && file.service.is_empty())
-    });
+    set.file.retain(|file| !(file.message_type.is_empty() && file.enum_type.is_empty() && file.service.is_empty()));
     Ok(set)
 }
 
@@ -54,8 +41,7 @@ impl Pruner<'_> {
         if package == WELL_KNOWN {
             return;
         }
-        file.message_type
-            .retain_mut(|message| self.message(message, &package));
+        file.message_type.retain_mut(|message| self.message(message, &package));
         file.service.retain_mut(|service| {
             let name = join(&package, service.name());
             service.method.retain(|method| {
@@ -74,43 +60,32 @@ impl Pruner<'_> {
     /// Prunes the message; answers whether it is kept at all.
     fn message(&mut self, message: &mut DescriptorProto, scope: &str) -> bool {
         let name = join(scope, message.name());
-        if message
-            .options
-            .as_ref()
-            .is_some_and(|options| options.map_entry())
-        {
+        if message.options.as_ref().is_some_and(|options| options.map_entry()) {
             return true;
         }
         if !self.wanted.contains(&name.as_str()) {
             return false;
         }
-        message
-            .nested_type
-            .retain_mut(|nested| self.message(nested, &name));
+        message.nested_type.retain_mut(|nested| self.message(nested, &name));
         let entries = map_entries(message, &name);
         message.field.retain(|field| self.field(field, &entries));
         message.nested_type.retain(|nested| {
-            let is_entry = nested
-                .options
-                .as_ref()
-                .is_some_and(|options| options.map_entry());
+            let is_entry = nested.options.as_ref().is_some_and(|options| options.map_entry());
             let type_name = format!(".{}", join(&name, nested.name()));
-            !is_entry
-                || message
-                    .field
-                    .iter()
-                    .any(|field| field.type_name() == type_name)
+            !is_entry || message.field.iter().any(|field| field.type_name() == type_name)
         });
         drop_empty_oneofs(message);
+        // What Envoy deprecates stays in use here: older control planes send it, older proxies read only that.
+        message
+            .field
+            .iter_mut()
+            .filter_map(|field| field.options.as_mut())
+            .for_each(|options| options.deprecated = None);
         self.found.insert(name);
         true
     }
 
-    fn field(
-        &mut self,
-        field: &FieldDescriptorProto,
-        entries: &[(String, FieldDescriptorProto)],
-    ) -> bool {
+    fn field(&mut self, field: &FieldDescriptorProto, entries: &[(String, FieldDescriptorProto)]) -> bool {
         if let Some((_, value)) = entries.iter().find(|(name, _)| name == field.type_name()) {
             return self.field(value, &[]);
         }
@@ -130,10 +105,7 @@ impl Pruner<'_> {
 
 /// The value fields of the message's maps, by the name of their entry type.
 fn map_entries(message: &DescriptorProto, scope: &str) -> Vec<(String, FieldDescriptorProto)> {
-    let entries = message
-        .nested_type
-        .iter()
-        .filter(|nested| nested.options.as_ref().is_some_and(|o| o.map_entry()));
+    let entries = message.nested_type.iter().filter(|nested| nested.options.as_ref().is_some_and(|o| o.map_entry()));
     entries
         .filter_map(|entry| {
             let value = entry.field.iter().find(|field| field.name() == "value")?;
@@ -145,11 +117,7 @@ fn map_entries(message: &DescriptorProto, scope: &str) -> Vec<(String, FieldDesc
 fn drop_empty_oneofs(message: &mut DescriptorProto) {
     let all = std::mem::take(&mut message.oneof_decl);
     for (index, oneof) in (0i32..).zip(all) {
-        let mut members = message
-            .field
-            .iter_mut()
-            .filter(|field| field.oneof_index == Some(index))
-            .peekable();
+        let mut members = message.field.iter_mut().filter(|field| field.oneof_index == Some(index)).peekable();
         if members.peek().is_some() {
             let position = i32::try_from(message.oneof_decl.len()).unwrap_or(i32::MAX);
             members.for_each(|field| field.oneof_index = Some(position));

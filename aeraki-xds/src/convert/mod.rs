@@ -10,4 +10,3 @@ mod http;
 mod matcher;
 
 pub use self::http::{routes_from_http, routes_to_http};
-

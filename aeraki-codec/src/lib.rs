@@ -32,6 +32,8 @@ pub mod hessian2;
 pub mod message;
 #[cfg(feature = "dubbo")]
 mod nom_ext;
+#[cfg(feature = "thrift")]
+pub mod thrift;
 
 pub use codec::{
     Affinity, Answer, Carries, Codec, Control, DecodeError, DecodeErrorKind, Decoded, EncodeError, Flow, Framer,

@@ -24,6 +24,8 @@ impl Registry {
         let protocols: &[Arc<dyn Protocol>] = &[
             #[cfg(feature = "dubbo")]
             Arc::new(crate::dubbo::Dubbo::default()),
+            #[cfg(feature = "thrift")]
+            Arc::new(crate::thrift::Thrift::default()),
         ];
         let mut registry = Self::new();
         for protocol in protocols {

@@ -10,8 +10,6 @@ pub trait Resource {
     const GROUP: &'static str;
     /// The kind, such as `MetaRouter`.
     const KIND: &'static str;
-    /// Whether its objects live in a namespace.
-    const NAMESPACED: bool = true;
 }
 
 /// Holds one resource as users write it: metadata and a specification.
@@ -152,7 +150,7 @@ mod tests {
     #[test]
     fn timestamps_order_by_time() {
         let at = |text: &str| Timestamp::try_from(text.to_owned());
-        assert!(at("2025-12-31T23:59:59Z").unwrap() < at("2026-01-01T00:00:00Z").unwrap());
+        assert!(at("2025-12-31T23:59:59Z").expect("a timestamp") < at("2026-01-01T00:00:00Z").expect("a timestamp"));
         assert!(at("2026-01-01T00:00:00+01:00").is_err());
         assert!(at("yesterday").is_err());
     }

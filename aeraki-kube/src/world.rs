@@ -39,6 +39,22 @@ impl AnyObject {
             Self::Service(object) => object.reference(),
         }
     }
+
+    /// Puts an object that names no namespace, and whose kind has one, into this one.
+    #[must_use]
+    pub fn in_namespace(mut self, namespace: &str) -> Self {
+        let metadata = match &mut self {
+            Self::MetaRouter(object) => &mut object.metadata,
+            Self::ServiceEntry(object) => &mut object.metadata,
+            Self::DestinationRule(object) => &mut object.metadata,
+            Self::Service(object) => &mut object.metadata,
+            Self::ApplicationProtocol(_) => return self,
+        };
+        if metadata.namespace.is_empty() {
+            namespace.clone_into(&mut metadata.namespace);
+        }
+        self
+    }
 }
 
 /// Holds a consistent set of all objects, found by host.

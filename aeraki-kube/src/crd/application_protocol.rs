@@ -21,5 +21,4 @@ pub struct ApplicationProtocolSpec {
 impl Resource for ApplicationProtocolSpec {
     const GROUP: &'static str = "metaprotocol.aeraki.io";
     const KIND: &'static str = "ApplicationProtocol";
-    const NAMESPACED: bool = false;
 }

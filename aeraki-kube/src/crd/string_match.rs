@@ -77,11 +77,11 @@ mod tests {
             (r#"{"regex":"a+"}"#, StringMatch::Regex("a+".into())),
             ("{}", StringMatch::Present),
         ] {
-            let read: StringMatch = serde_json::from_str(text).unwrap();
+            let read: StringMatch = serde_json::from_str(text).expect(text);
             assert_eq!(read, expected);
-            assert_eq!(serde_json::to_string(&read).unwrap(), text);
+            assert_eq!(serde_json::to_string(&read).expect("JSON"), text);
         }
-        assert_eq!(serde_json::from_str::<StringMatch>("null").unwrap(), StringMatch::Present);
+        assert_eq!(serde_json::from_str::<StringMatch>("null").expect("presence"), StringMatch::Present);
     }
 
     #[test]

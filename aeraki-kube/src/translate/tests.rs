@@ -55,7 +55,7 @@ spec:
 ";
 
 fn world(text: &str) -> World {
-    let documents = parse("t.yaml", text).unwrap();
+    let documents = parse("t.yaml", text).expect("YAML");
     let objects = documents.into_iter().filter_map(|document| match document {
         Document::Object(object) => Some(*object),
         Document::Other { .. } => None,

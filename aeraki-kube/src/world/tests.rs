@@ -13,7 +13,7 @@ fn service(namespace: &str, host: &str) -> AnyObject {
 fn router(namespace: &str, name: &str, host: &str, created: Option<&str>) -> AnyObject {
     let spec = MetaRouterSpec { hosts: vec![host.into()], ..MetaRouterSpec::default() };
     let mut router = Object::new(namespace, name, spec);
-    router.metadata.creation_timestamp = created.map(|at| Timestamp::try_from(at.to_owned()).unwrap());
+    router.metadata.creation_timestamp = created.map(|at| Timestamp::try_from(at.to_owned()).expect(at));
     AnyObject::MetaRouter(router)
 }
 

@@ -1,7 +1,7 @@
 use super::*;
 
 fn error(text: &str) -> String {
-    parse("a.yaml", text).unwrap_err().to_string()
+    parse("a.yaml", text).expect_err(text).to_string()
 }
 
 const ROUTER: &str = "\
@@ -21,7 +21,7 @@ fn reads_many_documents_of_many_kinds() {
     let text = format!(
         "# a comment\n---\n{ROUTER}---\n# nothing\n--- # nothing either\n...\n---\napiVersion: apps/v1\nkind: Deployment\nspec: {{}}\n"
     );
-    let documents = parse("a.yaml", &text).unwrap();
+    let documents = parse("a.yaml", &text).expect(&text);
     let [Document::Object(router), Document::Other { kind, origin }] = documents.as_slice() else {
         panic!("{documents:?}");
     };
@@ -32,7 +32,7 @@ fn reads_many_documents_of_many_kinds() {
 #[test]
 fn markers_inside_a_line_or_word_do_not_cut() {
     let text = ROUTER.replace("name: all", "name: '--- ...'").replace("uid: 17", "uid: ---x");
-    assert_eq!(parse("a.yaml", &text).unwrap().len(), 1);
+    assert_eq!(parse("a.yaml", &text).expect(&text).len(), 1);
 }
 
 #[test]
@@ -81,5 +81,5 @@ fn a_text_that_is_not_yaml_is_reported_on_one_line() {
 #[test]
 fn other_kinds_keep_fields_that_are_not_used() {
     let text = "{apiVersion: networking.istio.io/v1beta1, kind: ServiceEntry, metadata: {name: a}, spec: {location: MESH_EXTERNAL}}";
-    assert_eq!(parse("a.yaml", text).unwrap().len(), 1);
+    assert_eq!(parse("a.yaml", text).expect(text).len(), 1);
 }

@@ -30,22 +30,13 @@ pub struct RouteAction {
 impl RouteAction {
     /// Creates an action that sends everything to one cluster.
     pub fn cluster(name: impl Into<String>) -> Self {
-        Self {
-            destination: Destination::Cluster(name.into()),
-            ..Self::default()
-        }
+        Self { destination: Destination::Cluster(name.into()), ..Self::default() }
     }
 
     /// Creates an action that shares messages among clusters in proportion to their weights.
     pub fn weighted<N: Into<String>>(clusters: impl IntoIterator<Item = (N, u32)>) -> Self {
-        let clusters = clusters
-            .into_iter()
-            .map(|(name, weight)| WeightedCluster::new(name, weight))
-            .collect();
-        Self {
-            destination: Destination::Weighted(clusters),
-            ..Self::default()
-        }
+        let clusters = clusters.into_iter().map(|(name, weight)| WeightedCluster::new(name, weight)).collect();
+        Self { destination: Destination::Weighted(clusters), ..Self::default() }
     }
 
     /// Adds a key to the hash policy.
@@ -76,41 +67,20 @@ impl RouteAction {
             Destination::Weighted(clusters) => (None, clusters.as_slice()),
         };
         let weighted = weighted.iter().map(|cluster| cluster.name.as_str());
-        single
-            .into_iter()
-            .chain(weighted)
-            .chain(self.mirrors.iter().map(|mirror| mirror.cluster.as_str()))
+        single.into_iter().chain(weighted).chain(self.mirrors.iter().map(|mirror| mirror.cluster.as_str()))
     }
 
     pub(super) fn check(&self) -> Checked {
-        self.destination
-            .check()
-            .map_err(|error| error.within("destination"))?;
+        self.destination.check().map_err(|error| error.within("destination"))?;
         let most = MAX_HASH_KEYS;
-        ensure(
-            self.hash_policy.len() <= most,
-            "hashPolicy",
-            format!("must not hold more than {most} keys"),
-        )?;
+        ensure(self.hash_policy.len() <= most, "hashPolicy", format!("must not hold more than {most} keys"))?;
         for (index, key) in self.hash_policy.iter().enumerate() {
-            ensure(
-                !key.is_empty(),
-                format!("hashPolicy[{index}]"),
-                "must not be empty",
-            )?;
+            ensure(!key.is_empty(), format!("hashPolicy[{index}]"), "must not be empty")?;
         }
         for (index, mirror) in self.mirrors.iter().enumerate() {
-            ensure(
-                !mirror.cluster.is_empty(),
-                format!("mirrors[{index}].cluster"),
-                "must not be empty",
-            )?;
+            ensure(!mirror.cluster.is_empty(), format!("mirrors[{index}].cluster"), "must not be empty")?;
         }
-        ensure(
-            self.timeout != Some(Duration::ZERO),
-            "timeout",
-            "must not be zero; leave it out for no limit",
-        )
+        ensure(self.timeout != Some(Duration::ZERO), "timeout", "must not be zero; leave it out for no limit")
     }
 }
 
@@ -132,22 +102,11 @@ impl Destination {
             Self::Weighted(clusters) => clusters,
         };
         for (index, cluster) in clusters.iter().enumerate() {
-            ensure(
-                !cluster.name.is_empty(),
-                format!("weighted[{index}].name"),
-                "must not be empty",
-            )?;
+            ensure(!cluster.name.is_empty(), format!("weighted[{index}].name"), "must not be empty")?;
         }
-        let sum: u64 = clusters
-            .iter()
-            .map(|cluster| u64::from(cluster.weight))
-            .sum();
+        let sum: u64 = clusters.iter().map(|cluster| u64::from(cluster.weight)).sum();
         ensure(sum > 0, "weighted", "the weights sum up to 0")?;
-        ensure(
-            sum <= u64::from(u32::MAX),
-            "weighted",
-            format!("the weights sum up to more than {}", u32::MAX),
-        )
+        ensure(sum <= u64::from(u32::MAX), "weighted", format!("the weights sum up to more than {}", u32::MAX))
     }
 }
 
@@ -172,10 +131,7 @@ pub struct WeightedCluster {
 impl WeightedCluster {
     /// Creates a cluster with its share.
     pub fn new(name: impl Into<String>, weight: u32) -> Self {
-        Self {
-            name: name.into(),
-            weight,
-        }
+        Self { name: name.into(), weight }
     }
 }
 
@@ -194,10 +150,7 @@ pub struct Mirror {
 impl Mirror {
     /// Creates a mirror of `fraction` of the messages.
     pub fn new(cluster: impl Into<String>, fraction: FractionalPercent) -> Self {
-        Self {
-            cluster: cluster.into(),
-            fraction,
-        }
+        Self { cluster: cluster.into(), fraction }
     }
 }
 
@@ -219,10 +172,7 @@ impl FractionalPercent {
 
     /// Creates a fraction.
     pub const fn new(numerator: u32, denominator: Denominator) -> Self {
-        Self {
-            numerator,
-            denominator,
-        }
+        Self { numerator, denominator }
     }
 
     /// Tells whether a uniformly drawn number falls into the fraction.

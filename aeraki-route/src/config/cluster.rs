@@ -139,38 +139,16 @@ impl Cluster {
     fn check(&self) -> Checked {
         ensure(!self.name.is_empty(), "name", "must not be empty")?;
         for (index, endpoint) in self.endpoints.iter().enumerate() {
-            self.check_endpoint(endpoint)
-                .map_err(|error| error.within(format!("endpoints[{index}]")))?;
+            self.check_endpoint(endpoint).map_err(|error| error.within(format!("endpoints[{index}]")))?;
         }
-        let single =
-            !matches!(self.discovery, Discovery::LogicalDns(_)) || self.endpoints.len() == 1;
-        ensure(
-            single,
-            "endpoints",
-            "a logical DNS cluster has exactly one endpoint",
-        )?;
-        self.discovery
-            .check()
-            .map_err(|error| error.within("discovery"))?;
-        self.lb_policy
-            .check()
-            .map_err(|error| error.within("lbPolicy"))?;
-        ensure(
-            self.connect_timeout > Duration::ZERO,
-            "connectTimeout",
-            "must not be zero",
-        )?;
+        let single = !matches!(self.discovery, Discovery::LogicalDns(_)) || self.endpoints.len() == 1;
+        ensure(single, "endpoints", "a logical DNS cluster has exactly one endpoint")?;
+        self.discovery.check().map_err(|error| error.within("discovery"))?;
+        self.lb_policy.check().map_err(|error| error.within("lbPolicy"))?;
+        ensure(self.connect_timeout > Duration::ZERO, "connectTimeout", "must not be zero")?;
         ensure(self.depth != Some(0), "depth", "must not be zero")?;
-        ensure(
-            self.idle_timeout != Some(Duration::ZERO),
-            "idleTimeout",
-            "must not be zero",
-        )?;
-        ensure(
-            self.heartbeat_interval != Some(Duration::ZERO),
-            "heartbeatInterval",
-            "must not be zero",
-        )?;
+        ensure(self.idle_timeout != Some(Duration::ZERO), "idleTimeout", "must not be zero")?;
+        ensure(self.heartbeat_interval != Some(Duration::ZERO), "heartbeatInterval", "must not be zero")?;
         self.limits.check().map_err(|error| error.within("limits"))
     }
 
@@ -178,14 +156,10 @@ impl Cluster {
         ensure(endpoint.weight > 0, "weight", "must not be zero")?;
         match (&endpoint.address, &self.discovery) {
             (Address::Name { host, .. }, Discovery::Static) => {
-                let reason = format!(
-                    "{host:?} is not an IP address, and the cluster is static; use DNS discovery"
-                );
+                let reason = format!("{host:?} is not an IP address, and the cluster is static; use DNS discovery");
                 ensure(false, "address", reason)
             }
-            (Address::Name { host, .. }, _) => {
-                ensure(!host.is_empty(), "address", "the host must not be empty")
-            }
+            (Address::Name { host, .. }, _) => ensure(!host.is_empty(), "address", "the host must not be empty"),
             (Address::Socket(_), _) => Ok(()),
         }
     }
@@ -232,10 +206,7 @@ pub struct Dns {
 impl Dns {
     /// Creates a policy that resolves a name again after `refresh`.
     pub fn every(refresh: Duration) -> Self {
-        Self {
-            refresh,
-            respect_ttl: false,
-        }
+        Self { refresh, respect_ttl: false }
     }
 
     /// Sets whether the time to live of an answer counts.
@@ -272,9 +243,7 @@ pub enum LbPolicy {
 impl LbPolicy {
     fn check(&self) -> Checked {
         match self {
-            Self::LeastRequest { choices } => {
-                ensure(*choices >= 2, "choices", "must be at least 2")
-            }
+            Self::LeastRequest { choices } => ensure(*choices >= 2, "choices", "must be at least 2"),
             Self::RoundRobin | Self::Random => Ok(()),
         }
     }
@@ -307,20 +276,13 @@ impl ClusterLimits {
     }
 
     fn check(&self) -> Checked {
-        ensure(
-            self.max_connections > 0,
-            "maxConnections",
-            "must not be zero",
-        )
+        ensure(self.max_connections > 0, "maxConnections", "must not be zero")
     }
 }
 
 impl Default for ClusterLimits {
     fn default() -> Self {
-        Self {
-            max_connections: 1024,
-            max_pending_requests: 1024,
-        }
+        Self { max_connections: 1024, max_pending_requests: 1024 }
     }
 }
 

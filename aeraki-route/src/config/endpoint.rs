@@ -22,11 +22,7 @@ pub struct Endpoint {
 impl Endpoint {
     /// Creates an endpoint of weight 1.
     pub fn new(address: impl Into<Address>) -> Self {
-        Self {
-            address: address.into(),
-            weight: default_weight(),
-            metadata: BTreeMap::new(),
-        }
+        Self { address: address.into(), weight: default_weight(), metadata: BTreeMap::new() }
     }
 
     /// Sets its share of the requests.
@@ -70,10 +66,7 @@ impl Address {
     /// Creates an address from a host, which may be an IP address, and a port.
     pub fn new(host: impl Into<String>, port: u16) -> Self {
         let host = host.into();
-        host.parse().map_or_else(
-            |_| Self::Name { host, port },
-            |ip| Self::Socket(SocketAddr::new(ip, port)),
-        )
+        host.parse().map_or_else(|_| Self::Name { host, port }, |ip| Self::Socket(SocketAddr::new(ip, port)))
     }
 }
 
@@ -109,10 +102,7 @@ impl FromStr for Address {
         if host.is_empty() || host.contains([':', '[', ']']) {
             return Err(invalid());
         }
-        Ok(Self::Name {
-            host: host.to_owned(),
-            port: port.parse().map_err(|_| invalid())?,
-        })
+        Ok(Self::Name { host: host.to_owned(), port: port.parse().map_err(|_| invalid())? })
     }
 }
 

@@ -17,16 +17,8 @@ impl ConfigError {
     /// Creates an error for `field` of `object`, for example `("cluster \"a\"", "connectTimeout", "must not be zero")`.
     ///
     /// An empty `field` means the object as a whole.
-    pub fn new(
-        object: impl Into<String>,
-        field: impl Into<String>,
-        reason: impl Into<String>,
-    ) -> Self {
-        Self {
-            object: object.into(),
-            field: field.into(),
-            reason: reason.into(),
-        }
+    pub fn new(object: impl Into<String>, field: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { object: object.into(), field: field.into(), reason: reason.into() }
     }
 
     /// Returns the kind and name of the refused object, for example `cluster "a"`.
@@ -65,19 +57,12 @@ pub(crate) struct FieldError {
 
 impl FieldError {
     pub(crate) fn new(field: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self {
-            path: field.into(),
-            reason: reason.into(),
-        }
+        Self { path: field.into(), reason: reason.into() }
     }
 
     /// Prepends the field that holds the one named so far.
     pub(crate) fn within(mut self, outer: impl fmt::Display) -> Self {
-        self.path = if self.path.is_empty() {
-            outer.to_string()
-        } else {
-            format!("{outer}.{}", self.path)
-        };
+        self.path = if self.path.is_empty() { outer.to_string() } else { format!("{outer}.{}", self.path) };
         self
     }
 
@@ -91,9 +76,5 @@ pub(crate) type Checked = Result<(), FieldError>;
 
 /// Refuses `field` with `reason` unless `holds`.
 pub(crate) fn ensure(holds: bool, field: impl Into<String>, reason: impl Into<String>) -> Checked {
-    if holds {
-        Ok(())
-    } else {
-        Err(FieldError::new(field, reason))
-    }
+    if holds { Ok(()) } else { Err(FieldError::new(field, reason)) }
 }

@@ -42,12 +42,7 @@ pub struct Listener {
 
 impl Listener {
     /// Creates a listener that goes by `name` in metrics too.
-    pub fn new(
-        name: impl Into<String>,
-        address: SocketAddr,
-        protocol: ProtocolConfig,
-        routes: RouteSource,
-    ) -> Self {
+    pub fn new(name: impl Into<String>, address: SocketAddr, protocol: ProtocolConfig, routes: RouteSource) -> Self {
         let name = name.into();
         Self {
             stat_prefix: name.clone(),
@@ -108,31 +103,17 @@ impl Listener {
 
     fn check(&self) -> Checked {
         ensure(!self.name.is_empty(), "name", "must not be empty")?;
-        ensure(
-            !self.stat_prefix.is_empty(),
-            "statPrefix",
-            "must not be empty",
-        )?;
-        ensure(
-            !self.protocol.name.is_empty(),
-            "protocol.name",
-            "must not be empty",
-        )?;
+        ensure(!self.stat_prefix.is_empty(), "statPrefix", "must not be empty")?;
+        ensure(!self.protocol.name.is_empty(), "protocol.name", "must not be empty")?;
         for (index, filter) in self.filters.iter().enumerate() {
-            ensure(
-                !filter.name.is_empty(),
-                format!("filters[{index}].name"),
-                "must not be empty",
-            )?;
+            ensure(!filter.name.is_empty(), format!("filters[{index}].name"), "must not be empty")?;
         }
         ensure(
             self.idle_timeout != Some(Duration::ZERO),
             "idleTimeout",
             "must not be zero; leave it out for no limit",
         )?;
-        self.limits
-            .check()
-            .map_err(|error| error.within("limits"))?;
+        self.limits.check().map_err(|error| error.within("limits"))?;
         self.routes.check().map_err(|error| error.within("routes"))
     }
 }
@@ -169,11 +150,7 @@ pub struct ProtocolConfig {
 impl ProtocolConfig {
     /// Creates a protocol whose codec goes by the same name.
     pub fn new(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            codec: None,
-            options: BTreeMap::new(),
-        }
+        Self { name: name.into(), codec: None, options: BTreeMap::new() }
     }
 
     /// Sets the codec's name.
@@ -216,9 +193,7 @@ impl RouteSource {
     fn check(&self) -> Checked {
         match self {
             Self::Inline(config) => config.check().map_err(|error| error.within("inline")),
-            Self::Dynamic(subscription) => subscription
-                .check()
-                .map_err(|error| error.within("dynamic")),
+            Self::Dynamic(subscription) => subscription.check().map_err(|error| error.within("dynamic")),
         }
     }
 }
@@ -248,11 +223,7 @@ impl RouteSubscription {
     }
 
     fn check(&self) -> Checked {
-        ensure(
-            !self.route_config_name.is_empty(),
-            "routeConfigName",
-            "must not be empty",
-        )?;
+        ensure(!self.route_config_name.is_empty(), "routeConfigName", "must not be empty")?;
         ensure(!self.cluster.is_empty(), "cluster", "must not be empty")
     }
 }
@@ -275,20 +246,12 @@ pub struct Filter {
 impl Filter {
     /// Creates a filter that the proxy enforces.
     pub fn enforced(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            type_url: None,
-            enforced: true,
-        }
+        Self { name: name.into(), type_url: None, enforced: true }
     }
 
     /// Creates a filter that the proxy knows but does not enforce.
     pub fn unenforced(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            type_url: None,
-            enforced: false,
-        }
+        Self { name: name.into(), type_url: None, enforced: false }
     }
 
     /// Sets the type URL of the filter's configuration.
@@ -335,31 +298,15 @@ impl ListenerLimits {
     }
 
     fn check(&self) -> Checked {
-        ensure(
-            self.max_requests_in_flight > 0,
-            "maxRequestsInFlight",
-            "must not be zero",
-        )?;
-        ensure(
-            self.max_buffered_bytes > 0,
-            "maxBufferedBytes",
-            "must not be zero",
-        )?;
-        ensure(
-            self.max_frame_bytes != Some(0),
-            "maxFrameBytes",
-            "must not be zero",
-        )
+        ensure(self.max_requests_in_flight > 0, "maxRequestsInFlight", "must not be zero")?;
+        ensure(self.max_buffered_bytes > 0, "maxBufferedBytes", "must not be zero")?;
+        ensure(self.max_frame_bytes != Some(0), "maxFrameBytes", "must not be zero")
     }
 }
 
 impl Default for ListenerLimits {
     fn default() -> Self {
-        Self {
-            max_requests_in_flight: 128,
-            max_buffered_bytes: 1 << 20,
-            max_frame_bytes: None,
-        }
+        Self { max_requests_in_flight: 128, max_buffered_bytes: 1 << 20, max_frame_bytes: None }
     }
 }
 

@@ -33,13 +33,7 @@ pub struct AttributeMatch {
 impl AttributeMatch {
     /// Creates a condition that `value` holds for the attribute `key`.
     pub fn new(key: impl Into<String>, value: ValueMatch) -> Self {
-        Self {
-            key: key.into(),
-            value,
-            ignore_case: false,
-            invert: false,
-            treat_missing_as_empty: false,
-        }
+        Self { key: key.into(), value, ignore_case: false, invert: false, treat_missing_as_empty: false }
     }
 
     /// Creates a condition that the value equals `value`.
@@ -145,9 +139,6 @@ pub enum ValueMatch {
 
 impl ValueMatch {
     fn is_plain_text(&self) -> bool {
-        matches!(
-            self,
-            Self::Exact(_) | Self::Prefix(_) | Self::Suffix(_) | Self::Contains(_)
-        )
+        matches!(self, Self::Exact(_) | Self::Prefix(_) | Self::Suffix(_) | Self::Contains(_))
     }
 }

@@ -14,17 +14,14 @@ pub(crate) mod error;
 mod listener;
 mod matches;
 mod proxy;
-mod route;
+pub(crate) mod route;
 
 pub use self::{
     action::{Denominator, Destination, FractionalPercent, Mirror, RouteAction, WeightedCluster},
     cluster::{Cluster, ClusterLimits, Discovery, Dns, LbPolicy},
     endpoint::{Address, AddressError, Endpoint},
     error::ConfigError,
-    listener::{
-        Filter, Listener, ListenerLimits, ProtocolConfig, RouteSource, RouteSubscription,
-        TrafficDirection,
-    },
+    listener::{Filter, Listener, ListenerLimits, ProtocolConfig, RouteSource, RouteSubscription, TrafficDirection},
     matches::{AttributeMatch, ValueMatch},
     proxy::{Node, Proxy},
     route::{MutationEntry, Route, RouteConfig},

@@ -29,10 +29,7 @@ pub struct Proxy {
 impl Proxy {
     /// Creates a proxy without listeners and clusters.
     pub fn new(node: Node) -> Self {
-        Self {
-            node,
-            ..Self::default()
-        }
+        Self { node, ..Self::default() }
     }
 
     /// Sets where the admin interface listens.
@@ -65,26 +62,16 @@ impl Proxy {
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.clusters.iter().try_for_each(Cluster::validate)?;
         self.listeners.iter().try_for_each(Listener::validate)?;
-        check_unique(
-            cluster::KIND,
-            self.clusters.iter().map(|cluster| &*cluster.name),
-        )?;
-        check_unique(
-            listener::KIND,
-            self.listeners.iter().map(|listener| &*listener.name),
-        )?;
+        check_unique(cluster::KIND, self.clusters.iter().map(|cluster| &*cluster.name))?;
+        check_unique(listener::KIND, self.listeners.iter().map(|listener| &*listener.name))?;
         self.check_addresses()?;
         let clusters = self.clusters.iter().map(|cluster| &*cluster.name).collect();
-        self.listeners
-            .iter()
-            .try_for_each(|listener| check_clusters(listener, &clusters))
+        self.listeners.iter().try_for_each(|listener| check_clusters(listener, &clusters))
     }
 
     fn check_addresses(&self) -> Result<(), ConfigError> {
         for (index, listener) in self.listeners.iter().enumerate() {
-            let taken = self.listeners[..index]
-                .iter()
-                .find(|other| other.address == listener.address);
+            let taken = self.listeners[..index].iter().find(|other| other.address == listener.address);
             if let Some(other) = taken.filter(|_| listener.address.port() != 0) {
                 let reason = format!("{} is taken by listener {:?}", listener.address, other.name);
                 return Err(of_listener(listener, "address", reason));
@@ -110,11 +97,7 @@ pub struct Node {
 impl Node {
     /// Creates a node without metadata.
     pub fn new(id: impl Into<String>, cluster: impl Into<String>) -> Self {
-        Self {
-            id: id.into(),
-            cluster: cluster.into(),
-            metadata: Map::new(),
-        }
+        Self { id: id.into(), cluster: cluster.into(), metadata: Map::new() }
     }
 
     /// Sets one entry of the metadata.
@@ -128,11 +111,7 @@ impl Node {
 fn check_unique<'a>(kind: &str, names: impl Iterator<Item = &'a str>) -> Result<(), ConfigError> {
     let mut seen = HashSet::new();
     match names.into_iter().find(|name| !seen.insert(*name)) {
-        Some(name) => Err(ConfigError::new(
-            format!("{kind} {name:?}"),
-            "name",
-            "is there twice",
-        )),
+        Some(name) => Err(ConfigError::new(format!("{kind} {name:?}"), "name", "is there twice")),
         None => Ok(()),
     }
 }
@@ -140,36 +119,19 @@ fn check_unique<'a>(kind: &str, names: impl Iterator<Item = &'a str>) -> Result<
 fn check_clusters(listener: &Listener, clusters: &HashSet<&str>) -> Result<(), ConfigError> {
     let unknown = |cluster: &str| format!("there is no cluster {cluster:?}");
     match &listener.routes {
-        RouteSource::Inline(config) => match config
-            .clusters()
-            .find(|(.., name)| !clusters.contains(name))
-        {
-            Some((path, cluster)) => Err(of_listener(
-                listener,
-                format!("routes.inline.{path}.action"),
-                unknown(cluster),
-            )),
+        RouteSource::Inline(config) => match config.clusters().find(|(.., name)| !clusters.contains(name)) {
+            Some((path, cluster)) => {
+                Err(of_listener(listener, format!("routes.inline.{path}.action"), unknown(cluster)))
+            }
             None => Ok(()),
         },
         RouteSource::Dynamic(subscription) if !clusters.contains(&*subscription.cluster) => {
-            Err(of_listener(
-                listener,
-                "routes.dynamic.cluster",
-                unknown(&subscription.cluster),
-            ))
+            Err(of_listener(listener, "routes.dynamic.cluster", unknown(&subscription.cluster)))
         }
         RouteSource::Dynamic(_) => Ok(()),
     }
 }
 
-fn of_listener(
-    listener: &Listener,
-    field: impl Into<String>,
-    reason: impl Into<String>,
-) -> ConfigError {
-    ConfigError::new(
-        format!("{} {:?}", listener::KIND, listener.name),
-        field,
-        reason,
-    )
+fn of_listener(listener: &Listener, field: impl Into<String>, reason: impl Into<String>) -> ConfigError {
+    ConfigError::new(format!("{} {:?}", listener::KIND, listener.name), field, reason)
 }

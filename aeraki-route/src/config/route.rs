@@ -26,10 +26,7 @@ pub struct RouteConfig {
 impl RouteConfig {
     /// Creates a table of `routes` in order of precedence.
     pub fn new(name: impl Into<String>, routes: impl IntoIterator<Item = Route>) -> Self {
-        Self {
-            name: name.into(),
-            routes: routes.into_iter().collect(),
-        }
+        Self { name: name.into(), routes: routes.into_iter().collect() }
     }
 
     /// Checks everything but the regular expressions, which [`RouteTable::compile`](crate::RouteTable::compile) adds.
@@ -45,28 +42,15 @@ impl RouteConfig {
     /// Returns the clusters that a message may be sent to, mirrors included, each with the path of the route that names it.
     pub fn clusters(&self) -> impl Iterator<Item = (String, &str)> {
         let routes = self.routes.iter().enumerate();
-        routes.flat_map(|(index, route)| {
-            route
-                .action
-                .clusters()
-                .map(move |cluster| (route.path(index), cluster))
-        })
+        routes.flat_map(|(index, route)| route.action.clusters().map(move |cluster| (route.path(index), cluster)))
     }
 
     pub(crate) fn check(&self) -> Checked {
-        ensure(
-            !self.routes.is_empty(),
-            "routes",
-            "must hold at least one route",
-        )?;
+        ensure(!self.routes.is_empty(), "routes", "must hold at least one route")?;
         self.routes
             .iter()
             .enumerate()
-            .try_for_each(|(index, route)| {
-                route
-                    .check()
-                    .map_err(|error| error.within(route.path(index)))
-            })
+            .try_for_each(|(index, route)| route.check().map_err(|error| error.within(route.path(index))))
     }
 }
 
@@ -94,11 +78,7 @@ pub struct Route {
 impl Route {
     /// Creates a route that sends every message by `action`.
     pub fn new(name: impl Into<String>, action: RouteAction) -> Self {
-        Self {
-            name: name.into(),
-            action,
-            ..Self::default()
-        }
+        Self { name: name.into(), action, ..Self::default() }
     }
 
     /// Adds a condition.
@@ -132,13 +112,9 @@ impl Route {
 
     fn check(&self) -> Checked {
         for (index, condition) in self.matches.iter().enumerate() {
-            condition
-                .check()
-                .map_err(|error| error.within(condition_path(index, condition)))?;
+            condition.check().map_err(|error| error.within(condition_path(index, condition)))?;
         }
-        self.action
-            .check()
-            .map_err(|error| error.within("action"))?;
+        self.action.check().map_err(|error| error.within("action"))?;
         check_mutation(&self.request_mutation, "requestMutation")?;
         check_mutation(&self.response_mutation, "responseMutation")
     }
@@ -166,10 +142,7 @@ pub enum MutationEntry {
 impl MutationEntry {
     /// Creates an entry that sets `key` to `value`.
     pub fn set(key: impl Into<String>, value: impl Into<String>) -> Self {
-        Self::Set {
-            key: key.into(),
-            value: value.into(),
-        }
+        Self::Set { key: key.into(), value: value.into() }
     }
 
     /// Creates an entry that removes `key`.
@@ -183,16 +156,8 @@ impl MutationEntry {
             Self::Remove { key } => (key, ""),
         };
         let most = MAX_TEXT_BYTES;
-        ensure(
-            (1..=most).contains(&key.len()),
-            "key",
-            format!("must have 1 to {most} bytes"),
-        )?;
-        ensure(
-            value.len() <= most,
-            "value",
-            format!("must not exceed {most} bytes"),
-        )
+        ensure((1..=most).contains(&key.len()), "key", format!("must have 1 to {most} bytes"))?;
+        ensure(value.len() <= most, "value", format!("must not exceed {most} bytes"))
     }
 }
 
@@ -203,17 +168,9 @@ pub(crate) fn condition_path(index: usize, condition: &AttributeMatch) -> String
 
 fn check_mutation(entries: &[MutationEntry], field: &str) -> Checked {
     let most = MAX_MUTATIONS;
-    ensure(
-        entries.len() <= most,
-        field,
-        format!("must not hold more than {most} entries"),
-    )?;
+    ensure(entries.len() <= most, field, format!("must not hold more than {most} entries"))?;
     let mut entries = entries.iter().enumerate();
-    entries.try_for_each(|(index, entry)| {
-        entry
-            .check()
-            .map_err(|e: FieldError| e.within(format!("{field}[{index}]")))
-    })
+    entries.try_for_each(|(index, entry)| entry.check().map_err(|e: FieldError| e.within(format!("{field}[{index}]"))))
 }
 
 /// What a [`RouteConfig`] is called in error texts.

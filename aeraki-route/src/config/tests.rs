@@ -12,10 +12,7 @@ fn local(port: u16) -> SocketAddr {
 fn routes() -> RouteConfig {
     let action = RouteAction::weighted([("v1", 80), ("v2", 20)])
         .with_hash_key("user")
-        .with_mirror(Mirror::new(
-            "shadow",
-            FractionalPercent::new(5, Denominator::Million),
-        ))
+        .with_mirror(Mirror::new("shadow", FractionalPercent::new(5, Denominator::Million)))
         .with_timeout(Duration::from_millis(250));
     let route = Route::new("split", action)
         .with_match(AttributeMatch::exact("method", "sayHello"))
@@ -35,31 +32,19 @@ fn proxy() -> Proxy {
                 Listener::new("dubbo", local(20880), ProtocolConfig::new("dubbo"), inline)
                     .with_idle_timeout(Duration::from_secs(60)),
             )
-            .with_listener(Listener::new(
-                "thrift",
-                local(9090),
-                ProtocolConfig::new("thrift"),
-                dynamic,
-            )),
+            .with_listener(Listener::new("thrift", local(9090), ProtocolConfig::new("thrift"), dynamic)),
         |proxy, name| proxy.with_cluster(Cluster::new(name).with_endpoint(local(1))),
     )
 }
 
-fn assert_round_trip<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(
-    value: &T,
-) -> Value {
+fn assert_round_trip<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(value: &T) -> Value {
     let json = to_value(value).expect("plain data serialises");
-    assert_eq!(
-        *value,
-        from_value(json.clone()).expect("what was written is read")
-    );
+    assert_eq!(*value, from_value(json.clone()).expect("what was written is read"));
     json
 }
 
 fn refusal(validated: Result<(), ConfigError>) -> String {
-    validated
-        .expect_err("the configuration is wrong")
-        .to_string()
+    validated.expect_err("the configuration is wrong").to_string()
 }
 
 fn route_refusal(change: impl FnOnce(&mut Route)) -> String {
@@ -90,10 +75,7 @@ fn routes_are_written_in_camel_case() {
         json!({"key": "interface", "value": {"prefix": "org."}, "ignoreCase": true, "invert": false,
             "treatMissingAsEmpty": false}),
     );
-    assert_eq!(
-        route["requestMutation"],
-        json!([{"set": {"key": "x-env", "value": "test"}}])
-    );
+    assert_eq!(route["requestMutation"], json!([{"set": {"key": "x-env", "value": "test"}}]));
     assert_eq!(route["action"]["timeout"], "0.25s");
     assert_eq!(
         route["action"]["mirrors"],
@@ -103,23 +85,13 @@ fn routes_are_written_in_camel_case() {
 
 #[test]
 fn left_out_fields_take_their_documented_defaults() {
-    let cluster: Cluster =
-        from_value(json!({"name": "a", "endpoints": [{"address": "[::1]:80"}]})).expect("reads");
-    assert_eq!(
-        cluster,
-        Cluster::new("a").with_endpoint(SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 80)))
-    );
+    let cluster: Cluster = from_value(json!({"name": "a", "endpoints": [{"address": "[::1]:80"}]})).expect("reads");
+    assert_eq!(cluster, Cluster::new("a").with_endpoint(SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 80))));
     assert_eq!(cluster.connect_timeout, Duration::from_secs(5));
     let mirror: Mirror = from_value(json!({"cluster": "a"})).expect("reads");
     assert_eq!(mirror.fraction, FractionalPercent::ALWAYS);
-    let unknown =
-        from_value::<Cluster>(json!({"name": "a", "conectTimeout": "1s"})).expect_err("is refused");
-    assert!(
-        unknown
-            .to_string()
-            .contains("unknown field `conectTimeout`"),
-        "{unknown}"
-    );
+    let unknown = from_value::<Cluster>(json!({"name": "a", "conectTimeout": "1s"})).expect_err("is refused");
+    assert!(unknown.to_string().contains("unknown field `conectTimeout`"), "{unknown}");
 }
 
 #[test]
@@ -133,34 +105,17 @@ fn addresses_and_durations_are_parsed_strictly() {
     }
     assert_eq!(Address::new("127.0.0.1", 80), local(80).into());
     for text in ["5", "5m", "-1s", "NaNs", "1e300s", "s"] {
-        assert!(
-            from_value::<Dns>(json!({"refresh": text})).is_err(),
-            "{text:?}"
-        );
+        assert!(from_value::<Dns>(json!({"refresh": text})).is_err(), "{text:?}");
     }
 }
 
 #[test]
 fn a_fraction_holds_exactly_its_share_of_the_draws() {
-    let share = |fraction: FractionalPercent, draws: u64| {
-        (0..draws).filter(|&draw| fraction.contains(draw)).count()
-    };
-    assert_eq!(
-        share(FractionalPercent::new(0, Denominator::Hundred), 1000),
-        0
-    );
-    assert_eq!(
-        share(FractionalPercent::new(30, Denominator::Hundred), 1000),
-        300
-    );
-    assert_eq!(
-        share(FractionalPercent::new(1, Denominator::TenThousand), 20_000),
-        2
-    );
-    assert_eq!(
-        share(FractionalPercent::new(200, Denominator::Hundred), 1000),
-        1000
-    );
+    let share = |fraction: FractionalPercent, draws: u64| (0..draws).filter(|&draw| fraction.contains(draw)).count();
+    assert_eq!(share(FractionalPercent::new(0, Denominator::Hundred), 1000), 0);
+    assert_eq!(share(FractionalPercent::new(30, Denominator::Hundred), 1000), 300);
+    assert_eq!(share(FractionalPercent::new(1, Denominator::TenThousand), 20_000), 2);
+    assert_eq!(share(FractionalPercent::new(200, Denominator::Hundred), 1000), 1000);
 }
 
 #[test]
@@ -178,10 +133,7 @@ fn route_refusals_name_configuration_route_field_and_reason() {
             }),
             "action.destination.weighted: the weights sum up to more than 4294967295",
         ),
-        (
-            route_refusal(|route| route.action = RouteAction::default()),
-            "action.destination.cluster: must not be empty",
-        ),
+        (route_refusal(|route| route.action = RouteAction::default()), "action.destination.cluster: must not be empty"),
         (
             route_refusal(|route| route.action.timeout = Some(Duration::ZERO)),
             "action.timeout: must not be zero; leave it out for no limit",
@@ -190,10 +142,7 @@ fn route_refusals_name_configuration_route_field_and_reason() {
             route_refusal(|route| route.action.hash_policy = vec!["k".into(); 101]),
             "action.hashPolicy: must not hold more than 100 keys",
         ),
-        (
-            route_refusal(|route| route.matches[1].key.clear()),
-            r#"matches[1] (key "").key: must not be empty"#,
-        ),
+        (route_refusal(|route| route.matches[1].key.clear()), r#"matches[1] (key "").key: must not be empty"#),
         (
             route_refusal(|route| {
                 route.matches[0] = AttributeMatch::regex("method", "a").with_ignore_case(true);
@@ -215,23 +164,14 @@ fn route_refusals_name_configuration_route_field_and_reason() {
         assert_eq!(text, format!("{route}.{expected}"));
     }
     let empty = refusal(RouteConfig::new("r", []).validate());
-    assert_eq!(
-        empty,
-        r#"route configuration "r": routes: must hold at least one route"#
-    );
+    assert_eq!(empty, r#"route configuration "r": routes: must hold at least one route"#);
 }
 
 #[test]
 fn proxy_refusals_name_object_field_and_reason() {
     let cases = [
-        (
-            proxy_refusal(|proxy| proxy.listeners[1].name = "dubbo".into()),
-            r#"listener "dubbo": name: is there twice"#,
-        ),
-        (
-            proxy_refusal(|proxy| proxy.clusters[1].name = "v1".into()),
-            r#"cluster "v1": name: is there twice"#,
-        ),
+        (proxy_refusal(|proxy| proxy.listeners[1].name = "dubbo".into()), r#"listener "dubbo": name: is there twice"#),
+        (proxy_refusal(|proxy| proxy.clusters[1].name = "v1".into()), r#"cluster "v1": name: is there twice"#),
         (
             proxy_refusal(|proxy| proxy.listeners[1].address = local(20880)),
             r#"listener "thrift": address: 127.0.0.1:20880 is taken by listener "dubbo""#,
@@ -285,10 +225,7 @@ fn cluster_refusals_name_cluster_field_and_reason() {
             "lbPolicy.choices: must be at least 2",
         ),
         (refused(cluster().with_depth(0)), "depth: must not be zero"),
-        (
-            refused(cluster().with_connect_timeout(Duration::ZERO)),
-            "connectTimeout: must not be zero",
-        ),
+        (refused(cluster().with_connect_timeout(Duration::ZERO)), "connectTimeout: must not be zero"),
         (
             refused(cluster().with_limits(ClusterLimits::default().with_max_connections(0))),
             "limits.maxConnections: must not be zero",
@@ -297,8 +234,6 @@ fn cluster_refusals_name_cluster_field_and_reason() {
     for (text, expected) in cases {
         assert_eq!(text, format!("cluster \"c\": {expected}"));
     }
-    let named = cluster()
-        .with_discovery(Discovery::StrictDns(Dns::default()))
-        .with_endpoint(name());
+    let named = cluster().with_discovery(Discovery::StrictDns(Dns::default())).with_endpoint(name());
     assert_eq!(named.validate(), Ok(()));
 }

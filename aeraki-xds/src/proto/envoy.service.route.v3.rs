@@ -126,6 +126,72 @@ pub mod route_discovery_service_client {
                 );
             self.inner.streaming(req, path, codec).await
         }
+        pub async fn delta_routes(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<
+                Message = super::super::super::discovery::v3::DeltaDiscoveryRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<
+                tonic::codec::Streaming<
+                    super::super::super::discovery::v3::DeltaDiscoveryResponse,
+                >,
+            >,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/envoy.service.route.v3.RouteDiscoveryService/DeltaRoutes",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "envoy.service.route.v3.RouteDiscoveryService",
+                        "DeltaRoutes",
+                    ),
+                );
+            self.inner.streaming(req, path, codec).await
+        }
+        pub async fn fetch_routes(
+            &mut self,
+            request: impl tonic::IntoRequest<
+                super::super::super::discovery::v3::DiscoveryRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<super::super::super::discovery::v3::DiscoveryResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/envoy.service.route.v3.RouteDiscoveryService/FetchRoutes",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "envoy.service.route.v3.RouteDiscoveryService",
+                        "FetchRoutes",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -158,6 +224,33 @@ pub mod route_discovery_service_server {
             >,
         ) -> std::result::Result<
             tonic::Response<Self::StreamRoutesStream>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the DeltaRoutes method.
+        type DeltaRoutesStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<
+                    super::super::super::discovery::v3::DeltaDiscoveryResponse,
+                    tonic::Status,
+                >,
+            >
+            + std::marker::Send
+            + 'static;
+        async fn delta_routes(
+            &self,
+            request: tonic::Request<
+                tonic::Streaming<
+                    super::super::super::discovery::v3::DeltaDiscoveryRequest,
+                >,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<Self::DeltaRoutesStream>,
+            tonic::Status,
+        >;
+        async fn fetch_routes(
+            &self,
+            request: tonic::Request<super::super::super::discovery::v3::DiscoveryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::super::super::discovery::v3::DiscoveryResponse>,
             tonic::Status,
         >;
     }
@@ -286,6 +379,107 @@ pub mod route_discovery_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/envoy.service.route.v3.RouteDiscoveryService/DeltaRoutes" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeltaRoutesSvc<T: RouteDiscoveryService>(pub Arc<T>);
+                    impl<
+                        T: RouteDiscoveryService,
+                    > tonic::server::StreamingService<
+                        super::super::super::discovery::v3::DeltaDiscoveryRequest,
+                    > for DeltaRoutesSvc<T> {
+                        type Response = super::super::super::discovery::v3::DeltaDiscoveryResponse;
+                        type ResponseStream = T::DeltaRoutesStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<
+                                    super::super::super::discovery::v3::DeltaDiscoveryRequest,
+                                >,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as RouteDiscoveryService>::delta_routes(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeltaRoutesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/envoy.service.route.v3.RouteDiscoveryService/FetchRoutes" => {
+                    #[allow(non_camel_case_types)]
+                    struct FetchRoutesSvc<T: RouteDiscoveryService>(pub Arc<T>);
+                    impl<
+                        T: RouteDiscoveryService,
+                    > tonic::server::UnaryService<
+                        super::super::super::discovery::v3::DiscoveryRequest,
+                    > for FetchRoutesSvc<T> {
+                        type Response = super::super::super::discovery::v3::DiscoveryResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                super::super::super::discovery::v3::DiscoveryRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as RouteDiscoveryService>::fetch_routes(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = FetchRoutesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -1,0 +1,118 @@
+//! What judges a message: one immutable set of rules, swapped whole.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aeraki_codec::{Attributes, Demand};
+use arc_swap::{ArcSwap, Cache};
+
+use crate::{
+    Explanation, Route, RouteTable,
+    config::{ConfigError, RouteConfig},
+};
+
+/// A route table and what it asks messages for, compiled together; immutable.
+#[derive(Debug)]
+pub struct Rules {
+    table: Option<RouteTable>,
+    demand: Demand,
+}
+
+impl Rules {
+    /// Creates rules for the time before the first table has come: nothing is found, and nothing is asked for.
+    pub fn empty() -> Self {
+        Self { table: None, demand: Demand::none() }
+    }
+
+    /// Compiles the rules of a configuration.
+    ///
+    /// # Errors
+    ///
+    /// As [`RouteTable::compile`].
+    pub fn compile(config: &RouteConfig) -> Result<Self, ConfigError> {
+        let table = RouteTable::compile(config)?;
+        Ok(Self { demand: table.demand(), table: Some(table) })
+    }
+
+    /// Asks messages for more keys: those of access logs, traces and other users outside the rules.
+    #[must_use]
+    pub fn with_demand(mut self, demand: &Demand) -> Self {
+        self.demand = self.demand.union(demand);
+        self
+    }
+
+    /// Returns the route table; none before the first one has come.
+    pub fn table(&self) -> Option<&RouteTable> {
+        self.table.as_ref()
+    }
+
+    /// Returns every key that anybody looks at.
+    pub fn demand(&self) -> &Demand {
+        &self.demand
+    }
+
+    /// Returns the first route that matches; none without a table.
+    #[inline]
+    pub fn find<A: Attributes + ?Sized>(&self, attributes: &A) -> Option<&Route> {
+        self.table.as_ref()?.find(attributes)
+    }
+
+    /// Tells why a message takes its route; none without a table.
+    pub fn explain<A: Attributes + ?Sized>(&self, attributes: &A) -> Option<Explanation<'_>> {
+        Some(self.table.as_ref()?.explain(attributes))
+    }
+}
+
+/// The rules in force, shared by all who judge messages. Readers never wait.
+#[derive(Debug)]
+pub struct SharedRules {
+    current: Arc<ArcSwap<Rules>>,
+    /// Rules out of force that somebody may still hold. They are freed here and not where messages are judged.
+    retired: Mutex<Vec<Arc<Rules>>>,
+}
+
+impl SharedRules {
+    /// Puts the first rules in force.
+    pub fn new(rules: Rules) -> Self {
+        Self { current: Arc::new(ArcSwap::from_pointee(rules)), retired: Mutex::default() }
+    }
+
+    /// Returns the rules in force.
+    pub fn load(&self) -> Arc<Rules> {
+        self.current.load_full()
+    }
+
+    /// Creates a reader that checks for new rules in a few nanoseconds: one for each worker.
+    pub fn reader(&self) -> RulesReader {
+        RulesReader { cache: Cache::new(Arc::clone(&self.current)) }
+    }
+
+    /// Puts new rules in force. Messages judged from now on see them; those already judged are not judged again.
+    ///
+    /// Old rules are freed by a later call of this method or of [`reclaim`](Self::reclaim), once nobody holds them.
+    pub fn swap(&self, rules: Rules) {
+        let old = self.current.swap(Arc::new(rules));
+        self.retired.lock().unwrap_or_else(PoisonError::into_inner).push(old);
+        self.reclaim();
+    }
+
+    /// Frees old rules that nobody holds any more, and returns how many are still held.
+    pub fn reclaim(&self) -> usize {
+        let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        retired.retain(|rules| Arc::strong_count(rules) > 1);
+        retired.len()
+    }
+}
+
+/// One worker's view of the [`SharedRules`].
+#[derive(Clone, Debug)]
+pub struct RulesReader {
+    cache: Cache<Arc<ArcSwap<Rules>>, Arc<Rules>>,
+}
+
+impl RulesReader {
+    /// Returns the rules in force.
+    #[inline]
+    pub fn load(&mut self) -> &Arc<Rules> {
+        self.cache.load()
+    }
+}

@@ -25,9 +25,15 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod codec;
+#[cfg(feature = "dubbo")]
+pub mod dubbo;
 #[cfg(feature = "hessian2")]
 pub mod hessian2;
 pub mod message;
+#[cfg(feature = "dubbo")]
+mod nom_ext;
+#[cfg(feature = "thrift")]
+pub mod thrift;
 
 pub use codec::{
     Affinity, Answer, Carries, Codec, Control, DecodeError, DecodeErrorKind, Decoded, EncodeError, Flow, Framer,

@@ -11,8 +11,10 @@
 //! The answer takes the same way back. Every request ends in exactly one of: its response, a reply by the proxy in the
 //! protocol's own words, or the caller's disconnect; and in exactly one record ([`observe::Facts`]).
 
+pub mod io;
 pub mod observe;
 pub mod stack;
+mod sync;
 
 pub use aeraki_codec as codec;
 pub use aeraki_route as route;

@@ -3,10 +3,7 @@ use prost::{Message, Name};
 
 /// A message of any type: `google.protobuf.Any` whose bytes are shared, not copied, by its clones.
 #[derive(Clone, PartialEq, Eq, Hash, Message)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "the wire format has these two fields for ever"
-)]
+#[expect(clippy::exhaustive_structs, reason = "the wire format has these two fields for ever")]
 pub struct Any {
     /// `type.googleapis.com/` and the full name of the message.
     #[prost(string, tag = "1")]
@@ -19,10 +16,7 @@ pub struct Any {
 impl Any {
     /// Encodes the message.
     pub fn pack<M: Message + Name>(message: &M) -> Self {
-        Self {
-            type_url: M::type_url(),
-            value: message.encode_to_vec().into(),
-        }
+        Self { type_url: M::type_url(), value: message.encode_to_vec().into() }
     }
 
     /// Decodes the message.
@@ -32,10 +26,7 @@ impl Any {
     /// Fails if this holds another type, or bytes that are not that message.
     pub fn unpack<M: Message + Name + Default>(&self) -> Result<M, UnpackError> {
         if self.type_url != M::type_url() {
-            return Err(UnpackError::Type {
-                expected: M::type_url(),
-                found: self.type_url.clone(),
-            });
+            return Err(UnpackError::Type { expected: M::type_url(), found: self.type_url.clone() });
         }
         Ok(M::decode(self.value.clone())?)
     }

@@ -1,6 +1,8 @@
 //! Configuration over the wire: xDS and MetaRDS as protobuf, an Envoy bootstrap YAML, a server and a client.
 
+pub mod ads;
 mod any;
+pub mod convert;
 #[allow(
     clippy::all,
     clippy::allow_attributes_without_reason,
@@ -13,5 +15,16 @@ mod any;
 )]
 #[rustfmt::skip]
 pub mod proto;
+#[cfg(feature = "server")]
+pub mod server;
+mod snapshot;
+#[cfg(feature = "server")]
+mod source;
+pub mod type_url;
 
-pub use any::{Any, UnpackError};
+pub use self::any::{Any, UnpackError};
+#[cfg(feature = "server")]
+pub use self::server::Server;
+pub use self::snapshot::{Resource, Snapshot, SnapshotBuilder, SnapshotError, Version};
+#[cfg(feature = "server")]
+pub use self::source::{Publisher, Source};

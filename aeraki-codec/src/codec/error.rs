@@ -123,6 +123,8 @@ kinds! {
     BadCompression = "bad_compression",
     /// Bytes end in the middle of a value.
     Incomplete = "incomplete",
+    /// The parts of a request that name its service disagree.
+    IdentityMismatch = "identity_mismatch",
     /// A length is larger than what is left of the input.
     LengthExceedsInput = "length_exceeds_input",
     /// A method name longer than the limit, or empty where it must not be.

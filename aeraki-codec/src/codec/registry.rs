@@ -21,8 +21,12 @@ impl Registry {
     /// upstream's codecs (`aeraki.meta_protocol.codec.dubbo`).
     #[must_use]
     pub fn builtin() -> Self {
-        // one line a protocol: `#[cfg(feature = "dubbo")] Arc::new(crate::dubbo::Dubbo::default()),`
-        let protocols: &[Arc<dyn Protocol>] = &[];
+        let protocols: &[Arc<dyn Protocol>] = &[
+            #[cfg(feature = "dubbo")]
+            Arc::new(crate::dubbo::Dubbo::default()),
+            #[cfg(feature = "thrift")]
+            Arc::new(crate::thrift::Thrift::default()),
+        ];
         let mut registry = Self::new();
         for protocol in protocols {
             registry.register_with_upstream_name(protocol);

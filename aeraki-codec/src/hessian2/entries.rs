@@ -50,10 +50,10 @@ impl<'a> Reader<'a> {
         let before = (self.references(), self.defined());
         let start = self.offset();
         let key = self.event()?;
-        self.skip_opened(&key)?;
+        self.skip_children_of(&key)?;
         let middle = self.offset();
         let value = self.event()?;
-        self.skip_opened(&value)?;
+        self.skip_children_of(&value)?;
         let end = self.offset();
         Ok(Some(Entry {
             range: start..end,

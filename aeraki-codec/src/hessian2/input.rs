@@ -18,6 +18,11 @@ impl<'a> Input<'a> {
         self.end.wrapping_sub(self.rest.len())
     }
 
+    /// The offset in four bytes; no frame is 4 GiB long.
+    pub(super) fn offset_u32(self) -> u32 {
+        u32::try_from(self.offset()).unwrap_or(u32::MAX)
+    }
+
     pub(super) fn rest(self) -> &'a [u8] {
         self.rest
     }

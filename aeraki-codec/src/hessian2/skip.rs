@@ -24,12 +24,12 @@ impl Reader<'_> {
     #[inline]
     pub fn skip(&mut self) -> Result<(), DecodeError> {
         let event = self.event()?;
-        self.skip_opened(&event)
+        self.skip_children_of(&event)
     }
 
     /// Skips the children of the container that `event` has opened, if it has.
     #[inline]
-    pub(super) fn skip_opened(&mut self, event: &Event<'_>) -> Result<(), DecodeError> {
+    pub fn skip_children_of(&mut self, event: &Event<'_>) -> Result<(), DecodeError> {
         match opened(event) {
             None => Ok(()),
             Some(container) => self.skip_children(container),

@@ -1,4 +1,4 @@
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use super::input::Input;
 use crate::{DecodeError, DecodeErrorKind};
@@ -11,6 +11,7 @@ use crate::{DecodeError, DecodeErrorKind};
 #[derive(Clone, Copy, Debug)]
 pub struct Text<'a> {
     encoded: &'a [u8],
+    offset: u32,
     units: u32,
     head: u8,
     chunked: bool,
@@ -36,7 +37,7 @@ impl<'a> Text<'a> {
         };
         let irregular = skip_units(input, units, wide)?;
         let encoded = input.since(start);
-        Ok(Self { encoded, units: u32::from(units), head, chunked: false, irregular })
+        Ok(Self { encoded, offset: start.offset_u32(), units: u32::from(units), head, chunked: false, irregular })
     }
 
     #[cold]
@@ -49,7 +50,7 @@ impl<'a> Text<'a> {
             units = units.saturating_add(u32::from(len));
             last = is_last;
         }
-        Ok(Self { encoded: input.since(start), units, head: 0, chunked: true, irregular })
+        Ok(Self { encoded: input.since(start), offset: start.offset_u32(), units, head: 0, chunked: true, irregular })
     }
 
     /// Returns the whole value as it stands on the wire, lengths and chunk heads included.
@@ -90,21 +91,42 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// Returns the string with pairs of surrogates joined, or `None` where one stands alone:
-    /// there is no UTF-8 for that.
-    pub fn to_str(&self) -> Option<Cow<'a, str>> {
-        match self.to_bytes() {
-            Cow::Borrowed(bytes) => match std::str::from_utf8(bytes) {
-                Ok(text) => Some(Cow::Borrowed(text)),
-                Err(_) => join_surrogates(bytes).map(Cow::Owned),
-            },
-            Cow::Owned(bytes) => join_surrogates(&bytes).map(Cow::Owned),
-        }
+    /// Returns where [`as_utf8`](Self::as_utf8) lies in the buffer of the reader.
+    #[inline]
+    pub fn utf8_range(&self) -> Option<Range<usize>> {
+        let offset = usize::try_from(self.offset).ok()?;
+        let lent = !self.chunked && !self.irregular;
+        lent.then(|| offset.saturating_add(usize::from(self.head))..offset.saturating_add(self.encoded.len()))
     }
 
-    /// Returns the UTF-16 units.
-    pub fn to_utf16(&self) -> Vec<u16> {
-        utf16(&self.to_bytes())
+    /// Returns the string with pairs of surrogates joined, or `None` where one stands alone: there is no UTF-8 for
+    /// that.
+    pub fn to_str(&self) -> Option<Cow<'a, str>> {
+        if let Some(text) = self.as_utf8().and_then(|bytes| std::str::from_utf8(bytes).ok()) {
+            return Some(Cow::Borrowed(text));
+        }
+        char::decode_utf16(self.utf16()).collect::<Result<_, _>>().ok().map(Cow::Owned)
+    }
+
+    /// Iterates over the UTF-16 units.
+    pub fn utf16(&self) -> impl Iterator<Item = u16> + use<'a> {
+        let mut octets = self.chunks().flatten().copied();
+        let mut second = None;
+        std::iter::from_fn(move || {
+            if let Some(unit) = second.take() {
+                return Some(unit);
+            }
+            let point = code_point(octets.next()?, &mut octets);
+            let mut units = [0; 2];
+            match (u16::try_from(point), char::from_u32(point)) {
+                (Ok(unit), _) => return Some(unit),
+                (_, Some(character)) => character.encode_utf16(&mut units),
+                (_, None) => return Some(0xfffd),
+            };
+            let [high, low] = units;
+            second = Some(low);
+            Some(high)
+        })
     }
 }
 
@@ -197,32 +219,15 @@ fn continuation(input: &mut Input<'_>, start: Input<'_>) -> Result<u8, DecodeErr
     }
 }
 
-fn join_surrogates(octets: &[u8]) -> Option<String> {
-    char::decode_utf16(utf16(octets)).collect::<Result<_, _>>().ok()
-}
-
-/// The UTF-16 units of octets that `skip_units` has let pass.
-fn utf16(octets: &[u8]) -> Vec<u16> {
-    let bits = |octet: u8| u32::from(octet & 0x3f);
-    let mut units = Vec::with_capacity(octets.len());
-    let mut rest = octets;
-    while let [lead, tail @ ..] = rest {
-        let (point, tail) = match (*lead, tail) {
-            (0xc0..=0xdf, [a, tail @ ..]) => (u32::from(lead & 0x1f) << 6 | bits(*a), tail),
-            (0xe0..=0xef, [a, b, tail @ ..]) => (u32::from(lead & 0x0f) << 12 | bits(*a) << 6 | bits(*b), tail),
-            (0xf0..=0xf4, [a, b, c, tail @ ..]) => {
-                (u32::from(lead & 0x07) << 18 | bits(*a) << 12 | bits(*b) << 6 | bits(*c), tail)
-            }
-            (lead, tail) => (u32::from(lead), tail),
-        };
-        match (u16::try_from(point), char::from_u32(point)) {
-            (Ok(unit), _) => units.push(unit),
-            (Err(_), Some(character)) => units.extend_from_slice(character.encode_utf16(&mut [0; 2])),
-            (Err(_), None) => units.push(0xfffd),
-        }
-        rest = tail;
-    }
-    units
+/// Reads the octets that follow `lead`; `skip_units` has seen to it that they are there.
+fn code_point(lead: u8, octets: &mut impl Iterator<Item = u8>) -> u32 {
+    let (bits, following) = match lead {
+        0xc0..=0xdf => (lead & 0x1f, 1),
+        0xe0..=0xef => (lead & 0x0f, 2),
+        0xf0..=0xff => (lead & 0x07, 3),
+        _ => (lead, 0),
+    };
+    octets.take(following).fold(u32::from(bits), |point, octet| point << 6 | u32::from(octet & 0x3f))
 }
 
 const CHUNK: u8 = b'R';

@@ -83,6 +83,8 @@ pub enum Text<'a> {
     Name(usize),
     /// Bytes that are not contiguous in the frame: copied into the message (one allocation for all of them).
     Copied(&'a [u8]),
+    /// A run that is known already, such as a part of what [`Head::copy`](super::Head::copy) returned.
+    Span(Span),
 }
 
 /// The attributes of one message as packed ranges: no strings, and no allocation for the first nine.
@@ -148,14 +150,17 @@ impl AttributeTable {
             Text::Frame(range) if range.end <= frame.len() => Span::new(range),
             Text::Frame(_) => None,
             Text::Name(index) => Span::at(Source::Name, index..index),
-            Text::Copied(bytes) => {
-                let side = self.side.get_or_insert_default();
-                let start = side.len();
-                side.extend_from_slice(bytes);
-                Span::at(Source::Side, start..side.len())
-            }
+            Text::Copied(bytes) => self.copy(bytes),
+            Text::Span(span) => Some(span),
         };
         span.ok_or_else(|| DecodeError::new(DecodeErrorKind::FrameTooLarge, 0))
+    }
+
+    pub(super) fn copy(&mut self, bytes: &[u8]) -> Option<Span> {
+        let side = self.side.get_or_insert_default();
+        let start = side.len();
+        side.extend_from_slice(bytes);
+        Span::at(Source::Side, start..side.len())
     }
 
     pub(super) fn mark_ambiguous(&mut self, frame: &[u8], key: &str) {

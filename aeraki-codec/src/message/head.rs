@@ -191,6 +191,12 @@ impl Head {
         self.attributes.insert(frame, limits, key, value)
     }
 
+    /// Copies bytes that are not contiguous in the frame into the message, for [`Text::Span`] and
+    /// [`set_echo`](Self::set_echo); `None` beyond 1 GiB.
+    pub fn copy(&mut self, bytes: &[u8]) -> Option<Span> {
+        self.attributes.copy(bytes)
+    }
+
     /// Declares that peers may read `key` differently; without effect where the key is not there.
     pub fn mark_ambiguous(&mut self, frame: &[u8], key: &str) {
         self.attributes.mark_ambiguous(frame, key);

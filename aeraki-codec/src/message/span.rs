@@ -37,6 +37,14 @@ impl Span {
         (end <= OFFSET).then_some(Self { place: start | (source as u32) << OFFSET_BITS, len })
     }
 
+    /// Names a range within this run; `None` where it reaches beyond it.
+    #[must_use]
+    pub fn part(self, range: Range<usize>) -> Option<Self> {
+        let start = self.range().start;
+        let end = range.end.checked_add(start).filter(|_| range.end <= self.len())?;
+        Self::at(self.source(), range.start.checked_add(start)?..end)
+    }
+
     pub(super) const fn source(self) -> Source {
         match self.place >> OFFSET_BITS {
             0 => Source::Frame,

@@ -1,5 +1,18 @@
-//! What is known of requests: one record each, counted once.
+//! What is known of requests: one record each, counted once; and the numbers that are shown of all of them.
 
+mod counter;
 mod facts;
+mod histogram;
+mod metrics;
+mod recording;
+mod stats;
+mod text;
 
-pub use self::facts::{Facts, Record};
+pub use self::{
+    counter::{Counter, Gauge},
+    facts::{Facts, Record},
+    histogram::{Distribution, Histogram},
+    metrics::{Counters, Metrics},
+    recording::Recording,
+    stats::{Collect, Samples, Scope, Stats, Value},
+};

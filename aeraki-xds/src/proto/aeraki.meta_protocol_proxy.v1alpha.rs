@@ -3,10 +3,8 @@
 pub struct MetaProtocolProxy {
     #[prost(string, tag = "1")]
     pub stat_prefix: ::prost::alloc::string::String,
-    #[deprecated]
     #[prost(string, tag = "2")]
     pub application_protocol: ::prost::alloc::string::String,
-    #[deprecated]
     #[prost(message, optional, tag = "5")]
     pub codec: ::core::option::Option<Codec>,
     #[prost(message, repeated, tag = "6")]

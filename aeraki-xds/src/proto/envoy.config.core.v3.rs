@@ -126,7 +126,6 @@ pub struct Node {
     pub user_agent_name: ::prost::alloc::string::String,
     #[prost(string, repeated, tag = "10")]
     pub client_features: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    #[deprecated]
     #[prost(message, repeated, tag = "11")]
     pub listening_addresses: ::prost::alloc::vec::Vec<Address>,
     #[prost(oneof = "node::UserAgentVersionType", tags = "7")]
@@ -196,7 +195,6 @@ impl ::prost::Name for HeaderValue {
 pub struct HeaderValueOption {
     #[prost(message, optional, tag = "1")]
     pub header: ::core::option::Option<HeaderValue>,
-    #[deprecated]
     #[prost(message, optional, tag = "2")]
     pub append: ::core::option::Option<bool>,
     #[prost(enumeration = "header_value_option::HeaderAppendAction", tag = "3")]
@@ -532,7 +530,6 @@ pub struct ConfigSource {
 pub mod config_source {
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum ConfigSourceSpecifier {
-        #[deprecated]
         #[prost(string, tag = "1")]
         Path(::prost::alloc::string::String),
         #[prost(message, tag = "2")]

@@ -28,7 +28,6 @@ impl ::prost::Name for Filter {
 pub struct FilterChain {
     #[prost(message, repeated, tag = "3")]
     pub filters: ::prost::alloc::vec::Vec<Filter>,
-    #[deprecated]
     #[prost(message, optional, tag = "4")]
     pub use_proxy_proto: ::core::option::Option<bool>,
     #[prost(message, optional, tag = "5")]
@@ -90,7 +89,6 @@ pub struct Listener {
     pub tcp_fast_open_queue_length: ::core::option::Option<u32>,
     #[prost(enumeration = "super::super::core::v3::TrafficDirection", tag = "16")]
     pub traffic_direction: i32,
-    #[deprecated]
     #[prost(bool, tag = "21")]
     pub reuse_port: bool,
     #[prost(message, optional, tag = "29")]

@@ -38,7 +38,6 @@ pub struct VirtualHost {
     pub retry_policy_typed_config: ::core::option::Option<crate::Any>,
     #[prost(bool, tag = "23")]
     pub include_is_timeout_retry_header: bool,
-    #[deprecated]
     #[prost(message, optional, tag = "18")]
     pub per_request_buffer_limit_bytes: ::core::option::Option<u32>,
     #[prost(message, optional, tag = "25")]
@@ -131,7 +130,6 @@ pub struct Route {
     pub response_headers_to_remove: ::prost::alloc::vec::Vec<
         ::prost::alloc::string::String,
     >,
-    #[deprecated]
     #[prost(message, optional, tag = "16")]
     pub per_request_buffer_limit_bytes: ::core::option::Option<u32>,
     #[prost(string, tag = "19")]
@@ -163,7 +161,6 @@ impl ::prost::Name for Route {
 pub struct WeightedCluster {
     #[prost(message, repeated, tag = "1")]
     pub clusters: ::prost::alloc::vec::Vec<weighted_cluster::ClusterWeight>,
-    #[deprecated]
     #[prost(message, optional, tag = "3")]
     pub total_weight: ::core::option::Option<u32>,
     #[prost(string, tag = "2")]
@@ -313,21 +310,16 @@ pub struct RouteAction {
     >,
     #[prost(enumeration = "super::super::core::v3::RoutingPriority", tag = "11")]
     pub priority: i32,
-    #[deprecated]
     #[prost(message, optional, tag = "14")]
     pub include_vh_rate_limits: ::core::option::Option<bool>,
     #[prost(message, repeated, tag = "15")]
     pub hash_policy: ::prost::alloc::vec::Vec<route_action::HashPolicy>,
-    #[deprecated]
     #[prost(message, optional, tag = "23")]
     pub max_grpc_timeout: ::core::option::Option<::prost_types::Duration>,
-    #[deprecated]
     #[prost(message, optional, tag = "28")]
     pub grpc_timeout_offset: ::core::option::Option<::prost_types::Duration>,
-    #[deprecated]
     #[prost(enumeration = "route_action::InternalRedirectAction", tag = "26")]
     pub internal_redirect_action: i32,
-    #[deprecated]
     #[prost(message, optional, tag = "31")]
     pub max_internal_redirects: ::core::option::Option<u32>,
     #[prost(oneof = "route_action::ClusterSpecifier", tags = "1, 2, 3, 37")]
@@ -538,23 +530,18 @@ pub struct HeaderMatcher {
 pub mod header_matcher {
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum HeaderMatchSpecifier {
-        #[deprecated]
         #[prost(string, tag = "4")]
         ExactMatch(::prost::alloc::string::String),
-        #[deprecated]
         #[prost(message, tag = "11")]
         SafeRegexMatch(super::super::super::super::r#type::matcher::v3::RegexMatcher),
         #[prost(message, tag = "6")]
         RangeMatch(super::super::super::super::r#type::v3::Int64Range),
         #[prost(bool, tag = "7")]
         PresentMatch(bool),
-        #[deprecated]
         #[prost(string, tag = "9")]
         PrefixMatch(::prost::alloc::string::String),
-        #[deprecated]
         #[prost(string, tag = "10")]
         SuffixMatch(::prost::alloc::string::String),
-        #[deprecated]
         #[prost(string, tag = "12")]
         ContainsMatch(::prost::alloc::string::String),
         #[prost(message, tag = "13")]

@@ -3,6 +3,31 @@
 pub struct RegexMatcher {
     #[prost(string, tag = "2")]
     pub regex: ::prost::alloc::string::String,
+    #[prost(oneof = "regex_matcher::EngineType", tags = "1")]
+    pub engine_type: ::core::option::Option<regex_matcher::EngineType>,
+}
+/// Nested message and enum types in `RegexMatcher`.
+pub mod regex_matcher {
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct GoogleRe2 {
+        #[prost(message, optional, tag = "1")]
+        pub max_program_size: ::core::option::Option<u32>,
+    }
+    impl ::prost::Name for GoogleRe2 {
+        const NAME: &'static str = "GoogleRE2";
+        const PACKAGE: &'static str = "envoy.type.matcher.v3";
+        fn full_name() -> ::prost::alloc::string::String {
+            "envoy.type.matcher.v3.RegexMatcher.GoogleRE2".into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "type.googleapis.com/envoy.type.matcher.v3.RegexMatcher.GoogleRE2".into()
+        }
+    }
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum EngineType {
+        #[prost(message, tag = "1")]
+        GoogleRe2(GoogleRe2),
+    }
 }
 impl ::prost::Name for RegexMatcher {
     const NAME: &'static str = "RegexMatcher";

@@ -72,7 +72,7 @@ fn generate(workspace: &Workspace, out: &Path) -> Result<()> {
     fs::create_dir_all(out)?;
     let all = compile(workspace)?;
     fs::write(out.join(DESCRIPTORS), all.encode_to_vec())?;
-    write_rust(prune::keep(all, MESSAGES, SERVICES)?, out)
+    write_rust(prune::keep(all, MESSAGES, METHODS)?, out)
 }
 
 fn compile(workspace: &Workspace) -> Result<FileDescriptorSet> {
@@ -151,9 +151,11 @@ const ROOTS: &[&str] = &[
     "xds/type/v3/typed_struct.proto",
 ];
 
-/// Services that get Rust code, with every method.
-const SERVICES: &[&str] =
-    &["envoy.service.discovery.v3.AggregatedDiscoveryService", "envoy.service.route.v3.RouteDiscoveryService"];
+/// Methods that get Rust code, client and server.
+const METHODS: &[&str] = &[
+    "envoy.service.discovery.v3.AggregatedDiscoveryService.StreamAggregatedResources",
+    "envoy.service.route.v3.RouteDiscoveryService.StreamRoutes",
+];
 
 /// Messages that get Rust code. A field whose type is not listed is left out of its message.
 const MESSAGES: &[&str] = &[
@@ -168,11 +170,10 @@ const MESSAGES: &[&str] = &[
     "aeraki.meta_protocol_proxy.v1alpha.MetaProtocolFilter",
     "aeraki.meta_protocol_proxy.v1alpha.MetaProtocolProxy",
     "aeraki.meta_protocol_proxy.v1alpha.Rds",
+    "envoy.config.cluster.v3.CircuitBreakers",
+    "envoy.config.cluster.v3.CircuitBreakers.Thresholds",
     "envoy.config.cluster.v3.Cluster",
-    "envoy.config.cluster.v3.Cluster.EdsClusterConfig",
     "envoy.config.cluster.v3.Cluster.LeastRequestLbConfig",
-    "envoy.config.cluster.v3.Cluster.MaglevLbConfig",
-    "envoy.config.cluster.v3.Cluster.RingHashLbConfig",
     "envoy.config.core.v3.Address",
     "envoy.config.core.v3.AggregatedConfigSource",
     "envoy.config.core.v3.ApiConfigSource",
@@ -206,12 +207,10 @@ const MESSAGES: &[&str] = &[
     "envoy.config.route.v3.VirtualHost",
     "envoy.config.route.v3.WeightedCluster",
     "envoy.config.route.v3.WeightedCluster.ClusterWeight",
-    "envoy.service.discovery.v3.DeltaDiscoveryRequest",
-    "envoy.service.discovery.v3.DeltaDiscoveryResponse",
     "envoy.service.discovery.v3.DiscoveryRequest",
     "envoy.service.discovery.v3.DiscoveryResponse",
-    "envoy.service.discovery.v3.Resource",
     "envoy.type.matcher.v3.RegexMatcher",
+    "envoy.type.matcher.v3.RegexMatcher.GoogleRE2",
     "envoy.type.matcher.v3.StringMatcher",
     "envoy.type.v3.FractionalPercent",
     "envoy.type.v3.Int64Range",

@@ -6,20 +6,20 @@ use anyhow::{Result, ensure};
 use prost_types::field_descriptor_proto::Type;
 use prost_types::{DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet};
 
-/// Leaves only `messages`, `services`, and the enums that the kept fields name.
+/// Leaves only `messages`, `methods`, and the enums that the kept fields name.
 ///
 /// A field of a message type that is not kept is removed; on the wire it is then an unknown field, which decoders skip.
 ///
 /// # Errors
 ///
 /// Fails on a name that the set does not define.
-pub(super) fn keep(mut set: FileDescriptorSet, messages: &[&str], services: &[&str]) -> Result<FileDescriptorSet> {
+pub(super) fn keep(mut set: FileDescriptorSet, messages: &[&str], methods: &[&str]) -> Result<FileDescriptorSet> {
     let mut pruner = Pruner { wanted: messages, found: BTreeSet::new(), enums: BTreeSet::new() };
     for file in &mut set.file {
-        pruner.file(file, services);
+        pruner.file(file, methods);
     }
-    for name in messages.iter().chain(services) {
-        ensure!(pruner.found.contains(*name), "no message or service {name}");
+    for name in messages.iter().chain(methods) {
+        ensure!(pruner.found.contains(*name), "no message or method {name}");
     }
     for file in &mut set.file {
         keep_enums(file, &pruner.enums);
@@ -36,17 +36,21 @@ struct Pruner<'a> {
 }
 
 impl Pruner<'_> {
-    fn file(&mut self, file: &mut FileDescriptorProto, services: &[&str]) {
+    fn file(&mut self, file: &mut FileDescriptorProto, methods: &[&str]) {
         let package = file.package().to_owned();
         if package == WELL_KNOWN {
             return;
         }
         file.message_type.retain_mut(|message| self.message(message, &package));
-        file.service.retain(|service| {
+        file.service.retain_mut(|service| {
             let name = join(&package, service.name());
-            let wanted = services.contains(&name.as_str());
-            self.found.insert(name);
-            wanted
+            service.method.retain(|method| {
+                let method = join(&name, method.name());
+                let wanted = methods.contains(&method.as_str());
+                self.found.insert(method);
+                wanted
+            });
+            !service.method.is_empty()
         });
         file.dependency.clear();
         file.public_dependency.clear();
@@ -71,6 +75,12 @@ impl Pruner<'_> {
             !is_entry || message.field.iter().any(|field| field.type_name() == type_name)
         });
         drop_empty_oneofs(message);
+        // What Envoy deprecates stays in use here: older control planes send it, older proxies read only that.
+        message
+            .field
+            .iter_mut()
+            .filter_map(|field| field.options.as_mut())
+            .for_each(|options| options.deprecated = None);
         self.found.insert(name);
         true
     }

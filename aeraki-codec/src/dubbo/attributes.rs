@@ -1,0 +1,311 @@
+//! From the body to attributes: who is called, as the provider will read it, and everything else that is demanded.
+
+use smallvec::SmallVec;
+
+use super::{
+    codec::Options,
+    wire::{CallHead, Header, Tail, in_body, open_attachments},
+};
+use crate::{
+    Affinity, DecodeError, DecodeErrorKind, Demand, Head, Limits, Text,
+    hessian2::{self, Event, Reader},
+};
+
+/// The attributes that do not come from an attachment of the same name.
+pub(super) const NAMES: &[&str] = &["interface", "path", "version", "group", "method", "generic.method"];
+const INTERFACE: usize = 0;
+const PATH: usize = 1;
+const VERSION: usize = 2;
+const GROUP: usize = 3;
+const METHOD: usize = 4;
+const GENERIC_METHOD: usize = 5;
+
+/// What a parse has learned that `encode` and `reply` want to know.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Notes {
+    /// The serialization of the body.
+    pub(super) serialization: u8,
+    /// Where the attachments start; 0 if nobody looked.
+    pub(super) attachments: u32,
+    /// The client understands attachments in answers.
+    pub(super) reads_attachments: bool,
+    /// The attachments are an untyped map of strings, which can be read without what comes before it.
+    pub(super) plain_map: bool,
+}
+
+impl Notes {
+    pub(super) fn to_numbers(self) -> [u32; 4] {
+        let flags = u32::from(self.reads_attachments) | u32::from(self.plain_map) << 1;
+        [u32::from(self.serialization), self.attachments, flags, 0]
+    }
+
+    pub(super) fn from_numbers([serialization, attachments, flags, _]: [u32; 4]) -> Self {
+        Self {
+            serialization: u8::try_from(serialization).unwrap_or(0),
+            attachments,
+            reads_attachments: flags & 1 != 0,
+            plain_map: flags & 2 != 0,
+        }
+    }
+}
+
+/// Fills a head from one body.
+pub(super) struct Filler<'m> {
+    pub(super) frame: &'m [u8],
+    pub(super) demand: &'m Demand,
+    pub(super) limits: &'m Limits,
+    pub(super) options: Options,
+    pub(super) out: &'m mut Head,
+    pub(super) notes: Notes,
+}
+
+impl<'m> Filler<'m> {
+    /// Reads a request as far as the demand asks.
+    pub(super) fn request(&mut self) -> Result<(), DecodeError> {
+        let mut reader = self.reader();
+        let head = CallHead::read(&mut reader)?;
+        self.notes.reads_attachments = head.dubbo_version.is_some_and(|version| reads_attachments(&version));
+        if head.method.is_some_and(|method| method.encoded().len() > self.limits.method) {
+            return Err(DecodeError::new(DecodeErrorKind::BadMethod, Header::LEN));
+        }
+        self.insert_name(METHOD, head.method)?;
+        if self.demand.is_none() {
+            return Ok(());
+        }
+        let attachments = wants_attachments(self.demand);
+        if !attachments && !self.demand.wants(b"generic.method") {
+            return Ok(());
+        }
+        let tail = Tail::read(&mut reader)?;
+        if is_generic(head.method) {
+            self.insert_name(GENERIC_METHOD, tail.first_argument)?;
+        }
+        self.notes.attachments = u32::try_from(tail.attachments_offset).unwrap_or(0);
+        if attachments {
+            let identity = Identity::of_body(&head);
+            self.attachments(&mut reader, identity)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the attachments of an answer whose value lies behind `reader`.
+    pub(super) fn answer(&mut self, reader: &mut Reader<'m>) -> Result<(), DecodeError> {
+        self.notes.attachments = u32::try_from(reader.offset()).unwrap_or(0);
+        self.notes.plain_map = reader.rest().first() == Some(&b'H');
+        let has_map = open_attachments(reader)?;
+        while has_map && let Some(entry) = reader.entry().map_err(in_body)? {
+            let Event::Text(key) = entry.key else {
+                self.notes.plain_map = false;
+                continue;
+            };
+            self.notes.plain_map &= matches!(entry.value, Event::Text(_));
+            self.insert_attachment(&key, &entry.value)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn reader(&self) -> Reader<'m> {
+        self.options.reader_at(self.frame, Header::LEN, self.limits)
+    }
+
+    fn attachments(&mut self, reader: &mut Reader<'m>, mut identity: Identity<'m>) -> Result<(), DecodeError> {
+        self.notes.plain_map = reader.rest().first() == Some(&b'H');
+        let has_map = open_attachments(reader)?;
+        while has_map && let Some(entry) = reader.entry().map_err(in_body)? {
+            let Event::Text(key) = entry.key else {
+                self.notes.plain_map = false;
+                continue;
+            };
+            self.notes.plain_map &= matches!(entry.value, Event::Text(_));
+            if !identity.take(&key, &entry.value) {
+                self.insert_attachment(&key, &entry.value)?;
+            }
+        }
+        self.insert_identity(&identity)
+    }
+
+    fn insert_identity(&mut self, identity: &Identity<'m>) -> Result<(), DecodeError> {
+        let names = [
+            (INTERFACE, &identity.interface),
+            (PATH, &identity.interface),
+            (VERSION, &identity.version),
+            (GROUP, &identity.group),
+        ];
+        for (name, field) in names {
+            if self.options.reject_mismatch && field.mismatch {
+                return Err(DecodeError::new(DecodeErrorKind::IdentityMismatch, Header::LEN));
+            }
+            self.insert_name(name, field.value)?;
+            if let (true, Some(key)) = (field.ambiguous, NAMES.get(name)) {
+                self.out.mark_ambiguous(self.frame, key);
+            }
+        }
+        Ok(())
+    }
+
+    fn insert_name(&mut self, name: usize, value: Option<hessian2::Text<'m>>) -> Result<(), DecodeError> {
+        match (value, NAMES.get(name)) {
+            (Some(value), Some(key)) if self.demand.wants(key.as_bytes()) => self.insert(Text::Name(name), &value),
+            _ => Ok(()),
+        }
+    }
+
+    fn insert_attachment(&mut self, key: &hessian2::Text<'m>, value: &Event<'m>) -> Result<(), DecodeError> {
+        let Some(range) = key.utf8_range() else { return self.insert_odd_attachment(key, value) };
+        let name = self.frame.get(range.clone()).unwrap_or_default();
+        if name.starts_with(CALLBACK) {
+            self.out.set_affinity(Affinity::Bound);
+        }
+        if self.demand.wants(name) { self.insert_value(name, Text::Frame(range), value) } else { Ok(()) }
+    }
+
+    /// An attachment whose key is chunked, or holds characters that are not UTF-8 as they stand.
+    #[cold]
+    fn insert_odd_attachment(&mut self, key: &hessian2::Text<'m>, value: &Event<'m>) -> Result<(), DecodeError> {
+        let name = self.utf8(key)?;
+        if self.demand.wants(&name) { self.insert_value(&name, Text::Copied(&name), value) } else { Ok(()) }
+    }
+
+    fn insert_value(&mut self, name: &[u8], key: Text<'_>, value: &Event<'m>) -> Result<(), DecodeError> {
+        match value {
+            Event::Text(value) => self.insert(key, value),
+            scalar if self.options.render_scalars => match render(scalar) {
+                Some(text) => self.out.insert(self.frame, self.limits, key, Text::Copied(text.as_bytes())),
+                None => Ok(()),
+            },
+            _ => {
+                // The peer takes this value, and we cannot show it: what came before must not decide.
+                if let Ok(name) = std::str::from_utf8(name) {
+                    self.out.mark_ambiguous(self.frame, name);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn insert(&mut self, key: Text<'_>, value: &hessian2::Text<'m>) -> Result<(), DecodeError> {
+        match value.utf8_range() {
+            Some(range) => self.out.insert(self.frame, self.limits, key, Text::Frame(range)),
+            None => {
+                let value = self.utf8(value)?;
+                self.out.insert(self.frame, self.limits, key, Text::Copied(&value))
+            }
+        }
+    }
+
+    /// Joins chunks and surrogates. A lone surrogate keeps its three octets: no UTF-8 and so equal to nothing that a
+    /// configuration can hold.
+    fn utf8(&self, text: &hessian2::Text<'_>) -> Result<SmallVec<[u8; 256]>, DecodeError> {
+        if text.encoded().len() > self.limits.attribute_bytes {
+            return Err(DecodeError::new(DecodeErrorKind::TooManyAttributes, Header::LEN));
+        }
+        let mut utf8 = SmallVec::new();
+        for character in char::decode_utf16(text.utf16()) {
+            match character {
+                Ok(character) => utf8.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+                Err(_) => utf8.extend_from_slice(&[0xed, 0xbf, 0xbf]),
+            }
+        }
+        Ok(utf8)
+    }
+}
+
+/// The service as a provider looks it up: body fields first, attachments on top, keys compared exactly.
+#[derive(Debug)]
+struct Identity<'a> {
+    interface: Field<'a>,
+    version: Field<'a>,
+    group: Field<'a>,
+}
+
+#[derive(Debug)]
+struct Field<'a> {
+    value: Option<hessian2::Text<'a>>,
+    /// An attachment has set the value.
+    attached: bool,
+    /// Body and attachment differ.
+    mismatch: bool,
+    /// Attachments differ, or one is no string.
+    ambiguous: bool,
+}
+
+impl<'a> Identity<'a> {
+    fn of_body(head: &CallHead<'a>) -> Self {
+        let field = |value| Field { value, attached: false, mismatch: false, ambiguous: false };
+        Self { interface: field(head.path), version: field(head.version), group: field(None) }
+    }
+
+    /// Takes an attachment that belongs to the identity; false for all others. A key that differs in case only, and
+    /// the attachments `interface` and `method`, say nothing to the provider and are dropped.
+    fn take(&mut self, key: &hessian2::Text<'a>, value: &Event<'a>) -> bool {
+        let odd;
+        let key = match key.as_utf8() {
+            Some(key) => key,
+            None => {
+                odd = key.to_str().unwrap_or_default();
+                odd.as_bytes()
+            }
+        };
+        match key {
+            b"path" => self.interface.attach(value),
+            b"version" => self.version.attach(value),
+            b"group" => self.group.attach(value),
+            _ => return NAMES.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(key)),
+        }
+        true
+    }
+}
+
+impl<'a> Field<'a> {
+    fn attach(&mut self, value: &Event<'a>) {
+        let Event::Text(value) = value else {
+            self.ambiguous = true;
+            return;
+        };
+        let differs = self.value.is_some_and(|known| known.to_bytes() != value.to_bytes());
+        if self.attached {
+            self.ambiguous |= differs;
+        } else {
+            self.mismatch = differs;
+        }
+        self.attached = true;
+        self.value = Some(*value);
+    }
+}
+
+/// Tells whether anything but the method is asked for.
+pub(super) fn wants_attachments(demand: &Demand) -> bool {
+    demand.is_all() || demand.keys().any(|key| key != "method" && key != "generic.method")
+}
+
+/// Tells whether answers are asked for anything: identity belongs to requests.
+pub(super) fn wants_answer_attachments(demand: &Demand) -> bool {
+    demand.is_all() || demand.keys().any(|key| !NAMES.contains(&key))
+}
+
+fn is_generic(method: Option<hessian2::Text<'_>>) -> bool {
+    method.and_then(|method| method.as_utf8()).is_some_and(|method| matches!(method, b"$invoke" | b"$invokeAsync"))
+}
+
+/// Java's rule: 2.0.2 up to 2.0.99, which leaves out the releases that wrote their own number here.
+fn reads_attachments(version: &hessian2::Text<'_>) -> bool {
+    let patch = version.as_utf8().and_then(|version| version.strip_prefix(b"2.0."));
+    let digits = patch.map(|patch| patch.split(|byte| *byte == b'.').next().unwrap_or_default());
+    match digits {
+        Some([digit]) => matches!(digit, b'2'..=b'9'),
+        Some([tens, ones]) => matches!(tens, b'1'..=b'9') && ones.is_ascii_digit(),
+        _ => false,
+    }
+}
+
+fn render(value: &Event<'_>) -> Option<String> {
+    match value {
+        Event::Bool(value) => Some(value.to_string()),
+        Event::Int(value) => Some(value.to_string()),
+        Event::Long(value) => Some(value.to_string()),
+        _ => None,
+    }
+}
+
+/// Attachments of calls that hand a callback to the server, which then calls back on the same connection.
+const CALLBACK: &[u8] = b"sys_callback_arg-";

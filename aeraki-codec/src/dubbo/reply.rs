@@ -1,0 +1,50 @@
+//! Answers by the proxy: a status and a text, which clients raise as the exception of that status.
+
+use super::{
+    attributes::Notes,
+    wire::{header, status},
+};
+use crate::{Answer, LocalReply, Output, Reason, Receipt, hessian2::write};
+
+/// Answers a request of any serialization that this crate can write, which is Hessian2.
+pub(super) fn write(to: &Receipt, reply: &LocalReply, out: &mut Output) -> Answer {
+    if !to.wants_answer() {
+        return Answer::Written;
+    }
+    if Notes::from_numbers(to.notes()).serialization != header::HESSIAN2 {
+        return Answer::Close;
+    }
+    let mark = out.mark();
+    out.put(&header::encode(header::HESSIAN2, status_of(reply.reason()), to.id().number(), 0));
+    write::string(out, truncated(reply.text()));
+    let len = out.len_since(mark).saturating_sub(header::LENGTH_OFFSET).saturating_sub(4);
+    let len = u32::try_from(len).unwrap_or_default().to_be_bytes();
+    if let Some(place) = out.copied_since(mark).get_mut(header::LENGTH_OFFSET..).and_then(|rest| rest.get_mut(..4)) {
+        place.copy_from_slice(&len);
+    }
+    Answer::Written
+}
+
+/// The status that makes a client raise the exception which fits best: 31 its timeout exception, the others its
+/// remoting exception with our text.
+const fn status_of(reason: Reason) -> u8 {
+    match reason {
+        Reason::RouteNotFound | Reason::ClusterNotFound => status::SERVICE_NOT_FOUND,
+        Reason::Overflow | Reason::OverLimit | Reason::Shed => status::THREADPOOL_EXHAUSTED,
+        Reason::Timeout => status::SERVER_TIMEOUT,
+        Reason::Denied | Reason::Fault => status::SERVICE_ERROR,
+        Reason::BadRequest => status::BAD_REQUEST,
+        Reason::BadResponse => status::BAD_RESPONSE,
+        Reason::NoHealthyUpstream | Reason::ConnectFailure | Reason::UpstreamClosed | Reason::Unspecified => {
+            status::SERVER_ERROR
+        }
+    }
+}
+
+/// Keeps a text to what belongs into an exception.
+fn truncated(text: &str) -> &str {
+    let end = text.char_indices().nth(MAX_CHARACTERS).map_or(text.len(), |(at, _)| at);
+    text.get(..end).unwrap_or(text)
+}
+
+const MAX_CHARACTERS: usize = 1024;

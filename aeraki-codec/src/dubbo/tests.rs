@@ -1,0 +1,364 @@
+use bytes::{Buf, Bytes};
+
+use super::{Dubbo, Header, request, response, wire::header};
+use crate::{
+    Affinity, Answer, Attributes, Codec, Control, DecodeError, DecodeErrorKind, Demand, EncodeError, Flow, Head, Kind,
+    Limits, LocalReply, Message, Mutation, Outcome, Output, Protocol, Reason, Role,
+    hessian2::write::{self, Sink},
+};
+
+/// A request without arguments from a client of this protocol version.
+fn call(version: &str, attachments: &[(&str, &str)]) -> Bytes {
+    let mut body = Vec::new();
+    for field in [version, "a.Service", "1.0.0", "hi", ""] {
+        write::string(&mut body, field);
+    }
+    write::map(&mut body);
+    for (key, value) in attachments {
+        write::string(&mut body, key);
+        write::string(&mut body, value);
+    }
+    write::end(&mut body);
+    frame(0xc2, 0, &body)
+}
+
+fn frame(flags: u8, status: u8, body: &[u8]) -> Bytes {
+    let len = u32::try_from(body.len()).expect("short");
+    [&header::encode(flags, status, 7, len), body].concat().into()
+}
+
+fn codec(role: Role) -> Box<dyn Codec> {
+    Dubbo::default().codec(role, &Limits::default())
+}
+
+fn parse(codec: &mut dyn Codec, frame: &Bytes, demand: &Demand) -> Result<Message, DecodeError> {
+    let mut head = Head::new();
+    codec.parse(frame, demand, &mut head)?;
+    Ok(Message::new(frame.clone(), head))
+}
+
+fn message(frame: &Bytes) -> Message {
+    parse(&mut *codec(Role::Server), frame, &Demand::all()).expect("well-formed")
+}
+
+fn written(write: impl FnOnce(&mut Output)) -> Bytes {
+    let mut out = Output::new();
+    write(&mut out);
+    out.copy_to_bytes(out.remaining())
+}
+
+fn text(message: &Message, key: &str) -> Option<String> {
+    message.attr(key).map(|value| String::from_utf8_lossy(value).into_owned())
+}
+
+#[test]
+fn identity_is_what_the_provider_reads() {
+    let plain = message(&call("2.0.2", &[]));
+    assert_eq!(text(&plain, "interface").as_deref(), Some("a.Service"));
+    assert_eq!(text(&plain, "version").as_deref(), Some("1.0.0"));
+    assert_eq!(text(&plain, "group"), None);
+    let attachments = [
+        ("path", "b.Other"),
+        ("interface", "c.Liar"),
+        ("version", "2"),
+        ("group", "g"),
+        ("Path", "x"),
+        ("METHOD", "y"),
+    ];
+    let attached = message(&call("2.0.2", &attachments));
+    for (key, value) in
+        [("interface", "b.Other"), ("path", "b.Other"), ("version", "2"), ("group", "g"), ("method", "hi")]
+    {
+        assert_eq!(text(&attached, key).as_deref(), Some(value), "{key}");
+        assert!(!attached.is_ambiguous(key), "{key}");
+    }
+}
+
+#[test]
+fn a_key_in_disguise_is_still_the_key() {
+    // "path" in two chunks, and with its first letter as an overlong form: Java reads "path" both times.
+    for key in [&[b'R', 0, 2, b'p', b'a', 2, b't', b'h'][..], &[4, 0xc1, 0xb0, b'a', b't', b'h'][..]] {
+        let mut body = Vec::new();
+        for field in ["2.0.2", "a.Service", "1.0.0", "hi", ""] {
+            write::string(&mut body, field);
+        }
+        write::map(&mut body);
+        body.put(key);
+        write::string(&mut body, "b.Other");
+        write::end(&mut body);
+        assert_eq!(text(&message(&frame(0xc2, 0, &body)), "interface").as_deref(), Some("b.Other"));
+    }
+}
+
+#[test]
+fn contradictions_are_ambiguous_or_refused() {
+    let twice = message(&call("2.0.2", &[("path", "b.One"), ("path", "b.Two"), ("lane", "x"), ("Lane", "y")]));
+    assert!(twice.is_ambiguous("interface") && twice.is_ambiguous("lane"));
+    assert_eq!(text(&twice, "interface").as_deref(), Some("b.Two"));
+    let mut strict = Dubbo::default().with_rejected_mismatch(true).codec(Role::Server, &Limits::default());
+    let error = parse(&mut *strict, &call("2.0.2", &[("path", "b.Other")]), &Demand::all()).expect_err("differs");
+    assert_eq!((error.kind(), error.is_fatal()), (DecodeErrorKind::IdentityMismatch, false));
+    assert!(parse(&mut *strict, &call("2.0.2", &[("path", "a.Service")]), &Demand::all()).is_ok());
+}
+
+#[test]
+fn only_what_is_demanded_is_read() {
+    let attachments = [("lane", "gray"), ("trace", "1")];
+    let mut codec = codec(Role::Server);
+    let some = parse(&mut *codec, &call("2.0.2", &attachments), &Demand::of(["LANE"])).expect("well-formed");
+    assert_eq!(some.attrs().count(), 1);
+    assert_eq!(text(&some, "lane").as_deref(), Some("gray"));
+    // A broken map behind the method does not matter to those who want no more than the method.
+    let mut broken = call("2.0.2", &attachments).to_vec();
+    broken.truncate(broken.len() - 1);
+    broken[15] -= 1;
+    let broken = Bytes::from(broken);
+    let method = parse(&mut *codec, &broken, &Demand::of(["method"])).expect("not looked at");
+    assert_eq!(text(&method, "method").as_deref(), Some("hi"));
+    assert_eq!(
+        parse(&mut *codec, &broken, &Demand::of(["lane"])).expect_err("cut off").kind(),
+        DecodeErrorKind::BodyTruncated
+    );
+}
+
+#[test]
+fn scalars_are_rendered_where_asked_for() {
+    let mut body = Vec::new();
+    for field in ["2.0.2", "a.Service", "1.0.0", "hi", ""] {
+        write::string(&mut body, field);
+    }
+    write::map(&mut body);
+    write::string(&mut body, "timeout");
+    write::int(&mut body, 1500);
+    write::end(&mut body);
+    let frame = frame(0xc2, 0, &body);
+    assert_eq!(text(&message(&frame), "timeout"), None);
+    let mut rendering = Dubbo::default().with_rendered_scalars(true).codec(Role::Server, &Limits::default());
+    let message = parse(&mut *rendering, &frame, &Demand::all()).expect("well-formed");
+    assert_eq!(text(&message, "timeout").as_deref(), Some("1500"));
+}
+
+#[test]
+fn a_callback_binds_the_connection() {
+    assert_eq!(message(&call("2.0.2", &[])).head().affinity(), Affinity::Any);
+    assert_eq!(message(&call("2.0.2", &[("sys_callback_arg-1", "3")])).head().affinity(), Affinity::Bound);
+}
+
+#[test]
+fn every_reason_has_an_answer_that_names_it() {
+    let receipt = message(&call("2.0.2", &[])).receipt();
+    for reason in Reason::ALL {
+        let frame = written(|out| {
+            let reply = LocalReply::new(*reason, "no luck: 😀");
+            assert_eq!(codec(Role::Server).reply(&receipt, &reply, out), Ok(Answer::Written));
+        });
+        let answer = response(&frame).expect("well-formed");
+        assert_eq!(answer.header().request_id(), 7);
+        assert_eq!(answer.error_message().and_then(|text| text.to_str()).as_deref(), Some("no luck: 😀"));
+        assert_eq!(answer.unread(), 0);
+        let read = message(&frame);
+        assert_eq!((read.kind(), read.status().outcome()), (Kind::Error, Outcome::Error), "{reason}");
+    }
+}
+
+#[test]
+fn what_cannot_be_answered_is_not() {
+    let reply = LocalReply::new(Reason::Timeout, "late");
+    let fastjson = frame(0xc6, 0, b"\"2.0.2\"\n");
+    let oneway = frame(0x82, 0, &call("2.0.2", &[])[Header::LEN..]);
+    for (frame, answer) in [(fastjson, Answer::Close), (oneway, Answer::Written)] {
+        let receipt = message(&frame).receipt();
+        let nothing = written(|out| assert_eq!(codec(Role::Server).reply(&receipt, &reply, out), Ok(answer)));
+        assert!(nothing.is_empty());
+    }
+}
+
+#[test]
+fn a_bad_request_can_be_answered() {
+    let bad = frame(0xc2, 0, &[0x40]);
+    let mut head = Head::new();
+    let error = codec(Role::Server).parse(&bad, &Demand::all(), &mut head).expect_err("reserved byte");
+    assert!(!error.is_fatal());
+    let receipt = Message::new(bad, head).receipt();
+    let reply = LocalReply::new(Reason::BadRequest, "what?");
+    let answer = written(|out| assert_eq!(codec(Role::Server).reply(&receipt, &reply, out), Ok(Answer::Written)));
+    assert_eq!(response(&answer).expect("well-formed").header().status(), super::status::BAD_REQUEST);
+}
+
+#[test]
+fn signs_of_life_are_answered_in_their_own_serialization() {
+    for (frame, answer) in [
+        (frame(0xe2, 0, b"N"), frame(0x22, 20, b"N")),
+        (frame(0xe2, 0, b""), frame(0x22, 20, b"N")),
+        (frame(0xf7, 0, b"\xaf"), frame(0x37, 20, b"\xaf")),
+        (frame(0xa2, 0, b"N"), Bytes::new()),
+        (frame(0x22, 20, b"N"), Bytes::new()),
+    ] {
+        let message = message(&frame);
+        assert_eq!(message.kind(), Kind::Heartbeat);
+        for role in [Role::Server, Role::Client] {
+            let out = written(|out| {
+                assert_eq!(codec(role).control(Control::Frame(&message), out), Ok(Flow::Handled));
+            });
+            assert_eq!(out, answer);
+        }
+    }
+}
+
+#[test]
+fn a_server_that_says_goodbye_is_heard() {
+    let goodbye = written(|out| assert_eq!(codec(Role::Server).control(Control::Goodbye, out), Ok(Flow::Handled)));
+    let note = message(&goodbye);
+    assert_eq!(note.kind(), Kind::Event);
+    let mut out = Output::new();
+    assert_eq!(codec(Role::Client).control(Control::Frame(&note), &mut out), Ok(Flow::Drain));
+    assert_eq!(codec(Role::Server).control(Control::Frame(&note), &mut out), Ok(Flow::Ignored));
+    let writable = message(&frame(0xa2, 0, b"\x01W"));
+    assert_eq!(codec(Role::Client).control(Control::Frame(&writable), &mut out), Ok(Flow::Ready));
+    assert_eq!(codec(Role::Client).control(Control::Goodbye, &mut out), Ok(Flow::Ignored));
+    assert!(out.is_empty());
+    let ping = written(|out| assert_eq!(codec(Role::Client).control(Control::Ping, out), Ok(Flow::Handled)));
+    assert_eq!(ping[..], b"\xda\xbb\xe2\0\0\0\0\0\0\0\0\0\0\0\0\x01N"[..]);
+}
+
+#[test]
+fn events_have_a_length_limit() {
+    let mut head = Head::new();
+    let error = codec(Role::Server).parse(&frame(0xe2, 0, &[b'N'; 16]), &Demand::all(), &mut head).expect_err("long");
+    assert_eq!(error.kind(), DecodeErrorKind::FrameTooLarge);
+}
+
+#[test]
+fn a_business_exception_is_an_error_that_was_carried_out() {
+    let thrown = message(&frame(0x02, 20, &[0x90, 0x01, b'x']));
+    assert_eq!((thrown.kind(), thrown.status().outcome(), thrown.status().code()), (Kind::Error, Outcome::Ok, 20));
+    let result = message(&frame(0x02, 20, &[0x91, 0x01, b'x']));
+    assert_eq!((result.kind(), result.status().outcome()), (Kind::Response, Outcome::Ok));
+}
+
+fn mutated(codec: &mut dyn Codec, message: &Message) -> Result<Bytes, EncodeError> {
+    let mut out = Output::new();
+    codec.encode(message, &mut out)?;
+    Ok(out.copy_to_bytes(out.remaining()))
+}
+
+fn attachments(frame: &Bytes) -> Vec<(String, String)> {
+    let owned = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
+    message(frame).attrs().map(|(key, value)| (owned(key), owned(value))).collect()
+}
+
+#[test]
+fn answers_get_attachments_only_if_the_client_reads_them() {
+    let answers = [frame(0x02, 20, &[0x91, 0x01, b'x']), frame(0x02, 20, &[0x92]), frame(0x02, 20, &[0x90, b'N'])];
+    for (version, modern) in [("2.0.2", true), ("2.0.99", true), ("2.0.1", false), ("2.5.3", false), ("2.0.100", false)]
+    {
+        let mut codec = codec(Role::Server);
+        parse(&mut *codec, &call(version, &[]), &Demand::none()).expect("well-formed");
+        for answer in &answers {
+            let mut message = message(answer);
+            message.mutation_mut().set("k", "v");
+            let result = mutated(&mut *codec, &message);
+            if modern {
+                let frame = result.expect("allowed");
+                let read = response(&frame).expect("well-formed");
+                assert!(read.response_type().expect("status OK").has_attachments());
+                assert_eq!(read.unread(), 0);
+                assert_eq!(attachments(&frame), [("k".to_owned(), "v".to_owned())]);
+            } else {
+                assert_eq!(result, Err(EncodeError::Immutable), "{version}");
+            }
+            message.mutation_mut().remove("k");
+            assert_eq!(mutated(&mut *codec, &message).as_ref(), Ok(answer), "nothing to remove");
+        }
+    }
+}
+
+#[test]
+fn a_client_codec_knows_which_answers_can_be_changed() {
+    for (version, mutable) in [("2.0.2", true), ("2.5.3", false)] {
+        let mut codec = codec(Role::Client);
+        let request = message(&call(version, &[]));
+        mutated(&mut *codec, &request).expect("forwarded");
+        let answer = parse(&mut *codec, &frame(0x02, 20, &[0x92]), &Demand::none()).expect("well-formed");
+        assert_eq!(answer.head().is_mutable(), mutable);
+        let with_map = parse(&mut *codec, &frame(0x02, 20, &[0x95, b'H', b'Z']), &Demand::none()).expect("well-formed");
+        assert!(with_map.head().is_mutable());
+    }
+}
+
+#[test]
+fn pairs_that_others_count_on_stay_or_are_refused() {
+    let mut body = Vec::new();
+    for field in ["2.0.2", "a.Service", "1.0.0", "hi", ""] {
+        write::string(&mut body, field);
+    }
+    // {"list": [], "again": the list (1 is its index), "map": {}}
+    body.extend_from_slice(b"H\x04list\x78\x05again\x51\x91\x03mapHZZ");
+    let frame = frame(0xc2, 0, &body);
+    let change = |mutate: fn(&mut Mutation)| {
+        let mut message = message(&frame);
+        mutate(message.mutation_mut());
+        mutated(&mut *codec(Role::Server), &message)
+    };
+    assert_eq!(change(|it| _ = it.remove("list")), Err(EncodeError::Immutable));
+    let replaced = change(|it| _ = it.set("list", "text")).expect("appended");
+    assert!(replaced.ends_with(b"H\x04list\x78\x05again\x51\x91\x03mapHZ\x04list\x04textZ"));
+    let last = change(|it| _ = it.remove("map")).expect("nothing follows");
+    assert!(last.ends_with(b"H\x04list\x78\x05again\x51\x91Z"));
+    let reference = change(|it| _ = it.remove("again")).expect("takes no index");
+    assert!(reference.ends_with(b"H\x04list\x78\x03mapHZZ"));
+    assert_eq!(request(&reference).expect("well-formed").unread(), 0);
+}
+
+#[test]
+fn what_a_body_lacks_is_made_and_what_follows_stays() {
+    let missing = frame(0xc2, 0, b"\x052.0.2\x01a\x00\x01m\x00");
+    let null = frame(0xc2, 0, b"\x052.0.2\x01a\x00\x01m\x00Nrest");
+    for (frame, end) in [(missing, &b"H\x01k\x01vZ"[..]), (null, &b"H\x01k\x01vZrest"[..])] {
+        for demand in [Demand::none(), Demand::all()] {
+            let mut codec = codec(Role::Server);
+            let mut message = parse(&mut *codec, &frame, &demand).expect("well-formed");
+            message.mutation_mut().remove("k");
+            assert_eq!(mutated(&mut *codec, &message).as_ref(), Ok(&frame));
+            message.mutation_mut().set("k", "v");
+            let changed = mutated(&mut *codec, &message).expect("mutable");
+            assert!(changed.ends_with(end));
+            assert_eq!(Header::read(&changed).expect("header").body_len() as usize, changed.len() - Header::LEN);
+        }
+    }
+}
+
+#[test]
+fn a_change_that_would_not_fit_writes_nothing() {
+    let limits = Limits { frame: Some(128), ..Limits::default() };
+    let mut codec = Dubbo::default().codec(Role::Server, &limits);
+    let mut message = message(&call("2.0.2", &[]));
+    message.mutation_mut().set("k", "v".repeat(128));
+    let mut out = Output::new();
+    assert_eq!(codec.encode(&message, &mut out), Err(EncodeError::TooLarge));
+    message.mutation_mut().set("k", &b"\xff"[..]);
+    assert_eq!(codec.encode(&message, &mut out), Err(EncodeError::Immutable));
+    assert!(out.is_empty());
+}
+
+#[test]
+fn a_large_body_is_shared_and_its_id_rewritten() {
+    let mut body = Vec::new();
+    for field in ["2.0.2", "a.Service", "1.0.0", "hi", "Ljava/lang/String;"] {
+        write::string(&mut body, field);
+    }
+    write::string(&mut body, &"x".repeat(20_000));
+    body.extend_from_slice(b"HZ");
+    let frame = frame(0xc2, 0, &body);
+    let mut message = message(&frame);
+    message.set_id(99);
+    let same = mutated(&mut *codec(Role::Client), &message).expect("forwarded");
+    assert_eq!(Header::read(&same).expect("header").request_id(), 99);
+    assert_eq!(same[Header::LEN..], frame[Header::LEN..]);
+    message.mutation_mut().set("k", "v");
+    let mut out = Output::new();
+    codec(Role::Client).encode(&message, &mut out).expect("mutable");
+    let mut slices = [std::io::IoSlice::new(&[]); 4];
+    assert_eq!(out.chunks_vectored(&mut slices), 3, "header, shared body, new map");
+    assert_eq!(slices[1].as_ptr(), frame[Header::LEN..].as_ptr());
+}

@@ -1,0 +1,48 @@
+//! Apache Thrift: binary and compact messages over unframed, framed and header transports.
+//!
+//! ```text
+//! unframed   message message ...
+//! framed     length i32 | message
+//! header     length i32 | 0f ff | flags, sequence number, protocol, transforms, key/value pairs | message
+//!
+//! message    type, name, sequence number | one struct: arguments, result or exception
+//! ```
+//!
+//! Transport and encoding are told from the first bytes of a connection and stay; the old binary form must be chosen
+//! ([`Thrift::fixed`]). Only the head of a message is read: the struct passes as it came. Without frames a message must
+//! be walked to find its end; that goes on where it stopped when more bytes come.
+//!
+//! | Attribute | Value | Mutable |
+//! |---|---|---|
+//! | `method` | the name as on the wire, `Service:method` where multiplexed | no |
+//! | `thrift.service` | what comes in front of the first colon; absent without one | no |
+//! | `thrift.method` | what comes behind it, or the whole name | no |
+//! | any other | the header of this name, on the header transport only | on the header transport |
+//!
+//! Whoever uses the codec alone starts with [`message`].
+
+mod begin;
+mod codec;
+mod dialect;
+mod encode;
+mod envelope;
+mod grammar;
+mod header;
+mod inflate;
+mod reply;
+mod skip;
+mod value;
+mod wire;
+
+pub use self::{
+    begin::MessageType,
+    codec::Thrift,
+    dialect::{Encoding, Transport},
+    envelope::{Envelope, message, message_as},
+    grammar::Type,
+    header::{Header, Pairs},
+    value::{List, Map, Struct, Value},
+};
+
+/// The longest frame, as in all libraries of Apache Thrift.
+const FRAME_LIMIT: usize = 16_384_000;

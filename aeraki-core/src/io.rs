@@ -1,0 +1,255 @@
+//! Reading into lent buffers and writing in one go, shared by both sides of the proxy.
+//!
+//! A connection without bytes in progress owns no buffer: [`Inbox`] borrows one of its worker's [`Buffers`] to try a
+//! read and hands it back when nothing came. While a frame longer than [`Inbox::CHUNK`] is in progress it reads exactly
+//! up to that frame's end, so a large allocation never holds the small frames that follow.
+
+use std::{
+    future::Future,
+    io,
+    pin::{Pin, pin},
+    sync::{Arc, Mutex},
+    task::{Context, Poll, ready},
+};
+
+use aeraki_codec::Output;
+use bytes::{BufMut, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use crate::sync::lock;
+
+/// Any byte stream that a connection can run on.
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + ?Sized> Io for T {}
+
+/// The read buffers of one worker; a handle, cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Buffers(Arc<Mutex<Vec<BytesMut>>>);
+
+impl Buffers {
+    /// Makes an empty store, which fills as connections hand their buffers back.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Lends a buffer with room for a useful read; parts of its memory may still be held by frames cut from it.
+    fn lend(&self) -> BytesMut {
+        let kept = lock(&self.0).pop();
+        kept.and_then(|mut buffer| (buffer.try_reclaim(Inbox::CHUNK) || buffer.capacity() >= USEFUL).then_some(buffer))
+            .unwrap_or_else(|| BytesMut::with_capacity(Inbox::CHUNK))
+    }
+
+    fn give_back(&self, buffer: BytesMut) {
+        let mut kept = lock(&self.0);
+        if kept.len() < KEPT {
+            kept.push(buffer);
+        }
+    }
+}
+
+/// The receiving end of one connection: bytes that were read and not yet cut into frames.
+#[derive(Debug)]
+pub struct Inbox {
+    bytes: BytesMut,
+    /// Whether `bytes` grew for a large frame, and is not to be kept beyond it.
+    large: bool,
+    buffers: Buffers,
+}
+
+impl Inbox {
+    /// Bytes of room in a buffer for ordinary frames.
+    pub const CHUNK: usize = 16 * 1024;
+
+    /// Makes an end that owns no memory yet.
+    #[must_use]
+    pub fn new(buffers: Buffers) -> Self {
+        Self { bytes: BytesMut::new(), large: false, buffers }
+    }
+
+    /// Returns what was read, for [`Framer::decode`](aeraki_codec::Framer::decode) to cut from.
+    pub const fn bytes(&mut self) -> &mut BytesMut {
+        &mut self.bytes
+    }
+
+    /// Tells whether nothing waits to be cut.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Reads once and returns the number of bytes that came; 0 means that the peer has finished writing.
+    ///
+    /// `wanted` is the length that the input must reach before a frame can come out
+    /// ([`Framer::wanted`](aeraki_codec::Framer::wanted)). Memory for it is only reserved as bytes arrive.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    pub fn poll_fill<T>(&mut self, io: &mut T, cx: &mut Context<'_>, wanted: usize) -> Poll<io::Result<usize>>
+    where
+        T: AsyncRead + Unpin,
+    {
+        let most = self.make_room(wanted);
+        let read = pin!(io.read_buf(&mut (&mut self.bytes).limit(most))).poll(cx);
+        if read.is_pending() && self.bytes.is_empty() {
+            self.hand_back();
+        }
+        read
+    }
+
+    /// Makes room to read into and returns how much of it may be used.
+    fn make_room(&mut self, wanted: usize) -> usize {
+        if self.bytes.is_empty() && (self.large || self.bytes.capacity() < USEFUL) {
+            self.bytes = self.buffers.lend();
+            self.large = false;
+        }
+        let len = self.bytes.len();
+        let room = self.bytes.capacity() - len;
+        let missing = wanted.saturating_sub(len).max(1);
+        if wanted > Self::CHUNK {
+            self.large = true;
+            if room < missing.min(USEFUL) {
+                self.bytes.reserve(missing.min(len.max(STEP)));
+            }
+            return missing;
+        }
+        if room < missing.max(USEFUL) {
+            self.bytes.reserve(Self::CHUNK.saturating_sub(len).max(USEFUL));
+        }
+        usize::MAX
+    }
+
+    fn hand_back(&mut self) {
+        let buffer = std::mem::take(&mut self.bytes);
+        if !std::mem::take(&mut self.large) {
+            self.buffers.give_back(buffer);
+        }
+    }
+}
+
+/// Writes all that waits in `output`, as few vectored writes as the stream takes.
+///
+/// # Errors
+/// Those of the stream, and [`WriteZero`](io::ErrorKind::WriteZero) where it takes nothing more.
+pub fn poll_drain<T>(io: &mut T, cx: &mut Context<'_>, output: &mut Output) -> Poll<io::Result<()>>
+where
+    T: AsyncWrite + Unpin,
+{
+    while !output.is_empty() {
+        if ready!(pin!(io.write_buf(output)).poll(cx))? == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+    }
+    if output.capacity() > STEP {
+        output.release();
+    }
+    Pin::new(io).poll_flush(cx)
+}
+
+/// Buffers that a worker keeps at most while nobody uses them.
+const KEPT: usize = 64;
+/// Room below which a read is not worth its system call.
+const USEFUL: usize = 4 * 1024;
+/// Memory that is reserved at a time on the word of a peer, in bytes.
+const STEP: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+
+    use bytes::Bytes;
+    use tokio_test::{assert_pending, assert_ready_ok, io::Builder, task};
+
+    use super::*;
+
+    fn inbox() -> (Inbox, Buffers) {
+        let buffers = Buffers::new();
+        (Inbox::new(buffers.clone()), buffers)
+    }
+
+    #[tokio::test]
+    async fn owns_no_buffer_while_nothing_comes() {
+        let (mut inbox, buffers) = inbox();
+        let (mut near, mut far) = tokio::io::duplex(64);
+        assert_pending!(task::spawn(()).enter(|cx, _| inbox.poll_fill(&mut near, cx, 1)));
+        assert_eq!((inbox.bytes.capacity(), lock(&buffers.0).len()), (0, 1));
+
+        far.write_all(b"abc").await.expect("room in the pipe");
+        assert_eq!(assert_ready_ok!(task::spawn(()).enter(|cx, _| inbox.poll_fill(&mut near, cx, 1))), 3);
+        assert_eq!((&inbox.bytes[..], lock(&buffers.0).len()), (&b"abc"[..], 0));
+    }
+
+    #[tokio::test]
+    async fn reads_a_large_frame_to_its_end_and_no_further() {
+        const LARGE: usize = 200_000;
+        let (mut inbox, _) = inbox();
+        let mut io = Builder::new().read(&[1; Inbox::CHUNK]).read(&vec![1; LARGE]).build();
+        let mut most = 0;
+        while inbox.bytes.len() < LARGE {
+            std::future::poll_fn(|cx| inbox.poll_fill(&mut io, cx, LARGE)).await.expect("bytes are there");
+            most = most.max(inbox.bytes.capacity());
+        }
+        assert_eq!(inbox.bytes.len(), LARGE);
+        assert!(most <= 2 * LARGE + STEP, "{most} bytes for {LARGE}");
+
+        drop(inbox.bytes.split());
+        std::future::poll_fn(|cx| inbox.poll_fill(&mut io, cx, 1)).await.expect("bytes are there");
+        assert!(inbox.bytes.capacity() <= Inbox::CHUNK, "{}", inbox.bytes.capacity());
+        assert_eq!(inbox.bytes.len(), Inbox::CHUNK);
+    }
+
+    #[tokio::test]
+    async fn reuses_memory_that_no_frame_holds() {
+        let (mut inbox, _) = inbox();
+        let (mut near, mut far) = tokio::io::duplex(64 * 1024);
+        let mut places = std::collections::BTreeSet::new();
+        for _ in 0..100 {
+            far.write_all(&[0; 1000]).await.expect("room in the pipe");
+            std::future::poll_fn(|cx| inbox.poll_fill(&mut near, cx, 1)).await.expect("bytes are there");
+            let frame: Bytes = inbox.bytes.split().freeze();
+            places.insert(frame.as_ptr() as usize / Inbox::CHUNK);
+        }
+        assert!(places.len() <= 3, "{places:?}");
+    }
+
+    #[tokio::test]
+    async fn writes_copied_and_shared_pieces_at_once() {
+        /// Counts writes and takes everything.
+        #[derive(Default)]
+        struct Sink(Vec<u8>, usize);
+
+        impl AsyncWrite for Sink {
+            fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+                self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
+            }
+            fn poll_write_vectored(
+                mut self: Pin<&mut Self>,
+                _: &mut Context<'_>,
+                pieces: &[IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                self.1 += 1;
+                let before = self.0.len();
+                pieces.iter().for_each(|piece| self.0.extend_from_slice(piece));
+                Poll::Ready(Ok(self.0.len() - before))
+            }
+            fn is_write_vectored(&self) -> bool {
+                true
+            }
+            fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Ready(Ok(()))
+            }
+            fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Ready(Ok(()))
+            }
+        }
+
+        let (mut sink, mut output) = (Sink::default(), Output::new());
+        output.put(b"head");
+        output.put_bytes(&Bytes::from(vec![7; 100_000]));
+        output.put(b"tail");
+        assert_ready_ok!(task::spawn(()).enter(|cx, _| poll_drain(&mut sink, cx, &mut output)));
+        assert_eq!((sink.0.len(), sink.1), (100_008, 1));
+        assert!(output.is_empty());
+    }
+}

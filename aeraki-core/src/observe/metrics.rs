@@ -1,0 +1,179 @@
+//! The counters of one listener.
+
+use std::sync::Arc;
+
+use aeraki_codec::{DecodeErrorKind, Kind, Outcome, Reason};
+use tokio::time::Instant;
+
+use super::{Collect, Counter, Gauge, Histogram, Record, Samples, Value, stats::Scope};
+
+macro_rules! counters {
+    ($($(#[doc = $help:literal])+ $name:ident,)+) => {
+        /// The plain counters of a listener, named as upstream's MetaProtocol proxy names them, and a few more.
+        #[derive(Debug, Default)]
+        #[non_exhaustive]
+        pub struct Counters { $($(#[doc = $help])+ pub $name: Counter,)+ }
+
+        impl Counters {
+            fn collect(&self, scope: &mut Scope<'_>) {
+                $(scope.add(stringify!($name), concat!($($help),+).trim_ascii(), Value::Counter(self.$name.get()));)+
+            }
+        }
+    };
+}
+
+counters! {
+    /// Requests that were read, however they ended.
+    request,
+    /// Requests that want an answer.
+    request_twoway,
+    /// Requests that want none.
+    request_oneway,
+    /// Heartbeats and other events from clients.
+    request_event,
+    /// Frames of streams.
+    request_stream,
+    /// Messages from clients that could be read.
+    request_decoding_success,
+    /// Messages from clients that could not be read.
+    request_decoding_error,
+    /// Answers of upstreams that were passed on.
+    response,
+    /// Answers of upstreams that could be read.
+    response_decoding_success,
+    /// Answers of upstreams that could not be read.
+    response_decoding_error,
+    /// Answers whose status is good.
+    response_success,
+    /// Answers whose status is bad.
+    response_error,
+    /// Answers that carry an exception.
+    response_business_exception,
+    /// Answers that came when the client was gone.
+    response_error_caused_connection_close,
+    /// Answers by the proxy that report success.
+    local_response_success,
+    /// Answers by the proxy that could not be written.
+    local_response_error,
+    /// Answers by the proxy.
+    local_response_business_exception,
+    /// Requests in flight when the proxy closed their connection.
+    cx_destroy_local_with_active_rq,
+    /// Requests in flight when the client closed their connection.
+    cx_destroy_remote_with_active_rq,
+    /// Connections closed because they were idle.
+    idle_timeout,
+    /// Connections accepted.
+    downstream_cx_total,
+    /// Connections that could not be accepted.
+    downstream_cx_error,
+    /// Messages from clients that have no place there, such as responses; they are dropped.
+    request_stray,
+    /// Messages that were passed on unchanged because they cannot carry the change that their route asks for.
+    mutation_skipped,
+    /// Times that a connection was not read because a limit was reached.
+    read_paused,
+}
+
+/// Counts what happens on one listener of one worker.
+#[derive(Debug)]
+pub struct Metrics {
+    protocol: String,
+    stat_prefix: String,
+    /// The plain counters.
+    pub counters: Counters,
+    /// Requests that are under way.
+    pub request_active: Gauge,
+    /// Connections that are open.
+    pub downstream_cx_active: Gauge,
+    /// How long requests took, from their last byte to the last byte of their answer.
+    pub request_time_ms: Histogram,
+    local_replies: Vec<Counter>,
+    decode_errors: Vec<Counter>,
+}
+
+impl Metrics {
+    /// Makes the counters of a listener; `protocol` and `stat_prefix` become parts of their names.
+    #[must_use]
+    pub fn new(protocol: impl Into<String>, stat_prefix: impl Into<String>) -> Arc<Self> {
+        Arc::new(Self {
+            protocol: protocol.into(),
+            stat_prefix: stat_prefix.into(),
+            counters: Counters::default(),
+            request_active: Gauge::default(),
+            downstream_cx_active: Gauge::default(),
+            request_time_ms: Histogram::default(),
+            local_replies: Reason::ALL.iter().map(|_| Counter::default()).collect(),
+            decode_errors: DecodeErrorKind::ALL.iter().map(|_| Counter::default()).collect(),
+        })
+    }
+
+    /// Counts bytes of a client that could not be read.
+    pub fn decode_error(&self, kind: DecodeErrorKind) {
+        self.counters.request_decoding_error.inc();
+        count(&self.decode_errors, DecodeErrorKind::ALL, kind);
+    }
+
+    /// Counts a request that begins.
+    pub(super) fn begin(&self, kind: Kind) {
+        self.request_active.inc();
+        self.counters.request.inc();
+        match kind {
+            Kind::Oneway => self.counters.request_oneway.inc(),
+            _ => self.counters.request_twoway.inc(),
+        }
+    }
+
+    /// Counts a request that ends, from the record of it.
+    pub(super) fn end(&self, record: &Record) {
+        self.request_active.dec();
+        self.request_time_ms.observe(Instant::now().saturating_duration_since(record.started));
+        if let Some(reason) = record.reason {
+            count(&self.local_replies, Reason::ALL, reason);
+            self.counters.local_response_business_exception.inc();
+            if reason == Reason::BadResponse {
+                self.counters.response_decoding_error.inc();
+            }
+        } else if let Some((kind, status)) = record.answer {
+            self.counters.response_decoding_success.inc();
+            if record.response_bytes == 0 {
+                self.counters.response_error_caused_connection_close.inc();
+                return;
+            }
+            self.counters.response.inc();
+            match status.outcome() {
+                Outcome::Error => self.counters.response_error.inc(),
+                _ => self.counters.response_success.inc(),
+            }
+            if kind == Kind::Error {
+                self.counters.response_business_exception.inc();
+            }
+        }
+    }
+}
+
+impl Collect for Metrics {
+    fn collect(&self, samples: &mut Samples) {
+        let labels = [("protocol", &*self.protocol), ("stat_prefix", &*self.stat_prefix)];
+        let mut scope = samples.scope("meta_protocol", &labels);
+        self.counters.collect(&mut scope);
+        scope
+            .add("request_active", "Requests that are under way.", Value::Gauge(self.request_active.get()))
+            .add("downstream_cx_active", "Connections that are open.", Value::Gauge(self.downstream_cx_active.get()))
+            .add("request_time_ms", "How long requests took.", Value::Histogram(self.request_time_ms.get()));
+        for (reason, counter) in Reason::ALL.iter().zip(&self.local_replies) {
+            let help = "Answers by the proxy, by reason.";
+            scope.add_with("local_reply", help, ("reason", reason.as_str()), Value::Counter(counter.get()));
+        }
+        for (kind, counter) in DecodeErrorKind::ALL.iter().zip(&self.decode_errors) {
+            let help = "Bytes of clients that could not be read, by what is wrong with them.";
+            scope.add_with("decode_error", help, ("kind", kind.as_str()), Value::Counter(counter.get()));
+        }
+    }
+}
+
+fn count<T: PartialEq>(counters: &[Counter], all: &[T], one: T) {
+    if let Some(counter) = all.iter().position(|known| *known == one).and_then(|index| counters.get(index)) {
+        counter.inc();
+    }
+}

@@ -1,0 +1,4 @@
+//! Where objects come from; each source yields a [`World`](crate::World) whenever they change.
+
+#[cfg(feature = "files")]
+pub mod files;

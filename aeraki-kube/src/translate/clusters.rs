@@ -1,0 +1,128 @@
+//! From services and their subsets to clusters.
+
+use std::collections::BTreeMap;
+
+use aeraki_route::config::{Address, Cluster, Discovery, Dns, Endpoint, LbPolicy};
+
+use super::{
+    Options, Translation,
+    names::cluster_name,
+    rejection::Rejection,
+    services::{Declared, Service},
+};
+use crate::{
+    istio::{DestinationRule, LoadBalancer, Resolution, SimpleBalancer, Subset},
+    world::World,
+};
+
+/// Adds the clusters of a host: for every MetaProtocol port the whole service and each of its subsets.
+pub(super) fn translate(world: &World, service: &Service<'_>, options: &Options, translation: &mut Translation) {
+    warn_of_hashing(world, service, translation);
+    let whole = ("", &BTreeMap::new());
+    let subsets = subsets(world, service.host, service.namespace);
+    let subsets = subsets.map(|(_, subset)| (subset.name.as_str(), &subset.labels));
+    for (subset, labels) in [whole].into_iter().chain(subsets) {
+        let policy = lb_policy(balancer(world, service.host, service.namespace, subset));
+        for (number, declared) in &service.ports {
+            let endpoints = endpoints(service.host, declared, labels);
+            let mut cluster = Cluster::new(cluster_name(*number, subset, service.host))
+                .with_connect_timeout(options.connect_timeout)
+                .with_discovery(discovery(declared, endpoints.len()))
+                .with_lb_policy(policy);
+            cluster.endpoints = endpoints;
+            add(cluster, declared, translation);
+        }
+    }
+}
+
+/// Finds the load balancer of a subset, or that of the whole service where the subset has none.
+pub(super) fn balancer<'a>(world: &'a World, host: &str, namespace: &str, subset: &str) -> Option<&'a LoadBalancer> {
+    let own = subsets(world, host, namespace).find(|(_, declared)| declared.name == subset);
+    let (rule, own) = match own {
+        Some((rule, subset)) => (rule, subset.traffic_policy.as_ref()),
+        None => (&**world.destination_rules(host, namespace).next()?, None),
+    };
+    let policies = own.into_iter().chain(&rule.spec.traffic_policy);
+    policies.into_iter().find_map(|policy| policy.load_balancer.as_ref())
+}
+
+/// Lists the subsets of a host with the rule that declares each, in order of precedence.
+pub(super) fn subsets<'a>(
+    world: &'a World,
+    host: &str,
+    namespace: &str,
+) -> impl Iterator<Item = (&'a DestinationRule, &'a Subset)> {
+    let rules = world.destination_rules(host, namespace);
+    rules.flat_map(|rule| rule.spec.subsets.iter().map(move |subset| (&**rule, subset)))
+}
+
+/// Adds a cluster, unless an earlier rule declares a subset of this name.
+fn add(cluster: Cluster, declared: &[Declared<'_>], translation: &mut Translation) {
+    match (cluster.validate(), declared.first()) {
+        (Err(error), Some(first)) => {
+            let field = format!("spec.{}", error.field());
+            translation.reject(Rejection::invalid(first.entry, field, error.reason()));
+        }
+        _ => {
+            translation.clusters.entry(cluster.name.clone()).or_insert(cluster);
+        }
+    }
+}
+
+fn endpoints(host: &str, declared: &[Declared<'_>], labels: &BTreeMap<String, String>) -> Vec<Endpoint> {
+    let mut endpoints = Vec::new();
+    for Declared { entry, port } in declared {
+        let common = port.target_port.unwrap_or(port.number);
+        if entry.spec.endpoints.is_empty() && by_name(entry.spec.resolution) && labels.is_empty() {
+            endpoints.push(Endpoint::new(Address::new(host, common)));
+        }
+        for workload in &entry.spec.endpoints {
+            if labels.iter().all(|(key, value)| workload.labels.get(key) == Some(value)) {
+                let own = workload.ports.get(&port.name).copied();
+                let mut endpoint = Endpoint::new(Address::new(&workload.address, own.unwrap_or(common)));
+                endpoint.weight = workload.weight.max(1);
+                endpoint.metadata.clone_from(&workload.labels);
+                endpoints.push(endpoint);
+            }
+        }
+    }
+    endpoints
+}
+
+fn discovery(declared: &[Declared<'_>], endpoints: usize) -> Discovery {
+    match declared.first().map(|first| first.entry.spec.resolution) {
+        Some(Resolution::DnsRoundRobin) if endpoints == 1 => Discovery::LogicalDns(Dns::default()),
+        Some(resolution) if by_name(resolution) => Discovery::StrictDns(Dns::default()),
+        _ => Discovery::Static,
+    }
+}
+
+fn by_name(resolution: Resolution) -> bool {
+    matches!(resolution, Resolution::Dns | Resolution::DnsRoundRobin)
+}
+
+fn lb_policy(balancer: Option<&LoadBalancer>) -> LbPolicy {
+    match balancer.and_then(|balancer| balancer.simple) {
+        Some(SimpleBalancer::RoundRobin) => LbPolicy::RoundRobin,
+        Some(SimpleBalancer::Random) => LbPolicy::Random,
+        // what Istio does where nothing is said
+        _ => LbPolicy::LeastRequest { choices: 2 },
+    }
+}
+
+fn warn_of_hashing(world: &World, service: &Service<'_>, translation: &mut Translation) {
+    for rule in world.destination_rules(service.host, service.namespace) {
+        let policies =
+            [&rule.spec.traffic_policy].into_iter().chain(rule.spec.subsets.iter().map(|s| &s.traffic_policy));
+        let hashed = policies.flatten().filter_map(|policy| policy.load_balancer.as_ref()?.consistent_hash.as_ref());
+        for hash in hashed {
+            let reason = if hash.http_header_name.is_empty() {
+                "only `httpHeaderName` is supported; requests go to the least loaded endpoint"
+            } else {
+                "NOT ENFORCED by the clusters made here yet: they take the least loaded endpoint"
+            };
+            let field = "trafficPolicy.loadBalancer.consistentHash";
+            translation.reject(Rejection::ineffective(&**rule, field, reason));
+        }
+    }
+}

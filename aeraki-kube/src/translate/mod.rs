@@ -1,0 +1,115 @@
+//! From objects to what proxies are told: one pure function.
+//!
+//! [`translate`] reads a [`World`] and makes a [`Translation`]: a route configuration `<host>_<port>` for every
+//! MetaProtocol port of every service, the clusters that they name, and a [`Rejection`] for everything that could
+//! not be made. A router with a fault is refused whole: its routes are *held*, and [`Translation::keep`] fills
+//! them from the last good translation.
+
+mod check;
+mod clusters;
+mod names;
+mod rejection;
+mod routes;
+mod services;
+mod target;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use aeraki_route::config::{Cluster, RouteConfig};
+
+pub use self::{
+    check::validate,
+    names::{cluster_name, route_name},
+    rejection::{Rejection, RejectionKind},
+};
+use crate::world::World;
+
+/// Sets what the objects themselves leave open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Options {
+    /// How long connecting to an endpoint may take; 10 s unless set, as in Istio.
+    pub connect_timeout: Duration,
+}
+
+impl Options {
+    /// Sets how long connecting to an endpoint may take.
+    #[must_use]
+    pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { connect_timeout: Duration::from_secs(10) }
+    }
+}
+
+/// Holds what proxies are told, and what was refused on the way.
+#[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
+pub struct Translation {
+    /// The routes of each MetaProtocol port, by their name `<host>_<port>`.
+    pub routes: BTreeMap<String, RouteConfig>,
+    /// The services and their subsets, by cluster name `outbound|<port>|<subset>|<host>`.
+    pub clusters: BTreeMap<String, Cluster>,
+    /// What was refused or has no effect, in the order of the objects.
+    pub rejections: Vec<Rejection>,
+    held: BTreeSet<String>,
+}
+
+impl Translation {
+    /// Fills what was refused from the last good translation, with the clusters that it needs.
+    pub fn keep(&mut self, last: &Self) {
+        for name in &self.held {
+            let Some(routes) = last.routes.get(name) else { continue };
+            for (_, cluster) in routes.clusters() {
+                if let Some(kept) = last.clusters.get(cluster) {
+                    self.clusters.entry(cluster.to_owned()).or_insert_with(|| kept.clone());
+                }
+            }
+            self.routes.insert(name.clone(), routes.clone());
+        }
+    }
+
+    /// Lists the route configurations that could not be made: proxies stay with what they have.
+    pub fn held(&self) -> impl Iterator<Item = &str> {
+        self.held.iter().map(String::as_str)
+    }
+
+    fn reject(&mut self, rejection: Rejection) {
+        // one fault may be met on every port of a host
+        if !self.rejections.contains(&rejection) {
+            self.rejections.push(rejection);
+        }
+    }
+}
+
+/// Makes routes and clusters of all objects.
+///
+/// The same world gives the same translation, byte for byte.
+pub fn translate(world: &World, options: &Options) -> Translation {
+    let mut translation = Translation::default();
+    for router in world.meta_routers() {
+        validate(router).into_iter().for_each(|rejection| translation.reject(rejection));
+        routes::warn_of_unknown_hosts(world, router, &mut translation);
+    }
+    services::reject_unreachable(world, &mut translation);
+    for host in world.hosts() {
+        let service = services::Service::collect(world, host, &mut translation);
+        if service.ports.is_empty() {
+            continue;
+        }
+        clusters::translate(world, &service, options, &mut translation);
+        routes::translate(world, &service, &mut translation);
+    }
+    translation
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,251 @@
+//! The worked example of upstream's behaviour, and what differs from it on purpose.
+
+use aeraki_route::config::{AttributeMatch, Destination, LbPolicy, RouteAction};
+
+use super::*;
+use crate::{
+    world::DEFAULT_DOMAIN,
+    yaml::{Document, parse},
+};
+
+const HOST: &str = "book.example.internal";
+
+const SERVICE: &str = "
+apiVersion: networking.istio.io/v1beta1
+kind: ServiceEntry
+metadata: {name: book, namespace: shop}
+spec:
+  hosts: [book.example.internal]
+  ports: [{number: 7001, name: tcp-metaprotocol-thrift-book, protocol: TCP}]
+  resolution: STATIC
+  endpoints:
+  - {address: 127.0.0.1, ports: {tcp-metaprotocol-thrift-book: 17001}, labels: {version: v1}}
+  - {address: 127.0.0.2, labels: {version: v2}, weight: 3}
+---
+apiVersion: networking.istio.io/v1beta1
+kind: DestinationRule
+metadata: {name: book, namespace: shop}
+spec:
+  host: book.example.internal
+  subsets:
+  - {name: v1, labels: {version: v1}, trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}}}
+  - {name: v2, labels: {version: v2}}
+---
+";
+
+const ROUTER: &str = "
+apiVersion: metaprotocol.aeraki.io/v1alpha1
+kind: MetaRouter
+metadata: {name: book, namespace: shop}
+spec:
+  hosts: [book.example.internal]
+  routes:
+  - name: share
+    match: {attributes: {method: {prefix: list}, tenant: {}, a: {exact: ''}, b: {regex: 'x+'}, c: {exact: y}}}
+    route:
+    - {destination: {host: book.example.internal, subset: v1}, weight: 90}
+    - {destination: {host: book.example.internal, subset: v2}, weight: 10}
+    mirror: {host: copy.example.internal, port: {number: 7002}}
+    mirrorPercentage: {value: 12.5}
+    requestMutation: [{key: tier, value: gold}]
+    responseMutation: [{key: from, value: mesh}]
+  - name: rest
+    route: [{destination: {host: book.example.internal, subset: v2}, weight: 7}]
+---
+";
+
+fn world(text: &str) -> World {
+    let documents = parse("t.yaml", text).expect("YAML");
+    let objects = documents.into_iter().filter_map(|document| match document {
+        Document::Object(object) => Some(*object),
+        Document::Other { .. } => None,
+    });
+    World::new(objects, DEFAULT_DOMAIN)
+}
+
+fn run(text: &str) -> Translation {
+    translate(&world(text), &Options::default())
+}
+
+fn rejections(translation: &Translation) -> Vec<String> {
+    translation.rejections.iter().map(ToString::to_string).collect()
+}
+
+fn both(change: impl Fn(String) -> String) -> Translation {
+    run(&change(format!("{SERVICE}{ROUTER}")))
+}
+
+#[test]
+fn a_router_becomes_the_routes_of_its_port() {
+    let translation = both(|text| text);
+    assert_eq!(rejections(&translation), [""; 0]);
+    let [share, rest] = translation.routes["book.example.internal_7001"].routes.as_slice() else { panic!() };
+    assert_eq!(share.name, "share");
+    let expected = [
+        AttributeMatch::new("a", aeraki_route::config::ValueMatch::Any),
+        AttributeMatch::regex("b", "x+"),
+        AttributeMatch::exact("c", "y"),
+        AttributeMatch::prefix("method", "list"),
+        AttributeMatch::present("tenant"),
+    ];
+    assert_eq!(share.matches, expected);
+    let weighted = RouteAction::weighted([
+        ("outbound|7001|v1|book.example.internal", 90),
+        ("outbound|7001|v2|book.example.internal", 10),
+    ]);
+    assert_eq!(share.action.destination, weighted.destination);
+    let mirror = &share.action.mirrors[0];
+    assert_eq!(mirror.cluster, "outbound|7002||copy.example.internal");
+    assert_eq!((mirror.fraction.numerator, mirror.fraction.denominator.value()), (125_000, 1_000_000));
+    assert_eq!(share.request_mutation, [aeraki_route::config::MutationEntry::set("tier", "gold")]);
+    assert_eq!(share.response_mutation, [aeraki_route::config::MutationEntry::set("from", "mesh")]);
+    assert_eq!(rest.action, RouteAction::cluster("outbound|7001|v2|book.example.internal"));
+    assert!(rest.matches.is_empty());
+}
+
+#[test]
+fn a_service_without_router_gets_a_default_route_with_its_hash_key() {
+    let hash = "spec:\n  host: book.example.internal\n  trafficPolicy: {loadBalancer: {consistentHash: {httpHeaderName: user}}}";
+    let translation = run(&SERVICE.replace("spec:\n  host: book.example.internal", hash));
+    let [route] = translation.routes["book.example.internal_7001"].routes.as_slice() else { panic!() };
+    assert_eq!(route.name, "default");
+    assert_eq!(route.action, RouteAction::cluster("outbound|7001||book.example.internal").with_hash_key("user"));
+}
+
+#[test]
+fn a_subset_inherits_the_hash_key_unless_it_has_its_own_balancer() {
+    let hash = "spec:\n  host: book.example.internal\n  trafficPolicy: {loadBalancer: {consistentHash: {httpHeaderName: user}}}";
+    let translation = both(|text| text.replace("spec:\n  host: book.example.internal", hash));
+    let routes = &translation.routes["book.example.internal_7001"].routes;
+    // v1 is round robin, v2 inherits; no key is there twice
+    assert_eq!(routes[0].action.hash_policy, ["user"]);
+    let routes =
+        both(|text| text.replace("spec:\n  host: book.example.internal", hash).replace("subset: v2", "subset: v1"));
+    assert_eq!(routes.routes["book.example.internal_7001"].routes[1].action.hash_policy, [""; 0]);
+}
+
+#[test]
+fn services_and_subsets_become_clusters() {
+    let clusters = run(SERVICE).clusters;
+    let addresses = |subset: &str| {
+        let endpoints = &clusters[&cluster_name(7001, subset, HOST)].endpoints;
+        endpoints.iter().map(|endpoint| (endpoint.address.to_string(), endpoint.weight)).collect::<Vec<_>>()
+    };
+    let (first, second) = (("127.0.0.1:17001".to_owned(), 1), ("127.0.0.2:7001".to_owned(), 3));
+    assert_eq!(addresses(""), [first.clone(), second.clone()]);
+    assert_eq!(addresses("v1"), [first]);
+    assert_eq!(addresses("v2"), [second]);
+    assert_eq!(clusters[&cluster_name(7001, "v1", HOST)].lb_policy, LbPolicy::RoundRobin);
+    assert_eq!(clusters.len(), 3);
+}
+
+#[test]
+fn names_are_looked_up_where_the_entry_says_so() {
+    let clusters = run(&SERVICE.replace("STATIC", "DNS").replace("127.0.0.1", "one.example")).clusters;
+    let cluster = &clusters[&cluster_name(7001, "", HOST)];
+    assert!(matches!(cluster.discovery, aeraki_route::config::Discovery::StrictDns(_)));
+    assert_eq!(cluster.endpoints[0].address.to_string(), "one.example:17001");
+    let refused = run(&SERVICE.replace("127.0.0.1", "one.example"));
+    assert_eq!(refused.clusters.len(), 1, "only the cluster without this endpoint is left");
+    assert!(
+        rejections(&refused)[0]
+            .starts_with("t.yaml:2: ServiceEntry shop/book: spec.endpoints[0].address: \"one.example\"")
+    );
+}
+
+#[test]
+fn a_faulty_router_is_refused_whole_and_the_last_good_one_stays() {
+    let last = both(|text| text);
+    for (from, to, expected) in [
+        ("weight: 90", "weight: 80", "spec.routes[0].route: the weights must sum up to 100, not 90"),
+        ("weight: 90", "weight: 190", "spec.routes[0].route[0].weight: must not exceed 100"),
+        ("12.5", "0", "spec.routes[0].mirrorPercentage.value: must lie above 0 and not exceed 100"),
+        (
+            "subset: v1",
+            "subset: v3",
+            "spec.routes[0].route[0].destination.subset: no DestinationRule declares the subset `v3` of `book.example.internal`, only `v1`, `v2`",
+        ),
+        (
+            "subset: v2}, weight: 7",
+            "port: {number: 1}}, weight: 7",
+            "spec.routes[1].route[0].destination.port: `book.example.internal` has no port 1, only `7001`",
+        ),
+        ("key: tier", "key: ''", "spec.routes[0] \"share\".requestMutation[0].key: must have 1 to 16384 bytes"),
+        (
+            "hosts: [book.example.internal]\n  routes",
+            "hosts: [book.example.internal, 'a b']\n  routes",
+            "spec.hosts[1]: `a b` is not a host name",
+        ),
+    ] {
+        let mut translation = both(|text| text.replace(from, to));
+        let message = format!("MetaRouter shop/book: {expected}");
+        assert!(rejections(&translation)[0].ends_with(&message), "{:?}", translation.rejections);
+        assert_eq!(translation.held().collect::<Vec<_>>(), ["book.example.internal_7001"]);
+        assert!(translation.routes.is_empty());
+        translation.keep(&last);
+        assert_eq!(translation.routes, last.routes);
+    }
+}
+
+#[test]
+fn a_kept_route_keeps_its_clusters() {
+    let last = both(|text| text);
+    let mut translation = both(|text| text.replace("  - {name: v2, labels: {version: v2}}\n", ""));
+    assert_eq!(translation.clusters.len(), 2);
+    translation.keep(&last);
+    assert_eq!(translation.clusters, last.clusters);
+}
+
+#[test]
+fn the_router_that_loses_a_host_is_told() {
+    let rival = ROUTER
+        .replace("name: book, namespace: shop", "name: rival, namespace: other")
+        .replace("name: share", "name: rival");
+    let translation = both(|text| format!("{rival}{text}"));
+    assert_eq!(translation.routes["book.example.internal_7001"].routes[0].name, "share");
+    let [rejection] = translation.rejections.as_slice() else { panic!("{:?}", translation.rejections) };
+    assert_eq!(rejection.kind, RejectionKind::Conflict);
+    assert!(rejection.reason.starts_with("`book.example.internal` is already routed by "), "{rejection}");
+}
+
+#[test]
+fn every_port_and_host_is_handled_by_itself() {
+    let ports = "ports: [{number: 1, name: tcp-dubbo}, {number: 2, name: tcp-metaprotocol}, {number: 3, name: http-MetaProtocol-dubbo}, {number: 7001,";
+    let translation =
+        run(&SERVICE.replace("ports: [{number: 7001,", ports).replace("hosts: [", "hosts: [second.example, "));
+    let names = ["book.example.internal_3", "book.example.internal_7001", "second.example_3", "second.example_7001"];
+    assert!(translation.routes.keys().eq(names.iter()));
+    let expected = "t.yaml:2: ServiceEntry shop/book: spec.ports[1].name: `tcp-metaprotocol` lacks the protocol: tcp-metaprotocol-<protocol>";
+    assert_eq!(rejections(&translation), [expected]);
+}
+
+#[test]
+fn a_destination_of_another_service_takes_its_only_port() {
+    let other = "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: o, namespace: shop}\nspec: {hosts: [o.example], ports: [{number: 9, name: tcp-metaprotocol-thrift}]}\n---\n";
+    let translation = both(|text| {
+        format!("{text}{other}").replace("{host: book.example.internal, subset: v2}, weight: 7", "{host: o.example}")
+    });
+    let rest = &translation.routes["book.example.internal_7001"].routes[1];
+    assert_eq!(rest.action.destination, Destination::Cluster("outbound|9||o.example".into()));
+}
+
+#[test]
+fn what_has_no_effect_is_told_and_the_rest_stays_in_force() {
+    let translation = both(|text| {
+        text.replace("  - name: share\n    match: {attributes: {method: {prefix: list}, tenant: {}, a: {exact: ''}, b: {regex: 'x+'}, c: {exact: y}}}\n", "  - name: share\n")
+            .replace("  routes:\n", "  localRateLimit: {tokenBucket: {maxTokens: 1, fillInterval: 1s}}\n  routes:\n")
+    });
+    let fields: Vec<_> =
+        translation.rejections.iter().map(|rejection| (rejection.field.as_str(), rejection.kind)).collect();
+    let told = [("spec.routes[1]", RejectionKind::Ineffective), ("spec.localRateLimit", RejectionKind::Ineffective)];
+    assert_eq!(fields, told);
+    assert_eq!(translation.routes.len(), 1);
+}
+
+#[test]
+fn a_kubernetes_service_is_a_service() {
+    let text = "apiVersion: v1\nkind: Service\nmetadata: {name: calc, namespace: rpc}\nspec: {ports: [{name: tcp-metaprotocol-thrift, port: 9090, targetPort: http}], selector: {app: calc}}";
+    let translation = run(text);
+    assert!(translation.routes.contains_key("calc.rpc.svc.cluster.local_9090"));
+    assert!(translation.clusters["outbound|9090||calc.rpc.svc.cluster.local"].endpoints.is_empty());
+}

@@ -1,0 +1,85 @@
+use super::*;
+
+fn error(text: &str) -> String {
+    parse("a.yaml", text).expect_err(text).to_string()
+}
+
+const ROUTER: &str = "\
+apiVersion: metaprotocol.aeraki.io/v1alpha1
+kind: MetaRouter
+metadata: {name: greet, namespace: shop, uid: 17}
+spec:
+  hosts: [greet]
+  routes:
+  - name: all
+    route:
+    - destination: {host: greet}
+";
+
+#[test]
+fn reads_many_documents_of_many_kinds() {
+    let text = format!(
+        "# a comment\n---\n{ROUTER}---\n# nothing\n--- # nothing either\n...\n---\napiVersion: apps/v1\nkind: Deployment\nspec: {{}}\n"
+    );
+    let documents = parse("a.yaml", &text).expect(&text);
+    let [Document::Object(router), Document::Other { kind, origin }] = documents.as_slice() else {
+        panic!("{documents:?}");
+    };
+    assert_eq!(router.reference().to_string(), "a.yaml:3: MetaRouter shop/greet");
+    assert_eq!((kind.as_str(), &**origin), ("apps/v1 Deployment", "a.yaml:17"));
+}
+
+#[test]
+fn markers_inside_a_line_or_word_do_not_cut() {
+    let text = ROUTER.replace("name: all", "name: '--- ...'").replace("uid: 17", "uid: ---x");
+    assert_eq!(parse("a.yaml", &text).expect(&text).len(), 1);
+}
+
+#[test]
+fn a_fault_is_reported_with_place_field_and_reason() {
+    let expected = "a.yaml:9:5: spec.routes[0].naem: unknown field `naem`, \
+        expected one of name, match, route, mirror, mirrorPercentage, requestMutation, responseMutation";
+    assert_eq!(error(&format!("---\n---\n{}", ROUTER.replace("  - name: all", "  - naem: all"))), expected);
+    let with_match =
+        |text: &str| ROUTER.replace("    route:", &format!("    match: {{attributes: {text}}}\n    route:"));
+    for (text, expected) in [
+        (ROUTER.replace("kind:", "kidn:"), "a.yaml:4:1: missing field `kind`"),
+        (ROUTER.replace("[greet]", "greet"), "a.yaml:5:10: spec.hosts: expected sequence start"),
+        (
+            ROUTER.replace("{host: greet}", "{host: greet}\n      weight: -1"),
+            "a.yaml:10:15: spec.routes[0].route[0].weight: invalid u32",
+        ),
+        (
+            ROUTER.replace("{host: greet}", "{hots: greet}"),
+            "a.yaml:9:21: spec.routes[0].route[0].destination.hots: unknown field `hots`, expected one of host, subset, port",
+        ),
+        (
+            with_match("{method: {exact: a, prefix: b}}"),
+            "a.yaml:8:34: spec.routes[0].match.attributes.method: at most one of `exact`, `prefix` and `regex` can be given",
+        ),
+        (
+            ROUTER.replace("  routes:", "  hosts: [a]\n  routes:"),
+            "a.yaml:6:3: spec: duplicate mapping key `hosts` is not allowed here",
+        ),
+        (
+            ROUTER.replace("  routes:", "  localRateLimit: {tokenBucket: {fillInterval: 1day}}\n  routes:"),
+            "a.yaml:6:48: spec.localRateLimit.tokenBucket.fillInterval: `1day` is not a duration such as `1m30s` or `100ms`",
+        ),
+    ] {
+        assert_eq!(error(&text), expected);
+    }
+}
+
+#[test]
+fn a_text_that_is_not_yaml_is_reported_on_one_line() {
+    for text in ["a: &a [*a]".to_owned(), "\"\u{1b}[31m\": 1".to_owned(), ROUTER.replace("[greet]", "[greet")] {
+        let error = error(&text);
+        assert!(error.starts_with("a.yaml:") && !error.contains(char::is_control), "{error}");
+    }
+}
+
+#[test]
+fn other_kinds_keep_fields_that_are_not_used() {
+    let text = "{apiVersion: networking.istio.io/v1beta1, kind: ServiceEntry, metadata: {name: a}, spec: {location: MESH_EXTERNAL}}";
+    assert_eq!(parse("a.yaml", text).expect(text).len(), 1);
+}

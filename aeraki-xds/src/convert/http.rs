@@ -1,0 +1,196 @@
+//! The shape of MetaRDS: routes of any protocol dressed as `envoy.config.route.v3.RouteConfiguration`.
+//!
+//! What upstream's proxy reads of it is read here: one virtual host, per route its name, the header matchers, cluster or
+//! weighted clusters, hash keys, mirrors and headers to add. Beyond that the standard fields `timeout` and
+//! `*_headers_to_remove` count, which that proxy ignores; so one resource serves old and new proxies.
+
+use std::time::Duration;
+
+use aeraki_route::config::{ConfigError, Destination, Mirror, MutationEntry, Route, RouteAction, RouteConfig};
+
+use super::action::{
+    duration_from_proto, fraction_from_proto, fraction_to_proto, weighted_from_proto, weighted_to_proto,
+};
+use super::at::At;
+use super::matcher;
+use crate::proto::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
+use crate::proto::envoy::config::route::v3 as proto;
+use proto::route_action::hash_policy::{Header, PolicySpecifier};
+use proto::route_action::{ClusterSpecifier, HashPolicy, RequestMirrorPolicy};
+
+/// Converts and validates the routes of a MetaRDS resource.
+///
+/// # Errors
+///
+/// Names the route configuration, the field and the reason: not exactly one virtual host, a route whose action is not
+/// `route`, a cluster specifier that is neither `cluster` nor `weighted_clusters`, a weight that is missing, and
+/// everything that [`RouteConfig::validate`] refuses.
+pub fn routes_from_http(resource: &proto::RouteConfiguration) -> Result<RouteConfig, ConfigError> {
+    let at = At::resource(ROUTE_CONFIGURATION, &resource.name);
+    let [host] = resource.virtual_hosts.as_slice() else {
+        let count = resource.virtual_hosts.len();
+        return Err(at.field("virtual_hosts").refuse(format!("must hold exactly one virtual host, not {count}")));
+    };
+    let host_at = at.named("virtual_hosts", 0, &host.name);
+    let convert =
+        |(index, route): (usize, &proto::Route)| route_from_proto(route, &host_at.named("routes", index, &route.name));
+    let routes = host.routes.iter().enumerate().map(convert).collect::<Result<Vec<_>, _>>()?;
+    let config = RouteConfig::new(&resource.name, routes);
+    config.validate()?;
+    Ok(config)
+}
+
+/// Converts routes to a MetaRDS resource.
+///
+/// # Errors
+///
+/// Names the route and field that this shape cannot carry.
+pub fn routes_to_http(config: &RouteConfig) -> Result<proto::RouteConfiguration, ConfigError> {
+    let at = At::resource(ROUTE_CONFIGURATION, &config.name);
+    let convert = |(index, route): (usize, &Route)| route_to_proto(route, &at.named("routes", index, &route.name));
+    let host = proto::VirtualHost {
+        // The names that upstream's control plane uses.
+        name: "dummy".to_owned(),
+        domains: vec!["*".to_owned()],
+        routes: config.routes.iter().enumerate().map(convert).collect::<Result<_, _>>()?,
+        ..proto::VirtualHost::default()
+    };
+    Ok(proto::RouteConfiguration {
+        name: config.name.clone(),
+        virtual_hosts: vec![host],
+        ..proto::RouteConfiguration::default()
+    })
+}
+
+fn route_from_proto(route: &proto::Route, at: &At<'_>) -> Result<Route, ConfigError> {
+    let Some(proto::route::Action::Route(action)) = &route.action else {
+        return Err(at.field("route").refuse("is required: no other action can be taken"));
+    };
+    let headers = route.r#match.as_ref().map_or(&[][..], |criteria| &criteria.headers);
+    let mut converted = Route::new(&route.name, action_from_proto(action, &at.field("route"))?);
+    converted.matches = matcher::matches_from_proto(headers, "headers", &at.field("match"))?;
+    let (remove, add) = (&route.request_headers_to_remove, &route.request_headers_to_add);
+    converted.request_mutation = mutation_from_proto(remove, add, "request_headers_to_add", at)?;
+    let (remove, add) = (&route.response_headers_to_remove, &route.response_headers_to_add);
+    converted.response_mutation = mutation_from_proto(remove, add, "response_headers_to_add", at)?;
+    Ok(converted)
+}
+
+fn action_from_proto(action: &proto::RouteAction, at: &At<'_>) -> Result<RouteAction, ConfigError> {
+    let destination = match &action.cluster_specifier {
+        Some(ClusterSpecifier::Cluster(name)) => Destination::Cluster(name.clone()),
+        Some(ClusterSpecifier::WeightedClusters(weighted)) => weighted_from_proto(weighted, at)?,
+        _ => return Err(at.field("cluster_specifier").refuse("must be cluster or weighted_clusters")),
+    };
+    let mirror = |(index, policy): (usize, &RequestMirrorPolicy)| {
+        let at = at.named("request_mirror_policies", index, &policy.cluster);
+        Ok(Mirror::new(&policy.cluster, fraction_from_proto(policy.runtime_fraction.as_ref(), &at)?))
+    };
+    let mut converted = RouteAction::default();
+    converted.destination = destination;
+    converted.hash_policy = action.hash_policy.iter().filter_map(hash_key).map(str::to_owned).collect();
+    converted.mirrors = action.request_mirror_policies.iter().enumerate().map(mirror).collect::<Result<_, _>>()?;
+    converted.timeout = duration_from_proto(action.timeout.as_ref(), &at.field("timeout"))?;
+    Ok(converted)
+}
+
+fn hash_key(policy: &HashPolicy) -> Option<&str> {
+    match policy.policy_specifier.as_ref()? {
+        PolicySpecifier::Header(header) => Some(&header.header_name),
+    }
+}
+
+/// Removes come first, as in Envoy; every addition replaces, as in upstream's proxy.
+fn mutation_from_proto(
+    remove: &[String],
+    add: &[HeaderValueOption],
+    list: &str,
+    at: &At<'_>,
+) -> Result<Vec<MutationEntry>, ConfigError> {
+    let set = |(index, option): (usize, &HeaderValueOption)| {
+        let at = at.item(list, index);
+        let header = at.field("header").require(option.header.as_ref())?;
+        let raw = std::str::from_utf8(&header.raw_value).map_err(|_| at.field("header").refuse("is not UTF-8"))?;
+        let value = if header.value.is_empty() { raw } else { &header.value };
+        Ok(MutationEntry::set(&header.key, value))
+    };
+    let removed = remove.iter().map(|key| Ok(MutationEntry::remove(key)));
+    removed.chain(add.iter().enumerate().map(set)).collect()
+}
+
+fn route_to_proto(route: &Route, at: &At<'_>) -> Result<proto::Route, ConfigError> {
+    let convert = |(index, condition): (usize, &_)| matcher::to_proto(condition, &at.item("matches", index));
+    let criteria = proto::RouteMatch {
+        headers: route.matches.iter().enumerate().map(convert).collect::<Result<_, _>>()?,
+        path_specifier: Some(proto::route_match::PathSpecifier::Prefix("/".to_owned())),
+        ..proto::RouteMatch::default()
+    };
+    let (request_headers_to_remove, request_headers_to_add) =
+        mutation_to_proto(&route.request_mutation, &at.field("requestMutation"))?;
+    let (response_headers_to_remove, response_headers_to_add) =
+        mutation_to_proto(&route.response_mutation, &at.field("responseMutation"))?;
+    Ok(proto::Route {
+        name: route.name.clone(),
+        r#match: Some(criteria),
+        action: Some(proto::route::Action::Route(action_to_proto(&route.action, at)?)),
+        request_headers_to_add,
+        request_headers_to_remove,
+        response_headers_to_add,
+        response_headers_to_remove,
+        ..proto::Route::default()
+    })
+}
+
+fn action_to_proto(action: &RouteAction, at: &At<'_>) -> Result<proto::RouteAction, ConfigError> {
+    let specifier = match &action.destination {
+        Destination::Cluster(name) => ClusterSpecifier::Cluster(name.clone()),
+        Destination::Weighted(clusters) => ClusterSpecifier::WeightedClusters(weighted_to_proto(clusters)),
+        _ => return Err(at.field("destination").refuse("has no form in protobuf")),
+    };
+    let mirror = |mirror: &Mirror| RequestMirrorPolicy {
+        cluster: mirror.cluster.clone(),
+        runtime_fraction: Some(fraction_to_proto(mirror.fraction)),
+        ..RequestMirrorPolicy::default()
+    };
+    let timeout = |timeout: Duration| timeout.try_into().map_err(|_| at.field("timeout").refuse("is too long"));
+    Ok(proto::RouteAction {
+        cluster_specifier: Some(specifier),
+        hash_policy: action.hash_policy.iter().map(|key| hash_policy(key)).collect(),
+        request_mirror_policies: action.mirrors.iter().map(mirror).collect(),
+        timeout: action.timeout.map(timeout).transpose()?,
+        ..proto::RouteAction::default()
+    })
+}
+
+fn hash_policy(key: &str) -> HashPolicy {
+    let header = Header { header_name: key.to_owned() };
+    HashPolicy { policy_specifier: Some(PolicySpecifier::Header(header)), ..HashPolicy::default() }
+}
+
+/// Splits into keys to remove and values to set. Because removing comes first there, a value that is removed later in
+/// the list is not set at all.
+fn mutation_to_proto(
+    entries: &[MutationEntry],
+    at: &At<'_>,
+) -> Result<(Vec<String>, Vec<HeaderValueOption>), ConfigError> {
+    let (mut remove, mut add) = (Vec::new(), Vec::<HeaderValueOption>::new());
+    for entry in entries {
+        match entry {
+            MutationEntry::Set { key, value } => add.push(header(key, value)),
+            MutationEntry::Remove { key } => {
+                add.retain(|option| option.header.as_ref().is_none_or(|header| !header.key.eq_ignore_ascii_case(key)));
+                remove.push(key.clone());
+            }
+            _ => return Err(at.refuse("has no form in protobuf")),
+        }
+    }
+    Ok((remove, add))
+}
+
+fn header(key: &str, value: &str) -> HeaderValueOption {
+    let header = HeaderValue { key: key.to_owned(), value: value.to_owned(), ..HeaderValue::default() };
+    HeaderValueOption { header: Some(header), ..HeaderValueOption::default() }
+}
+
+/// What the resource is called in error texts.
+pub(super) const ROUTE_CONFIGURATION: &str = "route configuration";

@@ -92,8 +92,8 @@ pub enum Text<'a> {
 pub struct AttributeTable {
     entries: SmallVec<[Entry; INLINE]>,
     names: &'static [&'static str],
-    #[expect(clippy::box_collection, reason = "8 bytes in every message instead of 24; rarely present")]
-    side: Option<Box<Vec<u8>>>,
+    /// Boxed, since it is rarely there: 8 bytes in every message, and one allocation unless the texts are long.
+    side: Option<Box<SmallVec<[u8; SIDE]>>>,
 }
 
 #[derive(Clone, Copy)]
@@ -229,6 +229,9 @@ impl fmt::Debug for AttributeTable {
 /// Attributes held without an allocation; with [`Demand`](super::Demand) a table never needs more than the
 /// configuration asks for.
 const INLINE: usize = 9;
+
+/// Bytes of copied texts that take one allocation.
+const SIDE: usize = 120;
 
 #[cfg(test)]
 mod tests {

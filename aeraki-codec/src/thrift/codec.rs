@@ -8,7 +8,7 @@ use super::header::{HEADER, Header};
 use super::skip::Skip;
 use super::value::{Struct, Value};
 use super::wire::{Fault, array, whole};
-use super::{FRAME_LIMIT, inflate, reply};
+use super::{FRAME_LIMIT, inflate::Inflater, reply};
 use crate::codec::{
     Answer, Carries, Codec, DecodeError, DecodeErrorKind, EncodeError, IdSpace, Limits, LocalReply, Measure, Output,
     Protocol, Receipt, Replies, Role, Serving, Wire,
@@ -16,9 +16,10 @@ use crate::codec::{
 use crate::message::{Demand, Head, Id, Kind, Message, Outcome, Span, Status, Text};
 
 /// The protocol, for listeners and clusters.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Thrift {
     dialect: Option<Dialect>,
+    inflater: Inflater,
 }
 
 impl Thrift {
@@ -26,8 +27,8 @@ impl Thrift {
     ///
     /// [`Encoding::BinaryOld`] reads strict binary as well. With [`Transport::Header`] each header names its encoding.
     #[must_use]
-    pub const fn fixed(transport: Transport, encoding: Encoding) -> Self {
-        Self { dialect: Some(Dialect { transport, encoding }) }
+    pub fn fixed(transport: Transport, encoding: Encoding) -> Self {
+        Self { dialect: Some(Dialect { transport, encoding }), inflater: Inflater::default() }
     }
 }
 
@@ -41,7 +42,13 @@ impl Protocol for Thrift {
     }
 
     fn codec(&self, role: Role, limits: &Limits) -> Box<dyn Codec> {
-        Box::new(ThriftCodec { dialect: self.dialect, skip: Skip::new(), role, limits: *limits })
+        Box::new(ThriftCodec {
+            dialect: self.dialect,
+            skip: Skip::new(),
+            inflater: self.inflater.clone(),
+            role,
+            limits: *limits,
+        })
     }
 
     fn carries(&self) -> Carries {
@@ -56,6 +63,7 @@ struct ThriftCodec {
     dialect: Option<Dialect>,
     /// How far the message at the front of the input has been walked, where there are no frames.
     skip: Skip,
+    inflater: Inflater,
     role: Role,
     limits: Limits,
 }
@@ -94,7 +102,7 @@ impl Codec for ThriftCodec {
     }
 
     fn encode(&mut self, message: &Message, out: &mut Output) -> Result<(), EncodeError> {
-        encode::encode(message, self.limits.frame_or(FRAME_LIMIT), out)?;
+        encode::encode(message, &self.inflater, self.limits.frame_or(FRAME_LIMIT), out)?;
         // The peer answers as it is asked.
         self.dialect = self.dialect.or_else(|| Dialect::unpack(message.head().dialect()));
         Ok(())
@@ -174,7 +182,7 @@ impl ThriftCodec {
         let payload = if header.is_deflated() {
             let deflated = header.payload();
             let deflated = deflated.get(..HEAD.saturating_add(self.limits.method)).unwrap_or(deflated);
-            Payload { frame, message: inflate::prefix(deflated, &mut room)?, at: None, header: Some(header) }
+            Payload { frame, message: self.inflater.prefix(deflated, &mut room)?, at: None, header: Some(header) }
         } else {
             Payload { header: Some(header), ..Payload::at(frame, header.payload_offset()) }
         };

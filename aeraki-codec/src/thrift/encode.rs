@@ -6,7 +6,7 @@ use super::begin::Begin;
 use super::codec::is_own;
 use super::dialect::{Dialect, Encoding, Transport};
 use super::header::{Header, write_length};
-use super::inflate;
+use super::inflate::Inflater;
 use super::wire::write_varint;
 use crate::codec::{EncodeError, Output};
 use crate::message::{Id, Message, Mutation};
@@ -58,7 +58,12 @@ impl Layout {
 }
 
 /// Writes a message under its present id and with its mutation; on an error nothing is written.
-pub(super) fn encode(message: &Message, limit: usize, out: &mut Output) -> Result<(), EncodeError> {
+pub(super) fn encode(
+    message: &Message,
+    inflater: &Inflater,
+    limit: usize,
+    out: &mut Output,
+) -> Result<(), EncodeError> {
     let Id::Number(id) = message.id() else { return Err(EncodeError::BadId) };
     let rewrite = Rewrite {
         frame: message.frame(),
@@ -66,6 +71,7 @@ pub(super) fn encode(message: &Message, limit: usize, out: &mut Output) -> Resul
         dialect: Dialect::unpack(message.head().dialect()).ok_or(EncodeError::Foreign)?,
         layout: Layout::unpack(message.head().notes()),
         ids: SeqIds::unpack(id),
+        inflater,
         limit,
     };
     let start = out.mark();
@@ -79,6 +85,7 @@ struct Rewrite<'a> {
     dialect: Dialect,
     layout: Layout,
     ids: SeqIds,
+    inflater: &'a Inflater,
     limit: usize,
 }
 
@@ -135,7 +142,7 @@ impl Rewrite<'_> {
         if same {
             out.put_bytes(&payload);
         } else if header.is_deflated() {
-            let inflated = Bytes::from(inflate::all(&payload, self.limit).map_err(foreign)?);
+            let inflated = Bytes::from(self.inflater.all(&payload, self.limit).map_err(foreign)?);
             let (_, begin) = Begin::read(&inflated, self.dialect.encoding).map_err(|_| EncodeError::Foreign)?;
             self.splice(&inflated, begin.seq_at, begin.seq_len, out)?;
         } else {

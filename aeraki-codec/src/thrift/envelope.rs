@@ -9,7 +9,7 @@ use super::header::Header;
 use super::skip::Skip;
 use super::value::Struct;
 use super::wire::whole;
-use super::{FRAME_LIMIT, inflate};
+use super::{FRAME_LIMIT, inflate::Inflater};
 use crate::codec::{DecodeError, DecodeErrorKind, Limits};
 
 /// Views one whole frame, whose transport and encoding are told from its first bytes.
@@ -64,7 +64,7 @@ impl<'a> Envelope<'a> {
                 let header = Header::read(frame)?;
                 let encoding = dialect.encoding.in_header(header.encoding());
                 if header.is_deflated() {
-                    let inflated = inflate::all(header.payload(), limits.frame_or(FRAME_LIMIT))?;
+                    let inflated = Inflater::default().all(header.payload(), limits.frame_or(FRAME_LIMIT))?;
                     (Some(header), Cow::Owned(inflated), 0, encoding)
                 } else {
                     (Some(header), Cow::Borrowed(header.payload()), header.payload_offset(), encoding)

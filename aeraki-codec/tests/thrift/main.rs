@@ -3,6 +3,12 @@
 #[path = "../vectors/thrift.rs"]
 mod vectors;
 
+mod allocations;
+mod codec;
+mod mutation;
+mod replies;
+mod wire;
+
 use serde_json::Value as Json;
 
 #[test]

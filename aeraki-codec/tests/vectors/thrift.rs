@@ -16,14 +16,14 @@ pub(crate) fn check(bytes: &[u8], expect: &Json) -> Result<(), String> {
     let told = expect.get("auto_detect").is_none();
     if !told {
         only(expect, &["auto_detect", "transport", "frame_size", "message", "consumed", "text"])?;
-        let error = measured(Thrift::default(), bytes).err();
+        let error = measured(&Thrift::default(), bytes).err();
         same("auto_detect", &error.map(DecodeError::kind), &Some(DecodeErrorKind::Undetectable))?;
         if expect["message"]["protocol"] == "json" {
             return Ok(());
         }
     }
     let (transport, encoding) = dialect(expect)?;
-    let protocol = if told { Thrift::default() } else { Thrift::fixed(transport, encoding) };
+    let protocol = &if told { Thrift::default() } else { Thrift::fixed(transport, encoding) };
     let message = check_codec(protocol, bytes, expect)?;
     let view = if told { thrift::message(bytes) } else { thrift::message_as(bytes, transport, encoding) };
     let view = view.map_err(|error| error.to_string())?;
@@ -32,7 +32,7 @@ pub(crate) fn check(bytes: &[u8], expect: &Json) -> Result<(), String> {
     check_round_trip(protocol, &message)
 }
 
-fn check_codec(protocol: Thrift, bytes: &[u8], expect: &Json) -> Result<Message, String> {
+fn check_codec(protocol: &Thrift, bytes: &[u8], expect: &Json) -> Result<Message, String> {
     let mut codec = protocol.codec(Role::Server, &Limits::default());
     for end in 0..bytes.len() {
         match codec.measure(&bytes[..end]) {
@@ -212,7 +212,7 @@ fn check_bytes(value: &[u8], expect: &Json) -> Result<(), String> {
     same("crc32", &Some(u64::from(crc32(value))), &sum)
 }
 
-fn check_round_trip(protocol: Thrift, message: &Message) -> Result<(), String> {
+fn check_round_trip(protocol: &Thrift, message: &Message) -> Result<(), String> {
     let mut out = Output::new();
     protocol.codec(Role::Client, &Limits::default()).encode(message, &mut out).map_err(|error| error.to_string())?;
     same("bytes written", &out.copy_to_bytes(out.remaining()), message.frame())
@@ -252,7 +252,7 @@ fn read(bytes: &[u8]) -> Result<(), DecodeError> {
     thrift::message(bytes)?.check()
 }
 
-fn measured(protocol: Thrift, bytes: &[u8]) -> Result<u64, DecodeError> {
+fn measured(protocol: &Thrift, bytes: &[u8]) -> Result<u64, DecodeError> {
     match protocol.codec(Role::Server, &Limits::default()).measure(bytes)? {
         Measure::Frame { len, .. } => Ok(len),
         _ => Ok(0),

@@ -17,7 +17,7 @@ pub(crate) fn check(vector: &Vector) -> Result<(), String> {
     only(expect, &["values", "consumed", "error", "at_max_depth"])?;
     same("op", &vector.op, &None)?;
     let depth = expect["at_max_depth"].as_u64().map(|depth| usize::try_from(depth).expect("a depth"));
-    let limits = Limits { depth: depth.unwrap_or(Limits::default().depth), ..Limits::default() };
+    let limits = Limits { depth: depth.unwrap_or(64), ..Limits::default() };
     let (decoded, skipped) = (decode(&vector.bytes, &limits), skip(&vector.bytes, &limits));
     match expect.get("error").and_then(Json::as_str) {
         Some(error) => {

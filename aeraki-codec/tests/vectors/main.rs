@@ -9,6 +9,8 @@ mod dubbo;
 mod file;
 #[cfg(feature = "hessian2")]
 mod hessian2;
+#[cfg(feature = "thrift")]
+mod thrift;
 #[cfg(feature = "hessian2")]
 mod tree;
 
@@ -24,6 +26,8 @@ const CHECKS: &[(&str, Check)] = &[
     ("dubbo", dubbo::check),
     #[cfg(feature = "hessian2")]
     ("hessian2", hessian2::check),
+    #[cfg(feature = "thrift")]
+    ("thrift", |vector| thrift::check(&vector.bytes, &vector.expect)),
 ];
 
 #[test]

@@ -2,7 +2,11 @@
 
 pub mod ads;
 mod any;
+#[cfg(feature = "bootstrap")]
+pub mod bootstrap;
 pub mod convert;
+#[cfg(feature = "bootstrap")]
+mod json;
 #[allow(
     clippy::all,
     clippy::allow_attributes_without_reason,

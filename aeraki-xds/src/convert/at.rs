@@ -19,7 +19,7 @@ enum Segment<'a> {
 }
 
 impl<'a> At<'a> {
-    /// The resource itself.
+    /// The resource itself; one without a name goes by its kind.
     pub(super) fn resource(kind: &'a str, name: &'a str) -> Self {
         Self { outer: None, segment: Segment::Resource { kind, name } }
     }
@@ -49,6 +49,7 @@ impl<'a> At<'a> {
     fn object(&self) -> String {
         match (self.outer, self.segment) {
             (Some(outer), _) => outer.object(),
+            (None, Segment::Resource { kind, name: "" }) => kind.to_owned(),
             (None, Segment::Resource { kind, name }) => format!("{kind} {name:?}"),
             (None, _) => String::new(),
         }

@@ -6,7 +6,17 @@
 
 mod action;
 mod at;
+mod cluster;
+mod endpoint;
 mod http;
+mod listener;
 mod matcher;
+mod meta_protocol;
+mod native;
+mod tls;
 
+pub use self::cluster::cluster_from_proto;
+#[cfg(feature = "bootstrap")]
+pub(crate) use self::endpoint::socket_of;
 pub use self::http::{routes_from_http, routes_to_http};
+pub use self::listener::listener_from_proto;

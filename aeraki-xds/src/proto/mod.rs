@@ -69,17 +69,3 @@ pub mod google {
         include!("google.rpc.rs");
     }
 }
-pub mod udpa {
-    pub mod r#type {
-        pub mod v1 {
-            include!("udpa.r#type.v1.rs");
-        }
-    }
-}
-pub mod xds {
-    pub mod r#type {
-        pub mod v3 {
-            include!("xds.r#type.v3.rs");
-        }
-    }
-}

@@ -215,6 +215,4 @@ const MESSAGES: &[&str] = &[
     "envoy.type.v3.FractionalPercent",
     "envoy.type.v3.Int64Range",
     "google.rpc.Status",
-    "udpa.type.v1.TypedStruct",
-    "xds.type.v3.TypedStruct",
 ];

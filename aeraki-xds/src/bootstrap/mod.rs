@@ -1,0 +1,158 @@
+//! An Envoy bootstrap YAML as a [`Proxy`]: the subset that the configurations of upstream's own tests use.
+
+mod used;
+
+use std::net::SocketAddr;
+
+use aeraki_route::config::{ConfigError, Listener, Node, Proxy};
+use prost::{Message, Name};
+use prost_reflect::{DynamicMessage, Value as Field};
+use serde_json::Value;
+
+use crate::convert::{cluster_from_proto, listener_from_proto, socket_of};
+use crate::json::{self, JsonError, Reader};
+use crate::proto::envoy::config::core::v3::Address;
+
+/// What a bootstrap says.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Bootstrap {
+    /// The configuration, checked as a whole.
+    pub proxy: Proxy,
+    /// What the configuration asks for and will not get; one line each.
+    pub warnings: Vec<Warning>,
+}
+
+impl Bootstrap {
+    /// Reads a bootstrap.
+    ///
+    /// Field names may be in snake_case or camelCase, and a lone mapping may stand where a list is expected.
+    ///
+    /// # Errors
+    ///
+    /// Names the place and the reason: text that is not YAML, a field that is unknown or of the wrong type, and everything
+    /// that [`Proxy::validate`] and the conversions refuse.
+    pub fn from_yaml(text: &str) -> Result<Self, BootstrapError> {
+        let document: Value = serde_saphyr::from_str(text).map_err(|error| BootstrapError::Yaml(error.to_string()))?;
+        let descriptor = json::descriptor(BOOTSTRAP).ok_or_else(|| refuse("", format!("{BOOTSTRAP} is unknown")))?;
+        let mut reader = Reader::new(used::of);
+        let message = reader.read(&descriptor, &document)?;
+        if message.has_field_by_name("dynamic_resources") {
+            return Err(refuse("dynamic_resources", "is not supported: listeners and clusters must be static"));
+        }
+        let proxy = proxy(&message, node(&document))?;
+        let unused = reader.into_unused().into_iter().map(|path| Warning::Unused { path });
+        let warnings = unused.chain(proxy.listeners.iter().flat_map(unenforced)).collect();
+        Ok(Self { proxy, warnings })
+    }
+}
+
+/// Something that the configuration asks for and will not get.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Warning {
+    /// A setting that has no effect here.
+    #[error("{path}: accepted, but has no effect")]
+    Unused {
+        /// Its path in the file.
+        path: String,
+    },
+    /// A filter that is known and not built yet: what it would refuse passes.
+    #[error("listener {listener:?}: filter {filter}: NOT ENFORCED")]
+    NotEnforced {
+        /// Name of the listener.
+        listener: String,
+        /// Name of the filter.
+        filter: String,
+    },
+}
+
+/// Why a bootstrap is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BootstrapError {
+    /// The text is not YAML; the message holds line and column.
+    #[error("{0}")]
+    Yaml(String),
+    /// A field is unknown, has a wrong type, or cannot be served.
+    #[error("{path}: {reason}")]
+    Field {
+        /// Path of the field in the file.
+        path: String,
+        /// Why it is refused.
+        reason: String,
+    },
+    /// A listener or cluster is refused, or they do not fit together.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
+impl From<JsonError> for BootstrapError {
+    fn from(error: JsonError) -> Self {
+        Self::Field { path: error.path, reason: error.reason }
+    }
+}
+
+fn proxy(bootstrap: &DynamicMessage, node: Node) -> Result<Proxy, BootstrapError> {
+    let mut proxy = Proxy::new(node);
+    proxy.admin = admin(bootstrap)?;
+    if let Some(resources) = message(bootstrap, "static_resources") {
+        proxy.listeners = each(&resources, "listeners", listener_from_proto)?;
+        proxy.clusters = each(&resources, "clusters", cluster_from_proto)?;
+    }
+    proxy.validate()?;
+    Ok(proxy)
+}
+
+fn admin(bootstrap: &DynamicMessage) -> Result<Option<SocketAddr>, BootstrapError> {
+    let Some(address) = message(bootstrap, "admin").and_then(|admin| message(&admin, "address")) else {
+        return Ok(None);
+    };
+    let address: Address = typed(&address)?;
+    Ok(Some(socket_of("admin", &address)?))
+}
+
+/// Takes the node from the document itself, whose metadata is plain JSON already.
+fn node(document: &Value) -> Node {
+    let node = &document["node"];
+    let text = |key: &str| node[key].as_str().unwrap_or_default();
+    let mut converted = Node::new(text("id"), text("cluster"));
+    converted.metadata = node["metadata"].as_object().cloned().unwrap_or_default();
+    converted
+}
+
+fn unenforced(listener: &Listener) -> impl Iterator<Item = Warning> {
+    let filters = listener.filters.iter().filter(|filter| !filter.enforced);
+    filters.map(|filter| Warning::NotEnforced { listener: listener.name.clone(), filter: filter.name.clone() })
+}
+
+fn message(outer: &DynamicMessage, field: &str) -> Option<DynamicMessage> {
+    let inner = outer.get_field_by_name(field).filter(|_| outer.has_field_by_name(field))?;
+    inner.as_message().cloned()
+}
+
+fn each<M, T>(
+    resources: &DynamicMessage,
+    field: &str,
+    convert: impl Fn(&M) -> Result<T, ConfigError>,
+) -> Result<Vec<T>, BootstrapError>
+where
+    M: Message + Name + Default,
+{
+    let list = resources.get_field_by_name(field);
+    let items = list.as_deref().and_then(Field::as_list).unwrap_or_default();
+    items.iter().filter_map(Field::as_message).map(|item| Ok(convert(&typed(item)?)?)).collect()
+}
+
+fn typed<M: Message + Name + Default>(message: &DynamicMessage) -> Result<M, BootstrapError> {
+    message.transcode_to().map_err(|error| refuse(M::NAME, error.to_string()))
+}
+
+fn refuse(path: &str, reason: impl Into<String>) -> BootstrapError {
+    BootstrapError::Field { path: path.to_owned(), reason: reason.into() }
+}
+
+const BOOTSTRAP: &str = "envoy.config.bootstrap.v3.Bootstrap";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,88 @@
+//! `envoy.config.cluster.v3.Cluster`.
+
+use std::time::Duration;
+
+use aeraki_route::config::{Cluster, ClusterLimits, ConfigError, Discovery, Dns, LbPolicy};
+
+use super::action::duration_from_proto;
+use super::at::At;
+use super::endpoint::endpoints_from_proto;
+use super::tls::refuse_tls;
+use crate::proto::envoy::config::cluster::v3 as proto;
+use crate::proto::envoy::config::core::v3::RoutingPriority;
+use proto::cluster::{ClusterDiscoveryType, DiscoveryType, LbConfig, LbPolicy as LbPolicyProto};
+
+/// Converts and validates a cluster.
+///
+/// # Errors
+///
+/// Names the cluster, the field and the reason: a discovery type other than static, strict DNS and logical DNS, a load
+/// balancing policy other than round robin, random and least request, TLS, and everything that [`Cluster::validate`]
+/// refuses.
+pub fn cluster_from_proto(cluster: &proto::Cluster) -> Result<Cluster, ConfigError> {
+    let at = &At::resource("cluster", &cluster.name);
+    refuse_tls(cluster.transport_socket.as_ref(), at)?;
+    let mut converted = Cluster::new(&cluster.name).with_discovery(discovery(cluster, at)?);
+    if let Some(assignment) = &cluster.load_assignment {
+        converted.endpoints = endpoints_from_proto(assignment, &at.field("load_assignment"))?;
+    }
+    converted.lb_policy = lb_policy(cluster, at)?;
+    converted.limits = limits(cluster);
+    if let Some(timeout) = duration_from_proto(cluster.connect_timeout.as_ref(), &at.field("connect_timeout"))? {
+        converted.connect_timeout = timeout;
+    }
+    converted.validate()?;
+    Ok(converted)
+}
+
+fn discovery(cluster: &proto::Cluster, at: &At<'_>) -> Result<Discovery, ConfigError> {
+    let kind = match cluster.cluster_discovery_type {
+        None => DiscoveryType::Static.into(),
+        Some(ClusterDiscoveryType::Type(kind)) => kind,
+    };
+    match DiscoveryType::try_from(kind) {
+        Ok(DiscoveryType::Static) => Ok(Discovery::Static),
+        Ok(DiscoveryType::StrictDns) => Ok(Discovery::StrictDns(dns(cluster, at)?)),
+        Ok(DiscoveryType::LogicalDns) => Ok(Discovery::LogicalDns(dns(cluster, at)?)),
+        other => {
+            let name = other.map_or_else(|_| kind.to_string(), |other| other.as_str_name().to_owned());
+            Err(at.field("type").refuse(format!("{name} is not supported: use STATIC, STRICT_DNS or LOGICAL_DNS")))
+        }
+    }
+}
+
+fn dns(cluster: &proto::Cluster, at: &At<'_>) -> Result<Dns, ConfigError> {
+    let refresh = duration_from_proto(cluster.dns_refresh_rate.as_ref(), &at.field("dns_refresh_rate"))?;
+    Ok(Dns::every(refresh.unwrap_or(DNS_REFRESH)).with_respect_ttl(cluster.respect_dns_ttl))
+}
+
+fn lb_policy(cluster: &proto::Cluster, at: &At<'_>) -> Result<LbPolicy, ConfigError> {
+    match LbPolicyProto::try_from(cluster.lb_policy) {
+        Ok(LbPolicyProto::RoundRobin) => Ok(LbPolicy::RoundRobin),
+        Ok(LbPolicyProto::Random) => Ok(LbPolicy::Random),
+        Ok(LbPolicyProto::LeastRequest) => {
+            let choices = cluster.lb_config.and_then(|LbConfig::LeastRequestLbConfig(config)| config.choice_count);
+            Ok(LbPolicy::LeastRequest { choices: choices.unwrap_or(2) })
+        }
+        other => {
+            let name = other.map_or_else(|_| cluster.lb_policy.to_string(), |other| other.as_str_name().to_owned());
+            let reason = format!("{name} is not supported: use ROUND_ROBIN, RANDOM or LEAST_REQUEST");
+            Err(at.field("lb_policy").refuse(reason))
+        }
+    }
+}
+
+/// The thresholds of the default priority; there is no other here.
+fn limits(cluster: &proto::Cluster) -> ClusterLimits {
+    let thresholds = cluster.circuit_breakers.iter().flat_map(|breakers| &breakers.thresholds);
+    let default = thresholds.into_iter().find(|threshold| threshold.priority == i32::from(RoutingPriority::Default));
+    let mut limits = ClusterLimits::default();
+    if let Some(threshold) = default {
+        limits.max_connections = threshold.max_connections.unwrap_or(limits.max_connections);
+        limits.max_pending_requests = threshold.max_pending_requests.unwrap_or(limits.max_pending_requests);
+    }
+    limits
+}
+
+/// Envoy's default for `dns_refresh_rate`.
+const DNS_REFRESH: Duration = Duration::from_secs(5);

@@ -1,0 +1,54 @@
+//! Protobuf's JSON form, as Envoy reads it, into messages of the embedded descriptor set.
+//!
+//! Accepted beyond the strict form: names in snake_case beside camelCase, and a lone value where a list is expected. An
+//! unknown field, a wrong type and two members of one `oneof` are refused with the path of the field.
+
+mod reader;
+
+use std::sync::LazyLock;
+
+use prost::{Message, Name};
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
+use serde_json::Value;
+
+pub(crate) use self::reader::{Reader, Use};
+use crate::Any;
+
+/// Names the field at fault and the reason.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {reason}")]
+pub(crate) struct JsonError {
+    pub(crate) path: String,
+    pub(crate) reason: String,
+}
+
+/// Looks a message up by its full name or type URL.
+pub(crate) fn descriptor(name: &str) -> Option<MessageDescriptor> {
+    POOL.get_message_by_name(name.rsplit('/').next().unwrap_or(name))
+}
+
+/// Unwraps a `udpa.type.v1.TypedStruct` or `xds.type.v3.TypedStruct` that holds an `M`.
+pub(crate) fn typed_struct<M: Message + Name + Default>(any: &Any) -> Result<M, JsonError> {
+    let wrapper = descriptor(&any.type_url).ok_or_else(|| refuse("@type", "is unknown"))?;
+    let wrapper = DynamicMessage::decode(wrapper, any.value.clone()).map_err(|error| refuse("value", error))?;
+    let json = to_json(&wrapper).map_err(|error| refuse("value", error))?;
+    let type_url = json["type_url"].as_str().unwrap_or_default();
+    let inner = descriptor(type_url).filter(|inner| inner.full_name() == M::full_name());
+    let inner = inner.ok_or_else(|| refuse("type_url", format!("expected {}, found {type_url:?}", M::type_url())))?;
+    let message = Reader::new(|_| Use::Whole).read(&inner, &json["value"])?;
+    message.transcode_to().map_err(|error| refuse("value", error))
+}
+
+fn to_json(message: &DynamicMessage) -> Result<Value, serde_json::Error> {
+    let options = SerializeOptions::new().use_proto_field_name(true);
+    message.serialize_with_options(serde_json::value::Serializer, &options)
+}
+
+fn refuse(path: &str, reason: impl ToString) -> JsonError {
+    JsonError { path: path.to_owned(), reason: reason.to_string() }
+}
+
+static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
+    DescriptorPool::decode(include_bytes!("../proto/descriptors.bin").as_slice())
+        .expect("the embedded descriptor set was made by the compiler")
+});

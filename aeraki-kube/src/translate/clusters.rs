@@ -38,12 +38,10 @@ pub(super) fn translate(world: &World, service: &Service<'_>, options: &Options,
 /// Finds the load balancer of a subset, or that of the whole service where the subset has none.
 pub(super) fn balancer<'a>(world: &'a World, host: &str, namespace: &str, subset: &str) -> Option<&'a LoadBalancer> {
     let own = subsets(world, host, namespace).find(|(_, declared)| declared.name == subset);
-    let (rule, own) = match own {
-        Some((rule, subset)) => (rule, subset.traffic_policy.as_ref()),
-        None => (&**world.destination_rules(host, namespace).next()?, None),
-    };
-    let policies = own.into_iter().chain(&rule.spec.traffic_policy);
-    policies.into_iter().find_map(|policy| policy.load_balancer.as_ref())
+    let own = own.and_then(|(_, subset)| subset.traffic_policy.as_ref());
+    // as Istio merges the rules of a host: the first policy counts
+    let common = world.destination_rules(host, namespace).find_map(|rule| rule.spec.traffic_policy.as_ref());
+    own.into_iter().chain(common).find_map(|policy| policy.load_balancer.as_ref())
 }
 
 /// Lists the subsets of a host with the rule that declares each, in order of precedence.

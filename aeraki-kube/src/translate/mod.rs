@@ -15,10 +15,12 @@ mod target;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
 use aeraki_route::config::{Cluster, RouteConfig};
+use aeraki_xds::{Snapshot, SnapshotBuilder, SnapshotError};
 
 pub use self::{
     check::validate,
@@ -55,7 +57,7 @@ impl Default for Options {
 #[non_exhaustive]
 pub struct Translation {
     /// The routes of each MetaProtocol port, by their name `<host>_<port>`.
-    pub routes: BTreeMap<String, RouteConfig>,
+    pub routes: BTreeMap<String, Arc<RouteConfig>>,
     /// The services and their subsets, by cluster name `outbound|<port>|<subset>|<host>`.
     pub clusters: BTreeMap<String, Cluster>,
     /// What was refused or has no effect, in the order of the objects.
@@ -73,13 +75,23 @@ impl Translation {
                     self.clusters.entry(cluster.to_owned()).or_insert_with(|| kept.clone());
                 }
             }
-            self.routes.insert(name.clone(), routes.clone());
+            self.routes.insert(name.clone(), Arc::clone(routes));
         }
     }
 
     /// Lists the route configurations that could not be made: proxies stay with what they have.
     pub fn held(&self) -> impl Iterator<Item = &str> {
         self.held.iter().map(String::as_str)
+    }
+
+    /// Encodes the routes for subscribers; what is as in `previous` is not encoded again.
+    ///
+    /// # Errors
+    ///
+    /// Names the first resource that cannot be encoded.
+    pub fn to_snapshot(&self, previous: Option<Arc<Snapshot>>) -> Result<Snapshot, SnapshotError> {
+        let builder = previous.map_or_else(Snapshot::builder, SnapshotBuilder::after);
+        builder.routes(self.routes.values().cloned()).build()
     }
 
     fn reject(&mut self, rejection: Rejection) {

@@ -1,7 +1,8 @@
 //! From routers to route configurations.
 
-use std::mem;
+use std::{mem, sync::Arc};
 
+use aeraki_route::RouteTable;
 use aeraki_route::config::{
     AttributeMatch, Denominator, Destination as RouteDestination, FractionalPercent, Mirror, MutationEntry, Route,
     RouteAction, RouteConfig, ValueMatch, WeightedCluster,
@@ -30,13 +31,13 @@ pub(super) fn translate(world: &World, service: &Service<'_>, translation: &mut 
         let name = route_name(service.host, port);
         let Some(router) = router else {
             let routes = RouteConfig::new(&name, [default_route(world, service, port)]);
-            translation.routes.insert(name, routes);
+            translation.routes.insert(name, Arc::new(routes));
             continue;
         };
         let scope = Scope { world, router, host: service.host, port };
         match scope.routes(&name) {
             Ok(routes) if !refused => {
-                translation.routes.insert(name, routes);
+                translation.routes.insert(name, Arc::new(routes));
             }
             Ok(_) => {
                 translation.held.insert(name);
@@ -91,8 +92,8 @@ impl<'a> Scope<'a> {
         let routes = self.router.spec.routes.iter().enumerate();
         let routes = routes.map(|(index, route)| self.route(route, &format!("spec.routes[{index}]")));
         let config = RouteConfig::new(name, routes.collect::<Result<Vec<_>, _>>()?);
-        match config.validate() {
-            Ok(()) => Ok(config),
+        match RouteTable::compile(&config) {
+            Ok(_) => Ok(config),
             Err(error) => Err(Fault { field: format!("spec.{}", error.field()), reason: error.reason().to_owned() }),
         }
     }

@@ -81,7 +81,7 @@ fn route_of(folder: &str, file: &str, name: &str) -> Option<RouteConfig> {
     let files = entries(&folder);
     let translation = translate_with(&folder.join(file), &files, &namespace(&files));
     let route = translation.routes.get(name);
-    Some(route.unwrap_or_else(|| panic!("{:?}", translation.rejections)).clone())
+    Some(route.unwrap_or_else(|| panic!("{:?}", translation.rejections)).as_ref().clone())
 }
 
 #[test]

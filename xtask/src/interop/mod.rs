@@ -8,6 +8,7 @@ use anyhow::{Result, bail, ensure};
 
 use self::{report::Report, route::Target};
 
+mod dubbo;
 mod install;
 mod process;
 mod report;
@@ -62,4 +63,4 @@ fn parse_targets(list: Option<&String>) -> Result<Vec<Target>> {
     Ok(targets)
 }
 
-const SUITES: &[(&str, Suite)] = &[("thrift", thrift::run)];
+const SUITES: &[(&str, Suite)] = &[("dubbo", dubbo::run), ("thrift", thrift::run)];

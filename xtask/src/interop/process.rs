@@ -48,10 +48,6 @@ impl Process {
         Ok(Self { name: name.to_owned(), input: child.stdin.take(), child, lines })
     }
 
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Returns the next line of output, `None` at its end; an error at `deadline`.
     pub(crate) fn line(&self, deadline: Instant) -> Result<Option<String>> {
         match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -108,7 +104,7 @@ impl Process {
     }
 
     /// Reads cases until the program ends, which it must do with success.
-    pub(crate) fn cases(mut self, limit: Duration) -> Result<Vec<Case>> {
+    pub(crate) fn cases(self, limit: Duration) -> Result<Vec<Case>> {
         let deadline = Instant::now() + limit;
         let mut cases = Vec::new();
         while let Some(line) = self.line(deadline)? {
@@ -116,11 +112,17 @@ impl Process {
                 cases.push(Case::parse(&line)?);
             }
         }
+        self.succeeded()?;
+        Ok(cases)
+    }
+
+    /// Reaps a program whose output has ended; an error unless it ended with success.
+    pub(crate) fn succeeded(mut self) -> Result<()> {
         let status = self.child.wait()?;
         if !status.success() {
             bail!("{} ended with {status}{}", self.name, self.log_tail());
         }
-        Ok(cases)
+        Ok(())
     }
 
     fn log_tail(&self) -> String {

@@ -1,6 +1,6 @@
 //! What was asked of which pair of peers through which target, and what came of it.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -37,8 +37,8 @@ impl Case {
 pub(crate) struct Comparison {
     /// Cases (by the end of their name) whose detail may differ from the direct one: error texts of a proxy.
     pub(crate) free: &'static [&'static str],
-    /// Cases (by the end of their name) that stock Envoy is known to get wrong, with the reason.
-    pub(crate) envoy_defects: &'static [(&'static str, &'static str)],
+    /// What other software is known to get wrong: through which target, the end of the case's name, the reason.
+    pub(crate) defects: &'static [(Target, &'static str, &'static str)],
 }
 
 /// Collects verdicts, prints one line for each pair and target, and the counts at the end.
@@ -108,7 +108,7 @@ impl Report {
 
     /// Prints the counts; an error if anything failed or nothing ran.
     pub(crate) fn finish(self) -> Result<()> {
-        say(format_args!("interop: {} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped));
+        println!("interop: {} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped);
         ensure!(self.failed == 0, "{} of the interoperability checks failed", self.failed);
         ensure!(self.passed > 0 || self.skipped > 0, "no interoperability check ran");
         Ok(())
@@ -116,18 +116,19 @@ impl Report {
 
     fn judge(&mut self, what: &str, case: &Case, expected: &Case, rules: Comparison) {
         let same = rules.free.iter().any(|end| case.name.ends_with(end)) || case.detail == expected.detail;
-        let defect =
-            rules.envoy_defects.iter().find(|defect| case.target == Target::Envoy && case.name.ends_with(defect.0));
+        let defect = rules.defects.iter().find(|(target, end, _)| *target == case.target && case.name.ends_with(end));
         match (case.ok && same, defect) {
             (true, _) => self.pass(),
-            (false, Some((_, reason))) => self.skip(&format!("{what}: {reason}")),
-            (false, None) if !case.ok => self.fail(what, &case.detail.to_string()),
-            (false, None) => self.fail(what, &format!("{} instead of {}", case.detail, expected.detail)),
+            (false, Some((.., reason))) => self.skip(&format!("{what}: {reason}")),
+            (false, None) if !case.ok => self.fail(what, &shortened(&case.detail)),
+            (false, None) => {
+                self.fail(what, &format!("{} instead of {}", shortened(&case.detail), shortened(&expected.detail)));
+            }
         }
     }
 
     fn line(&self, verdict: &str, text: &str) {
-        say(format_args!("{verdict:4} {}: {text}", self.suite));
+        println!("{verdict:4} {}: {text}", self.suite);
     }
 }
 
@@ -135,7 +136,7 @@ fn by_name(cases: &[Case], target: Target) -> BTreeMap<&str, &Case> {
     cases.iter().filter(|case| case.target == target).map(|case| (case.name.as_str(), case)).collect()
 }
 
-#[expect(clippy::print_stdout, reason = "the lines are what the recipe is run for")]
-fn say(line: fmt::Arguments<'_>) {
-    println!("{line}");
+fn shortened(detail: &Value) -> String {
+    let text = detail.to_string();
+    if text.chars().count() > 300 { text.chars().take(300).chain("...".chars()).collect() } else { text }
 }

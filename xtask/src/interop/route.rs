@@ -160,7 +160,8 @@ fn envoy_filter(routes: Routes<'_>, cluster: &str) -> Value {
     };
     match routes {
         Routes::Dubbo(interfaces) => {
-            let all = json!({"match": {"method": {"name": {"prefix": ""}}}, "route": {"cluster": cluster}});
+            let all =
+                json!({"match": {"method": {"name": {"safe_regex": {"regex": ".*"}}}}, "route": {"cluster": cluster}});
             let config = |name: &&str| json!({"name": name, "interface": name, "routes": [all]});
             let configs: Vec<_> = interfaces.iter().map(config).collect();
             typed("dubbo", "dubbo_proxy.v3.DubboProxy", json!({"route_config": configs}))

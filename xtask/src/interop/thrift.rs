@@ -139,7 +139,9 @@ fn idl() -> PathBuf {
 
 const METHODS: &[&str] =
     &["echo", "person", "people", "flags", "blob", "half", "nothing", "refuse", "crash", "note", "notes", "absent"];
-const RULES: Comparison =
-    Comparison { free: &["no route"], envoy_defects: &[("compact bools", "Envoy re-encodes a false element as true")] };
+const RULES: Comparison = Comparison {
+    free: &["no route"],
+    defects: &[(Target::Envoy, "compact bools", "Envoy re-encodes a false element as true")],
+};
 const START_LIMIT: Duration = Duration::from_secs(30);
 const CLIENT_LIMIT: Duration = Duration::from_secs(120);

@@ -5,6 +5,8 @@ mod vectors;
 
 mod allocations;
 mod codec;
+mod hostile;
+mod model;
 mod mutation;
 mod replies;
 mod wire;

@@ -19,9 +19,9 @@ enum Tree {
     Double(u64),
     String(Vec<u8>),
     Uuid([u8; 16]),
-    Struct(Vec<(i16, Tree)>),
-    List(bool, Vec<Tree>),
-    Map(Vec<(Tree, Tree)>),
+    Struct(Vec<(i16, Self)>),
+    List(bool, Vec<Self>),
+    Map(Vec<(Self, Self)>),
 }
 
 fn scalar() -> impl Strategy<Value = Tree> {

@@ -13,8 +13,11 @@
 
 pub mod io;
 pub mod observe;
+pub mod server;
 pub mod stack;
 mod sync;
+#[cfg(test)]
+mod testing;
 
 pub use aeraki_codec as codec;
 pub use aeraki_route as route;

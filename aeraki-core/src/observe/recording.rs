@@ -24,6 +24,12 @@ impl Recording {
     pub const fn facts(&self) -> &Facts {
         &self.facts
     }
+
+    /// Returns the counters of the listener.
+    #[must_use]
+    pub const fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
 }
 
 impl Drop for Recording {

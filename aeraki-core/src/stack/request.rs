@@ -3,6 +3,7 @@
 use std::{fmt, future::Future, net::SocketAddr, pin::Pin, sync::Arc};
 
 use aeraki_codec::{LocalReply, Message, Protocol};
+use aeraki_route::Rules;
 
 use crate::observe::Facts;
 
@@ -20,6 +21,8 @@ pub struct Request {
     pub message: Message,
     /// The connection that it came on.
     pub conn: Arc<ConnInfo>,
+    /// The rules that judge it, whatever comes into force meanwhile.
+    pub rules: Arc<Rules>,
     /// What is known of it so far.
     pub facts: Facts,
 }
@@ -27,14 +30,15 @@ pub struct Request {
 impl Request {
     /// Makes a request.
     #[must_use]
-    pub const fn new(message: Message, conn: Arc<ConnInfo>, facts: Facts) -> Self {
-        Self { message, conn, facts }
+    pub const fn new(message: Message, conn: Arc<ConnInfo>, rules: Arc<Rules>, facts: Facts) -> Self {
+        Self { message, conn, rules, facts }
     }
 }
 
 /// How a request ended.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "nearly all are messages, and a box would be an allocation per request")]
 pub enum Response {
     /// The upstream's answer.
     Message(Message),

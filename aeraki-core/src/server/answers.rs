@@ -1,0 +1,193 @@
+//! The answers of one connection: put in order, written by its codec, recorded when their last byte is gone.
+
+use std::collections::VecDeque;
+
+use aeraki_codec::{Answer, Codec, Id, LocalReply, Message, Output, Reason, Receipt, Replies};
+use bytes::Buf;
+use slab::Slab;
+
+use crate::{observe::Recording, stack::Response};
+
+/// Keeps what every answer needs of its request, and writes answers in the order that clients expect.
+#[derive(Debug)]
+pub(super) struct Answers {
+    /// What waits to be written to the client.
+    pub(super) output: Output,
+    in_order: bool,
+    open: Slab<Open>,
+    /// Slots in the order of their requests; empty where any order will do.
+    order: VecDeque<usize>,
+    /// Bytes of requests under way, and of answers that wait for an earlier one.
+    held: usize,
+    /// Bytes that were ever put into `output`.
+    put: u64,
+    /// Bytes that were ever written to the client.
+    written: u64,
+    /// Requests whose answer is not all written, by the value of `put` behind it.
+    leaving: VecDeque<(u64, Recording)>,
+}
+
+/// A request whose answer is not in the output yet.
+#[derive(Debug)]
+struct Open {
+    receipt: Receipt,
+    recording: Recording,
+    held: usize,
+    /// The answer, while an earlier one is missing.
+    done: Option<Response>,
+}
+
+/// An answer that the protocol cannot express: the connection is to be closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Inexpressible;
+
+impl Answers {
+    pub(super) fn new(replies: Replies) -> Self {
+        Self {
+            output: Output::new(),
+            in_order: replies == Replies::InOrder,
+            open: Slab::new(),
+            order: VecDeque::new(),
+            held: 0,
+            put: 0,
+            written: 0,
+            leaving: VecDeque::new(),
+        }
+    }
+
+    /// Opens the slot of a request.
+    pub(super) fn open(&mut self, message: &Message, recording: Recording) -> usize {
+        let open = Open { receipt: message.receipt(), recording, held: message.len(), done: None };
+        self.held += open.held;
+        let slot = self.open.insert(open);
+        if self.in_order {
+            self.order.push_back(slot);
+        }
+        slot
+    }
+
+    /// Takes the answer of a request and writes every answer whose turn has come.
+    ///
+    /// # Errors
+    /// When an answer cannot be expressed; where order matters, no later one is written either.
+    pub(super) fn complete(
+        &mut self,
+        slot: usize,
+        response: Response,
+        codec: &mut dyn Codec,
+    ) -> Result<(), Inexpressible> {
+        if !self.in_order {
+            let open = self.close(slot);
+            return self.write(open, response, codec);
+        }
+        self.keep(slot, response);
+        while let Some(&first) = self.order.front() {
+            let Some(response) = self.open.get_mut(first).and_then(|open| open.done.take()) else { break };
+            self.order.pop_front();
+            let open = self.close(first);
+            self.write(open, response, codec)?;
+        }
+        Ok(())
+    }
+
+    /// Drops all requests whose answer is not in the output yet.
+    pub(super) fn abandon(&mut self) {
+        self.open.clear();
+        self.order.clear();
+        self.held = 0;
+    }
+
+    /// Tells whether answers leave in the order of their requests.
+    pub(super) const fn is_in_order(&self) -> bool {
+        self.in_order
+    }
+
+    /// Returns the number of requests whose answer is not all written.
+    pub(super) fn unfinished(&self) -> usize {
+        self.open.len() + self.leaving.len()
+    }
+
+    /// Returns the number of bytes held for this connection.
+    pub(super) fn held(&self) -> usize {
+        self.held + self.output.len()
+    }
+
+    /// Takes note of what [`output`](Self::output) has lost to the client, and closes the records of finished requests.
+    pub(super) fn note_written(&mut self) -> bool {
+        let before = self.written;
+        self.written = self.put - self.output.remaining() as u64;
+        while self.leaving.front().is_some_and(|(end, _)| *end <= self.written) {
+            self.leaving.pop_front();
+        }
+        self.written != before
+    }
+
+    /// Runs `write` and accounts for what it put into the output.
+    pub(super) fn put<T>(&mut self, write: impl FnOnce(&mut Output) -> T) -> T {
+        let before = self.output.len();
+        let result = write(&mut self.output);
+        self.put += (self.output.len() - before) as u64;
+        result
+    }
+
+    fn keep(&mut self, slot: usize, response: Response) {
+        if let Some(open) = self.open.get_mut(slot) {
+            let held = match &response {
+                Response::Message(message) => message.len(),
+                _ => 0,
+            };
+            self.held = self.held - open.held + held;
+            open.held = held;
+            open.done = Some(response);
+        }
+    }
+
+    fn close(&mut self, slot: usize) -> Open {
+        let open = self.open.remove(slot);
+        self.held -= open.held;
+        open
+    }
+
+    fn write(&mut self, open: Open, response: Response, codec: &mut dyn Codec) -> Result<(), Inexpressible> {
+        let before = self.put;
+        let Open { receipt, recording, .. } = open;
+        let result = self.put(|output| write(&receipt, &recording, response, codec, output));
+        recording.facts().note(|record| record.response_bytes = self.put - before);
+        if self.put > before {
+            self.leaving.push_back((self.put, recording));
+        }
+        result
+    }
+}
+
+fn write(
+    receipt: &Receipt,
+    recording: &Recording,
+    response: Response,
+    codec: &mut dyn Codec,
+    output: &mut Output,
+) -> Result<(), Inexpressible> {
+    if !receipt.wants_answer() {
+        return Ok(());
+    }
+    let local = match response {
+        Response::Oneway => return Ok(()),
+        Response::Local(local) => local,
+        Response::Message(mut message) => {
+            if let Id::Number(id) = receipt.id() {
+                message.set_id(id);
+            }
+            let Err(error) = codec.encode(&message, output) else { return Ok(()) };
+            LocalReply::new(Reason::BadResponse, format!("the response cannot be written: {error}"))
+        }
+    };
+    recording.facts().note(|record| record.reason = Some(local.reason()));
+    match codec.reply(receipt, &local, output) {
+        Ok(Answer::Written) => Ok(()),
+        Ok(_) => Err(Inexpressible),
+        Err(_) => {
+            recording.metrics().counters.local_response_error.inc();
+            Err(Inexpressible)
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! One downstream connection: frames in, answers out, and everything that bounds it.
+
+use std::{
+    convert::Infallible,
+    io,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use aeraki_codec::{
+    Control, DecodeError, DecodeErrorKind, Decoded, Flow, Framer, Id, IdSpace, Kind, LocalReply, Message, Reason,
+};
+use aeraki_route::{Rules, RulesReader};
+use tokio::time::Instant;
+use tower_service::Service;
+
+use super::{
+    alarm::Alarm,
+    answers::{Answers, Inexpressible},
+    budget::Charge,
+    drain::{DrainWatch, Phase},
+    pending::Pending,
+};
+use crate::{
+    io::{Inbox, Io, poll_drain},
+    observe::{Facts, Metrics, Recording},
+    stack::{ConnInfo, Request, Response},
+};
+
+/// Serves one connection; polled by its task until it [`End`]s.
+pub(super) struct Connection<S: Service<Request>> {
+    pub(super) io: Box<dyn Io>,
+    pub(super) conn: Arc<ConnInfo>,
+    pub(super) framer: Framer,
+    pub(super) inbox: Inbox,
+    pub(super) rules: RulesReader,
+    pub(super) stack: S,
+    pub(super) pending: Pending<S::Future>,
+    pub(super) answers: Answers,
+    pub(super) intake: Intake,
+    pub(super) batch: Batch,
+    pub(super) bounds: Bounds,
+    pub(super) charge: Charge,
+    /// Whether a bound was reached when a request was last asked for.
+    pub(super) paused: bool,
+    pub(super) drain: DrainWatch,
+    pub(super) alarm: Alarm,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+/// What one connection may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub(super) requests: usize,
+    pub(super) bytes: usize,
+    pub(super) idle: Option<Duration>,
+}
+
+/// What is the same for all requests of one read.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) rules: Arc<Rules>,
+    pub(super) read_at: Instant,
+    /// When bytes last moved, either way.
+    pub(super) moved_at: Instant,
+}
+
+/// Whether further requests are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Intake {
+    /// All that come.
+    Open,
+    /// All that come, until the client has been quiet for a moment: it was asked to send no more.
+    UntilQuiet,
+    /// Only what has been read already; the client has finished or is not read any more.
+    WhatIsHere {
+        /// Whether the client has closed its direction.
+        eof: bool,
+    },
+    /// None; what is under way is finished.
+    Closed {
+        /// Whether the client has closed its direction.
+        eof: bool,
+    },
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// Everything was answered.
+    Finished {
+        /// Whether the client has closed its direction.
+        eof: bool,
+    },
+    /// Nothing moved for too long.
+    Idle,
+    /// The time to drain was up.
+    Cut,
+    /// The client is gone.
+    Gone,
+}
+
+impl<S> Connection<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
+    /// Tells the codec that the connection is open.
+    pub(super) fn open(&mut self) {
+        self.control(Control::Open);
+    }
+
+    /// Gives up everything but the stream.
+    pub(super) fn into_io(self) -> Box<dyn Io> {
+        self.io
+    }
+
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        self.watch_drain(cx);
+        loop {
+            let answered = self.poll_answers(cx);
+            let Ok(read) = self.poll_requests(cx) else { return Poll::Ready(self.gone()) };
+            let Ok(written) = self.poll_write(cx) else { return Poll::Ready(self.gone()) };
+            if let Some(end) = self.poll_end(cx) {
+                return Poll::Ready(end);
+            }
+            if !(answered || read || written) {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn watch_drain(&mut self, cx: &Context<'_>) {
+        if self.drain.poll(cx) >= Phase::Draining && self.intake == Intake::Open {
+            let eof = false;
+            let told = self.control(Control::Goodbye);
+            if self.intake == Intake::Open {
+                self.intake = if told { Intake::UntilQuiet } else { Intake::WhatIsHere { eof } };
+                self.batch.moved_at = Instant::now();
+            }
+        }
+    }
+
+    /// Takes the answers of requests that have ended, and tells whether there were any.
+    fn poll_answers(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut any = false;
+        while let Some((slot, Ok(response))) = self.pending.poll_next(cx) {
+            any = true;
+            self.complete(slot, response);
+        }
+        any
+    }
+
+    fn complete(&mut self, slot: usize, response: Response) {
+        if self.answers.complete(slot, response, self.framer.codec()) == Err(Inexpressible) {
+            self.stop_reading();
+            if self.answers.is_in_order() {
+                self.pending.clear();
+                self.answers.abandon();
+            }
+        }
+    }
+
+    /// Takes requests as long as the bounds allow, and tells whether any came.
+    fn poll_requests(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        let mut any = false;
+        self.charge.set(self.answers.held() + self.inbox.bytes().len());
+        while self.may_take(cx) {
+            match self.framer.decode(self.inbox.bytes(), self.batch.rules.demand()) {
+                Ok(Decoded::Partial) => match self.poll_fill(cx) {
+                    Poll::Ready(filled) => filled?,
+                    Poll::Pending => break,
+                },
+                Ok(Decoded::Message(message)) => self.receive(message),
+                Ok(Decoded::Invalid(message, error)) => self.reject(&message, error),
+                Ok(_) => self.malformed(DecodeErrorKind::OutOfPlace),
+                Err(error) => self.malformed(error.kind()),
+            }
+            any = true;
+        }
+        Ok(any)
+    }
+
+    /// Tells whether one more request may be taken; where not, something that is under way will wake the task.
+    fn may_take(&mut self, cx: &mut Context<'_>) -> bool {
+        if matches!(self.intake, Intake::Closed { .. }) {
+            return false;
+        }
+        let room = self.pending.len() < self.bounds.requests
+            && self.answers.held() < self.bounds.bytes
+            && self.charge.poll_room(cx).is_ready();
+        if !room && !self.paused {
+            self.metrics.counters.read_paused.inc();
+        }
+        self.paused = !room;
+        room && matches!(self.stack.poll_ready(cx), Poll::Ready(Ok(())))
+    }
+
+    /// Reads once, where anything more is to come.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Intake::WhatIsHere { eof } = self.intake {
+            if eof && !self.inbox.is_empty() {
+                self.metrics.decode_error(DecodeErrorKind::Incomplete);
+            }
+            self.intake = Intake::Closed { eof };
+            return Poll::Ready(Ok(()));
+        }
+        if ready!(self.inbox.poll_fill(&mut self.io, cx, self.framer.wanted()))? == 0 {
+            self.intake = Intake::WhatIsHere { eof: true };
+            return Poll::Ready(Ok(()));
+        }
+        let now = Instant::now();
+        self.batch = Batch { rules: Arc::clone(self.rules.load()), read_at: now, moved_at: now };
+        self.charge.set(self.answers.held() + self.inbox.bytes().len());
+        Poll::Ready(Ok(()))
+    }
+
+    fn receive(&mut self, message: Message) {
+        self.metrics.counters.request_decoding_success.inc();
+        match message.kind() {
+            kind if kind.is_request() => self.call(message),
+            Kind::Heartbeat | Kind::Event => {
+                self.metrics.counters.request_event.inc();
+                self.control(Control::Frame(&message));
+            }
+            _ => self.metrics.counters.request_stray.inc(),
+        }
+    }
+
+    fn call(&mut self, message: Message) {
+        let recording = self.record(&message);
+        let facts = recording.facts().clone();
+        let slot = self.answers.open(&message, recording);
+        let request = Request::new(message, Arc::clone(&self.conn), Arc::clone(&self.batch.rules), facts);
+        self.pending.push(slot, self.stack.call(request));
+    }
+
+    /// Answers a message that cannot be understood; one whose id is not known cannot be answered.
+    fn reject(&mut self, message: &Message, error: DecodeError) {
+        self.metrics.decode_error(error.kind());
+        if !message.kind().is_request() {
+            return;
+        }
+        let recording = self.record(message);
+        recording.facts().note(|record| record.reason = Some(Reason::BadRequest));
+        let nameless = message.id() == Id::None && self.conn.protocol.wire().id != IdSpace::None;
+        let slot = self.answers.open(message, recording);
+        self.complete(slot, Response::Local(LocalReply::new(Reason::BadRequest, error.to_string())));
+        if nameless {
+            self.stop_reading();
+        }
+    }
+
+    fn record(&self, message: &Message) -> Recording {
+        let facts = Facts::new(self.batch.read_at, message.kind(), message.len() as u64);
+        Recording::begin(facts, Arc::clone(&self.metrics))
+    }
+
+    /// Gives up reading: where the next frame begins is not known.
+    fn malformed(&mut self, kind: DecodeErrorKind) {
+        self.metrics.decode_error(kind);
+        self.stop_reading();
+    }
+
+    fn stop_reading(&mut self) {
+        let eof = matches!(self.intake, Intake::WhatIsHere { eof: true } | Intake::Closed { eof: true });
+        self.intake = Intake::Closed { eof };
+    }
+
+    /// Tells the codec what concerns the connection, and returns whether it had a use for it.
+    fn control(&mut self, event: Control<'_>) -> bool {
+        let codec = self.framer.codec();
+        match self.answers.put(|output| codec.control(event, output)) {
+            Ok(Flow::Ignored) => false,
+            Ok(Flow::Close) | Err(_) => {
+                self.stop_reading();
+                true
+            }
+            Ok(_) => true,
+        }
+    }
+
+    /// Writes what waits, and tells whether any of it went.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+        if self.answers.output.is_empty() {
+            return Ok(false);
+        }
+        if let Poll::Ready(Err(error)) = poll_drain(&mut self.io, cx, &mut self.answers.output) {
+            return Err(error);
+        }
+        let written = self.answers.note_written();
+        if written {
+            self.batch.moved_at = Instant::now();
+        }
+        Ok(written)
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Option<End> {
+        if self.drain.poll(cx) == Phase::Closing {
+            return Some(self.cut(End::Cut));
+        }
+        let busy = self.pending.len() > 0;
+        if let Intake::Closed { eof } = self.intake
+            && !busy
+            && self.answers.output.is_empty()
+        {
+            return Some(End::Finished { eof });
+        }
+        let quiet = self.quiet_limit().filter(|_| !busy)?;
+        if !self.alarm.poll(cx, self.batch.moved_at + quiet) {
+            return None;
+        }
+        if self.intake == Intake::UntilQuiet {
+            return self.answers.output.is_empty().then_some(End::Finished { eof: false });
+        }
+        self.metrics.counters.idle_timeout.inc();
+        Some(self.cut(End::Idle))
+    }
+
+    /// Returns how long nothing may move while no request is under way.
+    fn quiet_limit(&self) -> Option<Duration> {
+        match self.intake {
+            Intake::UntilQuiet => Some(QUIET),
+            Intake::Open if self.charge.is_over() && !self.inbox.is_empty() => {
+                Some(STUCK.min(self.bounds.idle.unwrap_or(STUCK)))
+            }
+            _ => self.bounds.idle,
+        }
+    }
+
+    fn cut(&self, end: End) -> End {
+        self.metrics.counters.cx_destroy_local_with_active_rq.add(self.answers.unfinished() as u64);
+        end
+    }
+
+    fn gone(&self) -> End {
+        self.metrics.counters.cx_destroy_remote_with_active_rq.add(self.answers.unfinished() as u64);
+        End::Gone
+    }
+}
+
+/// How long a client that was told goodbye must have been quiet before its connection is closed.
+const QUIET: Duration = Duration::from_millis(100);
+/// How long a connection may hold a part of a frame while the budget of all connections has no room for the rest.
+const STUCK: Duration = Duration::from_secs(10);

@@ -1,0 +1,149 @@
+//! Telling listeners and connections that it is time to go.
+
+use std::{
+    future::poll_fn,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU8, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use slab::Slab;
+
+use crate::sync::lock;
+
+/// Tells everything that serves when to finish; cheap to clone, shared by all workers.
+#[derive(Clone, Debug, Default)]
+pub struct Drain(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    phase: AtomicU8,
+    waiting: Mutex<Slab<Waker>>,
+}
+
+/// How far the end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Serving as usual.
+    Serving,
+    /// No new connections; those that are open say goodbye and finish what they have begun.
+    Draining,
+    /// Time is up: everything ends now.
+    Closing,
+}
+
+impl Drain {
+    /// Makes a drain that has not begun.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks everybody to finish; without effect when they were asked before.
+    pub fn begin(&self) {
+        self.reach(DRAINING);
+    }
+
+    /// Ends what has not finished yet.
+    pub fn close(&self) {
+        self.reach(CLOSING);
+    }
+
+    /// Returns how far the end has come.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        match self.0.phase.load(Ordering::Acquire) {
+            SERVING => Phase::Serving,
+            DRAINING => Phase::Draining,
+            _ => Phase::Closing,
+        }
+    }
+
+    /// Waits until at least `phase` is reached.
+    pub async fn reached(&self, phase: Phase) {
+        let mut watch = self.watch();
+        poll_fn(|cx| if watch.poll(cx) >= phase { Poll::Ready(()) } else { Poll::Pending }).await;
+    }
+
+    /// Begins to watch for changes of the phase.
+    #[must_use]
+    pub fn watch(&self) -> DrainWatch {
+        DrainWatch { drain: self.clone(), registered: None }
+    }
+
+    fn reach(&self, phase: u8) {
+        if self.0.phase.fetch_max(phase, Ordering::AcqRel) < phase {
+            lock(&self.0.waiting).iter().for_each(|(_, waker)| waker.wake_by_ref());
+        }
+    }
+}
+
+/// Wakes one task when the phase of a [`Drain`] changes.
+#[derive(Debug)]
+pub struct DrainWatch {
+    drain: Drain,
+    registered: Option<(usize, Waker)>,
+}
+
+impl DrainWatch {
+    /// Returns the present phase; the task is woken when it changes.
+    pub fn poll(&mut self, cx: &Context<'_>) -> Phase {
+        if !self.registered.as_ref().is_some_and(|(_, waker)| waker.will_wake(cx.waker())) {
+            self.forget();
+            let key = lock(&self.drain.0.waiting).insert(cx.waker().clone());
+            self.registered = Some((key, cx.waker().clone()));
+        }
+        self.drain.phase()
+    }
+
+    fn forget(&mut self) {
+        if let Some((key, _)) = self.registered.take() {
+            lock(&self.drain.0.waiting).remove(key);
+        }
+    }
+}
+
+impl Drop for DrainWatch {
+    fn drop(&mut self) {
+        self.forget();
+    }
+}
+
+const SERVING: u8 = 0;
+const DRAINING: u8 = 1;
+const CLOSING: u8 = 2;
+
+#[cfg(test)]
+mod tests {
+    use tokio_test::{assert_pending, assert_ready, task};
+
+    use super::*;
+
+    #[test]
+    fn wakes_who_waits_for_the_phase() {
+        let drain = Drain::new();
+        let mut draining = task::spawn(drain.reached(Phase::Draining));
+        let mut closing = task::spawn(drain.reached(Phase::Closing));
+        assert_pending!(draining.poll());
+        assert_pending!(closing.poll());
+        drain.begin();
+        assert!(draining.is_woken());
+        assert_ready!(draining.poll());
+        assert_pending!(closing.poll());
+        drain.close();
+        assert_ready!(closing.poll());
+    }
+
+    #[test]
+    fn never_goes_back_and_forgets_who_is_gone() {
+        let drain = Drain::new();
+        drain.close();
+        drain.begin();
+        assert_eq!(drain.phase(), Phase::Closing);
+        assert_ready!(task::spawn(drain.reached(Phase::Draining)).poll());
+        assert!(lock(&drain.0.waiting).is_empty());
+    }
+}

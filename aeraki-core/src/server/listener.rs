@@ -1,0 +1,146 @@
+//! Accepts connections.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use aeraki_route::config::ConfigError;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+    time::sleep,
+};
+
+use super::{Accepted, Drain, Phase, Serve};
+use crate::observe::Metrics;
+
+/// A socket that accepts connections and hands each to a [`Serve`] in a task of its own.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    local: SocketAddr,
+}
+
+/// How a [`Listener`] is bound.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct ListenerOptions {
+    /// Whether several workers may bind the same address, each with a queue of its own; default: no.
+    pub reuse_port: bool,
+    /// Connections that the system completes before they are accepted; default 1024.
+    pub backlog: i32,
+}
+
+impl ListenerOptions {
+    /// Sets whether several workers may bind the same address.
+    #[must_use]
+    pub const fn with_reuse_port(mut self, reuse_port: bool) -> Self {
+        self.reuse_port = reuse_port;
+        self
+    }
+}
+
+impl Default for ListenerOptions {
+    fn default() -> Self {
+        Self { reuse_port: false, backlog: 1024 }
+    }
+}
+
+impl Listener {
+    /// Binds `address` for the listener `name`; port 0 takes a free one. To be called within a runtime.
+    ///
+    /// # Errors
+    /// When the address cannot be had: the listener, the field and the system's reason.
+    pub fn bind(name: &str, address: SocketAddr, options: &ListenerOptions) -> Result<Self, ConfigError> {
+        bind(address, options).map_err(|error| {
+            let reason = format!("cannot listen on {address}: {error}");
+            ConfigError::new(format!("listener {name:?}"), "address", reason)
+        })
+    }
+
+    /// Returns the address that it is bound to.
+    #[must_use]
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Accepts connections until `drain` begins, then waits for those that are open.
+    pub async fn serve(self, serve: Arc<dyn Serve>, metrics: Arc<Metrics>, drain: Drain) {
+        let mut connections = JoinSet::new();
+        let mut watch = drain.watch();
+        let mut draining = std::pin::pin!(std::future::poll_fn(move |cx| {
+            if watch.poll(cx) == Phase::Serving { std::task::Poll::Pending } else { std::task::Poll::Ready(()) }
+        }));
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut draining => break,
+                Some(_) = connections.join_next() => {}
+                accepted = self.socket.accept() => match accepted {
+                    Ok((stream, peer)) => {
+                        let served = self.connection(stream, peer, &*serve, drain.clone());
+                        connections.spawn(counted(served, Arc::clone(&metrics)));
+                    }
+                    Err(error) => {
+                        metrics.counters.downstream_cx_error.inc();
+                        tracing::warn!(address = %self.local, %error, "a connection could not be accepted");
+                        if !is_about_one_connection(&error) {
+                            sleep(BACK_OFF).await;
+                        }
+                    }
+                },
+            }
+        }
+        drop(self.socket);
+        while connections.join_next().await.is_some() {}
+    }
+
+    fn connection(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        serve: &dyn Serve,
+        drain: Drain,
+    ) -> crate::stack::BoxFuture<()> {
+        // without it small answers wait for acknowledgements; nothing is lost where it cannot be set
+        let _ = stream.set_nodelay(true);
+        let local = stream.local_addr().unwrap_or(self.local);
+        serve.serve(Box::new(stream), Accepted::new(peer, local), drain)
+    }
+}
+
+async fn counted(served: impl Future<Output = ()>, metrics: Arc<Metrics>) {
+    struct Open(Arc<Metrics>);
+    impl Drop for Open {
+        fn drop(&mut self) {
+            self.0.downstream_cx_active.dec();
+        }
+    }
+    metrics.counters.downstream_cx_total.inc();
+    metrics.downstream_cx_active.inc();
+    let _open = Open(metrics);
+    served.await;
+}
+
+fn bind(address: SocketAddr, options: &ListenerOptions) -> io::Result<Listener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    socket.set_reuse_address(true)?;
+    if options.reuse_port {
+        socket.set_reuse_port(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(options.backlog)?;
+    let socket = TcpListener::from_std(socket.into())?;
+    Ok(Listener { local: socket.local_addr()?, socket })
+}
+
+/// Tells whether the next connection may well be accepted at once.
+fn is_about_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+    )
+}
+
+/// How long to wait when the system has no room for another connection, such as too many open files.
+const BACK_OFF: Duration = Duration::from_millis(100);

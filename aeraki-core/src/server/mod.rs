@@ -1,0 +1,46 @@
+//! Downstream: listeners, connections, and what runs on them.
+
+mod alarm;
+mod answers;
+mod budget;
+mod connection;
+mod drain;
+mod listener;
+mod pending;
+mod rpc;
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, net::SocketAddr};
+
+pub use self::{
+    budget::Budget,
+    drain::{Drain, DrainWatch, Phase},
+    listener::{Listener, ListenerOptions},
+    rpc::Rpc,
+};
+use crate::{io::Io, stack::BoxFuture};
+
+/// Runs on the connections of a listener.
+pub trait Serve: Send + Sync + fmt::Debug + 'static {
+    /// Serves one connection until it ends; `drain` tells when it should.
+    fn serve(&self, io: Box<dyn Io>, accepted: Accepted, drain: Drain) -> BoxFuture<()>;
+}
+
+/// What a listener knows of a connection that it has accepted.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Accepted {
+    /// Address of the peer.
+    pub peer: SocketAddr,
+    /// Our own address.
+    pub local: SocketAddr,
+}
+
+impl Accepted {
+    /// Describes a connection.
+    #[must_use]
+    pub const fn new(peer: SocketAddr, local: SocketAddr) -> Self {
+        Self { peer, local }
+    }
+}

@@ -1,0 +1,94 @@
+//! Ends requests whose answer does not come in time.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use aeraki_codec::{LocalReply, Reason};
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{BoxError, Moment, Response, Routed, Wheel};
+
+/// Ends a request with [`Reason::Timeout`] when the timeout of its route has passed since the whole of it was read.
+#[derive(Clone, Debug)]
+pub struct DeadlineLayer {
+    wheel: Wheel,
+}
+
+impl DeadlineLayer {
+    /// Makes the layer; `wheel` keeps the deadlines.
+    #[must_use]
+    pub const fn new(wheel: Wheel) -> Self {
+        Self { wheel }
+    }
+}
+
+impl<S> Layer<S> for DeadlineLayer {
+    type Service = Deadline<S>;
+
+    fn layer(&self, inner: S) -> Deadline<S> {
+        Deadline { inner, wheel: self.wheel.clone() }
+    }
+}
+
+/// See [`DeadlineLayer`].
+#[derive(Clone, Debug)]
+pub struct Deadline<S> {
+    inner: S,
+    wheel: Wheel,
+}
+
+impl<S> Service<Routed> for Deadline<S>
+where
+    S: Service<Routed, Response = Response, Error = BoxError>,
+{
+    type Response = Response;
+    type Error = BoxError;
+    type Future = DeadlineFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, routed: Routed) -> Self::Future {
+        let limit = routed.timeout.map(|timeout| {
+            let started = routed.request.facts.note(|record| record.started);
+            (timeout, self.wheel.at(started + timeout))
+        });
+        DeadlineFuture { limit, inner: self.inner.call(routed) }
+    }
+}
+
+pin_project! {
+    /// The future of [`Deadline`].
+    #[derive(Debug)]
+    pub struct DeadlineFuture<F> {
+        limit: Option<(Duration, Moment)>,
+        #[pin]
+        inner: F,
+    }
+}
+
+impl<F> Future for DeadlineFuture<F>
+where
+    F: Future<Output = Result<Response, BoxError>>,
+{
+    type Output = Result<Response, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Poll::Ready(result) = this.inner.poll(cx) {
+            return Poll::Ready(result);
+        }
+        let Some((timeout, deadline)) = this.limit else { return Poll::Pending };
+        Pin::new(deadline).poll(cx).map(|()| {
+            let text = format!("no answer within {timeout:?}");
+            Err(LocalReply::new(Reason::Timeout, text).into())
+        })
+    }
+}

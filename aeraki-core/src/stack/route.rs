@@ -1,0 +1,105 @@
+//! Finds the route of a request and picks its cluster.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use aeraki_codec::{LocalReply, Mutation, Reason};
+use futures_util::future::{Either, Ready, ready};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{BoxError, Request, Response};
+
+/// A request whose route is known.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Routed {
+    /// The request.
+    pub request: Request,
+    /// The cluster that was picked.
+    pub cluster: Arc<str>,
+    /// What the route changes in the request.
+    pub request_mutation: Option<Arc<Mutation>>,
+    /// What the route changes in the response.
+    pub response_mutation: Option<Arc<Mutation>>,
+    /// How long the response may take from the moment the whole request is here.
+    pub timeout: Option<Duration>,
+}
+
+/// Finds the first route that matches, by the rules of the request, and picks one of its clusters by weight.
+///
+/// Without a match the request ends with [`Reason::RouteNotFound`].
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct RouteLayer;
+
+impl RouteLayer {
+    /// Makes the layer.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self
+    }
+}
+
+impl<S> Layer<S> for RouteLayer {
+    type Service = SelectRoute<S>;
+
+    fn layer(&self, inner: S) -> SelectRoute<S> {
+        SelectRoute { inner, draws: fastrand::Rng::new() }
+    }
+}
+
+/// See [`RouteLayer`].
+#[derive(Clone, Debug)]
+pub struct SelectRoute<S> {
+    inner: S,
+    draws: fastrand::Rng,
+}
+
+impl<S> SelectRoute<S> {
+    fn select(&mut self, request: Request) -> Result<Routed, LocalReply> {
+        let Some(route) = request.rules.find(&request.message) else {
+            return Err(LocalReply::new(Reason::RouteNotFound, "no route matches the request"));
+        };
+        let cluster = Arc::clone(route.pick(self.draws.u64(..)));
+        let name = Arc::clone(route.name());
+        request.facts.note(|record| {
+            record.cluster = Some(Arc::clone(&cluster));
+            record.route = Some(name);
+        });
+        Ok(Routed {
+            cluster,
+            request_mutation: unless_empty(route.request_mutation()),
+            response_mutation: unless_empty(route.response_mutation()),
+            timeout: route.timeout(),
+            request,
+        })
+    }
+}
+
+impl<S> Service<Request> for SelectRoute<S>
+where
+    S: Service<Routed, Response = Response, Error = BoxError>,
+{
+    type Response = Response;
+    type Error = BoxError;
+    type Future = Either<S::Future, Ready<Result<Response, BoxError>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        match self.select(request) {
+            Ok(routed) => Either::Left(self.inner.call(routed)),
+            Err(reply) => Either::Right(ready(Err(reply.into()))),
+        }
+    }
+}
+
+fn unless_empty(mutation: &Arc<Mutation>) -> Option<Arc<Mutation>> {
+    (!mutation.is_empty()).then(|| Arc::clone(mutation))
+}

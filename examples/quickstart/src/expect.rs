@@ -1,0 +1,52 @@
+//! Which share of a group's calls each version should get, by the routes in force.
+
+use std::collections::BTreeMap;
+
+use aeraki_route::{
+    RouteTable,
+    config::{Cluster, Destination, RouteConfig},
+};
+
+use crate::{caller::Group, wire::Wire};
+
+/// The route that a group's calls take, and the share of each version.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Expectation {
+    pub route: String,
+    pub shares: BTreeMap<String, f64>,
+}
+
+/// Works out what `group` should see under `routes` with `clusters`.
+pub fn expect(group: &Group, routes: &RouteConfig, clusters: &BTreeMap<String, Cluster>) -> Expectation {
+    let Ok(table) = RouteTable::compile(routes) else { return Expectation::default() };
+    let Some(route) = table.find(&attributes(group)) else { return Expectation::default() };
+    let Some(config) = routes.routes.iter().find(|config| config.name == route.name()) else {
+        return Expectation::default();
+    };
+    let destinations: Vec<(&str, u32)> = match &config.action.destination {
+        Destination::Weighted(clusters) => clusters.iter().map(|entry| (entry.name.as_str(), entry.weight)).collect(),
+        _ => config.action.clusters().map(|name| (name, 1)).collect(),
+    };
+    let total: f64 = destinations.iter().map(|(_, weight)| f64::from(*weight)).sum();
+    let mut shares = BTreeMap::new();
+    for (name, weight) in destinations {
+        let versions = versions(clusters.get(name));
+        for version in &versions {
+            *shares.entry(version.clone()).or_default() += f64::from(weight) / total / versions.len() as f64;
+        }
+    }
+    Expectation { route: route.name().to_owned(), shares }
+}
+
+fn attributes(group: &Group) -> Vec<(&'static str, &'static str)> {
+    match group.wire {
+        Wire::Dubbo => vec![("interface", group.interface), ("method", group.method), ("user", group.user)],
+        Wire::Thrift => vec![("method", group.method)],
+    }
+}
+
+/// Lists the version label of each endpoint.
+fn versions(cluster: Option<&Cluster>) -> Vec<String> {
+    let endpoints = cluster.into_iter().flat_map(|cluster| &cluster.endpoints);
+    endpoints.filter_map(|endpoint| endpoint.metadata.get("version").cloned()).collect()
+}

@@ -4,6 +4,8 @@ pub mod ads;
 mod any;
 #[cfg(feature = "bootstrap")]
 pub mod bootstrap;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod convert;
 #[cfg(feature = "bootstrap")]
 mod json;

@@ -1,0 +1,5 @@
+//! Server and client over loopback.
+
+mod metards;
+mod raw;
+mod support;

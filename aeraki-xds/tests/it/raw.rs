@@ -1,0 +1,48 @@
+//! The server against a client of another make: requests written by hand.
+
+use aeraki_xds::proto::envoy::config::route::v3::RouteConfiguration;
+use aeraki_xds::proto::envoy::service::discovery::v3::DiscoveryRequest;
+use aeraki_xds::proto::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
+use aeraki_xds::proto::envoy::service::route::v3::route_discovery_service_client::RouteDiscoveryServiceClient;
+use aeraki_xds::{Publisher, type_url};
+use futures_util::{StreamExt, stream};
+use tonic::Code;
+
+use crate::support::{ControlPlane, Port, table};
+
+fn ask(type_url: &str, names: &[&str]) -> DiscoveryRequest {
+    DiscoveryRequest {
+        type_url: type_url.to_owned(),
+        resource_names: names.iter().map(|name| (*name).to_owned()).collect(),
+        ..DiscoveryRequest::default()
+    }
+}
+
+#[tokio::test]
+async fn an_aggregated_stream_carries_routes() {
+    let port = Port::new();
+    let control = ControlPlane::start(&port, Publisher::new());
+    control.publish([table("a", "v1"), table("b", "v1")]);
+    let mut client =
+        AggregatedDiscoveryServiceClient::connect(format!("http://{}", port.address())).await.expect("connects");
+    let requests = stream::iter([ask(type_url::ROUTE, &["b", "unknown"])]).chain(stream::pending());
+    let mut responses = client.stream_aggregated_resources(requests).await.expect("is served").into_inner();
+    let response = responses.message().await.expect("is no error").expect("is a response");
+    let tables: Vec<RouteConfiguration> =
+        response.resources.iter().map(|any| any.unpack().expect("is a table")).collect();
+    assert_eq!(tables.iter().map(|table| table.name.as_str()).collect::<Vec<_>>(), ["b"]);
+    assert_eq!(tables[0].virtual_hosts.len(), 1, "the shape that upstream's proxy reads");
+}
+
+#[tokio::test]
+async fn a_route_stream_takes_no_other_type() {
+    let port = Port::new();
+    let _control = ControlPlane::start(&port, Publisher::new());
+    let mut client =
+        RouteDiscoveryServiceClient::connect(format!("http://{}", port.address())).await.expect("connects");
+    let requests = stream::iter([ask(type_url::CLUSTER, &[])]).chain(stream::pending());
+    let mut responses = client.stream_routes(requests).await.expect("is served").into_inner();
+    let status = responses.message().await.expect_err("is refused");
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert!(status.message().contains(type_url::CLUSTER), "{status}");
+}

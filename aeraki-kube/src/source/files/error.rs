@@ -9,12 +9,12 @@ use crate::{object::ObjectRef, yaml::YamlError};
 #[non_exhaustive]
 pub enum FileError {
     /// The file cannot be read.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {cause}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// What the system says.
-        source: Arc<io::Error>,
+        cause: Arc<io::Error>,
     },
     /// The file is not what it should be.
     #[error(transparent)]
@@ -34,20 +34,20 @@ pub enum FileError {
 #[non_exhaustive]
 pub enum OpenError {
     /// The folder cannot be read.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {cause}", path.display())]
     Folder {
         /// The folder.
         path: PathBuf,
         /// What the system says.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The folder cannot be watched.
-    #[error("{}: cannot be watched: {source}", path.display())]
+    #[error("{}: cannot be watched: {cause}", path.display())]
     Watch {
         /// The folder.
         path: PathBuf,
         /// What the system says.
-        source: notify::Error,
+        cause: notify::Error,
     },
     /// Some of its files have a fault, one a line.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]

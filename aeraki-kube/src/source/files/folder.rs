@@ -126,9 +126,9 @@ impl File {
                 self.load(path, options);
                 true
             }
-            Err(source) => {
+            Err(cause) => {
                 let known = matches!(self.fault, Some(FileError::Read { .. }));
-                self.fault = Some(FileError::Read { path: path.to_owned(), source: Arc::new(source) });
+                self.fault = Some(FileError::Read { path: path.to_owned(), cause: Arc::new(cause) });
                 !known
             }
         }

@@ -75,7 +75,7 @@ impl FileSource {
         // before the first look, so that no change falls between the two
         let watcher = watch_folder(dir, &wake)?;
         let mut folder = Folder::new(dir, options.clone());
-        folder.refresh().map_err(|source| OpenError::Folder { path: dir.to_owned(), source })?;
+        folder.refresh().map_err(|cause| OpenError::Folder { path: dir.to_owned(), cause })?;
         let faults = folder.faults();
         if !faults.is_empty() {
             return Err(OpenError::Faulty(faults));
@@ -116,7 +116,7 @@ fn watch_folder(dir: &Path, wake: &mpsc::Sender<()>) -> Result<Box<dyn Watcher +
         watcher.watch(dir, RecursiveMode::NonRecursive)?;
         Ok(Box::new(watcher) as Box<dyn Watcher + Send>)
     };
-    native.or_else(polling).map_err(|source| OpenError::Watch { path: dir.to_owned(), source })
+    native.or_else(polling).map_err(|cause| OpenError::Watch { path: dir.to_owned(), cause })
 }
 
 fn waker(wake: &mpsc::Sender<()>) -> impl FnMut(notify::Result<Event>) + Send + 'static {

@@ -1,0 +1,104 @@
+//! The program as its user meets it: what it prints, and how it ends.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+const MESH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../quickstart/mesh");
+
+/// A running program, ended when the test is.
+struct Program(Child);
+
+impl Program {
+    fn start(args: &[&str]) -> (Self, impl Iterator<Item = String> + use<>) {
+        let mut child = command(args).spawn().expect("the program starts");
+        let lines = BufReader::new(child.stderr.take().expect("piped")).lines().map_while(Result::ok);
+        (Self(child), lines)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // it may have ended by itself
+        _ = self.0.kill();
+        _ = self.0.wait();
+    }
+}
+
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aeraki"));
+    command.args(args).env_remove("RUST_LOG").stderr(Stdio::piped());
+    command
+}
+
+/// Runs the program until it refuses to start; returns what it says.
+fn refusal(args: &[&str]) -> String {
+    let output = command(args).output().expect("the program runs");
+    assert_eq!(output.status.code(), Some(1));
+    String::from_utf8(output.stderr).expect("text")
+}
+
+fn mesh_with(change: impl Fn(String) -> String) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("a folder");
+    write_mesh(dir.path(), change);
+    dir
+}
+
+fn write_mesh(dir: &Path, change: impl Fn(String) -> String) {
+    let text = fs::read_to_string(format!("{MESH}/dubbo-greeter.yaml")).expect("the quickstart's mesh");
+    fs::write(dir.join("greeter.yaml"), change(text)).expect("written");
+}
+
+#[test]
+fn bad_arguments_are_one_line() {
+    assert_eq!(refusal(&["--config-dir", MESH, "--prot", "1"]), "aeraki: error: unexpected argument '--prot' found\n");
+    let missing = refusal(&["--config-dir", "/nowhere/at/all"]);
+    assert_eq!(missing, "aeraki: /nowhere/at/all: No such file or directory (os error 2)\n");
+}
+
+#[test]
+fn a_port_in_use_is_one_line() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let addr = taken.local_addr().expect("an address").to_string();
+    let said = refusal(&["--config-dir", MESH, "--xds-addr", &addr]);
+    assert!(said.starts_with(&format!("aeraki: --xds-addr {addr}: ")) && said.lines().count() == 1, "{said}");
+}
+
+#[test]
+fn a_faulty_object_is_one_line_at_the_start() {
+    let misspelt = mesh_with(|text| text.replace("      weight: 80", "      wieght: 80"));
+    let dir = misspelt.path().display().to_string();
+    let said = refusal(&["--config-dir", &dir]);
+    let expected = format!("aeraki: {dir}/greeter.yaml:68:7: spec.routes[1].route[0].wieght: unknown field `wieght`, ");
+    assert!(said.starts_with(&expected) && said.lines().count() == 1, "{said}");
+
+    let unbalanced = mesh_with(|text| text.replace("weight: 80", "weight: 70"));
+    let said = refusal(&["--config-dir", &unbalanced.path().display().to_string()]);
+    assert!(
+        said.contains("MetaRouter demo/dubbo-greeter: spec.routes[1].route: the weights must sum up to 100, not 90"),
+        "{said}"
+    );
+    assert_eq!(said.lines().count(), 1);
+}
+
+#[test]
+fn a_fault_at_run_time_is_told_and_mended() {
+    let mesh = mesh_with(|text| text);
+    let dir = mesh.path().display().to_string();
+    let (_program, mut lines) = Program::start(&["--config-dir", &dir, "--xds-addr", "127.0.0.1:0"]);
+    let mut wait_for =
+        |part: &str| lines.find(|line| line.contains(part)).unwrap_or_else(|| panic!("no line with {part}"));
+    wait_for("serving MetaRDS on 127.0.0.1:");
+    wait_for("published routes=1 kept=0");
+    write_mesh(mesh.path(), |text| text.replace("subset: v2", "subset: v3"));
+    wait_for("declares the subset `v3` of `dubbo.demo.greeter`, only `v1`, `v2`; the last good state stays");
+    wait_for("published routes=1 kept=1");
+    write_mesh(mesh.path(), |text| text.replace("spec:", "spce:"));
+    wait_for("unknown field `spce`");
+    write_mesh(mesh.path(), |text| text);
+    wait_for("published routes=1 kept=0");
+}

@@ -1,8 +1,9 @@
 //! What happens to a message whose route is known.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use aeraki_codec::{Attributes, Mutation};
+use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 use xxhash_rust::xxh64::Xxh64;
 
@@ -111,7 +112,7 @@ impl Route {
 /// Compiles the routes of one table, which share names and empty mutations.
 #[derive(Default)]
 pub(crate) struct ActionCompiler {
-    names: HashMap<Box<str>, Arc<str>>,
+    names: HashSet<Arc<str>, RandomState>,
     unchanged: Arc<Mutation>,
 }
 
@@ -145,7 +146,12 @@ impl ActionCompiler {
     }
 
     fn name(&mut self, name: &str) -> Arc<str> {
-        Arc::clone(self.names.entry(name.into()).or_insert_with(|| name.into()))
+        if let Some(known) = self.names.get(name) {
+            return Arc::clone(known);
+        }
+        let name: Arc<str> = name.into();
+        self.names.insert(Arc::clone(&name));
+        name
     }
 
     fn mutation(&self, entries: &[MutationEntry]) -> Arc<Mutation> {

@@ -6,21 +6,21 @@ use aeraki_codec::{Attributes, Demand};
 
 use crate::{
     action::Route,
-    compile::{Index, Probe, Rule, Slot},
+    compile::{Condition, Index, Probe, RuleSet, Slot},
 };
 
 /// An ordered list of routes, compiled so that the first one that matches a message is found without walking them.
 pub struct RouteTable {
     name: Box<str>,
     keys: Box<[Box<str>]>,
-    rules: Box<[Rule]>,
+    rules: RuleSet,
     routes: Box<[Route]>,
     index: Index,
 }
 
 impl RouteTable {
-    pub(crate) fn new(name: &str, keys: Box<[Box<str>]>, rules: Vec<Rule>, routes: Box<[Route]>, index: Index) -> Self {
-        Self { name: name.into(), keys, rules: rules.into(), routes, index }
+    pub(crate) fn new(name: &str, keys: Box<[Box<str>]>, rules: RuleSet, routes: Box<[Route]>, index: Index) -> Self {
+        Self { name: name.into(), keys, rules, routes, index }
     }
 
     /// Returns the name of the configuration.
@@ -55,7 +55,7 @@ impl RouteTable {
         &self.keys[slot as usize]
     }
 
-    pub(crate) fn rules(&self) -> impl Iterator<Item = (&Rule, &Route)> {
+    pub(crate) fn rules(&self) -> impl Iterator<Item = (&[Condition], &Route)> {
         self.rules.iter().zip(&self.routes)
     }
 }

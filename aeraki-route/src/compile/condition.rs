@@ -5,9 +5,8 @@ use std::{fmt, sync::Arc};
 use aho_corasick::AhoCorasick;
 
 use super::{
-    RegexPool,
     keys::{KeyInterner, Slot},
-    regex::FullRegex,
+    regex::{Compiled, FullRegex, RegexPool},
 };
 use crate::config::{AttributeMatch, ValueMatch};
 
@@ -78,7 +77,10 @@ impl Test {
             ValueMatch::Prefix(text) => Self::Prefix(bytes(text)),
             ValueMatch::Suffix(text) => Self::Suffix(bytes(text)),
             ValueMatch::Contains(text) => Self::Contains(Part::new(text, config.ignore_case)?),
-            ValueMatch::Regex(pattern) => regexes.test(pattern)?,
+            ValueMatch::Regex(pattern) => match regexes.compile(pattern)? {
+                Compiled::Literal(text) => Self::Exact(text),
+                Compiled::Regex(regex) => Self::Regex(regex),
+            },
             ValueMatch::Range { start, end } => Self::Range { start: *start, end: *end },
         })
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use aeraki_codec::Attributes;
+use foldhash::fast::RandomState;
 
 /// Number of an attribute key within one table.
 pub(crate) type Slot = u32;
@@ -10,13 +11,16 @@ pub(crate) type Slot = u32;
 /// Hands out slots while a table is compiled.
 #[derive(Debug, Default)]
 pub(super) struct KeyInterner {
-    slots: HashMap<Box<str>, Slot>,
+    slots: HashMap<Box<str>, Slot, RandomState>,
     keys: Vec<Box<str>>,
 }
 
 impl KeyInterner {
     /// Returns the slot of `key`, whose ASCII case does not matter.
     pub(super) fn slot(&mut self, key: &str) -> Slot {
+        if let Some(slot) = self.slots.get(key) {
+            return *slot;
+        }
         let key: Box<str> = key.to_ascii_lowercase().into();
         *self.slots.entry(key).or_insert_with_key(|key| {
             self.keys.push(key.clone());

@@ -4,21 +4,17 @@ mod condition;
 mod index;
 mod keys;
 mod regex;
+mod rule_set;
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    sync::Arc,
-};
+use smallvec::SmallVec;
 
-use self::{
-    condition::{Condition, Test},
-    keys::KeyInterner,
-    regex::FullRegex,
-};
 pub(crate) use self::{
+    condition::Condition,
     index::Index,
     keys::{Probe, Slot},
+    rule_set::RuleSet,
 };
+use self::{keys::KeyInterner, regex::RegexPool};
 use crate::{
     RouteTable,
     action::ActionCompiler,
@@ -43,9 +39,9 @@ impl RouteTable {
     }
 }
 
-fn compile_rules(config: &RouteConfig, keys: &mut KeyInterner) -> Result<Vec<Rule>, FieldError> {
+fn compile_rules(config: &RouteConfig, keys: &mut KeyInterner) -> Result<RuleSet, FieldError> {
     let mut regexes = RegexPool::default();
-    let mut rules = Vec::with_capacity(config.routes.len());
+    let mut rules = RuleSet::default();
     for (index, route) in config.routes.iter().enumerate() {
         let conditions = route.matches.iter().enumerate().map(|(position, condition)| {
             Condition::compile(condition, keys, &mut regexes).map_err(|reason| {
@@ -53,31 +49,7 @@ fn compile_rules(config: &RouteConfig, keys: &mut KeyInterner) -> Result<Vec<Rul
                 FieldError::new("value", reason).within(path).within(route.path(index))
             })
         });
-        rules.push(conditions.collect::<Result<_, _>>()?);
+        rules.push(conditions.collect::<Result<SmallVec<[_; 4]>, _>>()?);
     }
     Ok(rules)
-}
-
-/// The conditions of one route, all of which must hold.
-pub(crate) type Rule = Box<[Condition]>;
-
-/// The compiled expressions of a table; a pattern that many routes share is compiled once.
-#[derive(Debug, Default)]
-pub(crate) struct RegexPool {
-    compiled: HashMap<Box<str>, Arc<FullRegex>>,
-}
-
-impl RegexPool {
-    /// Returns the test for `pattern`; an expression that only one value can match is no expression.
-    fn test(&mut self, pattern: &str) -> Result<Test, String> {
-        let entry = match self.compiled.entry(pattern.into()) {
-            Entry::Occupied(known) => return Ok(Test::Regex(Arc::clone(known.get()))),
-            Entry::Vacant(entry) => entry,
-        };
-        let hir = regex::parse(pattern)?;
-        if let Some(literal) = regex::as_literal(&hir) {
-            return Ok(Test::Exact(literal.into()));
-        }
-        Ok(Test::Regex(Arc::clone(entry.insert(FullRegex::new(pattern, &hir)?))))
-    }
 }

@@ -1,6 +1,6 @@
 //! Regular expressions as Envoy reads them: RE2 semantics, whole value, linear time, bounded size.
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use regex_automata::{Input, meta, util::syntax};
 use regex_syntax::{
@@ -20,7 +20,7 @@ pub(crate) struct FullRegex {
 
 impl FullRegex {
     /// Compiles `hir`, the parsed `pattern`.
-    pub(super) fn new(pattern: &str, hir: &Hir) -> Result<Arc<Self>, String> {
+    fn new(pattern: &str, hir: &Hir) -> Result<Arc<Self>, String> {
         let config = meta::Config::new()
             .nfa_size_limit(Some(PROGRAM_BYTES))
             .onepass_size_limit(Some(PROGRAM_BYTES))
@@ -54,6 +54,34 @@ impl fmt::Debug for FullRegex {
     }
 }
 
+/// The compiled expressions of a table; a pattern that many routes share is compiled once.
+#[derive(Debug, Default)]
+pub(super) struct RegexPool {
+    compiled: HashMap<Box<str>, Arc<FullRegex>>,
+}
+
+/// What has become of a pattern.
+pub(super) enum Compiled {
+    /// The only value that it matches: no expression is needed.
+    Literal(Box<[u8]>),
+    Regex(Arc<FullRegex>),
+}
+
+impl RegexPool {
+    pub(super) fn compile(&mut self, pattern: &str) -> Result<Compiled, String> {
+        if let Some(known) = self.compiled.get(pattern) {
+            return Ok(Compiled::Regex(Arc::clone(known)));
+        }
+        let hir = parse(pattern)?;
+        if let Some(literal) = as_literal(&hir) {
+            return Ok(Compiled::Literal(literal.into()));
+        }
+        let regex = FullRegex::new(pattern, &hir)?;
+        self.compiled.insert(pattern.into(), Arc::clone(&regex));
+        Ok(Compiled::Regex(regex))
+    }
+}
+
 /// Parses `pattern`; the error is one line.
 pub(crate) fn parse(pattern: &str) -> Result<Hir, String> {
     let ascii = with_ascii_classes(pattern)?;
@@ -66,7 +94,7 @@ pub(crate) fn parse(pattern: &str) -> Result<Hir, String> {
 }
 
 /// Returns the only value that the expression matches, if it matches one alone.
-pub(super) fn as_literal(hir: &Hir) -> Option<&[u8]> {
+fn as_literal(hir: &Hir) -> Option<&[u8]> {
     match hir.kind() {
         HirKind::Empty => Some(b""),
         HirKind::Literal(literal) => Some(&literal.0),

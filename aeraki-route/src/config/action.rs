@@ -73,12 +73,12 @@ impl RouteAction {
     pub(super) fn check(&self) -> Checked {
         self.destination.check().map_err(|error| error.within("destination"))?;
         let most = MAX_HASH_KEYS;
-        ensure(self.hash_policy.len() <= most, "hashPolicy", format!("must not hold more than {most} keys"))?;
+        ensure(self.hash_policy.len() <= most, "hashPolicy", format_args!("must not hold more than {most} keys"))?;
         for (index, key) in self.hash_policy.iter().enumerate() {
-            ensure(!key.is_empty(), format!("hashPolicy[{index}]"), "must not be empty")?;
+            ensure(!key.is_empty(), format_args!("hashPolicy[{index}]"), "must not be empty")?;
         }
         for (index, mirror) in self.mirrors.iter().enumerate() {
-            ensure(!mirror.cluster.is_empty(), format!("mirrors[{index}].cluster"), "must not be empty")?;
+            ensure(!mirror.cluster.is_empty(), format_args!("mirrors[{index}].cluster"), "must not be empty")?;
         }
         ensure(self.timeout != Some(Duration::ZERO), "timeout", "must not be zero; leave it out for no limit")
     }
@@ -102,11 +102,11 @@ impl Destination {
             Self::Weighted(clusters) => clusters,
         };
         for (index, cluster) in clusters.iter().enumerate() {
-            ensure(!cluster.name.is_empty(), format!("weighted[{index}].name"), "must not be empty")?;
+            ensure(!cluster.name.is_empty(), format_args!("weighted[{index}].name"), "must not be empty")?;
         }
         let sum: u64 = clusters.iter().map(|cluster| u64::from(cluster.weight)).sum();
         ensure(sum > 0, "weighted", "the weights sum up to 0")?;
-        ensure(sum <= u64::from(u32::MAX), "weighted", format!("the weights sum up to more than {}", u32::MAX))
+        ensure(sum <= u64::from(u32::MAX), "weighted", format_args!("the weights sum up to more than {}", u32::MAX))
     }
 }
 

@@ -56,8 +56,8 @@ pub(crate) struct FieldError {
 }
 
 impl FieldError {
-    pub(crate) fn new(field: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { path: field.into(), reason: reason.into() }
+    pub(crate) fn new(field: impl fmt::Display, reason: impl fmt::Display) -> Self {
+        Self { path: field.to_string(), reason: reason.to_string() }
     }
 
     /// Prepends the field that holds the one named so far.
@@ -74,7 +74,7 @@ impl FieldError {
 
 pub(crate) type Checked = Result<(), FieldError>;
 
-/// Refuses `field` with `reason` unless `holds`.
-pub(crate) fn ensure(holds: bool, field: impl Into<String>, reason: impl Into<String>) -> Checked {
+/// Refuses `field` with `reason` unless `holds`; the texts are only made if it does not.
+pub(crate) fn ensure(holds: bool, field: impl fmt::Display, reason: impl fmt::Display) -> Checked {
     if holds { Ok(()) } else { Err(FieldError::new(field, reason)) }
 }

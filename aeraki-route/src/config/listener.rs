@@ -106,7 +106,7 @@ impl Listener {
         ensure(!self.stat_prefix.is_empty(), "statPrefix", "must not be empty")?;
         ensure(!self.protocol.name.is_empty(), "protocol.name", "must not be empty")?;
         for (index, filter) in self.filters.iter().enumerate() {
-            ensure(!filter.name.is_empty(), format!("filters[{index}].name"), "must not be empty")?;
+            ensure(!filter.name.is_empty(), format_args!("filters[{index}].name"), "must not be empty")?;
         }
         ensure(
             self.idle_timeout != Some(Duration::ZERO),

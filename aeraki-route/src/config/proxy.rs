@@ -120,8 +120,9 @@ fn check_clusters(listener: &Listener, clusters: &HashSet<&str>) -> Result<(), C
     let unknown = |cluster: &str| format!("there is no cluster {cluster:?}");
     match &listener.routes {
         RouteSource::Inline(config) => match config.clusters().find(|(.., name)| !clusters.contains(name)) {
-            Some((path, cluster)) => {
-                Err(of_listener(listener, format!("routes.inline.{path}.action"), unknown(cluster)))
+            Some((index, cluster)) => {
+                let path = format!("routes.inline.{}.action", config.routes[index].path(index));
+                Err(of_listener(listener, path, unknown(cluster)))
             }
             None => Ok(()),
         },

@@ -39,10 +39,10 @@ impl RouteConfig {
         self.check().map_err(|error| error.of(KIND, &self.name))
     }
 
-    /// Returns the clusters that a message may be sent to, mirrors included, each with the path of the route that names it.
-    pub fn clusters(&self) -> impl Iterator<Item = (String, &str)> {
+    /// Lists the clusters that a message may be sent to, mirrors included, each with the position of its route.
+    pub fn clusters(&self) -> impl Iterator<Item = (usize, &str)> {
         let routes = self.routes.iter().enumerate();
-        routes.flat_map(|(index, route)| route.action.clusters().map(move |cluster| (route.path(index), cluster)))
+        routes.flat_map(|(index, route)| route.action.clusters().map(move |cluster| (index, cluster)))
     }
 
     pub(crate) fn check(&self) -> Checked {
@@ -156,8 +156,8 @@ impl MutationEntry {
             Self::Remove { key } => (key, ""),
         };
         let most = MAX_TEXT_BYTES;
-        ensure((1..=most).contains(&key.len()), "key", format!("must have 1 to {most} bytes"))?;
-        ensure(value.len() <= most, "value", format!("must not exceed {most} bytes"))
+        ensure((1..=most).contains(&key.len()), "key", format_args!("must have 1 to {most} bytes"))?;
+        ensure(value.len() <= most, "value", format_args!("must not exceed {most} bytes"))
     }
 }
 
@@ -168,7 +168,7 @@ pub(crate) fn condition_path(index: usize, condition: &AttributeMatch) -> String
 
 fn check_mutation(entries: &[MutationEntry], field: &str) -> Checked {
     let most = MAX_MUTATIONS;
-    ensure(entries.len() <= most, field, format!("must not hold more than {most} entries"))?;
+    ensure(entries.len() <= most, field, format_args!("must not hold more than {most} entries"))?;
     let mut entries = entries.iter().enumerate();
     entries.try_for_each(|(index, entry)| entry.check().map_err(|e: FieldError| e.within(format!("{field}[{index}]"))))
 }

@@ -9,9 +9,9 @@ use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
 use crate::compile::{
-    Rule,
     condition::{Condition, Test},
     keys::Slot,
+    rule_set::RuleSet,
 };
 
 /// How the index finds a rule. The texts are never empty, so that a missing attribute never satisfies them.
@@ -42,24 +42,30 @@ pub(crate) enum Side {
 }
 
 /// Chooses for every rule how it is found.
-pub(crate) fn choose(rules: &[Rule]) -> Vec<Access<'_>> {
-    if rules.len() <= SMALL_TABLE {
-        return vec![Access::Scan; rules.len()];
+pub(crate) fn choose(rules: &RuleSet) -> Vec<Access<'_>> {
+    if rules.iter().len() <= SMALL_TABLE {
+        return vec![Access::Scan; rules.iter().len()];
     }
     let joint = joint_fields(rules).len() <= MOST_JOINT_INDEXES;
+    let options: Vec<_> = rules.iter().map(|rule| options(rule, joint)).collect();
+    if options.iter().all(|options| options.len() <= 1) {
+        return options.into_iter().map(|options| options.into_iter().next().unwrap_or(Access::Scan)).collect();
+    }
     let hasher = RandomState::default();
     let mut shared: HashMap<u64, usize, RandomState> = HashMap::default();
-    for access in rules.iter().flat_map(|rule| options(rule, joint)) {
-        *shared.entry(hasher.hash_one(&access)).or_default() += 1;
+    for access in options.iter().flatten() {
+        *shared.entry(hasher.hash_one(access)).or_default() += 1;
     }
-    let rarest = |rule| options(rule, joint).into_iter().min_by_key(|access| shared[&hasher.hash_one(access)]);
-    rules.iter().map(|rule| rarest(rule).unwrap_or(Access::Scan)).collect()
+    let rarest = |access: &Access<'_>| shared[&hasher.hash_one(access)];
+    options.into_iter().map(|options| options.into_iter().min_by_key(rarest).unwrap_or(Access::Scan)).collect()
 }
 
+type Options<'r> = SmallVec<[Access<'r>; 1]>;
+
 /// Lists the ways in which a rule may be found, cheapest first.
-fn options(rule: &Rule, joint: bool) -> SmallVec<[Access<'_>; 4]> {
+fn options(rule: &[Condition], joint: bool) -> Options<'_> {
     let exact = exact_conditions(rule);
-    let mut options: SmallVec<[Access<'_>; 4]> = if joint && !exact.is_empty() {
+    let mut options: Options<'_> = if joint && !exact.is_empty() {
         SmallVec::from_elem(Access::Exact(exact), 1)
     } else {
         exact.into_iter().map(|condition| Access::Exact(SmallVec::from_elem(condition, 1))).collect()
@@ -76,7 +82,7 @@ fn options(rule: &Rule, joint: bool) -> SmallVec<[Access<'_>; 4]> {
     options
 }
 
-fn exact_conditions(rule: &Rule) -> SmallVec<[(Field, &[u8]); 4]> {
+fn exact_conditions(rule: &[Condition]) -> SmallVec<[(Field, &[u8]); 4]> {
     let mut exact: SmallVec<[_; 4]> = rule
         .iter()
         .filter_map(|condition| match &condition.test {
@@ -90,7 +96,7 @@ fn exact_conditions(rule: &Rule) -> SmallVec<[(Field, &[u8]); 4]> {
 }
 
 /// Collects the sets of keys by which rules could be found jointly.
-fn joint_fields(rules: &[Rule]) -> HashSet<SmallVec<[Field; 4]>> {
+fn joint_fields(rules: &RuleSet) -> HashSet<SmallVec<[Field; 4]>, RandomState> {
     let fields = |rule| exact_conditions(rule).into_iter().map(|(field, _)| field).collect();
     rules.iter().map(fields).collect()
 }
@@ -102,6 +108,6 @@ impl Condition {
 }
 
 /// Up to this many rules are tried one by one, which is faster than any index.
-const SMALL_TABLE: usize = 8;
+const SMALL_TABLE: usize = 3;
 /// Every joint index costs each message a look-up: beyond this many, single keys serve as indexes.
 const MOST_JOINT_INDEXES: usize = 8;

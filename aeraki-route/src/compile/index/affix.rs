@@ -6,13 +6,14 @@
 use std::{collections::HashMap, iter};
 
 use aeraki_codec::Attributes;
+use foldhash::fast::RandomState;
 
 use super::{
     RuleId, Search,
     access::{Field, Side},
     regex_set::RegexSet,
 };
-use crate::compile::{Rule, keys::Slot};
+use crate::compile::{keys::Slot, rule_set::RuleSet};
 
 /// Files rules under prefixes, or suffixes, of the values of one key.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ struct Entry {
 }
 
 impl Affixes {
-    fn new(field: Field, side: Side, texts: Texts, rules: &[Rule]) -> Self {
+    fn new(field: Field, side: Side, texts: Texts, rules: &RuleSet) -> Self {
         let first = texts.values().flat_map(|filed| filed.rules.iter().chain(&filed.regexes)).min();
         let first = first.copied().unwrap_or(RuleId::MAX);
         let mut texts: Vec<_> = texts.into_iter().collect();
@@ -95,7 +96,7 @@ pub(super) struct AffixesBuilder {
     groups: HashMap<(Field, Side), Texts>,
 }
 
-type Texts = HashMap<Box<[u8]>, Filed>;
+type Texts = HashMap<Box<[u8]>, Filed, RandomState>;
 
 /// The rules filed under one text, ascending.
 #[derive(Default)]
@@ -121,7 +122,7 @@ impl AffixesBuilder {
     }
 
     /// Builds the indexes, the one with the earliest rule first: what it finds spares the others.
-    pub(super) fn build(self, rules: &[Rule]) -> Box<[Affixes]> {
+    pub(super) fn build(self, rules: &RuleSet) -> Box<[Affixes]> {
         let build = |((field, side), texts)| Affixes::new(field, side, texts, rules);
         let mut indexes: Vec<_> = self.groups.into_iter().map(build).collect();
         indexes.sort_unstable_by_key(|index| index.first);

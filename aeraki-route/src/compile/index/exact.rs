@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     hash::{BuildHasher, Hasher},
+    slice,
 };
 
 use aeraki_codec::Attributes;
@@ -21,14 +22,16 @@ pub(super) struct ExactIndex {
     fields: SmallVec<[Field; 4]>,
     hasher: RandomState,
     buckets: HashTable<Bucket>,
-    /// The rules of all buckets; ascending inside a bucket.
-    rules: Box<[RuleId]>,
+    /// The rules of all buckets but their first ones; ascending inside a bucket.
+    others: Box<[RuleId]>,
     first: RuleId,
 }
 
 #[derive(Debug)]
 struct Bucket {
     hash: u64,
+    first: RuleId,
+    /// Where the others lie in [`ExactIndex::others`]; mostly nowhere.
     start: u32,
     len: u32,
 }
@@ -37,16 +40,15 @@ impl ExactIndex {
     fn new(fields: SmallVec<[Field; 4]>, hasher: RandomState, mut entries: Vec<(u64, RuleId)>) -> Self {
         entries.sort_unstable();
         let mut buckets = HashTable::with_capacity(entries.len());
-        let mut start = 0;
+        let mut others = Vec::new();
         for same in entries.chunk_by(|(left, _), (right, _)| left == right) {
-            let len = u32::try_from(same.len()).expect("rule ids are 32 bits");
-            let hash = same[0].0;
-            buckets.insert_unique(hash, Bucket { hash, start, len }, |bucket| bucket.hash);
-            start += len;
+            let [(hash, first), rest @ ..] = same else { continue };
+            let [start, len] = [others.len(), rest.len()].map(|n| u32::try_from(n).expect("rule ids are 32 bits"));
+            others.extend(rest.iter().map(|(_, rule)| *rule));
+            buckets.insert_unique(*hash, Bucket { hash: *hash, first: *first, start, len }, |bucket| bucket.hash);
         }
         let first = entries.iter().map(|(_, rule)| *rule).min().unwrap_or(RuleId::MAX);
-        let rules = entries.into_iter().map(|(_, rule)| rule).collect();
-        Self { fields, hasher, buckets, rules, first }
+        Self { fields, hasher, buckets, others: others.into(), first }
     }
 
     #[inline]
@@ -61,7 +63,8 @@ impl ExactIndex {
         }
         let hash = hasher.finish();
         if let Some(bucket) = self.buckets.find(hash, |bucket| bucket.hash == hash) {
-            search.consider(&self.rules[bucket.start as usize..][..bucket.len as usize]);
+            search.consider(slice::from_ref(&bucket.first));
+            search.consider(&self.others[bucket.start as usize..][..bucket.len as usize]);
         }
     }
 }
@@ -70,7 +73,7 @@ impl ExactIndex {
 #[derive(Default)]
 pub(super) struct ExactBuilder {
     hasher: RandomState,
-    groups: HashMap<SmallVec<[Field; 4]>, Vec<(u64, RuleId)>>,
+    groups: HashMap<SmallVec<[Field; 4]>, Vec<(u64, RuleId)>, RandomState>,
 }
 
 impl ExactBuilder {

@@ -16,10 +16,10 @@ use self::{
     affix::{Affixes, AffixesBuilder},
     exact::{ExactBuilder, ExactIndex},
 };
-use super::{Rule, keys::Probe};
-
-/// Position of a rule in its table.
-pub(crate) type RuleId = u32;
+use super::{
+    keys::Probe,
+    rule_set::{RuleId, RuleSet},
+};
 
 /// All rules of a table, each filed once.
 #[derive(Debug, Default)]
@@ -31,7 +31,7 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    pub(crate) fn build(rules: &[Rule]) -> Self {
+    pub(crate) fn build(rules: &RuleSet) -> Self {
         let mut exact = ExactBuilder::default();
         let mut affixes = AffixesBuilder::default();
         let mut scan = Vec::new();
@@ -47,7 +47,7 @@ impl Index {
     }
 
     /// Returns the first rule whose conditions all hold.
-    pub(crate) fn find<A>(&self, rules: &[Rule], probe: Probe<'_, '_, A>) -> Option<usize>
+    pub(crate) fn find<A>(&self, rules: &RuleSet, probe: Probe<'_, '_, A>) -> Option<usize>
     where
         A: Attributes + ?Sized,
     {
@@ -61,7 +61,7 @@ impl Index {
 
 /// The state of one look-up.
 struct Search<'t, 'm, A: ?Sized> {
-    rules: &'t [Rule],
+    rules: &'t RuleSet,
     probe: Probe<'t, 'm, A>,
     best: RuleId,
 }
@@ -84,7 +84,7 @@ impl<A: Attributes + ?Sized> Search<'_, '_, A> {
     #[inline]
     fn holds(&mut self, rule: RuleId) -> bool {
         let probe = &mut self.probe;
-        self.rules[rule as usize].iter().all(|condition| condition.holds(probe.value(condition.slot)))
+        self.rules.get(rule).iter().all(|condition| condition.holds(probe.value(condition.slot)))
     }
 }
 

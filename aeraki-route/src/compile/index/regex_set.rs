@@ -16,10 +16,10 @@ use regex_automata::{
 
 use super::{RuleId, Search};
 use crate::compile::{
-    Rule,
-    condition::Test,
+    condition::{Condition, Test},
     keys::Slot,
     regex::{PROGRAM_BYTES, anchored, parse},
+    rule_set::RuleSet,
 };
 
 /// Rules that are found by regular expressions on the same value.
@@ -44,12 +44,12 @@ type NewScratch = Box<dyn Fn() -> Scratch + Send + Sync + UnwindSafe + RefUnwind
 
 impl RegexSet {
     /// Forms sets of the rules that are found by an expression on `slot`. Rules left over are better tried one by one.
-    pub(super) fn group(slot: Slot, ids: &[RuleId], rules: &[Rule]) -> Box<[Self]> {
+    pub(super) fn group(slot: Slot, ids: &[RuleId], rules: &RuleSet) -> Box<[Self]> {
         ids.chunks(MOST).filter(|ids| ids.len() >= FEWEST).filter_map(|ids| Self::new(slot, ids, rules)).collect()
     }
 
-    fn new(slot: Slot, ids: &[RuleId], rules: &[Rule]) -> Option<Self> {
-        let expressions = ids.iter().map(|id| Some(anchored(parse(pattern(slot, &rules[*id as usize])?).ok()?)));
+    fn new(slot: Slot, ids: &[RuleId], rules: &RuleSet) -> Option<Self> {
+        let expressions = ids.iter().map(|id| Some(anchored(parse(pattern(slot, rules.get(*id))?).ok()?)));
         let expressions = expressions.collect::<Option<Vec<_>>>()?;
         let program = thompson::Config::new().utf8(false).nfa_size_limit(Some(PROGRAM_BYTES));
         let program = thompson::Compiler::new().configure(program).build_many_from_hir(&expressions).ok()?;
@@ -94,7 +94,7 @@ impl fmt::Debug for RegexSet {
     }
 }
 
-fn pattern(slot: Slot, rule: &Rule) -> Option<&str> {
+fn pattern(slot: Slot, rule: &[Condition]) -> Option<&str> {
     rule.iter().find_map(|condition| match &condition.test {
         Test::Regex(regex) if condition.slot == slot && !condition.invert => Some(regex.pattern()),
         _ => None,

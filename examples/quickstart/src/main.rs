@@ -1,0 +1,136 @@
+//! A whole mesh in one process: control plane, data plane, two versions each of a Dubbo and a Thrift service, and
+//! callers, all on loopback. Edit the YAML in `examples/quickstart/mesh` and watch traffic follow.
+
+mod caller;
+mod expect;
+mod mesh;
+mod monitor;
+mod service;
+mod socket;
+mod tally;
+mod view;
+mod wire;
+
+use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, interval},
+};
+
+use crate::{
+    caller::Group,
+    mesh::{ControlPlane, DataPlane, Port},
+    monitor::Monitor,
+    tally::Tally,
+    view::View,
+    wire::Wire,
+};
+
+/// Runs a whole mesh in one process.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// Folder of the MetaRouters, ServiceEntries and DestinationRules.
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/mesh"))]
+    mesh: PathBuf,
+    /// End after this many seconds with a summary.
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// Fail unless every share lies within 3 points of its weight and nothing went wrong; 20 seconds unless said.
+    #[arg(long)]
+    check: bool,
+    /// Print lines even on a terminal.
+    #[arg(long)]
+    plain: bool,
+    /// Calls of each group of callers in a second.
+    #[arg(long, default_value_t = 1000)]
+    rate: u32,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let run = || tokio::runtime::Runtime::new()?.block_on(run(&arguments));
+    match run() {
+        Ok(faults) if faults.is_empty() || !arguments.check => ExitCode::SUCCESS,
+        Ok(faults) => {
+            faults.iter().for_each(|fault| eprintln!("error: {fault}"));
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the mesh and returns what was wrong with it.
+async fn run(arguments: &Arguments) -> Result<Vec<String>> {
+    let (tell, mut messages) = mpsc::unbounded_channel();
+    let mut control = ControlPlane::start(&arguments.mesh, &tell).await?;
+    control.in_force.changed().await.context("the control plane has ended")?;
+    let data = DataPlane::start(&control, &ports().await?).await?;
+    let mut monitor = Monitor::new();
+    start_callers(&data, arguments.rate, &mut monitor)?;
+
+    let mut view = View::new(arguments.plain)?;
+    let started = Instant::now();
+    let end = arguments.seconds.or(arguments.check.then_some(20)).map(|seconds| started + Duration::from_secs(seconds));
+    let mut ticks = interval(Duration::from_secs(1));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.tick().await;
+    let (mut last, mut message) = (started, String::new());
+    while end.is_none_or(|end| Instant::now() < end) && !view.stopped()? {
+        tokio::select! {
+            _ = ticks.tick() => {
+                let rows = monitor.tick(&control.in_force.borrow(), last.elapsed());
+                last = Instant::now();
+                view.show(&rows, &message)?;
+            }
+            Some(told) = messages.recv() => {
+                view.announce(&told);
+                message = told;
+            }
+            _ = tokio::signal::ctrl_c() => break,
+        }
+    }
+    monitor.tick(&control.in_force.borrow(), last.elapsed());
+    let rows = monitor.summary(started.elapsed());
+    view.finish(&rows);
+    data.shutdown().await;
+    Ok(monitor::faults(&rows, 3.0))
+}
+
+/// Starts both versions of both services.
+async fn ports() -> Result<Vec<Port>> {
+    let mut ports = Vec::new();
+    for (wire, host) in [(Wire::Dubbo, DUBBO_HOST), (Wire::Thrift, THRIFT_HOST)] {
+        let v1 = service::start(wire, "v1").await?;
+        let v2 = service::start(wire, "v2").await?;
+        ports.push(Port { wire, host, versions: [("v1", v1), ("v2", v2)].into() });
+    }
+    Ok(ports)
+}
+
+fn start_callers(data: &DataPlane, rate: u32, monitor: &mut Monitor) -> Result<()> {
+    let dubbo = |user| Group { wire: Wire::Dubbo, interface: "dubbo.demo.Greeter", method: "greet", user, rate };
+    let thrift = Group { wire: Wire::Thrift, interface: "", method: "add", user: "anybody", rate };
+    let groups = [
+        ("dubbo, everybody", DUBBO_HOST, dubbo("anybody")),
+        ("dubbo, user=vip", DUBBO_HOST, dubbo("vip")),
+        ("thrift, everybody", THRIFT_HOST, thrift),
+    ];
+    for (name, host, group) in groups {
+        let tally = Arc::new(Tally::new()?);
+        let proxy = data.address(host).context("a listener for every service")?;
+        caller::start(&group, CALLERS, proxy, &tally);
+        monitor.watch(name.to_owned(), host, group, tally);
+    }
+    Ok(())
+}
+
+const DUBBO_HOST: &str = "dubbo.demo.greeter";
+const THRIFT_HOST: &str = "thrift.demo.calculator";
+const CALLERS: u32 = 8;

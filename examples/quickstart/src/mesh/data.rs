@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{Ipv4Addr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -12,8 +12,9 @@ use aeraki_core::proxy::{Proxy, Running};
 use aeraki_route::config::{
     self, Address, Cluster, Endpoint, Listener, Node, ProtocolConfig, RouteSource, TrafficDirection,
 };
-use aeraki_xds::client::Subscriber;
+use aeraki_xds::client::{Event, Subscriber};
 use anyhow::{Context, Result};
+use tokio::{sync::watch, time::timeout};
 
 use super::{ControlPlane, InForce};
 use crate::wire::Wire;
@@ -47,16 +48,23 @@ impl DataPlane {
 
         let proxy = Proxy::new(config, &Registry::builtin())?;
         let source = Cluster::new(CONTROL_PLANE).with_endpoint(control.address);
-        let subscriber = Arc::new(Subscriber::new(&source, &node)?);
+        let (accepted, mut warm) = watch::channel(BTreeSet::new());
+        let subscriber = Subscriber::new(&source, &node)?.with_observer(move |event| {
+            if let Event::Accepted { name, .. } = event {
+                accepted.send_modify(|names: &mut BTreeSet<String>| _ = names.insert((*name).to_owned()));
+            }
+        });
+        let subscriber = Arc::new(subscriber);
         for (subscription, rules) in proxy.subscriptions() {
             let (subscriber, rules) = (Arc::clone(&subscriber), Arc::clone(rules));
             let name = subscription.route_config_name.clone();
             tokio::spawn(async move { subscriber.drive(&name, rules).await });
         }
-        let arrived: Vec<_> = proxy.subscriptions().map(|(_, rules)| Arc::clone(rules)).collect();
+        let tables = proxy.subscriptions().count();
         let running = Arc::new(proxy.start(1)?);
         tokio::spawn(follow(control.in_force.clone(), Arc::downgrade(&running), ports.to_vec()));
-        wait_for_routes(&arrived).await?;
+        let all_here = timeout(PATIENCE, warm.wait_for(|names| names.len() == tables)).await;
+        all_here.context("the routes did not come in time")??;
         Ok(Self { running })
     }
 
@@ -98,17 +106,18 @@ fn clusters(in_force: &InForce, ports: &[Port]) -> Vec<Cluster> {
 
 /// Keeps the clusters of the proxy at what is in force.
 async fn follow(
-    mut in_force: tokio::sync::watch::Receiver<InForce>,
-    running: std::sync::Weak<Running>,
+    mut in_force: watch::Receiver<InForce>,
+    running: Weak<Running>,
     ports: Vec<Port>,
 ) {
     while in_force.changed().await.is_ok() {
         let Some(running) = running.upgrade() else { return };
         let now = clusters(&in_force.borrow_and_update(), &ports);
         if let Err(error) = running.update_clusters(&now) {
-            tracing::error!("{error}; the last good clusters stay");
+            eprintln!("error: {error}; the last good clusters stay");
         }
     }
 }
 
+const PATIENCE: Duration = Duration::from_secs(5);
 const CONTROL_PLANE: &str = "control-plane";

@@ -1,4 +1,58 @@
-//! Configuration over the wire: xDS and MetaRDS as protobuf, an Envoy bootstrap YAML, a server and a client.
+//! Configuration over the wire: what a control plane says, and how a proxy hears it.
+//!
+//! ```text
+//!  control plane                                              data plane
+//!  RouteConfig --SnapshotBuilder--> Snapshot                  RouteConfig --compile--> Rules, swapped whole
+//!               (encoded once,         |                           ^
+//!                version = hash)    Source                         | client: ACK, or NACK in the compiler's words
+//!                                      |                           |
+//!                                   Server ==== MetaRDS, ADS =====>+
+//!                                (ads: the protocol itself, sans-IO)
+//!
+//!  Envoy bootstrap YAML --bootstrap--> config::Proxy
+//! ```
+//!
+//! | Feature | Brings | Needs |
+//! |---|---|---|
+//! | `server` | [`server`]: MetaRDS and ADS, state of the world | tonic |
+//! | `client` | [`client`]: subscribes to route tables and keeps rules in force | tonic |
+//! | `bootstrap` | [`bootstrap`]: an Envoy bootstrap YAML as plain configuration | no tonic |
+//!
+//! Always there: the messages ([`proto`]), the conversions ([`convert`]), the protocol ([`ads`]) and [`Snapshot`].
+//!
+//! # A control plane of one's own
+//!
+//! Whatever knows the routes builds a [`Snapshot`] and publishes it; subscribers get what changed for them.
+//!
+//! ```
+//! # #[cfg(feature = "server")] tokio::runtime::Runtime::new()?.block_on(async {
+//! use aeraki_route::config::{Route, RouteAction, RouteConfig};
+//! use aeraki_xds::{Publisher, Server, Snapshot, SnapshotBuilder};
+//!
+//! let table = |new: u32| {
+//!     let split = RouteAction::weighted([("orders-v1", 100 - new), ("orders-v2", new)]);
+//!     RouteConfig::new("orders.example_20880", [Route::new("split", split)])
+//! };
+//!
+//! let publisher = Publisher::new();
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! let server = Server::observed(publisher.clone(), |event| println!("{event:?}"));
+//! let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+//! let serving = tokio::spawn(server.serve(listener, async { drop(stopped.await) }));
+//!
+//! let first = Snapshot::builder().routes([table(0)]).build()?;
+//! publisher.publish(first);
+//! // Later: what did not change is neither encoded nor sent again.
+//! let previous = publisher.current().unwrap_or_default();
+//! let second = SnapshotBuilder::after(previous).routes([table(10)]).build()?;
+//! assert_eq!(second.encoded(), 1);
+//! publisher.publish(second);
+//!
+//! drop(stop);
+//! serving.await??;
+//! # Ok::<_, Box<dyn std::error::Error>>(()) })?;
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod ads;
 mod any;

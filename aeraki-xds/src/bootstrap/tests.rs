@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use aeraki_route::config::{Address, Discovery, LbPolicy, RouteSource};
+use proptest::prelude::*;
 
 use super::*;
 
@@ -181,6 +182,19 @@ fn upstream_test_configurations_load_unmodified() {
         let read = Bootstrap::from_yaml(&text).unwrap_or_else(|error| panic!("{file}: {error}"));
         let named = read.warnings.iter().filter(|warning| matches!(warning, Warning::NotEnforced { .. })).count();
         assert_eq!((read.proxy.listeners.len(), named), (1, unenforced), "{file}: {:?}", read.warnings);
+    }
+}
+
+proptest! {
+    /// Whatever is typed into a bootstrap, the answer is a configuration or a refusal.
+    #[test]
+    fn damaged_bootstraps_do_no_harm(damage in prop::collection::vec((any::<prop::sample::Index>(), "[ -~\n]{0,3}"), 1..6)) {
+        let mut text = bootstrap(FILTER, "type: STATIC");
+        for (index, typed) in damage {
+            let at = index.index(text.len());
+            text.replace_range(at..=at, &typed);
+        }
+        drop(Bootstrap::from_yaml(&text));
     }
 }
 

@@ -20,3 +20,6 @@ pub use self::cluster::cluster_from_proto;
 pub(crate) use self::endpoint::socket_of;
 pub use self::http::{routes_from_http, routes_to_http};
 pub use self::listener::listener_from_proto;
+
+#[cfg(test)]
+mod tests;

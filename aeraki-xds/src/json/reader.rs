@@ -1,5 +1,4 @@
-use std::collections::BTreeMap;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use prost_reflect::prost::Message;
 use prost_reflect::{
@@ -107,10 +106,9 @@ impl<U: Fn(&FieldDescriptor) -> Use> Reader<U> {
     }
 
     fn map(&mut self, field: &FieldDescriptor, value: &Value) -> Result<Field, JsonError> {
-        let entry = field.kind().as_message().map(MessageDescriptor::map_entry_value_field);
-        let Some(Kind::Message(message)) = entry.map(|value| value.kind()) else {
-            return self.scalar(field, value);
-        };
+        let Kind::Message(entry) = field.kind() else { return self.scalar(field, value) };
+        let (key, item) = (entry.map_entry_key_field().kind(), entry.map_entry_value_field().kind());
+        let (Kind::String, Kind::Message(message)) = (key, item) else { return self.scalar(field, value) };
         let mut entries = HashMap::new();
         for (key, value) in self.object(value)? {
             let outer = self.enter(key);

@@ -109,3 +109,6 @@ impl Subscription {
 
 /// `google.rpc.Code.INVALID_ARGUMENT`.
 const INVALID_ARGUMENT: i32 = 3;
+
+#[cfg(test)]
+mod tests;

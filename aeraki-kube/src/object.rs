@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize, de::IgnoredAny};
 pub trait Resource {
     /// The API group, such as `metaprotocol.aeraki.io`; empty for the core group.
     const GROUP: &'static str;
+    /// The API version under which it is written, such as `v1alpha1`; others are read too.
+    const VERSION: &'static str;
     /// The kind, such as `MetaRouter`.
     const KIND: &'static str;
 }
@@ -57,7 +59,9 @@ impl<'de, S: Deserialize<'de>> Deserialize<'de> for Object<S> {
 impl<S: Resource + Serialize> Serialize for Object<S> {
     fn serialize<T: serde::Serializer>(&self, serializer: T) -> Result<T::Ok, T::Error> {
         use serde::ser::SerializeStruct;
-        let mut object = serializer.serialize_struct("Object", 3)?;
+        let mut object = serializer.serialize_struct("Object", 4)?;
+        let slash = if S::GROUP.is_empty() { "" } else { "/" };
+        object.serialize_field("apiVersion", &format_args!("{}{slash}{}", S::GROUP, S::VERSION))?;
         object.serialize_field("kind", S::KIND)?;
         object.serialize_field("metadata", &self.metadata)?;
         object.serialize_field("spec", &self.spec)?;

@@ -1,10 +1,6 @@
 //! Everything that a translation looks at: immutable and indexed by host.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, btree_map::Entry},
-    sync::Arc,
-};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use crate::{
     crd::{ApplicationProtocol, MetaRouter},
@@ -68,6 +64,7 @@ pub struct World {
     routers: Index<MetaRouter>,
     rules: Index<DestinationRule>,
     meta_routers: Vec<Arc<MetaRouter>>,
+    protocols: Vec<Arc<ApplicationProtocol>>,
     codecs: BTreeMap<String, String>,
     homeless: Vec<Arc<ServiceEntry>>,
 }
@@ -76,20 +73,21 @@ impl World {
     /// Indexes objects. `domain` completes short host names, usually [`DEFAULT_DOMAIN`].
     pub fn new(objects: impl IntoIterator<Item = AnyObject>, domain: &str) -> Self {
         let mut world = Self { domain: domain.to_owned(), codecs: built_in_codecs(), ..Self::default() };
-        let (mut routers, mut rules, mut protocols) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut routers, mut rules) = (Vec::new(), Vec::new());
         for object in objects {
             match object {
                 AnyObject::ServiceEntry(service) => world.add_service(service),
                 AnyObject::Service(service) => world.add_service(service.into_service_entry(domain)),
                 AnyObject::MetaRouter(router) => routers.push(Arc::new(router)),
                 AnyObject::DestinationRule(rule) => rules.push(Arc::new(rule)),
-                AnyObject::ApplicationProtocol(protocol) => protocols.push(protocol),
+                AnyObject::ApplicationProtocol(protocol) => world.protocols.push(Arc::new(protocol)),
             }
         }
         world.services.sort();
+        sort_by_age(&mut world.homeless);
         world.add_routers(routers);
         world.add_rules(rules);
-        world.add_protocols(protocols);
+        world.add_codecs();
         world
     }
 
@@ -121,6 +119,11 @@ impl World {
     /// Finds the destination rules of a host whose service lives in `namespace`, in order of precedence.
     pub fn destination_rules(&self, host: &str, namespace: &str) -> impl Iterator<Item = &Arc<DestinationRule>> {
         self.rules.get(host, namespace)
+    }
+
+    /// Lists the registrations of codecs, in order of precedence.
+    pub fn application_protocols(&self) -> &[Arc<ApplicationProtocol>] {
+        &self.protocols
     }
 
     /// Names the codec of an application protocol. The codecs of `dubbo` and `thrift` are built in.
@@ -168,12 +171,11 @@ impl World {
         self.rules.sort();
     }
 
-    fn add_protocols(&mut self, mut protocols: Vec<ApplicationProtocol>) {
-        protocols.sort_by(|a, b| age(a).cmp(&age(b)));
-        for ApplicationProtocol { spec, .. } in protocols {
-            if let Entry::Vacant(slot) = self.codecs.entry(spec.protocol) {
-                slot.insert(spec.codec);
-            }
+    fn add_codecs(&mut self) {
+        sort_by_age(&mut self.protocols);
+        for protocol in &self.protocols {
+            let spec = protocol.spec.clone();
+            self.codecs.entry(spec.protocol).or_insert(spec.codec);
         }
     }
 }

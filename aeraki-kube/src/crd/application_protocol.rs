@@ -20,5 +20,6 @@ pub struct ApplicationProtocolSpec {
 
 impl Resource for ApplicationProtocolSpec {
     const GROUP: &'static str = "metaprotocol.aeraki.io";
+    const VERSION: &'static str = "v1alpha1";
     const KIND: &'static str = "ApplicationProtocol";
 }

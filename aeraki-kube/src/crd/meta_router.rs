@@ -40,6 +40,7 @@ pub struct MetaRouterSpec {
 
 impl Resource for MetaRouterSpec {
     const GROUP: &'static str = "metaprotocol.aeraki.io";
+    const VERSION: &'static str = "v1alpha1";
     const KIND: &'static str = "MetaRouter";
 }
 

@@ -26,6 +26,7 @@ pub struct DestinationRuleSpec {
 
 impl Resource for DestinationRuleSpec {
     const GROUP: &'static str = "networking.istio.io";
+    const VERSION: &'static str = "v1";
     const KIND: &'static str = "DestinationRule";
 }
 

@@ -28,6 +28,7 @@ pub struct ServiceSpec {
 
 impl Resource for ServiceSpec {
     const GROUP: &'static str = "";
+    const VERSION: &'static str = "v1";
     const KIND: &'static str = "Service";
 }
 

@@ -36,6 +36,7 @@ pub struct ServiceEntrySpec {
 
 impl Resource for ServiceEntrySpec {
     const GROUP: &'static str = "networking.istio.io";
+    const VERSION: &'static str = "v1";
     const KIND: &'static str = "ServiceEntry";
 }
 

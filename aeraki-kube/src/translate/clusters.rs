@@ -110,16 +110,18 @@ fn lb_policy(balancer: Option<&LoadBalancer>) -> LbPolicy {
 
 fn warn_of_hashing(world: &World, service: &Service<'_>, translation: &mut Translation) {
     for rule in world.destination_rules(service.host, service.namespace) {
-        let policies =
-            [&rule.spec.traffic_policy].into_iter().chain(rule.spec.subsets.iter().map(|s| &s.traffic_policy));
-        let hashed = policies.flatten().filter_map(|policy| policy.load_balancer.as_ref()?.consistent_hash.as_ref());
-        for hash in hashed {
+        let common = ("spec".to_owned(), &rule.spec.traffic_policy);
+        let subsets = rule.spec.subsets.iter().enumerate();
+        let subsets = subsets.map(|(index, subset)| (format!("spec.subsets[{index}]"), &subset.traffic_policy));
+        for (field, policy) in [common].into_iter().chain(subsets) {
+            let balancer = policy.as_ref().and_then(|policy| policy.load_balancer.as_ref());
+            let Some(hash) = balancer.and_then(|balancer| balancer.consistent_hash.as_ref()) else { continue };
             let reason = if hash.http_header_name.is_empty() {
-                "only `httpHeaderName` is supported; requests go to the least loaded endpoint"
+                "has no `httpHeaderName`, the only key there is; requests go to the least loaded endpoint"
             } else {
-                "NOT ENFORCED by the clusters made here yet: they take the least loaded endpoint"
+                "NOT ENFORCED yet by the clusters made here: requests go to the least loaded endpoint"
             };
-            let field = "trafficPolicy.loadBalancer.consistentHash";
+            let field = format!("{field}.trafficPolicy.loadBalancer.consistentHash");
             translation.reject(Rejection::ineffective(&**rule, field, reason));
         }
     }

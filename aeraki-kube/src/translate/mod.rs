@@ -8,6 +8,7 @@
 mod check;
 mod clusters;
 mod names;
+mod protocols;
 mod rejection;
 mod routes;
 mod services;
@@ -112,6 +113,7 @@ pub fn translate(world: &World, options: &Options) -> Translation {
         routes::warn_of_unknown_hosts(world, router, &mut translation);
     }
     services::reject_unreachable(world, &mut translation);
+    protocols::reject_faulty(world, &mut translation);
     for host in world.hosts() {
         let service = services::Service::collect(world, host, &mut translation);
         if service.ports.is_empty() {

@@ -249,3 +249,62 @@ fn a_kubernetes_service_is_a_service() {
     assert!(translation.routes.contains_key("calc.rpc.svc.cluster.local_9090"));
     assert!(translation.clusters["outbound|9090||calc.rpc.svc.cluster.local"].endpoints.is_empty());
 }
+
+#[test]
+fn registrations_without_effect_are_told() {
+    let register = |name: &str, protocol: &str, codec: &str| {
+        format!(
+            "apiVersion: metaprotocol.aeraki.io/v1alpha1\nkind: ApplicationProtocol\nmetadata: {{name: {name}}}\nspec: {{protocol: '{protocol}', codec: '{codec}'}}\n---\n"
+        )
+    };
+    let translation = run(&[
+        register("same", "dubbo", "aeraki.meta_protocol.codec.dubbo"),
+        register("thief", "thrift", "evil"),
+        register("dash", "my-protocol", "codec"),
+        register("blank", "trpc", ""),
+    ]
+    .concat());
+    let expected = [
+        "t.yaml:16: ApplicationProtocol blank: spec.codec: must not be empty",
+        "t.yaml:11: ApplicationProtocol dash: spec.protocol: `my-protocol` cannot be the third part of tcp-metaprotocol-<protocol>",
+        "t.yaml:6: ApplicationProtocol thief: spec.protocol: the codec of `thrift` is `aeraki.meta_protocol.codec.thrift` already",
+    ];
+    assert_eq!(rejections(&translation), expected);
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(64))]
+
+    /// Whoever delivers the objects, and in whatever order: the translation is the same.
+    #[test]
+    fn the_order_of_objects_has_no_meaning(order in proptest::strategy::Strategy::prop_shuffle(proptest::strategy::Just((0..7).collect::<Vec<usize>>()))) {
+        let objects: Vec<_> = contested().split_inclusive("---\n").map(str::to_owned).collect();
+        let translated = |order: &[usize]| {
+            // every object keeps its own file, so that its origin does not tell the order
+            let objects = order.iter().flat_map(|index| parse(&index.to_string(), &objects[*index]).expect("YAML"));
+            let objects = objects.filter_map(|document| if let Document::Object(object) = document { Some(*object) } else { None });
+            translate(&World::new(objects, DEFAULT_DOMAIN), &Options::default())
+        };
+        let expected = translated(&[0, 1, 2, 3, 4, 5, 6]);
+        assert_eq!(expected.rejections.len(), 4, "{:?}", expected.rejections);
+        assert_eq!(translated(&order), expected);
+    }
+}
+
+/// Seven objects of which some want the same.
+fn contested() -> String {
+    let rename = |text: &str, name: &str| {
+        text.replacen("name: book, namespace: shop", &format!("name: {name}, namespace: other"), 1)
+    };
+    let (entry, rule) = SERVICE.split_once("---\n").expect("two objects");
+    [
+        format!("{entry}---\n"),
+        rule.to_owned(),
+        ROUTER.to_owned(),
+        rename(ROUTER, "rival"),
+        rename(ROUTER, "loser").replace("weight: 90", "weight: 1"),
+        format!("{}---\n", rename(entry, "more").replace("-thrift-", "-dubbo-")),
+        rename(rule, "more").replace("name: v1", "name: v3"),
+    ]
+    .concat()
+}

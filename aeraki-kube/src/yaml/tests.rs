@@ -83,3 +83,17 @@ fn other_kinds_keep_fields_that_are_not_used() {
     let text = "{apiVersion: networking.istio.io/v1beta1, kind: ServiceEntry, metadata: {name: a}, spec: {location: MESH_EXTERNAL}}";
     assert_eq!(parse("a.yaml", text).expect(text).len(), 1);
 }
+
+#[test]
+fn what_is_written_is_read_again() {
+    let text = ROUTER.replace(
+        "    route:",
+        "    match: {attributes: {a: {exact: x}, b: {regex: y}, c: {}}}\n    mirror: {host: m, subset: s, port: {number: 7}}\n    mirrorPercentage: {value: 12.5}\n    requestMutation: [{key: k, value: v}]\n    route:",
+    );
+    let text =
+        text.replace("  routes:", "  localRateLimit: {tokenBucket: {maxTokens: 3, fillInterval: 1m0.5s}}\n  routes:");
+    let read: crate::crd::MetaRouter = serde_saphyr::from_str(&text).expect(&text);
+    let written = serde_saphyr::to_string(&read).expect("YAML");
+    assert!(written.starts_with("apiVersion: metaprotocol.aeraki.io/v1alpha1\nkind: MetaRouter\n"), "{written}");
+    assert_eq!(serde_saphyr::from_str::<crate::crd::MetaRouter>(&written).expect(&written), read);
+}

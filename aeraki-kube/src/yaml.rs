@@ -27,6 +27,16 @@ pub enum Document {
     },
 }
 
+impl Document {
+    /// Takes the object, if its kind is used.
+    pub fn into_object(self) -> Option<AnyObject> {
+        match self {
+            Self::Object(object) => Some(*object),
+            Self::Other { .. } => None,
+        }
+    }
+}
+
 /// Reads the documents of a YAML text; `file` names it in origins and errors. Empty documents are skipped.
 ///
 /// # Errors

@@ -56,10 +56,7 @@ spec:
 
 fn world(text: &str) -> World {
     let documents = parse("t.yaml", text).expect("YAML");
-    let objects = documents.into_iter().filter_map(|document| match document {
-        Document::Object(object) => Some(*object),
-        Document::Other { .. } => None,
-    });
+    let objects = documents.into_iter().filter_map(Document::into_object);
     World::new(objects, DEFAULT_DOMAIN)
 }
 
@@ -251,6 +248,64 @@ fn a_kubernetes_service_is_a_service() {
 }
 
 #[test]
+fn limits_must_be_complete() {
+    let bucket = "tokenBucket: {maxTokens: 1, fillInterval: 1s}";
+    let whole = "domain: d, rateLimitService: s, descriptors: [{property: method, descriptorKey: m}]";
+    for (limits, expected) in [
+        ("localRateLimit: {}".to_owned(), "spec.localRateLimit: must hold a `tokenBucket` or `conditions`"),
+        (
+            "localRateLimit: {tokenBucket: {fillInterval: 1s}}".to_owned(),
+            "spec.localRateLimit.tokenBucket.maxTokens: must be at least 1",
+        ),
+        (
+            "localRateLimit: {tokenBucket: {maxTokens: 1}}".to_owned(),
+            "spec.localRateLimit.tokenBucket.fillInterval: must be a time above zero",
+        ),
+        (
+            format!("localRateLimit: {{conditions: [{{{bucket}}}]}}"),
+            "spec.localRateLimit.conditions[0].match: is missing",
+        ),
+        (
+            "localRateLimit: {conditions: [{match: {attributes: {a: {exact: b}}}}]}".to_owned(),
+            "spec.localRateLimit.conditions[0].tokenBucket: is missing",
+        ),
+        (
+            format!("globalRateLimit: {{{}}}", whole.replace("domain: d, ", "")),
+            "spec.globalRateLimit.domain: must not be empty",
+        ),
+        (
+            format!("globalRateLimit: {{{}}}", whole.replace("method", "''")),
+            "spec.globalRateLimit.descriptors[0]: must have a `property` and a `descriptorKey`",
+        ),
+        (
+            format!("globalRateLimit: {{{whole}, match: {{attributes: {{a: {{regex: ''}}}}}}}}"),
+            "spec.globalRateLimit.match.attributes.a.regex: must not be empty",
+        ),
+    ] {
+        let translation = run(&format!("{SERVICE}{}", ROUTER.replace("  routes:", &format!("  {limits}\n  routes:"))));
+        let refused: Vec<_> = translation.rejections.iter().filter(|rejection| rejection.refuses()).collect();
+        assert!(matches!(refused.as_slice(), [fault] if fault.to_string().ends_with(expected)), "{refused:?}");
+        assert!(translation.routes.is_empty());
+    }
+    for limits in [format!("localRateLimit: {{{bucket}}}"), format!("globalRateLimit: {{{whole}}}")] {
+        // without a route of its own, the host has the default one
+        let head = ROUTER.split_once("  routes:").expect("routes").0;
+        let translation = run(&format!("{SERVICE}{head}  {limits}\n"));
+        assert!(!translation.rejections.iter().any(Rejection::refuses));
+        assert_eq!(translation.routes["book.example.internal_7001"].routes[0].name, "default");
+    }
+}
+
+#[test]
+fn an_entry_without_host_spoils_nothing_else() {
+    let homeless =
+        SERVICE.split_once("---").expect("two objects").0.replace("hosts: [book.example.internal]", "hosts: []");
+    let translation = run(&format!("{}---\n{SERVICE}", homeless.replace("name: book", "name: homeless")));
+    assert_eq!(rejections(&translation), ["t.yaml:2: ServiceEntry shop/homeless: spec.hosts: must name a host"]);
+    assert_eq!(translation.routes.len(), 1);
+}
+
+#[test]
 fn registrations_without_effect_are_told() {
     let register = |name: &str, protocol: &str, codec: &str| {
         format!(
@@ -282,7 +337,7 @@ proptest::proptest! {
         let translated = |order: &[usize]| {
             // every object keeps its own file, so that its origin does not tell the order
             let objects = order.iter().flat_map(|index| parse(&index.to_string(), &objects[*index]).expect("YAML"));
-            let objects = objects.filter_map(|document| if let Document::Object(object) = document { Some(*object) } else { None });
+            let objects = objects.filter_map(Document::into_object);
             translate(&World::new(objects, DEFAULT_DOMAIN), &Options::default())
         };
         let expected = translated(&[0, 1, 2, 3, 4, 5, 6]);

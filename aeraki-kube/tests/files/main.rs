@@ -2,3 +2,4 @@
 
 mod quickstart;
 mod upstream;
+mod wire;

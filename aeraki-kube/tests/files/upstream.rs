@@ -31,11 +31,8 @@ fn fixtures() -> Option<PathBuf> {
 fn objects(file: &Path, namespace: &str) -> Vec<AnyObject> {
     let text = fs::read_to_string(file).expect("a readable file");
     let documents = yaml::parse(&file.display().to_string(), &text).unwrap_or_else(|error| panic!("{error}"));
-    let used = documents.into_iter().filter_map(|document| match document {
-        Document::Object(object) => Some(object.in_namespace(namespace)),
-        _ => None,
-    });
-    used.collect()
+    let used = documents.into_iter().filter_map(Document::into_object);
+    used.map(|object| object.in_namespace(namespace)).collect()
 }
 
 /// Lists the files of each folder.

@@ -137,7 +137,7 @@ impl File {
     fn load(&mut self, path: &Path, options: &FileOptions) {
         match yaml::parse(&path.display().to_string(), &self.text) {
             Ok(documents) => {
-                let objects = documents.into_iter().filter_map(known);
+                let objects = documents.into_iter().inspect(log_unused).filter_map(Document::into_object);
                 let objects = objects.map(|object| object.in_namespace(&options.namespace));
                 (self.next, self.fault) = (Some(objects.collect()), None);
             }
@@ -146,13 +146,9 @@ impl File {
     }
 }
 
-fn known(document: Document) -> Option<AnyObject> {
-    match document {
-        Document::Object(object) => Some(*object),
-        Document::Other { kind, origin } => {
-            tracing::info!("{origin}: {kind} is not used here");
-            None
-        }
+fn log_unused(document: &Document) {
+    if let Document::Other { kind, origin } = document {
+        tracing::info!("{origin}: {kind} is not used here");
     }
 }
 

@@ -2,7 +2,9 @@
 
 #![expect(clippy::print_stdout, reason = "a recipe reports on standard output")]
 
+mod bench;
 mod interop;
+mod peers;
 mod proto;
 
 use std::process::ExitCode;
@@ -23,6 +25,7 @@ fn main() -> ExitCode {
 fn run(arguments: &[String]) -> Result<()> {
     let (recipe, rest) = arguments.split_first().map_or(("help", [].as_slice()), |(name, rest)| (name.as_str(), rest));
     match recipe {
+        "bench" => bench::run(rest),
         "interop" => interop::run(rest),
         "proto" => proto::run(rest),
         "help" => {
@@ -38,4 +41,7 @@ cargo xtask RECIPE
 
   proto [--check]   generate aeraki-xds/src/proto (--check: only compare with what is committed)
   interop [SUITE...] [--targets direct,envoy,ours]
-                    real clients and servers through the proxy, beside stock Envoy";
+                    real clients and servers through the proxy, beside stock Envoy
+  bench [--protocols dubbo,thrift] [--targets direct,relay,framed,envoy,ours,ours-concurrent]
+        [--loads 64x1x128,...] [--rounds N] [--ms N] [--no-keep]
+                    what a request costs; tables kept under benches/results/";

@@ -9,10 +9,13 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use super::{
+    report::{Case, Comparison, Report, cases},
+    way::{Target, Way},
+};
+use crate::peers::{
     install::{self, workspace},
     process::Process,
-    report::{Case, Comparison, Report},
-    route::{Routes, Target, Way},
+    proxy::Routes,
 };
 
 pub(crate) fn run(report: &mut Report, targets: &[Target]) -> Result<()> {
@@ -39,7 +42,7 @@ fn call_from_node(packages: &Path, provider: &Java, targets: &[Target]) -> Resul
     let mut command = Command::new("node");
     command.arg(workspace().join("peers/dubbo-node/consumer.js")).arg(packages);
     command.args(ways.iter().map(|way| format!("{}:{}", way.target, way.ports[0])));
-    Process::start("dubbo-node-consumer", &mut command)?.cases(CONSUMER_LIMIT)
+    cases(Process::start("dubbo-node-consumer", &mut command)?, CONSUMER_LIMIT)
 }
 
 /// Runs the consumer against the provider, which it asks to be restarted on the way.

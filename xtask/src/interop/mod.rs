@@ -6,14 +6,12 @@ use std::env;
 
 use anyhow::{Result, bail, ensure};
 
-use self::{report::Report, route::Target};
+use self::{report::Report, way::Target};
 
 mod dubbo;
-mod install;
-mod process;
 mod report;
-mod route;
 mod thrift;
+mod way;
 
 /// Runs the suites named in `arguments`, or all of them.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {

@@ -1,11 +1,15 @@
 //! What was asked of which pair of peers through which target, and what came of it.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::{install::Missing, route::Target};
+use super::way::Target;
+use crate::peers::{install::Missing, process::Process};
 
 /// One observation of a client: a case it ran through one target.
 #[derive(Clone, Debug)]
@@ -30,6 +34,19 @@ impl Case {
             detail: value["detail"].clone(),
         })
     }
+}
+
+/// Reads the cases that a client prints until it ends, which it must do with success.
+pub(crate) fn cases(client: Process, limit: Duration) -> Result<Vec<Case>> {
+    let deadline = Instant::now() + limit;
+    let mut cases = Vec::new();
+    while let Some(line) = client.line(deadline)? {
+        if line.starts_with('{') {
+            cases.push(Case::parse(&line)?);
+        }
+    }
+    client.succeeded()?;
+    Ok(cases)
 }
 
 /// How the cases of one pair of peers are held against each other.

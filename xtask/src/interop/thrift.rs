@@ -10,10 +10,13 @@ use std::{
 use anyhow::Result;
 
 use super::{
+    report::{Comparison, Report, cases},
+    way::{Target, Way},
+};
+use crate::peers::{
     install::{self, peers_dir, workspace},
     process::{Port, Process},
-    report::{Comparison, Report},
-    route::{Routes, Target, Way},
+    proxy::Routes,
 };
 
 pub(crate) fn run(report: &mut Report, targets: &[Target]) -> Result<()> {
@@ -33,7 +36,7 @@ pub(crate) fn run(report: &mut Report, targets: &[Target]) -> Result<()> {
         ("java -> java", java.call(java_ways.arguments(everything))?),
     ];
     for (pair, client) in clients {
-        report.compare(pair, targets, &client.cases(CLIENT_LIMIT)?, RULES);
+        report.compare(pair, targets, &cases(client, CLIENT_LIMIT)?, RULES);
     }
     Ok(())
 }

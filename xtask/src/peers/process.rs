@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::{install::peers_dir, report::Case};
+use super::install::peers_dir;
 
 /// A started program: killed and reaped on drop, its standard error kept in `.peers/log/NAME.log`.
 #[derive(Debug)]
@@ -31,6 +31,10 @@ pub(crate) struct Port {
 }
 
 impl Process {
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Starts `command`, with lines of its standard output to be read by [`Process::line`].
     pub(crate) fn start(name: &str, command: &mut Command) -> Result<Self> {
         let log = peers_dir().join("log").join(format!("{name}.log"));
@@ -101,19 +105,6 @@ impl Process {
         let deadline = Instant::now() + limit;
         while self.line(deadline)?.is_some() {}
         Ok(())
-    }
-
-    /// Reads cases until the program ends, which it must do with success.
-    pub(crate) fn cases(self, limit: Duration) -> Result<Vec<Case>> {
-        let deadline = Instant::now() + limit;
-        let mut cases = Vec::new();
-        while let Some(line) = self.line(deadline)? {
-            if line.starts_with('{') {
-                cases.push(Case::parse(&line)?);
-            }
-        }
-        self.succeeded()?;
-        Ok(cases)
     }
 
     /// Reaps a program whose output has ended; an error unless it ended with success.

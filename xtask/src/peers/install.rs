@@ -1,12 +1,13 @@
 //! Brings the peers onto this machine: pinned packages into `.peers/`, by their package managers.
 
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Error, Result, ensure};
+use serde_json::Value;
 
 /// A peer that cannot be had here: the suite is skipped, or fails where peers are required.
 #[derive(Debug)]
@@ -79,6 +80,21 @@ pub(crate) fn npm(name: &str) -> Result<PathBuf> {
         run(Command::new("npm").args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&home))
     })?;
     Ok(home)
+}
+
+/// Builds the program of a package of this workspace and returns its path.
+pub(crate) fn cargo(package: &str, profile: &str) -> Result<PathBuf> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--quiet", "--message-format", "json", "--profile", profile, "--package", package]);
+    let built = command.current_dir(workspace()).output()?;
+    ensure!(built.status.success(), "{package} does not build: {}", String::from_utf8_lossy(&built.stderr));
+    let artifacts = String::from_utf8(built.stdout)?;
+    let executable = artifacts.lines().rev().find_map(|line| {
+        let artifact: Value = serde_json::from_str(line).ok()?;
+        artifact["executable"].as_str().map(Into::into)
+    });
+    executable.with_context(|| format!("{package} has no program"))
 }
 
 /// Makes sure that a program of a Debian package is there.

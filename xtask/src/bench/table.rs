@@ -1,0 +1,177 @@
+//! The samples of one load as a Markdown table: medians, ranges, and medians of the ratios within each round.
+
+use std::{fmt, fs};
+
+use super::{
+    rig::{Load, Protocol, Target},
+    sample::Sample,
+};
+
+/// All samples of one protocol and load; `rows[target][round]`.
+#[derive(Debug)]
+pub(crate) struct Table {
+    protocol: Protocol,
+    load: Load,
+    rows: Vec<(Target, Vec<Sample>)>,
+    before: Machine,
+    after: Machine,
+}
+
+impl Table {
+    pub(crate) fn new(protocol: Protocol, load: Load, targets: impl Iterator<Item = Target>) -> Self {
+        let machine = Machine::now();
+        let rows = targets.map(|target| (target, Vec::new())).collect();
+        Self { protocol, load, rows, before: machine, after: machine }
+    }
+
+    pub(crate) fn push(&mut self, row: usize, sample: Sample) {
+        self.rows[row].1.push(sample);
+    }
+
+    pub(crate) fn finish(&mut self) {
+        self.after = Machine::now();
+    }
+
+    pub(crate) fn errors(&self) -> f64 {
+        self.rows.iter().flat_map(|(_, samples)| samples).map(|sample| sample.errors).sum()
+    }
+
+    /// The median over the rounds of `figure` of a row by that of `base`, in the rounds that `judged` takes.
+    fn ratio(&self, row: &[Sample], base: Target, figure: Figure, judged: impl Fn(usize) -> bool) -> Option<f64> {
+        let base = self.samples(base)?;
+        let rounds = row.iter().zip(base).enumerate().filter(|(round, _)| judged(*round));
+        let ratios = rounds.map(|(_, (a, b))| figure(a) / figure(b)).filter(|ratio| ratio.is_finite() && *ratio > 0.0);
+        let ratios: Vec<f64> = ratios.collect();
+        (!ratios.is_empty()).then(|| median(&ratios))
+    }
+
+    /// Whether waking the other core was cheap in a round: only then is CPU time a measure.
+    fn is_cheap(&self, round: usize) -> bool {
+        self.samples(Target::Relay)
+            .and_then(|relay| relay.get(round))
+            .is_some_and(|relay| relay.cpu_us <= CHEAP_RELAY_US)
+    }
+
+    fn samples(&self, target: Target) -> Option<&[Sample]> {
+        self.rows.iter().find(|row| row.0 == target).map(|row| row.1.as_slice())
+    }
+
+    fn row(&self, f: &mut fmt::Formatter<'_>, target: Target, samples: &[Sample]) -> fmt::Result {
+        let whole = |figure: Figure| range(samples, figure, 0);
+        let ratio = |base, figure: Figure| shown(self.ratio(samples, base, figure, |_| true), 2);
+        let judged = self.ratio(samples, Target::Envoy, |it| it.cpu_us, |round| self.is_cheap(round));
+        let proxied = target != Target::Direct;
+        let only = |text: String| if proxied { text } else { "-".to_owned() };
+        let upstream = median_of(samples, |it| it.upstream_connections);
+        #[expect(clippy::cast_precision_loss, reason = "a few hundred at most")]
+        let in_flight = (self.load.connections * self.load.depth) as f64 / upstream;
+        writeln!(
+            f,
+            "| {target} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {:.0} | {:.0} | {:.2} | {} | {:.0} |",
+            only(counted(samples, |it| it.user)),
+            only(counted(samples, |it| it.kernel)),
+            only(range(samples, |it| it.cpu_us, 2)),
+            only(ratio(Target::Relay, |it| it.cpu_us)),
+            only(ratio(Target::Envoy, Sample::instructions)),
+            only(ratio(Target::Envoy, |it| it.cpu_us)),
+            only(shown(judged, 2)),
+            ratio(Target::Envoy, |it| it.rps),
+            whole(|it| it.rps),
+            only(format!("{upstream:.0} x {in_flight:.1}")),
+            median_of(samples, |it| it.p50_us),
+            median_of(samples, |it| it.p99_us),
+            median_of(samples, |it| it.busy),
+            only(format!(
+                "{:.1}, {:.1}",
+                median_of(samples, |it| it.switches),
+                median_of(samples, |it| it.resident_mib)
+            )),
+            samples.iter().map(|it| it.errors).sum::<f64>(),
+        )
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rounds = self.rows.first().map_or(0, |row| row.1.len());
+        let cheap = (0..rounds).filter(|round| self.is_cheap(*round)).count();
+        let Load { connections, depth, size } = self.load;
+        writeln!(f, "\n## {}, {connections} connections x {depth} in flight, {size} B\n", self.protocol)?;
+        writeln!(
+            f,
+            "Load average {:.1} -> {:.1}, steal {:.1} %; relay at most {CHEAP_RELAY_US} µs in {cheap} of {rounds} rounds.\n",
+            self.before.load,
+            self.after.load,
+            self.after.steal_since(self.before),
+        )?;
+        writeln!(f, "{HEADER}")?;
+        self.rows.iter().try_for_each(|(target, samples)| self.row(f, *target, samples))
+    }
+}
+
+/// The state of the machine around a measurement.
+#[derive(Clone, Copy, Debug)]
+struct Machine {
+    load: f64,
+    steal: f64,
+    ticks: f64,
+}
+
+impl Machine {
+    fn now() -> Self {
+        let word = |file: &str| fs::read_to_string(file).unwrap_or_default();
+        let load = word("/proc/loadavg").split(' ').next().and_then(|text| text.parse().ok()).unwrap_or_default();
+        let stat = word("/proc/stat");
+        let first = stat.lines().next().unwrap_or_default();
+        let ticks: Vec<f64> = first.split_whitespace().filter_map(|text| text.parse().ok()).take(8).collect();
+        Self { load, steal: ticks.last().copied().unwrap_or_default(), ticks: ticks.iter().sum() }
+    }
+
+    /// The share of time in percent that the host took.
+    fn steal_since(self, before: Self) -> f64 {
+        100.0 * (self.steal - before.steal) / (self.ticks - before.ticks).max(1.0)
+    }
+}
+
+type Figure = fn(&Sample) -> f64;
+
+fn median_of(samples: &[Sample], figure: Figure) -> f64 {
+    median(&samples.iter().map(figure).collect::<Vec<_>>())
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.len() {
+        0 => f64::NAN,
+        len if len % 2 == 1 => sorted[len / 2],
+        len => f64::midpoint(sorted[len / 2 - 1], sorted[len / 2]),
+    }
+}
+
+/// Renders median, least and greatest.
+fn range(samples: &[Sample], figure: Figure, digits: usize) -> String {
+    let values = || samples.iter().map(figure);
+    let (least, most) = (values().fold(f64::INFINITY, f64::min), values().fold(0.0, f64::max));
+    format!("{:.digits$} ({least:.digits$}-{most:.digits$})", median_of(samples, figure))
+}
+
+/// Renders a count of instructions, or that the machine does not count them.
+fn counted(samples: &[Sample], figure: Figure) -> String {
+    if samples.iter().all(|sample| figure(sample) == 0.0) {
+        "not counted".to_owned()
+    } else {
+        range(samples, figure, 0)
+    }
+}
+
+fn shown(ratio: Option<f64>, digits: usize) -> String {
+    ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.digits$}"))
+}
+
+/// Above it, waking the other core costs more than the work: performance figures in time are void.
+const CHEAP_RELAY_US: f64 = 5.0;
+const HEADER: &str = "\
+| target | instr/req user | instr/req kernel | CPU µs/req | CPU : relay | instr : Envoy | CPU : Envoy | the same, cheap rounds \
+| rps : Envoy | rps | upstream connections x in flight | p50 µs | p99 µs | busy | switches/req, RSS MiB | errors |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |";

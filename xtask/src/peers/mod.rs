@@ -1,0 +1,5 @@
+//! Other software on this machine: installed, started, bounded in time, and ended with the recipe.
+
+pub(crate) mod install;
+pub(crate) mod process;
+pub(crate) mod proxy;

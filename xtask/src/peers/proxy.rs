@@ -1,0 +1,155 @@
+//! Stock Envoy and our proxy, each configured for the same listeners, routes and backends.
+
+use std::{env, fs, path::PathBuf, process::Command, time::Duration};
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::{
+    install::{self, peers_dir},
+    process::{Process, free_port},
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Software {
+    Envoy,
+    Ours,
+}
+
+impl Software {
+    /// The program: ours is `AERAKI_PROXY`, else built from this workspace in the cargo profile.
+    pub(crate) fn binary(self, profile: &str) -> Result<PathBuf> {
+        match self {
+            Self::Envoy => install::envoy(),
+            Self::Ours => env::var_os("AERAKI_PROXY")
+                .map_or_else(|| install::cargo("aeraki-proxy", profile), |path| Ok(path.into())),
+        }
+    }
+}
+
+/// What the proxies let through; all else has no route.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Routes<'a> {
+    /// Dubbo interfaces, every method of each.
+    Dubbo(&'a [&'a str]),
+    /// Thrift methods, and services of a multiplexed server.
+    Thrift { methods: &'a [&'a str], services: &'a [&'a str] },
+}
+
+/// A proxy with the same routes on every listener, each with a cluster of one backend, on ports of 127.0.0.1.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Config<'a> {
+    pub(crate) software: Software,
+    pub(crate) routes: Routes<'a>,
+    /// The port to listen on and the port of its backend.
+    pub(crate) listeners: &'a [(u16, u16)],
+    /// Whether the clusters are declared to work on several requests of a connection at a time (ours only).
+    pub(crate) concurrent: bool,
+}
+
+impl Config<'_> {
+    /// Starts the proxy by `command`, which runs its binary, with one worker, and waits until it listens.
+    pub(crate) fn start(self, name: &str, mut command: Command) -> Result<Process> {
+        let file = peers_dir().join("run").join(format!("{name}.yaml"));
+        fs::create_dir_all(peers_dir().join("run"))?;
+        fs::write(&file, serde_json::to_vec_pretty(&self.render()?)?)?;
+        command.args(match self.software {
+            Software::Envoy => ["--disable-hot-restart", "--concurrency", "1", "-l", "warn", "-c"].as_slice(),
+            Software::Ours => &["--workers", "1", "-c"],
+        });
+        let mut proxy = Process::start(name, command.arg(file))?;
+        for (port, _) in self.listeners {
+            proxy.wait_listening(*port, Duration::from_secs(20))?;
+        }
+        Ok(proxy)
+    }
+
+    fn render(self) -> Result<Value> {
+        let filter = |cluster: &str| match self.software {
+            Software::Envoy => envoy_filter(self.routes, cluster),
+            Software::Ours => our_filter(self.routes, cluster),
+        };
+        let listeners = self.listeners.iter().map(|&(port, backend)| listener(port, filter(&cluster_name(backend))));
+        let clusters = self.listeners.iter().map(|&(_, backend)| cluster(backend, self.concurrent));
+        Ok(json!({
+            "admin": {"address": address(free_port()?)},
+            "static_resources": {
+                "listeners": listeners.collect::<Vec<_>>(),
+                "clusters": clusters.collect::<Vec<_>>(),
+            }
+        }))
+    }
+}
+
+fn listener(port: u16, filter: Value) -> Value {
+    json!({"name": format!("listener-{port}"), "address": address(port), "filter_chains": [{"filters": [filter]}]})
+}
+
+fn cluster_name(port: u16) -> String {
+    format!("cluster-{port}")
+}
+
+fn cluster(port: u16, concurrent: bool) -> Value {
+    let name = cluster_name(port);
+    let endpoint = json!({"endpoint": {"address": address(port)}});
+    let mut cluster = json!({
+        "name": name, "type": "STATIC", "connect_timeout": "1s",
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
+    });
+    if concurrent {
+        cluster["metadata"] = json!({"filter_metadata": {"aeraki": {"concurrent": true}}});
+    }
+    cluster
+}
+
+fn address(port: u16) -> Value {
+    json!({"socket_address": {"address": "127.0.0.1", "port_value": port}})
+}
+
+fn envoy_filter(routes: Routes<'_>, cluster: &str) -> Value {
+    let typed = |name: &str, url: &str, mut config: Value| {
+        config["@type"] = format!("type.googleapis.com/envoy.extensions.filters.network.{url}").into();
+        config["stat_prefix"] = name.into();
+        json!({"name": name, "typed_config": config})
+    };
+    match routes {
+        Routes::Dubbo(interfaces) => {
+            let all =
+                json!({"match": {"method": {"name": {"safe_regex": {"regex": ".*"}}}}, "route": {"cluster": cluster}});
+            let config = |name: &&str| json!({"name": name, "interface": name, "routes": [all]});
+            let configs: Vec<_> = interfaces.iter().map(config).collect();
+            typed("dubbo", "dubbo_proxy.v3.DubboProxy", json!({"route_config": configs}))
+        }
+        Routes::Thrift { methods, services } => {
+            let by = |kind: &str, name: &str| json!({"match": {kind: name}, "route": {"cluster": cluster}});
+            let services = services.iter().map(|name| by("service_name", name));
+            let routes: Vec<_> = services.chain(methods.iter().map(|name| by("method_name", name))).collect();
+            let config = json!({"route_config": {"name": "routes", "routes": routes}});
+            typed("thrift", "thrift_proxy.v3.ThriftProxy", config)
+        }
+    }
+}
+
+fn our_filter(routes: Routes<'_>, cluster: &str) -> Value {
+    let rule = |key: &str, kind: &str, value: &str| {
+        let condition = json!({"name": key, kind: value});
+        json!({"name": value, "match": {"metadata": [condition]}, "route": {"cluster": cluster}})
+    };
+    let (protocol, rules): (_, Vec<_>) = match routes {
+        Routes::Dubbo(interfaces) => {
+            ("dubbo", interfaces.iter().map(|name| rule("interface", "exact_match", name)).collect())
+        }
+        Routes::Thrift { methods, services } => {
+            let services = services.iter().map(|name| rule("method", "prefix_match", &format!("{name}:")));
+            ("thrift", services.chain(methods.iter().map(|name| rule("method", "exact_match", name))).collect())
+        }
+    };
+    let config = json!({
+        "@type": "type.googleapis.com/aeraki.meta_protocol_proxy.v1alpha.MetaProtocolProxy",
+        "protocol": {"name": protocol, "codec": {"name": format!("aeraki.meta_protocol.codec.{protocol}")}},
+        "statPrefix": protocol,
+        "metaProtocolFilters": [{"name": "aeraki.meta_protocol.filters.router"}],
+        "routeConfig": {"name": "routes", "routes": rules},
+    });
+    json!({"name": "aeraki.meta_protocol_proxy", "typed_config": config})
+}

@@ -102,3 +102,12 @@ fn a_fault_at_run_time_is_told_and_mended() {
     write_mesh(mesh.path(), |text| text);
     wait_for("published routes=1 kept=0");
 }
+
+#[test]
+fn it_ends_when_told_to() {
+    let (mut program, mut lines) = Program::start(&["--config-dir", MESH, "--xds-addr", "127.0.0.1:0"]);
+    lines.find(|line| line.contains("published")).expect("it serves");
+    let pid = program.0.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
+    assert!(program.0.wait().expect("it ends").success());
+}

@@ -105,18 +105,24 @@ impl std::fmt::Debug for FileSource {
 
 /// Wakes the reader on changes; where the system cannot tell of them, looks for them.
 fn watch_folder(dir: &Path, wake: &mpsc::Sender<()>) -> Result<Box<dyn Watcher + Send>, OpenError> {
-    let native = notify::recommended_watcher(waker(wake)).and_then(|mut watcher| {
-        watcher.watch(dir, RecursiveMode::NonRecursive)?;
-        Ok(Box::new(watcher) as Box<dyn Watcher + Send>)
-    });
-    let polling = |cause: notify::Error| {
+    let watched = told_of(dir, wake).or_else(|cause| {
         tracing::debug!(%cause, "the system cannot watch the folder, so it is polled");
-        let config = Config::default().with_poll_interval(POLL_INTERVAL).with_compare_contents(true);
-        let mut watcher = PollWatcher::new(waker(wake), config)?;
-        watcher.watch(dir, RecursiveMode::NonRecursive)?;
-        Ok(Box::new(watcher) as Box<dyn Watcher + Send>)
-    };
-    native.or_else(polling).map_err(|cause| OpenError::Watch { path: dir.to_owned(), cause })
+        polled(dir, wake)
+    });
+    watched.map_err(|cause| OpenError::Watch { path: dir.to_owned(), cause })
+}
+
+fn told_of(dir: &Path, wake: &mpsc::Sender<()>) -> notify::Result<Box<dyn Watcher + Send>> {
+    let mut watcher = notify::recommended_watcher(waker(wake))?;
+    watcher.watch(dir, RecursiveMode::NonRecursive)?;
+    Ok(Box::new(watcher))
+}
+
+fn polled(dir: &Path, wake: &mpsc::Sender<()>) -> notify::Result<Box<dyn Watcher + Send>> {
+    let config = Config::default().with_poll_interval(POLL_INTERVAL).with_compare_contents(true);
+    let mut watcher = PollWatcher::new(waker(wake), config)?;
+    watcher.watch(dir, RecursiveMode::NonRecursive)?;
+    Ok(Box::new(watcher))
 }
 
 fn waker(wake: &mpsc::Sender<()>) -> impl FnMut(notify::Result<Event>) + Send + 'static {

@@ -1,4 +1,4 @@
-use std::fs;
+use std::{fs, os::unix::fs::symlink};
 
 use tokio::time::timeout;
 
@@ -92,6 +92,38 @@ async fn an_object_has_one_file() {
     // moving it is fine, in whatever order the files are read
     watched.write(&[("b.yaml", &router("c", "three"))]);
     watched.settles(&["two", "three"], &[]).await;
+}
+
+#[tokio::test]
+async fn a_mounted_config_map_is_followed() {
+    // the kubelet writes a new folder and renames a link to it
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().to_owned();
+    let version = |name: &str, host: &str| {
+        fs::create_dir(path.join(name)).expect("made");
+        fs::write(path.join(name).join("a.yaml"), router("a", host)).expect("written");
+    };
+    let link = |target: &str, name: &str| symlink(target, path.join(name)).expect("linked");
+    version("..v1", "one");
+    link("..v1", "..data");
+    link("..data/a.yaml", "a.yaml");
+    let source = FileSource::open(dir.path(), &FileOptions::default()).expect("a good folder");
+    let mut watched = Watched { worlds: source.worlds(), faults: source.faults(), source, dir };
+    watched.settles(&["one"], &[]).await;
+
+    version("..v2", "two");
+    link("..v2", "..next");
+    fs::rename(path.join("..next"), path.join("..data")).expect("renamed");
+    watched.settles(&["two"], &[]).await;
+}
+
+#[test]
+fn polling_wakes_as_well() {
+    let dir = folder(&[]);
+    let (wake, woken) = mpsc::channel();
+    let _watcher = polled(dir.path(), &wake).expect("polls");
+    fs::write(dir.path().join("a.yaml"), "").expect("written");
+    woken.recv_timeout(PATIENCE).expect("woken");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use aeraki_xds::{Publisher, type_url};
 use futures_util::{StreamExt, stream};
 use tonic::Code;
 
-use crate::support::{ControlPlane, Port, table};
+use crate::support::{Client, ControlPlane, Port, table};
 
 fn ask(type_url: &str, names: &[&str]) -> DiscoveryRequest {
     DiscoveryRequest {
@@ -45,4 +45,25 @@ async fn a_route_stream_takes_no_other_type() {
     let status = responses.message().await.expect_err("is refused");
     assert_eq!(status.code(), Code::InvalidArgument);
     assert!(status.message().contains(type_url::CLUSTER), "{status}");
+}
+
+#[tokio::test]
+async fn a_subscriber_that_never_answers_delays_nobody_else() {
+    let port = Port::new();
+    let control = ControlPlane::start(&port, Publisher::new());
+    control.publish([table("t", "v0")]);
+    let mut mute = RouteDiscoveryServiceClient::connect(format!("http://{}", port.address())).await.expect("connects");
+    let requests = stream::iter([ask(type_url::ROUTE, &["t"])]).chain(stream::pending());
+    let mut responses = mute.stream_routes(requests).await.expect("is served").into_inner();
+    let first = responses.message().await.expect("is no error").expect("is a response");
+
+    let mut client = Client::start(&port, "t");
+    client.events.wait("accepted").await;
+    for version in ["v1", "v2", "v3"] {
+        control.publish([table("t", version)]);
+        client.events.wait("accepted").await;
+        assert_eq!(client.cluster().as_deref(), Some(version));
+    }
+    control.stop().await;
+    assert_eq!(responses.message().await.expect("is no error"), None, "nothing came after {:?}", first.version_info);
 }

@@ -18,6 +18,7 @@ pub mod stack;
 mod sync;
 #[cfg(test)]
 mod testing;
+pub mod upstream;
 
 pub use aeraki_codec as codec;
 pub use aeraki_route as route;

@@ -1,0 +1,33 @@
+//! One after the other, in proportion to weights.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::{Balance, Targets};
+
+/// Takes turns; where weights differ, turns are points that fill the weights evenly, so that an endpoint of weight 3
+/// among four comes three times in any four turns, within one, and never three times in a row.
+#[derive(Debug)]
+pub(super) struct RoundRobin {
+    turn: AtomicU64,
+}
+
+impl RoundRobin {
+    /// Begins anywhere, lest all workers begin with the same endpoint.
+    pub(super) fn new() -> Self {
+        Self { turn: AtomicU64::new(fastrand::u32(..).into()) }
+    }
+}
+
+impl Balance for RoundRobin {
+    fn pick(&self, targets: &Targets) -> usize {
+        let turn = self.turn.fetch_add(1, Relaxed);
+        if targets.equal {
+            return usize::try_from(turn % targets.len().max(1) as u64).unwrap_or(0);
+        }
+        let point = u128::from(turn.wrapping_mul(GOLDEN)) * u128::from(targets.weight());
+        targets.at(u64::try_from(point >> 64).unwrap_or(0))
+    }
+}
+
+/// The golden ratio's part of 2^64: multiples of it spread most evenly.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;

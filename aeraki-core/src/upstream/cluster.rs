@@ -1,0 +1,180 @@
+//! A cluster: its endpoints, and the way of a request to one of them.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use aeraki_codec::{LocalReply, Reason};
+use aeraki_route::config;
+use arc_swap::ArcSwap;
+use tokio::{sync::watch, task::AbortHandle, time::timeout};
+
+use super::{
+    Context,
+    balance::{Balance, Target, Targets, balance},
+    discovery,
+    endpoint::{Active, Endpoint},
+    stats::{ClusterStats, Usage},
+};
+use crate::stack::{BoxError, BoxFuture, Forward, Request, Response};
+
+/// Sends requests to the endpoints of one cluster.
+#[derive(Debug)]
+pub struct Cluster {
+    directory: Arc<Directory>,
+    discovery: Option<AbortHandle>,
+}
+
+/// What the connections of a cluster have in common.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) name: Arc<str>,
+    pub(super) config: config::Cluster,
+    pub(super) context: Context,
+    pub(super) stats: Arc<ClusterStats>,
+    pub(super) usage: Arc<Usage>,
+}
+
+/// The endpoints of a cluster as they come and go.
+#[derive(Debug)]
+pub(super) struct Directory {
+    shared: Arc<Shared>,
+    targets: ArcSwap<Targets>,
+    balance: Box<dyn Balance>,
+    /// Whether the endpoints were looked up once, successfully or not.
+    known: watch::Sender<bool>,
+}
+
+impl Cluster {
+    /// Makes a cluster, which takes over the connections to endpoints that `previous` has too where they are made and
+    /// used in the same way.
+    pub(super) fn new(shared: Shared, previous: Option<&Self>) -> Self {
+        let shared = Arc::new(shared);
+        let previous = previous.filter(|previous| previous.connects_like(&shared.config));
+        let config = shared.config.clone();
+        let directory = Arc::new(Directory {
+            targets: previous.map_or_else(ArcSwap::default, |previous| previous.directory.targets.load_full().into()),
+            balance: balance(config.lb_policy),
+            known: watch::Sender::new(false),
+            shared,
+        });
+        let discovery = discovery::begin(&config, &directory);
+        Self { directory, discovery }
+    }
+
+    /// Returns the configuration.
+    #[must_use]
+    pub fn config(&self) -> &config::Cluster {
+        &self.directory.shared.config
+    }
+
+    /// Returns what is counted.
+    #[must_use]
+    pub fn stats(&self) -> &ClusterStats {
+        &self.directory.shared.stats
+    }
+
+    /// Lists the addresses of the endpoints as they are now.
+    #[must_use]
+    pub fn endpoints(&self) -> Vec<SocketAddr> {
+        self.directory.targets.load().iter().map(|target| target.endpoint.address).collect()
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.directory.shared
+    }
+
+    /// Ends all connections that `next` has not taken over, each with its last request, and looks no names up any more.
+    pub(super) fn drain(&self, next: Option<&Self>) {
+        self.stop_discovery();
+        let kept = next.map(|next| next.directory.targets.load_full()).unwrap_or_default();
+        self.directory.targets.load().drain_missing(&kept);
+    }
+
+    fn stop_discovery(&self) {
+        if let Some(discovery) = &self.discovery {
+            discovery.abort();
+        }
+    }
+
+    fn connects_like(&self, config: &config::Cluster) -> bool {
+        let mut like = self.config().clone();
+        like.endpoints.clone_from(&config.endpoints);
+        like.discovery.clone_from(&config.discovery);
+        like.lb_policy = config.lb_policy;
+        like == *config
+    }
+}
+
+impl Forward for Cluster {
+    fn forward(&self, request: Request) -> BoxFuture<Result<Response, BoxError>> {
+        Box::pin(Arc::clone(&self.directory).forward(request))
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.stop_discovery();
+    }
+}
+
+impl Directory {
+    /// Replaces the endpoints; those that stay keep their connections, those that go finish what they have.
+    pub(super) fn replace(&self, addresses: &[(SocketAddr, u32)]) {
+        let old = self.targets.load_full();
+        let targets = addresses.iter().map(|(address, weight)| {
+            let known = old.iter().find(|target| target.endpoint.address == *address);
+            let endpoint = known.map_or_else(
+                || Arc::new(Endpoint::new(*address, Arc::clone(&self.shared))),
+                |target| Arc::clone(&target.endpoint),
+            );
+            Target { endpoint, weight: *weight }
+        });
+        let new = Arc::new(Targets::new(targets.collect()));
+        self.targets.store(Arc::clone(&new));
+        self.known.send_replace(true);
+        old.drain_missing(&new);
+    }
+
+    pub(super) fn context(&self) -> &Context {
+        &self.shared.context
+    }
+
+    async fn forward(self: Arc<Self>, request: Request) -> Result<Response, BoxError> {
+        let Request { message, conn, facts, .. } = request;
+        facts.note(|record| record.cluster = Some(Arc::clone(&self.shared.name)));
+        let active = match self.pick() {
+            Some(active) => active,
+            None => self.pick_when_known().await?,
+        };
+        facts.note(|record| record.endpoint = Some(active.endpoint().address));
+        let pool = active.endpoint().pool(&conn.protocol, message.head().dialect());
+        let Some(answer) = pool.call(message).await? else { return Ok(Response::Oneway) };
+        facts.note(|record| record.answer = Some((answer.kind(), answer.status())));
+        Ok(Response::Message(answer))
+    }
+
+    fn pick(&self) -> Option<Active> {
+        let targets = self.targets.load();
+        if targets.is_empty() {
+            return None;
+        }
+        targets.get(self.balance.pick(&targets)).map(|target| Arc::clone(&target.endpoint).enter())
+    }
+
+    /// Waits for the first look-up of the endpoints, as long as connecting may take.
+    async fn pick_when_known(&self) -> Result<Active, LocalReply> {
+        let mut known = self.known.subscribe();
+        let _ = timeout(self.shared.config.connect_timeout, known.wait_for(|known| *known)).await;
+        self.pick().ok_or_else(|| {
+            let text = format!("cluster {:?} has no endpoint", self.shared.name);
+            LocalReply::new(Reason::NoHealthyUpstream, text)
+        })
+    }
+}
+
+impl Targets {
+    /// Ends the connections to endpoints that are not among `kept`.
+    fn drain_missing(&self, kept: &Self) {
+        let is_kept = |endpoint| kept.iter().any(|other| Arc::ptr_eq(&other.endpoint, endpoint));
+        self.iter().map(|target| &target.endpoint).filter(|endpoint| !is_kept(endpoint)).for_each(|gone| gone.drain());
+    }
+}

@@ -1,0 +1,149 @@
+//! How the addresses of a cluster's endpoints are found: known from the start, or looked up again and again.
+
+#[cfg(feature = "dns")]
+mod hickory;
+
+use std::{
+    fmt, io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use aeraki_route::config::{Address, Cluster, Discovery, Dns, Endpoint};
+use tokio::{task::AbortHandle, time::sleep};
+
+#[cfg(feature = "dns")]
+pub use self::hickory::Hickory;
+use super::cluster::Directory;
+use crate::stack::BoxFuture;
+
+/// Looks host names up.
+pub trait Resolver: Send + Sync + fmt::Debug + 'static {
+    /// Returns the addresses of `host`, and how long they may be relied on where that is known.
+    fn resolve(&self, host: Arc<str>) -> BoxFuture<io::Result<Resolved>>;
+}
+
+/// The answer of a [`Resolver`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Resolved {
+    /// The addresses, of both families; their ports mean nothing.
+    pub addresses: Vec<IpAddr>,
+    /// The time to live.
+    pub ttl: Option<Duration>,
+}
+
+impl Resolved {
+    /// Makes an answer without a time to live.
+    #[must_use]
+    pub const fn new(addresses: Vec<IpAddr>) -> Self {
+        Self { addresses, ttl: None }
+    }
+}
+
+/// Looks names up as the operating system does; knows no time to live.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct SystemResolver;
+
+impl Resolver for SystemResolver {
+    fn resolve(&self, host: Arc<str>) -> BoxFuture<io::Result<Resolved>> {
+        Box::pin(async move {
+            let addresses = tokio::net::lookup_host((&*host, 0)).await?;
+            Ok(Resolved::new(addresses.map(|address| address.ip()).collect()))
+        })
+    }
+}
+
+/// Fills the directory: at once, or in a task that goes on until it is aborted.
+pub(super) fn begin(config: &Cluster, directory: &Arc<Directory>) -> Option<AbortHandle> {
+    let names: Vec<Name> = config.endpoints.iter().map(Name::new).collect();
+    let (dns, first_only) = match &config.discovery {
+        Discovery::StrictDns(dns) => (*dns, false),
+        Discovery::LogicalDns(dns) => (*dns, true),
+        _ => {
+            directory.replace(&addresses(&names, false));
+            return None;
+        }
+    };
+    Some(tokio::spawn(look_up(names, dns, first_only, Arc::clone(directory))).abort_handle())
+}
+
+async fn look_up(mut names: Vec<Name>, dns: Dns, first_only: bool, directory: Arc<Directory>) {
+    loop {
+        let mut wait = dns.refresh;
+        for name in &mut names {
+            match name.look_up(&*directory.context().resolver).await {
+                Ok(Some(ttl)) if dns.respect_ttl => wait = ttl.max(SHORTEST),
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(host = &*name.host, %error, "cannot resolve; the last answer stays in force")
+                }
+            }
+        }
+        directory.replace(&addresses(&names, first_only));
+        sleep(wait).await;
+    }
+}
+
+/// One configured endpoint and where it was last found.
+struct Name {
+    host: Arc<str>,
+    port: u16,
+    weight: u32,
+    /// The last good answer; what it always is where the endpoint is no name.
+    found: Vec<IpAddr>,
+    is_address: bool,
+}
+
+impl Name {
+    fn new(endpoint: &Endpoint) -> Self {
+        let weight = endpoint.weight;
+        match &endpoint.address {
+            Address::Socket(address) => Self {
+                host: address.ip().to_string().into(),
+                port: address.port(),
+                weight,
+                found: vec![address.ip()],
+                is_address: true,
+            },
+            Address::Name { host, port } => {
+                Self { host: host.as_str().into(), port: *port, weight, found: Vec::new(), is_address: false }
+            }
+            // a kind of address that is not known yet is never found
+            other => Self { host: other.to_string().into(), port: 0, weight, found: Vec::new(), is_address: true },
+        }
+    }
+
+    /// Looks the name up and returns how long to rely on the answer; an empty answer counts as none.
+    async fn look_up(&mut self, resolver: &dyn Resolver) -> io::Result<Option<Duration>> {
+        if self.is_address {
+            return Ok(None);
+        }
+        let resolved = resolver.resolve(Arc::clone(&self.host)).await?;
+        if resolved.addresses.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the answer has no address"));
+        }
+        self.found = resolved.addresses;
+        Ok(resolved.ttl)
+    }
+}
+
+/// Joins what was found into endpoints, each once.
+fn addresses(names: &[Name], first_only: bool) -> Vec<(SocketAddr, u32)> {
+    let mut addresses: Vec<(SocketAddr, u32)> = Vec::new();
+    for name in names {
+        let most = if first_only { 1 } else { usize::MAX };
+        for ip in name.found.iter().take(most) {
+            let address = SocketAddr::new(*ip, name.port);
+            if addresses.iter().all(|(known, _)| *known != address) {
+                addresses.push((address, name.weight));
+            }
+        }
+    }
+    addresses
+}
+
+/// Names are not looked up more often than this, whatever their time to live.
+const SHORTEST: Duration = Duration::from_secs(1);

@@ -1,0 +1,367 @@
+//! The task behind one upstream connection: writes what callers queued, reads answers, and keeps the peer company.
+//!
+//! One turn of the task: deliver what was read, let other tasks queue more, write all of it at once.
+
+use std::{
+    future::poll_fn,
+    io, mem,
+    sync::Arc,
+    task::{Context, Poll, Waker, ready},
+    time::Duration,
+};
+
+use aeraki_codec::{
+    Codec, Control, Decoded, Demand, EncodeError, Flow, Framer, Id, Kind, LocalReply, Message, Output, Reason, Role,
+};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
+
+use super::{
+    link::{Delivered, Link, Outcome, Queue, Work},
+    pool::{Member, Pool},
+    stats::ClusterStats,
+    upkeep::{Activity, Due, Upkeep},
+};
+use crate::io::{Inbox, Io, poll_drain};
+
+/// Makes the connection, drives it to its end, and ends every request that is still in flight, also when the task is
+/// dropped.
+pub(super) async fn run(pool: Arc<Pool>, member: Arc<Member>) {
+    let end = End { pool: &pool, member: &member, failure: None };
+    match connect(&pool).await {
+        Ok(io) => {
+            let reply = drive(io, &pool, &member).await;
+            end.with(reply, false);
+        }
+        Err(reply) => end.with(reply, true),
+    }
+}
+
+async fn connect(pool: &Pool) -> Result<Box<dyn Io>, LocalReply> {
+    let (shared, address) = (&pool.shared, pool.address);
+    let limit = shared.config.connect_timeout;
+    let text = match timeout(limit, shared.context.connector.connect(address)).await {
+        Ok(Ok(io)) => return Ok(io),
+        Ok(Err(error)) => format!("cannot connect to {address}: {error}"),
+        Err(_) => {
+            shared.stats.upstream_cx_connect_timeout.inc();
+            format!("cannot connect to {address} within {limit:?}")
+        }
+    };
+    shared.stats.upstream_cx_connect_fail.inc();
+    Err(LocalReply::new(Reason::ConnectFailure, text))
+}
+
+async fn drive(io: Box<dyn Io>, pool: &Arc<Pool>, member: &Arc<Member>) -> LocalReply {
+    let mut driver = match Driver::new(io, pool, member) {
+        Ok(driver) => driver,
+        Err(reply) => return reply,
+    };
+    match poll_fn(|cx| driver.poll(cx)).await {
+        Ok(()) => LocalReply::new(Reason::UpstreamClosed, "the connection was not needed any more"),
+        Err(reply) => reply,
+    }
+}
+
+/// Ends a connection exactly once, however its task ends.
+struct End<'a> {
+    pool: &'a Arc<Pool>,
+    member: &'a Arc<Member>,
+    failure: Option<LocalReply>,
+}
+
+impl End<'_> {
+    fn with(mut self, reply: LocalReply, unmade: bool) {
+        if self.member.link.close(&reply) > 0 && !unmade {
+            self.pool.shared.stats.upstream_cx_destroy_with_active_rq.inc();
+        }
+        self.failure = unmade.then_some(reply);
+    }
+}
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.member.link.close(&LocalReply::new(Reason::UpstreamClosed, "the proxy is shutting down"));
+        self.pool.remove(self.member, self.failure.as_ref());
+    }
+}
+
+struct Driver<'a> {
+    io: Box<dyn Io>,
+    framer: Framer,
+    inbox: Inbox,
+    out: Output,
+    /// Whether `out` may hold bytes, or the stream may.
+    writing: bool,
+    batch: Queue,
+    /// One-way requests in `out`.
+    oneways: Vec<u32>,
+    /// Whether other tasks had a chance to add to the queue.
+    yielded: bool,
+    /// Whether the codec wants no requests yet.
+    hold: bool,
+    /// Bytes in `out` that nobody asked for but the peer.
+    chatter: usize,
+    upkeep: Upkeep,
+    clock: Option<Interval>,
+    activity: Activity,
+    waker: Option<Waker>,
+    demand: Demand,
+    pool: &'a Arc<Pool>,
+    member: &'a Arc<Member>,
+}
+
+impl<'a> Driver<'a> {
+    fn new(io: Box<dyn Io>, pool: &'a Arc<Pool>, member: &'a Arc<Member>) -> Result<Self, LocalReply> {
+        let (config, context) = (&pool.shared.config, &pool.shared.context);
+        let upkeep = Upkeep::new(config.heartbeat_interval, config.idle_timeout);
+        let clock = upkeep.period().map(|period| {
+            let mut clock = interval_at(Instant::now() + period, period);
+            clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            clock
+        });
+        let mut driver = Self {
+            io,
+            framer: Framer::new(pool.protocol.codec(Role::Client, &context.limits)),
+            inbox: Inbox::new(context.buffers.clone()),
+            out: Output::new(),
+            writing: false,
+            batch: Queue::new(),
+            oneways: Vec::new(),
+            yielded: false,
+            hold: false,
+            chatter: 0,
+            upkeep,
+            clock,
+            activity: Activity::default(),
+            waker: None,
+            demand: Demand::none(),
+            pool,
+            member,
+        };
+        driver.control(Control::Open)?;
+        Ok(driver)
+    }
+
+    fn link(&self) -> &'a Link {
+        &self.member.link
+    }
+
+    fn stats(&self) -> &'a ClusterStats {
+        &self.pool.shared.stats
+    }
+
+    /// Ends with the reason why the requests in flight get no answer, or with nothing where there are none.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LocalReply>> {
+        if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            self.link().attach(cx.waker());
+            self.waker = Some(cx.waker().clone());
+        }
+        self.poll_clock(cx)?;
+        self.poll_read(cx)?;
+        self.poll_write(cx)
+    }
+
+    fn poll_clock(&mut self, cx: &mut Context<'_>) -> Result<(), LocalReply> {
+        while let Some(clock) = &mut self.clock {
+            if clock.poll_tick(cx).is_pending() {
+                break;
+            }
+            let period = clock.period();
+            self.tick(period)?;
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self, period: Duration) -> Result<(), LocalReply> {
+        let mut activity = mem::take(&mut self.activity);
+        activity.used |= self.member.load() > 0;
+        if !activity.used {
+            self.out.release();
+        }
+        match self.upkeep.tick(period, activity) {
+            Due::Nothing => {}
+            Due::Ping => self.ping()?,
+            Due::Retire => {
+                self.stats().upstream_cx_idle_timeout.inc();
+                self.pool.retire(self.member);
+            }
+            Due::Close => return Err(self.ended("did not answer signs of life")),
+        }
+        Ok(())
+    }
+
+    fn ping(&mut self) -> Result<(), LocalReply> {
+        match self.control(Control::Ping)? {
+            Flow::Ignored => self.upkeep.stop_pings(),
+            _ => self.stats().upstream_heartbeats.inc(),
+        }
+        Ok(())
+    }
+
+    /// Delivers what there is, unless callers are slow to take it.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<(), LocalReply> {
+        loop {
+            self.decode()?;
+            if !self.inbox.is_empty() && self.link().is_congested() {
+                return Ok(());
+            }
+            match self.inbox.poll_fill(&mut self.io, cx, self.framer.wanted()) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Ok(0)) if self.inbox.is_empty() => return Err(self.ended("closed the connection")),
+                Poll::Ready(Ok(0)) => return Err(self.ended("closed the connection in the middle of a message")),
+                Poll::Ready(Ok(_)) => self.activity.heard = true,
+                Poll::Ready(Err(error)) => return Err(self.failed(&error)),
+            }
+        }
+    }
+
+    fn decode(&mut self) -> Result<(), LocalReply> {
+        while !self.link().is_congested() {
+            match self.framer.decode(self.inbox.bytes(), &self.demand) {
+                Ok(Decoded::Partial) => break,
+                Ok(Decoded::Message(message)) => self.receive(message)?,
+                Ok(Decoded::Invalid(message, error)) => self.receive_invalid(&message, &error.to_string())?,
+                Ok(_) => return Err(self.nonsense("something that is no message")),
+                Err(error) => return Err(self.nonsense(&error.to_string())),
+            }
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, message: Message) -> Result<(), LocalReply> {
+        match message.kind() {
+            Kind::Response | Kind::Error => self.deliver(message.id(), Ok(Some(message))),
+            Kind::Heartbeat | Kind::Event => self.control(Control::Frame(&message)).map(drop),
+            _ => self.refuse(&message),
+        }
+    }
+
+    fn receive_invalid(&mut self, message: &Message, error: &str) -> Result<(), LocalReply> {
+        self.stats().upstream_rs_invalid.inc();
+        if !message.kind().is_response() {
+            return Ok(());
+        }
+        let text = format!("{} sent an answer that cannot be read: {error}", self.pool.address);
+        self.deliver(message.id(), Err(LocalReply::new(Reason::BadResponse, text)))
+    }
+
+    fn deliver(&self, id: Id, outcome: Outcome) -> Result<(), LocalReply> {
+        let delivered = self.link().answer(id, outcome);
+        match delivered {
+            Delivered::Yes => return Ok(()),
+            Delivered::Late => self.pool.exhume(self.member),
+            Delivered::Stale if self.link().depth > 1 => {}
+            Delivered::Stale | Delivered::Unknown => {
+                self.stats().upstream_rs_wrong_id.inc();
+                return Err(self.nonsense("an answer to a request that was not asked"));
+            }
+        }
+        self.stats().upstream_rs_late.inc();
+        Ok(())
+    }
+
+    /// Answers a request of the server: nobody behind the proxy could.
+    fn refuse(&mut self, message: &Message) -> Result<(), LocalReply> {
+        self.stats().upstream_rq_from_server.inc();
+        if message.kind() != Kind::Request {
+            return Ok(());
+        }
+        let reply = LocalReply::new(Reason::BadRequest, "the proxy takes no requests from servers");
+        self.chat(|codec, out| codec.reply(&message.receipt(), &reply, out)).map(drop)
+    }
+
+    fn control(&mut self, event: Control<'_>) -> Result<Flow, LocalReply> {
+        let flow = self.chat(|codec, out| codec.control(event, out))?;
+        match flow {
+            Flow::Hold => self.hold = true,
+            Flow::Ready => self.hold = false,
+            Flow::Drain => self.pool.retire(self.member),
+            Flow::Close => return Err(self.ended("asked for the end of the connection")),
+            _ => {}
+        }
+        Ok(flow)
+    }
+
+    /// Writes what is no request, within bounds.
+    fn chat<R>(
+        &mut self,
+        write: impl FnOnce(&mut dyn Codec, &mut Output) -> Result<R, EncodeError>,
+    ) -> Result<R, LocalReply> {
+        let mark = self.out.mark();
+        let written = write(self.framer.codec(), &mut self.out).map_err(|error| self.nonsense(&error.to_string()))?;
+        self.writing = true;
+        self.chatter += self.out.len_since(mark);
+        if self.chatter > CHATTER { Err(self.nonsense("events faster than it takes the answers")) } else { Ok(written) }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LocalReply>> {
+        loop {
+            if self.writing {
+                ready!(poll_drain(&mut self.io, cx, &mut self.out)).map_err(|error| self.failed(&error))?;
+                self.writing = false;
+                self.chatter = 0;
+                self.complete_oneways();
+            }
+            match self.link().work(self.yielded && !self.hold, &mut self.batch) {
+                Work::None => return Poll::Pending,
+                Work::Requests if self.hold => return Poll::Pending,
+                Work::Finish => return Poll::Ready(Ok(())),
+                Work::Requests if !mem::replace(&mut self.yielded, true) => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Work::Requests => self.encode(),
+            }
+        }
+    }
+
+    fn encode(&mut self) {
+        self.yielded = false;
+        self.writing = true;
+        self.activity.used = true;
+        self.stats().upstream_rq_total.add(self.batch.len() as u64);
+        while let Some((slot, message)) = self.batch.pop_front() {
+            match self.framer.codec().encode(&message, &mut self.out) {
+                Ok(()) if message.kind() == Kind::Oneway => self.oneways.push(slot),
+                Ok(()) => {}
+                Err(error) => self.complete(slot, Err(unwritable(error))),
+            }
+        }
+    }
+
+    fn complete_oneways(&mut self) {
+        while let Some(slot) = self.oneways.pop() {
+            self.complete(slot, Ok(None));
+        }
+    }
+
+    fn complete(&self, slot: u32, outcome: Outcome) {
+        if self.link().complete(slot, outcome) == Delivered::Late {
+            self.pool.exhume(self.member);
+        }
+    }
+
+    fn ended(&self, how: &str) -> LocalReply {
+        LocalReply::new(Reason::UpstreamClosed, format!("{} {how}", self.pool.address))
+    }
+
+    fn failed(&self, error: &io::Error) -> LocalReply {
+        LocalReply::new(Reason::UpstreamClosed, format!("the connection to {} broke: {error}", self.pool.address))
+    }
+
+    fn nonsense(&self, what: &str) -> LocalReply {
+        self.stats().upstream_cx_protocol_error.inc();
+        LocalReply::new(Reason::BadResponse, format!("{} sent {what}", self.pool.address))
+    }
+}
+
+fn unwritable(error: EncodeError) -> LocalReply {
+    let reason = match error {
+        EncodeError::TooLarge | EncodeError::Foreign => Reason::BadRequest,
+        _ => Reason::Unspecified,
+    };
+    LocalReply::new(reason, error.to_string())
+}
+
+/// Bytes that a peer may make the proxy write while it does not read.
+const CHATTER: usize = 64 * 1024;

@@ -1,0 +1,290 @@
+//! What the callers of one upstream connection share with its driver: a queue of requests and a slot for every answer.
+
+use std::{
+    collections::VecDeque,
+    mem,
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use aeraki_codec::{Id, IdSpace, LocalReply, Message, Reason};
+
+use super::slots::{Found, Slots};
+use crate::sync::lock;
+
+/// How a request on a connection ended: its answer, nothing (one-way), or why there is none.
+pub(super) type Outcome = Result<Option<Message>, LocalReply>;
+
+/// One upstream connection, as callers and driver see it.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) depth: u32,
+    /// Bytes of answers that nobody has taken yet; changed under the lock only.
+    held: AtomicUsize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    slots: Slots<Slot>,
+    queue: Queue,
+    driver: Option<Waker>,
+}
+
+/// Requests that wait to be written, each with its slot.
+pub(super) type Queue = VecDeque<(u32, Message)>;
+
+#[derive(Debug)]
+enum Phase {
+    Open,
+    /// Nobody uses the connection any more: the driver closes it.
+    Finished,
+    Closed(LocalReply),
+}
+
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "slots are used again and again; a box would be an allocation a request")]
+enum Slot {
+    Waiting {
+        original: Id,
+        caller: Waker,
+    },
+    Done(Outcome),
+    /// The caller has gone; the answer is still to come.
+    Tombstone,
+}
+
+/// Why a connection does not take a request.
+#[derive(Debug)]
+pub(super) struct Refused {
+    /// The request, unsent.
+    pub(super) message: Message,
+    /// Why the connection ended; nothing where it only was not needed any more.
+    pub(super) end: Option<LocalReply>,
+}
+
+/// What became of a request whose caller has gone.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Abandoned {
+    /// Its slot is free again.
+    Freed,
+    /// Its slot waits for the late answer.
+    Buried,
+}
+
+/// What became of an answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Delivered {
+    /// Its caller has it.
+    Yes,
+    /// Its caller had gone; the slot is free again.
+    Late,
+    /// It belongs to an earlier use of its slot.
+    Stale,
+    /// Its id was never given.
+    Unknown,
+}
+
+/// What a driver has to do next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    /// Nothing until it is woken.
+    None,
+    /// Requests wait.
+    Requests,
+    /// The connection is not needed any more.
+    Finish,
+}
+
+impl Link {
+    pub(super) fn new(ids: IdSpace, depth: u32) -> Self {
+        let state = State { phase: Phase::Open, slots: Slots::new(ids, depth), queue: Queue::new(), driver: None };
+        Self { depth, held: AtomicUsize::new(0), state: Mutex::new(state) }
+    }
+
+    /// Queues a request, waking the driver if it is the first, and returns its slot.
+    pub(super) fn submit(&self, mut message: Message, caller: &Waker) -> Result<u32, Box<Refused>> {
+        let mut state = lock(&self.state);
+        match &state.phase {
+            Phase::Open => {}
+            Phase::Finished => return Err(Refused { message, end: None }.into()),
+            Phase::Closed(reply) => return Err(Refused { message, end: Some(reply.clone()) }.into()),
+        }
+        let waiting = Slot::Waiting { original: message.id(), caller: caller.clone() };
+        let (slot, id) = state.slots.insert(waiting);
+        if let Some(id) = id {
+            message.set_id(id);
+        }
+        let first = state.queue.is_empty();
+        state.queue.push_back((slot, message));
+        let driver = if first { state.driver.clone() } else { None };
+        drop(state);
+        wake(driver);
+        Ok(slot)
+    }
+
+    /// Takes the outcome out of a slot, or notes who is to be woken.
+    pub(super) fn poll_outcome(&self, slot: u32, cx: &Context<'_>) -> Poll<Outcome> {
+        let mut state = lock(&self.state);
+        if let Some(Slot::Waiting { caller, .. }) = state.slots.get_mut(slot) {
+            caller.clone_from(cx.waker());
+            return Poll::Pending;
+        }
+        let Some(Slot::Done(outcome)) = state.slots.remove(slot) else {
+            let twice = LocalReply::new(Reason::Unspecified, "the outcome of this request was taken before");
+            return Poll::Ready(Err(twice));
+        };
+        let driver = self.unhold(&state, &outcome);
+        drop(state);
+        wake(driver);
+        Poll::Ready(outcome)
+    }
+
+    /// Gives up a slot: a request that still waits is not sent, an answer that is there is dropped.
+    pub(super) fn abandon(&self, slot: u32) -> Abandoned {
+        let mut state = lock(&self.state);
+        match state.slots.get_mut(slot) {
+            Some(waiting @ Slot::Waiting { .. }) => {
+                *waiting = Slot::Tombstone;
+                let Some(place) = state.queue.iter().position(|(queued, _)| *queued == slot) else {
+                    return Abandoned::Buried;
+                };
+                state.queue.remove(place);
+                state.slots.remove(slot);
+            }
+            _ => {
+                if let Some(Slot::Done(outcome)) = state.slots.remove(slot) {
+                    wake(self.unhold(&state, &outcome));
+                }
+            }
+        }
+        Abandoned::Freed
+    }
+
+    /// Tells the driver that nobody uses the connection any more.
+    pub(super) fn finish(&self) {
+        let mut state = lock(&self.state);
+        if matches!(state.phase, Phase::Open) {
+            state.phase = Phase::Finished;
+        }
+        let driver = state.driver.clone();
+        drop(state);
+        wake(driver);
+    }
+
+    /// Names the driver's task.
+    pub(super) fn attach(&self, driver: &Waker) {
+        lock(&self.state).driver = Some(driver.clone());
+    }
+
+    /// Says what there is to do, and hands over all requests that wait if `take`.
+    pub(super) fn work(&self, take: bool, batch: &mut Queue) -> Work {
+        let mut state = lock(&self.state);
+        if matches!(state.phase, Phase::Finished) {
+            Work::Finish
+        } else if state.queue.is_empty() {
+            Work::None
+        } else {
+            if take {
+                mem::swap(&mut state.queue, batch);
+            }
+            Work::Requests
+        }
+    }
+
+    /// Tells whether more answers wait for their callers than the connection may hold.
+    pub(super) fn is_congested(&self) -> bool {
+        self.held.load(Relaxed) > HELD
+    }
+
+    /// Hands an answer to the caller of the request with this id.
+    pub(super) fn answer(&self, id: Id, outcome: Outcome) -> Delivered {
+        let state = lock(&self.state);
+        match state.slots.find(id) {
+            Found::Live(slot) => self.settle(state, slot, outcome),
+            Found::Stale => Delivered::Stale,
+            Found::Unknown => Delivered::Unknown,
+        }
+    }
+
+    /// Ends the request in this slot.
+    pub(super) fn complete(&self, slot: u32, outcome: Outcome) -> Delivered {
+        self.settle(lock(&self.state), slot, outcome)
+    }
+
+    fn settle(&self, mut state: MutexGuard<'_, State>, slot: u32, mut outcome: Outcome) -> Delivered {
+        let Some(Slot::Waiting { original, .. }) = state.slots.get_mut(slot) else {
+            return state.settle_unclaimed(slot);
+        };
+        if let (Ok(Some(message)), Id::Number(id)) = (&mut outcome, *original) {
+            message.set_id(id);
+        }
+        self.held.fetch_add(held_by(&outcome), Relaxed);
+        let caller = match state.slots.get_mut(slot).map(|place| mem::replace(place, Slot::Done(outcome))) {
+            Some(Slot::Waiting { caller, .. }) => Some(caller),
+            _ => None,
+        };
+        drop(state);
+        wake(caller);
+        Delivered::Yes
+    }
+
+    /// Ends every request in flight with `reply`, once; nothing is taken any more.
+    pub(super) fn close(&self, reply: &LocalReply) -> usize {
+        let mut state = lock(&self.state);
+        if matches!(state.phase, Phase::Closed(_)) {
+            return 0;
+        }
+        state.phase = Phase::Closed(reply.clone());
+        state.queue.clear();
+        let failed = state.slots.iter_mut().filter_map(|slot| match slot {
+            Slot::Waiting { .. } => Some(mem::replace(slot, Slot::Done(Err(reply.clone())))),
+            Slot::Done(_) | Slot::Tombstone => None,
+        });
+        let callers: Vec<Slot> = failed.collect();
+        drop(state);
+        let count = callers.len();
+        for slot in callers {
+            if let Slot::Waiting { caller, .. } = slot {
+                caller.wake();
+            }
+        }
+        count
+    }
+
+    /// Counts an answer as taken; returns the driver where it waited for that.
+    fn unhold(&self, state: &State, outcome: &Outcome) -> Option<Waker> {
+        let taken = held_by(outcome);
+        let before = self.held.fetch_sub(taken, Relaxed);
+        if before > HELD && before - taken <= HELD { state.driver.clone() } else { None }
+    }
+}
+
+impl State {
+    /// Deals with a second answer, or one whose caller has gone.
+    fn settle_unclaimed(&mut self, slot: u32) -> Delivered {
+        if matches!(self.slots.get_mut(slot), Some(Slot::Tombstone)) {
+            self.slots.remove(slot);
+            Delivered::Late
+        } else {
+            Delivered::Stale
+        }
+    }
+}
+
+fn held_by(outcome: &Outcome) -> usize {
+    outcome.as_ref().ok().and_then(Option::as_ref).map_or(0, Message::len)
+}
+
+fn wake(task: Option<Waker>) {
+    if let Some(task) = task {
+        task.wake();
+    }
+}
+
+/// Bytes of answers that may wait for their callers before a connection stops reading.
+const HELD: usize = 1 << 20;

@@ -1,0 +1,224 @@
+//! Where requests go: clusters, their endpoints, and shared connections to them.
+//!
+//! ```text
+//! Clusters -> Cluster -> balance: which endpoint? -> Endpoint -> pool: which connection?
+//!                                                                  |
+//!     caller: request into the queue, waits for its slot <-> link <-> driver: one task a connection
+//! ```
+//!
+//! A connection takes many requests at a time, each under an id of the connection's own, and an answer is matched by
+//! that id only. Where servers work on one request at a time a connection does too. Nothing is ever answered twice, and
+//! nothing is left waiting: when a connection ends, so do its requests.
+
+mod balance;
+mod call;
+mod cluster;
+mod connect;
+mod discovery;
+mod driver;
+mod endpoint;
+mod link;
+mod pool;
+mod slots;
+mod stats;
+mod upkeep;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+use aeraki_codec::{Limits, LocalReply, Reason};
+use aeraki_route::config;
+use arc_swap::ArcSwap;
+
+#[cfg(feature = "dns")]
+pub use self::discovery::Hickory;
+pub use self::{
+    cluster::Cluster,
+    connect::{Connector, Tcp},
+    discovery::{Resolved, Resolver, SystemResolver},
+    stats::ClusterStats,
+};
+use self::{cluster::Shared, stats::Usage};
+use crate::{
+    io::Buffers,
+    observe::{Collect, Samples},
+    sync::lock,
+};
+
+/// All clusters of one worker, by name.
+///
+/// Workers have connections of their own, but a cluster's limits hold for all of them together: make the first with
+/// [`new`](Self::new) and the others with [`sibling`](Self::sibling).
+#[derive(Debug)]
+pub struct Clusters {
+    clusters: ArcSwap<HashMap<Arc<str>, Arc<Cluster>, foldhash::fast::RandomState>>,
+    /// One update at a time.
+    updating: Mutex<()>,
+    context: Context,
+    usage: Arc<Mutex<Usages>>,
+}
+
+/// What is used of the limits of every cluster, by name.
+type Usages = HashMap<Arc<str>, Arc<Usage>>;
+
+/// What clusters are made with.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Context {
+    /// How connections are made; default: plain TCP.
+    pub connector: Arc<dyn Connector>,
+    /// How host names are looked up; default: as the operating system does.
+    pub resolver: Arc<dyn Resolver>,
+    /// What servers may send.
+    pub limits: Limits,
+    /// The read buffers of the worker.
+    pub buffers: Buffers,
+}
+
+impl Context {
+    /// Makes a context with default parts.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            connector: Arc::new(Tcp),
+            resolver: Arc::new(SystemResolver),
+            limits: Limits::default(),
+            buffers: Buffers::new(),
+        }
+    }
+
+    /// Sets how connections are made.
+    #[must_use]
+    pub fn with_connector(mut self, connector: Arc<dyn Connector>) -> Self {
+        self.connector = connector;
+        self
+    }
+
+    /// Sets how host names are looked up.
+    #[must_use]
+    pub fn with_resolver(mut self, resolver: Arc<dyn Resolver>) -> Self {
+        self.resolver = resolver;
+        self
+    }
+
+    /// Sets what servers may send.
+    #[must_use]
+    pub const fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Shares the read buffers of a worker.
+    #[must_use]
+    pub fn with_buffers(mut self, buffers: Buffers) -> Self {
+        self.buffers = buffers;
+        self
+    }
+}
+
+impl Default for Context {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clusters {
+    /// Makes an empty set of clusters.
+    #[must_use]
+    pub fn new(context: Context) -> Self {
+        Self::counting(context, Arc::default())
+    }
+
+    /// Makes an empty set for another worker, whose connections count towards the same limits.
+    #[must_use]
+    pub fn sibling(&self, context: Context) -> Self {
+        Self::counting(context, Arc::clone(&self.usage))
+    }
+
+    fn counting(context: Context, usage: Arc<Mutex<Usages>>) -> Self {
+        Self { clusters: ArcSwap::default(), updating: Mutex::default(), context, usage }
+    }
+
+    /// Makes these the clusters from now on; call it on the worker's runtime.
+    ///
+    /// Clusters that are as before keep everything; changed ones keep the connections to endpoints that stay, unless
+    /// the change is about connections; what goes finishes the requests that it has. The configurations are expected
+    /// to be [valid](config::Cluster::validate); of two with one name the last counts.
+    pub fn update(&self, configs: impl IntoIterator<Item = config::Cluster>) {
+        let updating = lock(&self.updating);
+        let old = self.clusters.load_full();
+        let new: HashMap<_, _, _> = configs
+            .into_iter()
+            .map(|config| {
+                let (name, previous) = match old.get_key_value(config.name.as_str()) {
+                    Some((name, previous)) => (Arc::clone(name), Some(previous)),
+                    None => (config.name.as_str().into(), None),
+                };
+                let cluster = match previous {
+                    Some(previous) if *previous.config() == config => Arc::clone(previous),
+                    _ => Arc::new(self.cluster(&name, config, previous)),
+                };
+                (name, cluster)
+            })
+            .collect();
+        let new = Arc::new(new);
+        self.clusters.store(Arc::clone(&new));
+        for (name, cluster) in old.iter() {
+            match new.get(name) {
+                Some(next) if Arc::ptr_eq(next, cluster) => {}
+                next => cluster.drain(next.map(|next| &**next)),
+            }
+        }
+        drop(updating);
+    }
+
+    fn cluster(&self, name: &Arc<str>, config: config::Cluster, previous: Option<&Arc<Cluster>>) -> Cluster {
+        let shared = Shared {
+            name: Arc::clone(name),
+            config,
+            context: self.context.clone(),
+            stats: previous.map(|previous| Arc::clone(&previous.shared().stats)).unwrap_or_default(),
+            usage: Arc::clone(lock(&self.usage).entry(Arc::clone(name)).or_default()),
+        };
+        Cluster::new(shared, previous.map(|previous| &**previous))
+    }
+
+    /// Returns the cluster of this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Arc<Cluster>> {
+        self.clusters.load().get(name).cloned()
+    }
+
+    /// Returns the cluster of this name, or the answer to a request that asks for it.
+    ///
+    /// # Errors
+    /// [`ClusterNotFound`](Reason::ClusterNotFound).
+    pub fn find(&self, name: &str) -> Result<Arc<Cluster>, LocalReply> {
+        self.get(name).ok_or_else(|| LocalReply::new(Reason::ClusterNotFound, format!("there is no cluster {name:?}")))
+    }
+
+    /// Lists the clusters in no order.
+    #[must_use]
+    pub fn list(&self) -> Vec<Arc<Cluster>> {
+        self.clusters.load().values().cloned().collect()
+    }
+}
+
+impl Collect for Clusters {
+    fn collect(&self, samples: &mut Samples) {
+        for (name, cluster) in self.clusters.load().iter() {
+            cluster.stats().collect(&mut samples.scope("cluster", &[("name", name)]));
+        }
+    }
+}
+
+impl Drop for Clusters {
+    fn drop(&mut self) {
+        self.clusters.load().values().for_each(|cluster| cluster.drain(None));
+    }
+}
+
+#[cfg(test)]
+mod tests;

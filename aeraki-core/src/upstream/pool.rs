@@ -1,0 +1,322 @@
+//! The connections to one endpoint in one dialect of a protocol, and who may use which.
+
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use aeraki_codec::{LocalReply, Protocol, Reason, Serving};
+use slab::Slab;
+
+use super::{cluster::Shared, driver, link::Link, slots};
+use crate::sync::lock;
+
+/// Lends connections to requests: the least loaded first, a new one before anybody waits.
+#[derive(Debug)]
+pub(super) struct Pool {
+    pub(super) address: SocketAddr,
+    pub(super) protocol: Arc<dyn Protocol>,
+    pub(super) dialect: u32,
+    pub(super) shared: Arc<Shared>,
+    /// Requests that one connection takes at a time.
+    depth: u32,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    members: Vec<Arc<Member>>,
+    /// Members that take another request.
+    free: Vec<Arc<Member>>,
+    /// Keys of `waiters`, first come first served.
+    waiting: VecDeque<usize>,
+    waiters: Slab<Waiter>,
+    /// Whether the endpoint is gone, so that a connection ends with its last request.
+    draining: bool,
+}
+
+/// One connection and what is lent of it; changed under the pool's lock only.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) link: Link,
+    load: AtomicU32,
+    /// The part of `load` that waits for late answers.
+    buried: AtomicU32,
+    /// Whether it is lent no more, and ends with its last request.
+    retired: AtomicBool,
+}
+
+/// A request that waits for its turn.
+#[derive(Debug)]
+struct Waiter {
+    share: u32,
+    task: Option<Waker>,
+    turn: Option<Result<Arc<Member>, LocalReply>>,
+}
+
+/// What a request gets of a pool.
+#[derive(Debug)]
+pub(super) enum Checkout {
+    Granted(Arc<Member>),
+    /// All are busy: [`Pool::poll_granted`] says when it is this one's turn.
+    Queued(usize),
+}
+
+impl Pool {
+    pub(super) fn new(address: SocketAddr, protocol: Arc<dyn Protocol>, dialect: u32, shared: Arc<Shared>) -> Self {
+        let wire = protocol.wire();
+        let serial = !shared.config.concurrent.unwrap_or(wire.server == Serving::Concurrent);
+        let default = if serial { 1 } else { DEPTH };
+        let depth = shared.config.depth.unwrap_or(default).min(slots::max_depth(wire.id));
+        Self { address, protocol, dialect, shared, depth, state: Mutex::default() }
+    }
+
+    /// Returns the share of a connection that a request takes: all of it if it must be alone.
+    pub(super) const fn share(&self, exclusive: bool) -> u32 {
+        if exclusive { self.depth } else { 1 }
+    }
+
+    /// Lends a connection, or queues for one.
+    pub(super) fn checkout(self: &Arc<Self>, share: u32) -> Result<Checkout, LocalReply> {
+        let mut state = lock(&self.state);
+        if state.waiting.is_empty() {
+            if let Some(member) = state.take(share) {
+                return Ok(Checkout::Granted(member));
+            }
+            if self.open(&mut state)
+                && let Some(member) = state.take(share)
+            {
+                return Ok(Checkout::Granted(member));
+            }
+        }
+        self.queue(&mut state, share)
+    }
+
+    fn queue(&self, state: &mut State, share: u32) -> Result<Checkout, LocalReply> {
+        let Shared { config, stats, usage, .. } = &*self.shared;
+        stats.upstream_cx_overflow.inc();
+        if !usage.wait(config.limits.max_pending_requests) {
+            stats.upstream_rq_pending_overflow.inc();
+            let text = format!("cluster {:?} has no connection free and too many requests wait for one", config.name);
+            return Err(LocalReply::new(Reason::Overflow, text));
+        }
+        stats.upstream_rq_pending_active.inc();
+        let ticket = state.waiters.insert(Waiter { share, task: None, turn: None });
+        state.waiting.push_back(ticket);
+        Ok(Checkout::Queued(ticket))
+    }
+
+    /// Waits for the turn of a queued request.
+    pub(super) fn poll_granted(&self, ticket: usize, cx: &Context<'_>) -> Poll<Result<Arc<Member>, LocalReply>> {
+        let mut state = lock(&self.state);
+        let waiter = &mut state.waiters[ticket];
+        let Some(turn) = waiter.turn.take() else {
+            waiter.task = Some(cx.waker().clone());
+            return Poll::Pending;
+        };
+        self.stop_waiting(&mut state, ticket);
+        Poll::Ready(turn)
+    }
+
+    /// Gives up a place in the queue.
+    pub(super) fn leave(&self, ticket: usize) {
+        let mut state = lock(&self.state);
+        state.waiting.retain(|waiting| *waiting != ticket);
+        let waiter = self.stop_waiting(&mut state, ticket);
+        if let Some(Ok(member)) = waiter.turn {
+            state.give_back(&member, waiter.share);
+        }
+        self.proceed(state);
+    }
+
+    fn stop_waiting(&self, state: &mut State, ticket: usize) -> Waiter {
+        self.shared.usage.stop_waiting();
+        self.shared.stats.upstream_rq_pending_active.dec();
+        state.waiters.remove(ticket)
+    }
+
+    /// Takes back what was lent of a connection.
+    pub(super) fn release(&self, member: &Arc<Member>, share: u32) {
+        let mut state = lock(&self.state);
+        state.give_back(member, share);
+        self.proceed(state);
+    }
+
+    /// Notes that a share of a connection waits for a late answer; too many retire it.
+    pub(super) fn bury(&self, member: &Arc<Member>, share: u32) {
+        self.shared.stats.upstream_rq_cancelled.inc();
+        let mut state = lock(&self.state);
+        if member.is_retired() {
+            state.give_back(member, share);
+        } else {
+            let buried = member.buried.load(Relaxed) + share;
+            member.buried.store(buried, Relaxed);
+            if buried * 2 > self.depth {
+                self.shared.stats.upstream_cx_retired.inc();
+                state.retire(member);
+            }
+        }
+        self.proceed(state);
+    }
+
+    /// Takes back a share whose late answer has come.
+    pub(super) fn exhume(&self, member: &Arc<Member>) {
+        let mut state = lock(&self.state);
+        if !member.is_retired() {
+            member.buried.fetch_sub(1, Relaxed);
+            state.give_back(member, 1);
+        }
+        self.proceed(state);
+    }
+
+    /// Lends a connection no more; it ends with its last request.
+    pub(super) fn retire(&self, member: &Arc<Member>) {
+        lock(&self.state).retire(member);
+    }
+
+    /// Forgets a connection that has ended, with `failure` where it was never made.
+    pub(super) fn remove(self: &Arc<Self>, member: &Arc<Member>, failure: Option<&LocalReply>) {
+        self.shared.usage.disconnect();
+        self.shared.stats.upstream_cx_active.dec();
+        let mut state = lock(&self.state);
+        state.retire(member);
+        state.members.retain(|other| !Arc::ptr_eq(other, member));
+        match failure {
+            Some(reply) if state.members.is_empty() => state.fail_waiting(reply),
+            _ if !state.waiting.is_empty() => {
+                self.open(&mut state);
+            }
+            _ => {}
+        }
+        self.proceed(state);
+    }
+
+    /// Ends all connections, each with its last request; who waits still gets one.
+    pub(super) fn drain(&self) {
+        let mut state = lock(&self.state);
+        state.draining = true;
+        self.proceed(state);
+    }
+
+    /// Serves who waits; without anybody, a draining pool retires its connections.
+    fn proceed(&self, mut state: MutexGuard<'_, State>) {
+        state.grant();
+        if state.draining && state.waiting.is_empty() {
+            for member in state.members.clone() {
+                state.retire(&member);
+            }
+        }
+    }
+
+    /// Begins a connection if the cluster's limit allows, and always a first one: who waits must have something to
+    /// wait for.
+    fn open(self: &Arc<Self>, state: &mut State) -> bool {
+        let most = if state.members.is_empty() { u32::MAX } else { self.shared.config.limits.max_connections };
+        if !self.shared.usage.connect(most) {
+            return false;
+        }
+        let stats = &self.shared.stats;
+        stats.upstream_cx_total.inc();
+        stats.upstream_cx_active.inc();
+        let member = Arc::new(Member {
+            link: Link::new(self.protocol.wire().id, self.depth),
+            load: AtomicU32::new(0),
+            buried: AtomicU32::new(0),
+            retired: AtomicBool::new(false),
+        });
+        tokio::spawn(driver::run(Arc::clone(self), Arc::clone(&member)));
+        state.members.push(Arc::clone(&member));
+        state.free.push(member);
+        true
+    }
+}
+
+impl State {
+    /// Lends a share of the member that has the least to do and that much left.
+    fn take(&mut self, share: u32) -> Option<Arc<Member>> {
+        let mut best: Option<(usize, u32)> = None;
+        for (place, member) in self.free.iter().enumerate().rev() {
+            let load = member.load.load(Relaxed);
+            if load + share <= member.link.depth && best.is_none_or(|(_, least)| load < least) {
+                best = Some((place, load));
+            }
+            if load == 0 {
+                break;
+            }
+        }
+        let (place, load) = best?;
+        let member = Arc::clone(&self.free[place]);
+        member.load.store(load + share, Relaxed);
+        if load + share == member.link.depth {
+            self.free.swap_remove(place);
+        }
+        Some(member)
+    }
+
+    fn give_back(&mut self, member: &Arc<Member>, share: u32) {
+        let load = member.load.load(Relaxed);
+        member.load.store(load - share, Relaxed);
+        if member.is_retired() {
+            member.finish_if_unused();
+        } else if load == member.link.depth {
+            self.free.push(Arc::clone(member));
+        }
+    }
+
+    fn retire(&mut self, member: &Arc<Member>) {
+        if !member.retired.swap(true, Relaxed) {
+            member.load.fetch_sub(member.buried.swap(0, Relaxed), Relaxed);
+            self.free.retain(|other| !Arc::ptr_eq(other, member));
+            member.finish_if_unused();
+        }
+    }
+
+    /// Lends what is free to those who wait, in their order.
+    fn grant(&mut self) {
+        while let Some(&ticket) = self.waiting.front() {
+            let Some(member) = self.take(self.waiters[ticket].share) else { return };
+            self.waiting.pop_front();
+            self.waiters[ticket].end(Ok(member));
+        }
+    }
+
+    fn fail_waiting(&mut self, reply: &LocalReply) {
+        for ticket in self.waiting.drain(..) {
+            self.waiters[ticket].end(Err(reply.clone()));
+        }
+    }
+}
+
+impl Waiter {
+    fn end(&mut self, turn: Result<Arc<Member>, LocalReply>) {
+        self.turn = Some(turn);
+        if let Some(task) = self.task.take() {
+            task.wake();
+        }
+    }
+}
+
+impl Member {
+    /// Returns the requests that it was lent to, given up ones included.
+    pub(super) fn load(&self) -> u32 {
+        self.load.load(Relaxed)
+    }
+
+    fn is_retired(&self) -> bool {
+        self.retired.load(Relaxed)
+    }
+
+    fn finish_if_unused(&self) {
+        if self.load() == 0 {
+            self.link.finish();
+        }
+    }
+}
+
+/// Requests that a connection takes at a time where its servers work on several and the cluster does not say.
+const DEPTH: u32 = 256;

@@ -1,0 +1,103 @@
+//! What is counted for a cluster.
+
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use crate::observe::{Counter, Gauge, Scope, Value};
+
+macro_rules! stats {
+    (counters { $($(#[doc = $counter_doc:literal])+ $counter:ident,)+ } gauges { $($(#[doc = $gauge_doc:literal])+ $gauge:ident,)+ }) => {
+        /// Counts what happens between one worker and a cluster; shown as `cluster.<name>.<field>`.
+        ///
+        /// Names are Envoy's where Envoy has them.
+        #[derive(Debug, Default)]
+        #[non_exhaustive]
+        pub struct ClusterStats {
+            $($(#[doc = $counter_doc])+ pub $counter: Counter,)+
+            $($(#[doc = $gauge_doc])+ pub $gauge: Gauge,)+
+        }
+
+        impl ClusterStats {
+            /// Adds all numbers to a scope.
+            pub fn collect(&self, scope: &mut Scope<'_>) {
+                $(scope.add(stringify!($counter), concat!($($counter_doc),+), Value::Counter(self.$counter.get()));)+
+                $(scope.add(stringify!($gauge), concat!($($gauge_doc),+), Value::Gauge(self.$gauge.get()));)+
+            }
+        }
+    };
+}
+
+stats! {
+    counters {
+        /// Connections that were begun.
+        upstream_cx_total,
+        /// Connections that could not be made, for whatever reason.
+        upstream_cx_connect_fail,
+        /// Connections that were not made in time.
+        upstream_cx_connect_timeout,
+        /// Requests that found all connections busy and no further one allowed.
+        upstream_cx_overflow,
+        /// Connections that were closed because nobody used them.
+        upstream_cx_idle_timeout,
+        /// Connections that were closed because of what the server sent.
+        upstream_cx_protocol_error,
+        /// Connections that ended while requests were in flight.
+        upstream_cx_destroy_with_active_rq,
+        /// Connections that were given up because too many of their requests were.
+        upstream_cx_retired,
+        /// Requests that were written.
+        upstream_rq_total,
+        /// Requests whose caller went away before the answer came.
+        upstream_rq_cancelled,
+        /// Requests that were refused because too many waited for a connection.
+        upstream_rq_pending_overflow,
+        /// Answers that came after their caller had gone, or twice.
+        upstream_rs_late,
+        /// Answers with an id that was never given; none is delivered.
+        upstream_rs_wrong_id,
+        /// Answers that could not be read.
+        upstream_rs_invalid,
+        /// Requests that a server sent to the proxy.
+        upstream_rq_from_server,
+        /// Signs of life that were sent.
+        upstream_heartbeats,
+    }
+    gauges {
+        /// Connections that are open or being made.
+        upstream_cx_active,
+        /// Requests under way, waiting ones included.
+        upstream_rq_active,
+        /// Requests that wait for a connection.
+        upstream_rq_pending_active,
+    }
+}
+
+/// What all workers together use of a cluster's limits.
+#[derive(Debug, Default)]
+pub(super) struct Usage {
+    connections: AtomicU32,
+    pending: AtomicU32,
+}
+
+impl Usage {
+    /// Takes one more connection unless there are `most`.
+    pub(super) fn connect(&self, most: u32) -> bool {
+        try_add(&self.connections, most)
+    }
+
+    pub(super) fn disconnect(&self) {
+        self.connections.fetch_sub(1, Relaxed);
+    }
+
+    /// Takes one more waiting request unless there are `most`.
+    pub(super) fn wait(&self, most: u32) -> bool {
+        try_add(&self.pending, most)
+    }
+
+    pub(super) fn stop_waiting(&self) {
+        self.pending.fetch_sub(1, Relaxed);
+    }
+}
+
+fn try_add(count: &AtomicU32, most: u32) -> bool {
+    count.fetch_update(Relaxed, Relaxed, |count| (count < most).then_some(count + 1)).is_ok()
+}

@@ -1,0 +1,117 @@
+//! When a connection is due for a sign of life, or for its end.
+
+use std::time::Duration;
+
+/// Counts the time in which nothing happened on one connection, in periods of a coarse clock.
+#[derive(Debug)]
+pub(super) struct Upkeep {
+    ping_after: Option<Duration>,
+    idle_after: Option<Duration>,
+    silent: Duration,
+    idle: Duration,
+    pings: u32,
+}
+
+/// What happened in a period.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Activity {
+    /// Bytes came in.
+    pub(super) heard: bool,
+    /// Requests were written or are in flight.
+    pub(super) used: bool,
+}
+
+/// What is due after a period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    Nothing,
+    /// A sign of life: the peer was silent.
+    Ping,
+    /// Goodbye: nobody used the connection for long.
+    Retire,
+    /// The end: the peer did not answer [`PINGS`] signs of life.
+    Close,
+}
+
+impl Upkeep {
+    pub(super) const fn new(ping_after: Option<Duration>, idle_after: Option<Duration>) -> Self {
+        Self { ping_after, idle_after, silent: Duration::ZERO, idle: Duration::ZERO, pings: 0 }
+    }
+
+    /// Returns the length of a period; none where nothing is ever due. What is due comes at most one period late.
+    pub(super) fn period(&self) -> Option<Duration> {
+        let idle = self.idle_after.map(|idle| idle / 4);
+        [self.ping_after, idle].into_iter().flatten().min()
+    }
+
+    /// Sends no signs of life any more: the protocol has none.
+    pub(super) const fn stop_pings(&mut self) {
+        self.ping_after = None;
+    }
+
+    /// Ends a period of `length`.
+    pub(super) fn tick(&mut self, length: Duration, activity: Activity) -> Due {
+        self.idle = if activity.used { Duration::ZERO } else { self.idle + length };
+        if activity.heard {
+            (self.silent, self.pings) = (Duration::ZERO, 0);
+        } else {
+            self.silent += length;
+        }
+        if self.idle_after.is_some_and(|after| self.idle >= after) {
+            return Due::Retire;
+        }
+        match self.ping_after {
+            Some(after) if self.silent >= after * (self.pings + 1) => {
+                self.pings += 1;
+                if self.pings > PINGS { Due::Close } else { Due::Ping }
+            }
+            _ => Due::Nothing,
+        }
+    }
+}
+
+/// Signs of life that may go unanswered.
+pub(super) const PINGS: u32 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const QUIET: Activity = Activity { heard: false, used: false };
+
+    #[test]
+    fn pings_a_silent_peer_and_closes_when_it_stays_silent() {
+        let mut upkeep = Upkeep::new(Some(2 * SECOND), None);
+        let dues: Vec<Due> = (0..8).map(|_| upkeep.tick(SECOND, QUIET)).collect();
+        assert_eq!(
+            dues,
+            [Due::Nothing, Due::Ping, Due::Nothing, Due::Ping, Due::Nothing, Due::Ping, Due::Nothing, Due::Close]
+        );
+    }
+
+    #[test]
+    fn an_answer_starts_over() {
+        let mut upkeep = Upkeep::new(Some(SECOND), None);
+        for _ in 0..100 {
+            assert_eq!(upkeep.tick(SECOND, QUIET), Due::Ping);
+            assert_eq!(upkeep.tick(SECOND, Activity { heard: true, used: false }), Due::Nothing);
+        }
+    }
+
+    #[test]
+    fn retires_what_nobody_uses_though_it_answers_pings() {
+        let mut upkeep = Upkeep::new(Some(SECOND), Some(4 * SECOND));
+        assert_eq!(upkeep.period(), Some(SECOND));
+        upkeep.tick(SECOND, Activity { heard: true, used: true });
+        for _ in 0..3 {
+            upkeep.tick(SECOND, Activity { heard: true, used: false });
+        }
+        assert_eq!(upkeep.tick(SECOND, Activity { heard: true, used: false }), Due::Retire);
+    }
+
+    #[test]
+    fn nothing_is_due_without_times() {
+        assert_eq!(Upkeep::new(None, None).period(), None);
+    }
+}

@@ -8,7 +8,10 @@ use anyhow::{Result, bail, ensure};
 
 use self::{report::Report, way::Target};
 
+mod backend;
 mod dubbo;
+mod envoy;
+mod frames;
 mod report;
 mod thrift;
 mod way;
@@ -61,4 +64,4 @@ fn parse_targets(list: Option<&String>) -> Result<Vec<Target>> {
     Ok(targets)
 }
 
-const SUITES: &[(&str, Suite)] = &[("dubbo", dubbo::run), ("thrift", thrift::run)];
+const SUITES: &[(&str, Suite)] = &[("envoy", envoy::run), ("dubbo", dubbo::run), ("thrift", thrift::run)];

@@ -49,10 +49,45 @@ impl Notes {
     }
 }
 
+/// A demand, sorted once for each message: asking it for every key of every message would cost more than reading.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Wanted {
+    /// Bit `n` is set if the attribute `NAMES[n]` is wanted.
+    names: u8,
+    /// Attachments are wanted by their own keys.
+    pub(super) others: bool,
+}
+
+impl Wanted {
+    pub(super) fn by(demand: &Demand) -> Self {
+        if demand.is_all() {
+            return Self { names: u8::MAX, others: true };
+        }
+        let mut wanted = Self::default();
+        for key in demand.keys() {
+            match NAMES.iter().position(|name| *name == key) {
+                Some(name) => wanted.names |= 1 << name,
+                None => wanted.others = true,
+            }
+        }
+        wanted
+    }
+
+    fn name(self, name: usize) -> bool {
+        self.names >> name & 1 != 0
+    }
+
+    /// Anything but the method, all of which attachments have a say in.
+    fn of_attachments(self) -> bool {
+        self.others || self.names & !(1 << METHOD | 1 << GENERIC_METHOD) != 0
+    }
+}
+
 /// Fills a head from one body.
 pub(super) struct Filler<'m> {
     pub(super) frame: &'m [u8],
     pub(super) demand: &'m Demand,
+    pub(super) wanted: Wanted,
     pub(super) limits: &'m Limits,
     pub(super) options: Options,
     pub(super) out: &'m mut Head,
@@ -69,59 +104,54 @@ impl<'m> Filler<'m> {
             return Err(DecodeError::new(DecodeErrorKind::BadMethod, Header::LEN));
         }
         self.insert_name(METHOD, head.method)?;
-        if self.demand.is_none() {
-            return Ok(());
-        }
-        let attachments = wants_attachments(self.demand);
-        if !attachments && !self.demand.wants(b"generic.method") {
+        if !self.wanted.of_attachments() && !self.wanted.name(GENERIC_METHOD) {
             return Ok(());
         }
         let tail = Tail::read(&mut reader)?;
         if is_generic(head.method) {
             self.insert_name(GENERIC_METHOD, tail.first_argument)?;
         }
-        self.notes.attachments = u32::try_from(tail.attachments_offset).unwrap_or(0);
-        if attachments {
-            let identity = Identity::of_body(&head);
-            self.attachments(&mut reader, identity)?;
+        if !self.wanted.of_attachments() {
+            return Ok(());
         }
-        Ok(())
-    }
-
-    /// Reads the attachments of an answer whose value lies behind `reader`.
-    pub(super) fn answer(&mut self, reader: &mut Reader<'m>) -> Result<(), DecodeError> {
-        self.notes.attachments = u32::try_from(reader.offset()).unwrap_or(0);
-        self.notes.plain_map = reader.rest().first() == Some(&b'H');
-        let has_map = open_attachments(reader)?;
-        while has_map && let Some(entry) = reader.entry().map_err(in_body)? {
-            let Event::Text(key) = entry.key else {
-                self.notes.plain_map = false;
-                continue;
-            };
-            self.notes.plain_map &= matches!(entry.value, Event::Text(_));
-            self.insert_attachment(&key, &entry.value)?;
-        }
-        Ok(())
+        let mut identity = Identity::of_body(&head);
+        self.attachments(&mut reader, Some(&mut identity))?;
+        self.insert_identity(&identity)
     }
 
     pub(super) fn reader(&self) -> Reader<'m> {
         self.options.reader_at(self.frame, Header::LEN, self.limits)
     }
 
-    fn attachments(&mut self, reader: &mut Reader<'m>, mut identity: Identity<'m>) -> Result<(), DecodeError> {
+    /// Reads the attachments of an answer, at which `reader` stands.
+    pub(super) fn answer(&mut self, reader: &mut Reader<'m>) -> Result<(), DecodeError> {
+        self.attachments(reader, None)
+    }
+
+    fn attachments(
+        &mut self,
+        reader: &mut Reader<'m>,
+        mut identity: Option<&mut Identity<'m>>,
+    ) -> Result<(), DecodeError> {
+        self.notes.attachments = u32::try_from(reader.offset()).unwrap_or(0);
         self.notes.plain_map = reader.rest().first() == Some(&b'H');
-        let has_map = open_attachments(reader)?;
-        while has_map && let Some(entry) = reader.entry().map_err(in_body)? {
-            let Event::Text(key) = entry.key else {
-                self.notes.plain_map = false;
-                continue;
+        if !open_attachments(reader)? {
+            return Ok(());
+        }
+        loop {
+            let (key, value) = match reader.plain_pair() {
+                Some((key, value)) => (Event::Text(key), Event::Text(value)),
+                None => match reader.entry().map_err(in_body)? {
+                    Some(entry) => (entry.key, entry.value),
+                    None => return Ok(()),
+                },
             };
-            self.notes.plain_map &= matches!(entry.value, Event::Text(_));
-            if !identity.take(&key, &entry.value) {
-                self.insert_attachment(&key, &entry.value)?;
+            self.notes.plain_map &= matches!((&key, &value), (Event::Text(_), Event::Text(_)));
+            let Event::Text(key) = key else { continue };
+            if !identity.as_mut().is_some_and(|identity| identity.take(&key, &value)) {
+                self.insert_attachment(&key, &value)?;
             }
         }
-        self.insert_identity(&identity)
     }
 
     fn insert_identity(&mut self, identity: &Identity<'m>) -> Result<(), DecodeError> {
@@ -144,8 +174,8 @@ impl<'m> Filler<'m> {
     }
 
     fn insert_name(&mut self, name: usize, value: Option<hessian2::Text<'m>>) -> Result<(), DecodeError> {
-        match (value, NAMES.get(name)) {
-            (Some(value), Some(key)) if self.demand.wants(key.as_bytes()) => self.insert(Text::Name(name), &value),
+        match value {
+            Some(value) if self.wanted.name(name) => self.insert(Text::Name(name), &value),
             _ => Ok(()),
         }
     }
@@ -156,7 +186,11 @@ impl<'m> Filler<'m> {
         if name.starts_with(CALLBACK) {
             self.out.set_affinity(Affinity::Bound);
         }
-        if self.demand.wants(name) { self.insert_value(name, Text::Frame(range), value) } else { Ok(()) }
+        if self.wanted.others && self.demand.wants(name) {
+            self.insert_value(name, Text::Frame(range), value)
+        } else {
+            Ok(())
+        }
     }
 
     /// An attachment whose key is chunked, or holds characters that are not UTF-8 as they stand.
@@ -262,7 +296,8 @@ impl<'a> Field<'a> {
             self.ambiguous = true;
             return;
         };
-        let differs = self.value.is_some_and(|known| known.to_bytes() != value.to_bytes());
+        let differs =
+            self.value.is_some_and(|known| known.encoded() != value.encoded() && known.to_bytes() != value.to_bytes());
         if self.attached {
             self.ambiguous |= differs;
         } else {
@@ -271,16 +306,6 @@ impl<'a> Field<'a> {
         self.attached = true;
         self.value = Some(*value);
     }
-}
-
-/// Tells whether anything but the method is asked for.
-pub(super) fn wants_attachments(demand: &Demand) -> bool {
-    demand.is_all() || demand.keys().any(|key| key != "method" && key != "generic.method")
-}
-
-/// Tells whether answers are asked for anything: identity belongs to requests.
-pub(super) fn wants_answer_attachments(demand: &Demand) -> bool {
-    demand.is_all() || demand.keys().any(|key| !NAMES.contains(&key))
 }
 
 fn is_generic(method: Option<hessian2::Text<'_>>) -> bool {

@@ -1,7 +1,7 @@
 //! Dubbo as a [`Protocol`].
 
 use super::{
-    attributes::{Filler, NAMES, Notes, wants_answer_attachments},
+    attributes::{Filler, NAMES, Notes, Wanted},
     control, reply, splice,
     wire::{Header, header, in_body, read_type, status},
 };
@@ -142,7 +142,8 @@ impl Codec for Connection {
         out.set_id(Id::Number(header.id_bits()));
         out.set_head_len(Header::LEN);
         let notes = Notes { serialization: header.serialization(), ..Notes::default() };
-        let mut filler = Filler { frame, demand, limits: &self.limits, options: self.options, out, notes };
+        let wanted = Wanted::by(demand);
+        let mut filler = Filler { frame, demand, wanted, limits: &self.limits, options: self.options, out, notes };
         let result = match header.kind() {
             Kind::Heartbeat => parse_event(&mut filler, header),
             _ if !header.is_hessian2() => {
@@ -219,7 +220,7 @@ fn parse_answer<'m>(filler: &mut Filler<'m>, header: Header, clients: &Clients) 
         filler.out.set_kind(Kind::Error);
     }
     filler.out.set_mutable(ty.has_attachments() || clients.read_attachments());
-    if ty.has_attachments() && wants_answer_attachments(filler.demand) {
+    if ty.has_attachments() && filler.wanted.others {
         if ty.has_value() {
             reader.skip().map_err(in_body)?;
         }

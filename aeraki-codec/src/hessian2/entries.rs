@@ -1,6 +1,6 @@
 use std::ops::Range;
 
-use super::{Event, Reader};
+use super::{Event, Reader, Text};
 use crate::{DecodeError, DecodeErrorKind};
 
 /// One pair of a map, with the places of its bytes.
@@ -62,5 +62,14 @@ impl<'a> Reader<'a> {
             value,
             removable: before == (self.references(), self.defined()),
         }))
+    }
+
+    /// Reads the next pair if it is what most pairs are, two plain strings; else nothing is read.
+    #[inline(always)]
+    pub(crate) fn plain_pair(&mut self) -> Option<(Text<'a>, Text<'a>)> {
+        let mut input = self.input;
+        let pair = (Text::read_plain(&mut input)?, Text::read_plain(&mut input)?);
+        self.input = input;
+        Some(pair)
     }
 }

@@ -94,6 +94,13 @@ impl<'a> Reader<'a> {
     /// [`DecodeErrorKind::TypeMismatch`] for any other value, and the errors of malformed strings.
     #[inline]
     pub fn text(&mut self) -> Result<Option<Text<'a>>, DecodeError> {
+        if let Some(text) = Text::read_plain(&mut self.input) {
+            return Ok(Some(text));
+        }
+        self.any_text()
+    }
+
+    fn any_text(&mut self) -> Result<Option<Text<'a>>, DecodeError> {
         if self.input.peek() == Some(b'N') {
             self.input.u8()?;
             return Ok(None);
@@ -131,6 +138,13 @@ impl<'a> Reader<'a> {
     /// Any [`DecodeErrorKind`] but [`DecodeErrorKind::DepthExceeded`]: nesting is the caller's.
     #[inline]
     pub fn event(&mut self) -> Result<Event<'a>, DecodeError> {
+        match Text::read_plain(&mut self.input) {
+            Some(text) => Ok(Event::Text(text)),
+            None => self.any_event(),
+        }
+    }
+
+    fn any_event(&mut self) -> Result<Event<'a>, DecodeError> {
         loop {
             let start = self.input;
             let lead = self.input.u8()?;

@@ -12,16 +12,40 @@ use crate::{DecodeError, DecodeErrorKind};
 pub struct Text<'a> {
     encoded: &'a [u8],
     offset: u32,
-    units: u32,
     head: u8,
     chunked: bool,
     irregular: bool,
 }
 
 impl<'a> Text<'a> {
-    /// Reads a string whose leading byte is `lead`; `start` stands on that byte.
+    /// Reads the string that most strings are: in one piece, shorter than 1024 units, ASCII.
+    #[inline(always)]
+    pub(super) fn read_plain(input: &mut Input<'a>) -> Option<Self> {
+        let bytes = input.rest();
+        let (head, len) = match *bytes {
+            [len @ 0x00..=SHORT, ..] => (1u8, u16::from(len)),
+            [high @ 0x30..=0x33, low, ..] => (2, u16::from_be_bytes([high & 0x03, low])),
+            _ => return None,
+        };
+        let (encoded, rest) = bytes.split_at_checked(usize::from(len).saturating_add(usize::from(head)))?;
+        if !encoded.get(usize::from(head)..)?.is_ascii() {
+            return None;
+        }
+        let offset = input.offset_u32();
+        input.advance_to(rest);
+        Some(Self { encoded, offset, head, chunked: false, irregular: false })
+    }
+
+    /// Reads a string of any form.
     #[inline]
     pub(super) fn read(input: &mut Input<'a>, wide: bool) -> Result<Self, DecodeError> {
+        match Self::read_plain(input) {
+            Some(text) => Ok(text),
+            None => Self::read_any(input, wide),
+        }
+    }
+
+    fn read_any(input: &mut Input<'a>, wide: bool) -> Result<Self, DecodeError> {
         let start = *input;
         let lead = input.u8()?;
         if lead == CHUNK {
@@ -37,20 +61,19 @@ impl<'a> Text<'a> {
         };
         let irregular = skip_units(input, units, wide)?;
         let encoded = input.since(start);
-        Ok(Self { encoded, offset: start.offset_u32(), units: u32::from(units), head, chunked: false, irregular })
+        Ok(Self { encoded, offset: start.offset_u32(), head, chunked: false, irregular })
     }
 
     #[cold]
     fn read_chunks(input: &mut Input<'a>, start: Input<'a>, wide: bool) -> Result<Self, DecodeError> {
-        let (mut units, mut irregular, mut last) = (0u32, false, false);
+        let (mut irregular, mut last) = (false, false);
         *input = start;
         while !last {
             let (len, is_last) = chunk_len(input)?;
             irregular |= skip_units(input, len, wide)?;
-            units = units.saturating_add(u32::from(len));
             last = is_last;
         }
-        Ok(Self { encoded: input.since(start), offset: start.offset_u32(), units, head: 0, chunked: true, irregular })
+        Ok(Self { encoded: input.since(start), offset: start.offset_u32(), head: 0, chunked: true, irregular })
     }
 
     /// Returns the whole value as it stands on the wire, lengths and chunk heads included.
@@ -59,8 +82,14 @@ impl<'a> Text<'a> {
     }
 
     /// Returns the number of UTF-16 units, which is what Hessian calls the length.
-    pub fn utf16_len(&self) -> u32 {
-        self.units
+    pub fn utf16_len(&self) -> usize {
+        let mut input = Input::at(self.encoded, 0);
+        let lens = std::iter::from_fn(|| {
+            let (len, _) = chunk_len(&mut input).ok()?;
+            skip_units(&mut input, len, true).ok()?;
+            Some(usize::from(len))
+        });
+        lens.sum()
     }
 
     /// Lends the characters as UTF-8 where they lie in one piece and are valid as they are:
@@ -134,7 +163,7 @@ impl<'a> Text<'a> {
 #[inline]
 fn final_len(input: &mut Input<'_>, lead: u8) -> Result<Option<u16>, DecodeError> {
     Ok(Some(match lead {
-        0x00..=0x1f => u16::from(lead),
+        0x00..=SHORT => u16::from(lead),
         0x30..=0x33 => u16::from_be_bytes([lead & 0x03, input.u8()?]),
         FINAL => input.u16()?,
         _ => return Ok(None),
@@ -230,5 +259,7 @@ fn code_point(lead: u8, octets: &mut impl Iterator<Item = u8>) -> u32 {
     octets.take(following).fold(u32::from(bits), |point, octet| point << 6 | u32::from(octet & 0x3f))
 }
 
+/// The greatest leading byte that is a length.
+const SHORT: u8 = 0x1f;
 const CHUNK: u8 = b'R';
 const FINAL: u8 = b'S';

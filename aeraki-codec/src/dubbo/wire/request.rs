@@ -240,10 +240,9 @@ impl<'a> Tail<'a> {
         };
         let mut first_argument = None;
         for index in 0..arguments {
-            let event = reader.event().map_err(in_body)?;
-            reader.skip_children_of(&event).map_err(in_body)?;
-            if let (0, Event::Text(text)) = (index, event) {
-                first_argument = Some(text);
+            match reader.event().map_err(in_body)? {
+                Event::Text(text) if index == 0 => first_argument = Some(text),
+                event => reader.skip_children_of(&event).map_err(in_body)?,
             }
         }
         let attachments_offset = reader.offset();

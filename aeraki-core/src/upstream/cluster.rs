@@ -140,12 +140,14 @@ impl Directory {
 
     async fn forward(self: Arc<Self>, request: Request) -> Result<Response, BoxError> {
         let Request { message, conn, facts, .. } = request;
-        facts.note(|record| record.cluster = Some(Arc::clone(&self.shared.name)));
         let active = match self.pick() {
             Some(active) => active,
             None => self.pick_when_known().await?,
         };
-        facts.note(|record| record.endpoint = Some(active.endpoint().address));
+        facts.note(|record| {
+            record.cluster.get_or_insert_with(|| Arc::clone(&self.shared.name));
+            record.endpoint = Some(active.endpoint().address);
+        });
         let pool = active.endpoint().pool(&conn.protocol, message.head().dialect());
         let Some(answer) = pool.call(message).await? else { return Ok(Response::Oneway) };
         facts.note(|record| record.answer = Some((answer.kind(), answer.status())));

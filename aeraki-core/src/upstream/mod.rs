@@ -28,7 +28,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use aeraki_codec::{Limits, LocalReply, Reason};
+use aeraki_codec::Limits;
 use aeraki_route::config;
 use arc_swap::ArcSwap;
 
@@ -44,6 +44,7 @@ use self::{cluster::Shared, stats::Usage};
 use crate::{
     io::Buffers,
     observe::{Collect, Samples},
+    stack::{Forward, Resolve},
     sync::lock,
 };
 
@@ -191,18 +192,16 @@ impl Clusters {
         self.clusters.load().get(name).cloned()
     }
 
-    /// Returns the cluster of this name, or the answer to a request that asks for it.
-    ///
-    /// # Errors
-    /// [`ClusterNotFound`](Reason::ClusterNotFound).
-    pub fn find(&self, name: &str) -> Result<Arc<Cluster>, LocalReply> {
-        self.get(name).ok_or_else(|| LocalReply::new(Reason::ClusterNotFound, format!("there is no cluster {name:?}")))
-    }
-
     /// Lists the clusters in no order.
     #[must_use]
     pub fn list(&self) -> Vec<Arc<Cluster>> {
         self.clusters.load().values().cloned().collect()
+    }
+}
+
+impl Resolve for Clusters {
+    fn resolve(&self, cluster: &str) -> Option<Arc<dyn Forward>> {
+        Some(self.get(cluster)?)
     }
 }
 

@@ -6,8 +6,9 @@ use std::{future::Future, io, net::SocketAddr, time::Duration};
 
 use aeraki_codec::{
     Affinity, Answer, Codec, Control, DecodeError, DecodeErrorKind, Demand, EncodeError, Flow, Head, Id, IdSpace, Kind,
-    Limits, Measure, Message, Output, Protocol, Receipt, Replies, Role, Serving, Wire,
+    LocalReply, Measure, Message, Output, Protocol, Reason, Receipt, Replies, Role, Serving, Wire,
 };
+use aeraki_route::Rules;
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
@@ -175,14 +176,14 @@ impl Bench {
     }
 
     fn send(&self, request: Request) -> Call {
-        tokio::spawn(self.clusters.find("c").expect("configured").forward(request))
+        tokio::spawn(self.clusters.get("c").expect("configured").forward(request))
     }
 
     fn exclusive(&self, id: u32) -> Call {
-        let Request { message, conn, facts, .. } = self.request(frame(REQUEST, id, b"alone"));
+        let Request { message, conn, rules, facts, .. } = self.request(frame(REQUEST, id, b"alone"));
         let mut head = message.head().clone();
         head.set_affinity(Affinity::Exclusive);
-        self.send(Request::new(Message::new(message.frame().clone(), head), conn, facts))
+        self.send(Request::new(Message::new(message.frame().clone(), head), conn, rules, facts))
     }
 
     async fn server(&mut self) -> Server {
@@ -220,7 +221,7 @@ fn request(conn: &Arc<ConnInfo>, frame: Bytes) -> Request {
     let mut head = Head::new();
     let _ = Toy(Serving::Serial).parse(&frame, &Demand::none(), &mut head);
     let facts = Facts::new(Instant::now(), head.kind(), frame.len() as u64);
-    Request::new(Message::new(frame, head), Arc::clone(conn), facts)
+    Request::new(Message::new(frame, head), Arc::clone(conn), Arc::new(Rules::empty()), facts)
 }
 
 /// Lets every task run until it waits.

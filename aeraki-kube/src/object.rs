@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::IgnoredAny, ser::SerializeStruct};
 
 /// Names the group and the kind under which a specification is stored.
 pub trait Resource {
@@ -50,15 +50,14 @@ impl<S: Resource> Object<S> {
 }
 
 impl<'de, S: Deserialize<'de>> Deserialize<'de> for Object<S> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Manifest { metadata, spec, .. } = Manifest::deserialize(deserializer)?;
         Ok(Self { metadata, spec, origin: None })
     }
 }
 
 impl<S: Resource + Serialize> Serialize for Object<S> {
-    fn serialize<T: serde::Serializer>(&self, serializer: T) -> Result<T::Ok, T::Error> {
-        use serde::ser::SerializeStruct;
+    fn serialize<T: Serializer>(&self, serializer: T) -> Result<T::Ok, T::Error> {
         let mut object = serializer.serialize_struct("Object", 4)?;
         let slash = if S::GROUP.is_empty() { "" } else { "/" };
         object.serialize_field("apiVersion", &format_args!("{}{slash}{}", S::GROUP, S::VERSION))?;
@@ -83,10 +82,10 @@ pub struct Metadata {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub creation_timestamp: Option<Timestamp>,
     /// Labels of the object.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "null_as_empty", skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// Annotations of the object.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "null_as_empty", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -145,6 +144,11 @@ struct Manifest<S> {
     spec: S,
     #[serde(rename = "status")]
     _status: Option<IgnoredAny>,
+}
+
+/// Reads `labels:` with nothing behind it, as templates leave it.
+fn null_as_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -169,6 +169,11 @@ fn a_faulty_router_is_refused_whole_and_the_last_good_one_stays() {
         ),
         ("key: tier", "key: ''", "spec.routes[0] \"share\".requestMutation[0].key: must have 1 to 16384 bytes"),
         (
+            "regex: 'x+'",
+            "regex: 'x['",
+            "spec.routes[0] \"share\".matches[1] (key \"b\").value: not a regular expression: unclosed character class (at byte 1)",
+        ),
+        (
             "hosts: [book.example.internal]\n  routes",
             "hosts: [book.example.internal, 'a b']\n  routes",
             "spec.hosts[1]: `a b` is not a host name",

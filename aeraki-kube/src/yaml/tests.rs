@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 fn error(text: &str) -> String {
@@ -96,4 +98,23 @@ fn what_is_written_is_read_again() {
     let written = serde_saphyr::to_string(&read).expect("YAML");
     assert!(written.starts_with("apiVersion: metaprotocol.aeraki.io/v1alpha1\nkind: MetaRouter\n"), "{written}");
     assert_eq!(serde_saphyr::from_str::<crate::crd::MetaRouter>(&written).expect(&written), read);
+}
+
+#[test]
+fn empty_labels_are_no_labels() {
+    let text = ROUTER.replace("uid: 17", "labels:, annotations: null, creationTimestamp: null");
+    assert_eq!(parse("a.yaml", &text).expect(&text).len(), 1);
+}
+
+proptest! {
+    /// Whatever an editor leaves behind is read, or refused with a place inside the text.
+    #[test]
+    fn a_mutilated_text_is_read_or_refused(at in 0..ROUTER.len(), gone in 0..20_usize, new in "[-a0:{}\\[\\], \n.#&*'\"|>?!%@~\t]{0,12}") {
+        let end = ROUTER.len().min(at + gone);
+        let text = format!("{}{new}{}", &ROUTER[..at], &ROUTER[end..]);
+        if let Err(error) = parse("a.yaml", &text) {
+            prop_assert!(error.line <= text.lines().count() + 1, "{error}\n{text}");
+            prop_assert!(!error.reason.is_empty() && !error.to_string().contains('\n'), "{error}");
+        }
+    }
 }

@@ -158,6 +158,7 @@ fn bad_yaml_is_refused_with_line_and_column() {
     for text in ["", "[]", "3", "node: 3", "static_resources: []"] {
         Bootstrap::from_yaml(text).expect_err("is no bootstrap");
     }
+    assert_eq!(Bootstrap::from_yaml("[]").expect_err("is a list").to_string(), "document: must be a mapping");
     let deep = format!("node: {{metadata: {}}}", "{a: ".repeat(10_000) + "1" + &"}".repeat(10_000));
     Bootstrap::from_yaml(&deep).expect_err("is too deep");
     let dynamic = Bootstrap::from_yaml("dynamic_resources: {lds_config: {ads: {}}}").expect_err("is not served");

@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, HashMap};
 
-use prost_reflect::prost::Message;
+use prost::Message;
 use prost_reflect::{
     DeserializeOptions, DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, Value as Field,
 };
@@ -41,7 +41,7 @@ impl<U: Fn(&FieldDescriptor) -> Use> Reader<U> {
     pub(crate) fn read(&mut self, message: &MessageDescriptor, value: &Value) -> Result<DynamicMessage, JsonError> {
         match message.full_name() {
             "google.protobuf.Any" => self.any(message, value),
-            name if name.starts_with("google.protobuf.") => self.well_known(message, value),
+            name if name.starts_with("google.protobuf.") => self.deserialize(message, value),
             _ => self.fields(message, self.object(value)?, &[]),
         }
     }
@@ -126,10 +126,6 @@ impl<U: Fn(&FieldDescriptor) -> Use> Reader<U> {
         Ok(message.take_field(field).unwrap_or_else(|| Field::default_value_for_field(field)))
     }
 
-    fn well_known(&self, message: &MessageDescriptor, value: &Value) -> Result<DynamicMessage, JsonError> {
-        self.deserialize(message, value)
-    }
-
     fn any(&mut self, message: &MessageDescriptor, value: &Value) -> Result<DynamicMessage, JsonError> {
         let object = self.object(value)?;
         let type_url = object.get("@type").and_then(Value::as_str).ok_or_else(|| self.refuse("@type is required"))?;
@@ -165,7 +161,8 @@ impl<U: Fn(&FieldDescriptor) -> Use> Reader<U> {
     }
 
     fn refuse(&self, reason: impl Into<String>) -> JsonError {
-        JsonError { path: self.path.clone(), reason: reason.into() }
+        let path = if self.path.is_empty() { "document" } else { &self.path };
+        JsonError { path: path.to_owned(), reason: reason.into() }
     }
 }
 

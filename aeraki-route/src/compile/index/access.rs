@@ -91,7 +91,6 @@ fn exact_conditions(rule: &[Condition]) -> SmallVec<[(Field, &[u8]); 4]> {
         })
         .collect();
     exact.sort_unstable();
-    exact.dedup_by_key(|(field, _)| *field);
     exact
 }
 

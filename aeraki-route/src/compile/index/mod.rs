@@ -17,6 +17,7 @@ use self::{
     exact::{ExactBuilder, ExactIndex},
 };
 use super::{
+    condition::Condition,
     keys::Probe,
     rule_set::{RuleId, RuleSet},
 };
@@ -74,17 +75,25 @@ impl<A: Attributes + ?Sized> Search<'_, '_, A> {
             if rule >= self.best {
                 return;
             }
-            if self.holds(rule) {
+            if self.all_hold(self.rules.get(rule)) {
                 self.best = rule;
                 return;
             }
         }
     }
 
+    /// Tries a candidate one of whose conditions is known to hold.
     #[inline]
-    fn holds(&mut self, rule: RuleId) -> bool {
-        let probe = &mut self.probe;
-        self.rules.get(rule).iter().all(|condition| condition.holds(probe.value(condition.slot)))
+    fn consider_known(&mut self, rule: RuleId, known: usize) {
+        let (before, rest) = self.rules.get(rule).split_at(known);
+        if rule < self.best && self.all_hold(before) && self.all_hold(&rest[1..]) {
+            self.best = rule;
+        }
+    }
+
+    #[inline]
+    fn all_hold(&mut self, conditions: &[Condition]) -> bool {
+        conditions.iter().all(|condition| condition.holds(self.probe.value(condition.slot)))
     }
 }
 

@@ -30,6 +30,8 @@ use crate::compile::{
 pub(super) struct RegexSet {
     /// Ascending; the position is the pattern's number.
     rules: Box<[RuleId]>,
+    /// For each rule, the position of the condition whose expression is in the set.
+    positions: Box<[usize]>,
     automaton: DFA,
     scratch: Pool<Scratch, NewScratch>,
     given_up: AtomicBool,
@@ -49,8 +51,10 @@ impl RegexSet {
     }
 
     fn new(slot: Slot, ids: &[RuleId], rules: &RuleSet) -> Option<Self> {
-        let expressions = ids.iter().map(|id| Some(anchored(parse(pattern(slot, rules.get(*id))?).ok()?)));
-        let expressions = expressions.collect::<Option<Vec<_>>>()?;
+        let chosen = ids.iter().map(|id| expression(slot, rules.get(*id))).collect::<Option<Vec<_>>>()?;
+        let (positions, patterns): (Vec<_>, Vec<_>) = chosen.into_iter().unzip();
+        let expressions = patterns.into_iter().map(|pattern| parse(pattern).map(anchored));
+        let expressions = expressions.collect::<Result<Vec<_>, _>>().ok()?;
         let program = thompson::Config::new().utf8(false).nfa_size_limit(Some(PROGRAM_BYTES));
         let program = thompson::Compiler::new().configure(program).build_many_from_hir(&expressions).ok()?;
         let config = DFA::config()
@@ -62,7 +66,13 @@ impl RegexSet {
         let template = automaton.clone();
         let new: NewScratch =
             Box::new(move || Scratch { cache: template.create_cache(), matched: PatternSet::new(patterns) });
-        Some(Self { rules: ids.into(), automaton, scratch: Pool::new(new), given_up: AtomicBool::new(false) })
+        Some(Self {
+            rules: ids.into(),
+            positions: positions.into(),
+            automaton,
+            scratch: Pool::new(new),
+            given_up: AtomicBool::new(false),
+        })
     }
 
     /// Tells whether a rule is in the set.
@@ -79,7 +89,9 @@ impl RegexSet {
         let Scratch { cache, matched } = &mut *scratch;
         matched.clear();
         match self.automaton.try_which_overlapping_matches(cache, &Input::new(value), matched) {
-            Ok(()) => matched.iter().for_each(|pattern| search.consider(&self.rules[pattern.as_usize()..][..1])),
+            Ok(()) => matched.iter().for_each(|pattern| {
+                search.consider_known(self.rules[pattern.as_usize()], self.positions[pattern.as_usize()]);
+            }),
             Err(_) => {
                 self.given_up.store(true, Ordering::Relaxed);
                 search.consider(&self.rules);
@@ -94,9 +106,10 @@ impl fmt::Debug for RegexSet {
     }
 }
 
-fn pattern(slot: Slot, rule: &[Condition]) -> Option<&str> {
-    rule.iter().find_map(|condition| match &condition.test {
-        Test::Regex(regex) if condition.slot == slot && !condition.invert => Some(regex.pattern()),
+/// Returns the first expression on `slot` that must match, with the position of its condition.
+fn expression(slot: Slot, rule: &[Condition]) -> Option<(usize, &str)> {
+    rule.iter().enumerate().find_map(|(position, condition)| match &condition.test {
+        Test::Regex(regex) if condition.slot == slot && !condition.invert => Some((position, regex.pattern())),
         _ => None,
     })
 }

@@ -1,14 +1,10 @@
 //! Accepts connections.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use aeraki_route::config::ConfigError;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    task::JoinSet,
-    time::sleep,
-};
+use tokio::{net::TcpListener, task::JoinSet, time::sleep};
 
 use super::{Accepted, Drain, Phase, Serve};
 use crate::observe::Metrics;
@@ -16,7 +12,7 @@ use crate::observe::Metrics;
 /// A socket that accepts connections and hands each to a [`Serve`] in a task of its own.
 #[derive(Debug)]
 pub struct Listener {
-    socket: TcpListener,
+    socket: std::net::TcpListener,
     local: SocketAddr,
 }
 
@@ -46,7 +42,7 @@ impl Default for ListenerOptions {
 }
 
 impl Listener {
-    /// Binds `address` for the listener `name`; port 0 takes a free one. To be called within a runtime.
+    /// Binds `address` for the listener `name`; port 0 takes a free one.
     ///
     /// # Errors
     /// When the address cannot be had: the listener, the field and the system's reason.
@@ -64,20 +60,24 @@ impl Listener {
     }
 
     /// Accepts connections until `drain` begins, then waits for those that are open.
-    pub async fn serve(self, serve: Arc<dyn Serve>, metrics: Arc<Metrics>, drain: Drain) {
+    ///
+    /// # Errors
+    /// When the runtime cannot watch the socket.
+    pub async fn serve(self, serve: Arc<dyn Serve>, metrics: Arc<Metrics>, drain: Drain) -> io::Result<()> {
+        let socket = TcpListener::from_std(self.socket)?;
         let mut connections = JoinSet::new();
-        let mut watch = drain.watch();
-        let mut draining = std::pin::pin!(std::future::poll_fn(move |cx| {
-            if watch.poll(cx) == Phase::Serving { std::task::Poll::Pending } else { std::task::Poll::Ready(()) }
-        }));
+        let mut draining = pin!(drain.reached(Phase::Draining));
         loop {
             tokio::select! {
                 biased;
                 () = &mut draining => break,
                 Some(_) = connections.join_next() => {}
-                accepted = self.socket.accept() => match accepted {
+                accepted = socket.accept() => match accepted {
                     Ok((stream, peer)) => {
-                        let served = self.connection(stream, peer, &*serve, drain.clone());
+                        // without it small answers wait for acknowledgements; nothing is lost where it cannot be set
+                        let _ = stream.set_nodelay(true);
+                        let accepted = Accepted::new(peer, stream.local_addr().unwrap_or(self.local));
+                        let served = serve.serve(Box::new(stream), accepted, drain.clone());
                         connections.spawn(counted(served, Arc::clone(&metrics)));
                     }
                     Err(error) => {
@@ -90,21 +90,9 @@ impl Listener {
                 },
             }
         }
-        drop(self.socket);
+        drop(socket);
         while connections.join_next().await.is_some() {}
-    }
-
-    fn connection(
-        &self,
-        stream: TcpStream,
-        peer: SocketAddr,
-        serve: &dyn Serve,
-        drain: Drain,
-    ) -> crate::stack::BoxFuture<()> {
-        // without it small answers wait for acknowledgements; nothing is lost where it cannot be set
-        let _ = stream.set_nodelay(true);
-        let local = stream.local_addr().unwrap_or(self.local);
-        serve.serve(Box::new(stream), Accepted::new(peer, local), drain)
+        Ok(())
     }
 }
 
@@ -130,7 +118,7 @@ fn bind(address: SocketAddr, options: &ListenerOptions) -> io::Result<Listener> 
     }
     socket.bind(&address.into())?;
     socket.listen(options.backlog)?;
-    let socket = TcpListener::from_std(socket.into())?;
+    let socket = std::net::TcpListener::from(socket);
     Ok(Listener { local: socket.local_addr()?, socket })
 }
 

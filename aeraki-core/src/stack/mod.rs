@@ -17,6 +17,8 @@ mod observe;
 mod request;
 mod respond;
 mod route;
+#[cfg(test)]
+mod tests;
 mod upstream;
 mod wheel;
 

@@ -91,7 +91,7 @@ impl FileSource {
         self.worlds.clone()
     }
 
-    /// Subscribes to the files that cannot be read now; the list is empty when all is well, and told when it changes.
+    /// Subscribes to the files that cannot be read now; the list is empty when all is well.
     pub fn faults(&self) -> watch::Receiver<Arc<[FileError]>> {
         self.faults.clone()
     }
@@ -151,22 +151,14 @@ fn run(
         match folder.refresh() {
             Ok(false) => {}
             Ok(true) => {
+                let faults = folder.faults();
+                faults.iter().for_each(|fault| tracing::error!("{fault}; the last good state stays"));
                 worlds.send_replace(Arc::new(folder.world()));
-                all_faults.send_if_modified(|told| tell(told, folder.faults()));
+                all_faults.send_replace(faults.into());
             }
             Err(error) => tracing::error!("{}: {error}; the last good state stays", folder.path().display()),
         }
     }
-}
-
-/// Replaces the faults that were told by those of now; true if they differ.
-fn tell(told: &mut Arc<[FileError]>, now: Vec<FileError>) -> bool {
-    let texts = |faults: &[FileError]| faults.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let (before, after) = (texts(told), texts(&now));
-    let new = after.iter().filter(|fault| !before.contains(fault));
-    new.for_each(|fault| tracing::error!("{fault}; the last good state stays"));
-    *told = now.into();
-    before != after
 }
 
 /// Waits until nothing has changed for a moment, for editors write in steps; false when the source is dropped.

@@ -1,5 +1,7 @@
 //! Connections over an in-memory pipe, with time standing still until everybody waits.
 
+mod property;
+
 use std::{sync::Arc, time::Duration};
 
 use aeraki_codec::{Demand, LocalReply, Message, Reason, Replies};

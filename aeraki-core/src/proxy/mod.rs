@@ -1,0 +1,214 @@
+//! A whole proxy from its configuration: listeners, stacks and clusters on one or more workers.
+
+mod running;
+mod worker;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use aeraki_codec::{Carries, Protocol, Registry};
+use aeraki_route::{
+    Rules, SharedRules,
+    config::{self, ConfigError, Listener, RouteConfig, RouteSource, RouteSubscription},
+};
+use tokio::runtime::{Builder, Handle, Runtime};
+
+pub use self::running::Running;
+use self::worker::Worker;
+use crate::{
+    observe::Stats,
+    server::{self, ListenerOptions},
+};
+
+/// A proxy that has been checked and can be started.
+///
+/// ```
+/// use aeraki_core::{codec::Registry, proxy::Proxy, route::config};
+///
+/// let config: config::Proxy = config::Proxy::default();
+/// let proxy = Proxy::new(config, &Registry::builtin())?;
+/// assert_eq!(proxy.subscriptions().count(), 0);
+/// # Ok::<_, config::ConfigError>(())
+/// ```
+#[derive(Debug)]
+pub struct Proxy {
+    config: config::Proxy,
+    listeners: Vec<Prepared>,
+    stats: Stats,
+}
+
+/// A listener with everything that its name stands for.
+#[derive(Clone, Debug)]
+struct Prepared {
+    config: Listener,
+    protocol: Arc<dyn Protocol>,
+    rules: Arc<SharedRules>,
+}
+
+impl Proxy {
+    /// Checks a configuration, finds its protocols in `registry`, and compiles the routes that it carries.
+    ///
+    /// # Errors
+    /// The first fault: the object, the field and the reason.
+    pub fn new(config: config::Proxy, registry: &Registry) -> Result<Self, ConfigError> {
+        config.validate()?;
+        let mut subscribed = BTreeMap::new();
+        let prepare = |listener: &Listener| prepare(listener, registry, &mut subscribed);
+        let listeners = config.listeners.iter().map(prepare).collect::<Result<_, _>>()?;
+        Ok(Self { config, listeners, stats: Stats::new() })
+    }
+
+    /// Returns the configuration.
+    #[must_use]
+    pub const fn config(&self) -> &config::Proxy {
+        &self.config
+    }
+
+    /// Returns the rules of a listener, to be swapped while the proxy runs.
+    #[must_use]
+    pub fn rules(&self, listener: &str) -> Option<&Arc<SharedRules>> {
+        self.listeners.iter().find(|prepared| prepared.config.name == listener).map(|prepared| &prepared.rules)
+    }
+
+    /// Lists which route tables a control plane is to deliver, and the rules to swap when they come: each table once,
+    /// however many listeners ask for it. Until then requests are answered that there is no route.
+    pub fn subscriptions(&self) -> impl Iterator<Item = (&RouteSubscription, &Arc<SharedRules>)> {
+        let tables: BTreeMap<_, _> = self
+            .listeners
+            .iter()
+            .filter_map(|prepared| match &prepared.config.routes {
+                RouteSource::Dynamic(subscription) => {
+                    Some((&subscription.route_config_name, (subscription, &prepared.rules)))
+                }
+                _ => None,
+            })
+            .collect();
+        tables.into_values()
+    }
+
+    /// Returns the statistics, to which others may add theirs.
+    #[must_use]
+    pub const fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Starts on threads of its own: each worker has its own runtime, connections and queue of new connections.
+    ///
+    /// # Errors
+    /// When an address cannot be had, or the system refuses a thread: the object, the field and the reason.
+    pub fn start(self, workers: usize) -> Result<Running, ConfigError> {
+        let places = (0..workers.max(1)).map(|_| runtime().map(Place::Thread));
+        self.start_on(places.collect::<Result<_, _>>()?)
+    }
+
+    /// Starts as one worker on the present runtime, which may have several threads.
+    ///
+    /// # Errors
+    /// When an address cannot be had: the object, the field and the reason.
+    pub fn start_here(self) -> Result<Running, ConfigError> {
+        self.start_on(vec![Place::Here(Handle::current())])
+    }
+
+    fn start_on(self, places: Vec<Place>) -> Result<Running, ConfigError> {
+        let bind = |prepared: &Prepared| bind(&prepared.config, places.len());
+        let mut sockets = self.listeners.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
+        let addresses = self
+            .listeners
+            .iter()
+            .zip(&sockets)
+            .filter_map(|(prepared, sockets)| Some((prepared.config.name.clone(), sockets.first()?.local_addr())));
+        let mut running = Running::new(addresses.collect(), self.stats.clone());
+        for place in places {
+            let listeners = self.listeners.iter().zip(&mut sockets);
+            let listeners = listeners.filter_map(|(prepared, sockets)| Some((prepared.clone(), sockets.pop()?)));
+            let worker = Worker::new(listeners.collect(), running.any_clusters(), &self.stats);
+            running.add(place, worker, self.config.clusters.clone())?;
+        }
+        #[cfg(feature = "admin")]
+        if let Some(address) = self.config.admin {
+            let tables = self.listeners.iter().map(|prepared| Arc::clone(&prepared.rules)).collect();
+            running.start_admin(address, tables)?;
+        }
+        Ok(running)
+    }
+}
+
+/// Where a worker runs.
+#[derive(Debug)]
+enum Place {
+    /// On a runtime that is there anyway.
+    Here(Handle),
+    /// On a thread of its own.
+    Thread(Runtime),
+}
+
+fn prepare(
+    listener: &Listener,
+    registry: &Registry,
+    subscribed: &mut BTreeMap<String, Arc<SharedRules>>,
+) -> Result<Prepared, ConfigError> {
+    let refuse = |field: &str, reason: String| ConfigError::new(format!("listener {:?}", listener.name), field, reason);
+    let codec = listener.protocol.codec();
+    let protocol = registry.get(codec).ok_or_else(|| {
+        let known = registry.names().collect::<Vec<_>>().join(", ");
+        refuse("protocol.codec", format!("there is no codec {codec:?}; known are: {known}"))
+    })?;
+    if let Some(option) = listener.protocol.options.keys().next() {
+        return Err(refuse("protocol.options", format!("the codec {codec:?} has no option {option:?}")));
+    }
+    let rules = match &listener.routes {
+        RouteSource::Inline(config) => {
+            check_mutations(config, &**protocol).map_err(|route| {
+                refuse("routes.inline", format!("{route} changes attributes, which {codec:?} cannot carry"))
+            })?;
+            let rules = Rules::compile(config)
+                .map_err(|error| refuse(&format!("routes.inline.{}", error.field()), error.reason().to_owned()))?;
+            Arc::new(SharedRules::new(rules))
+        }
+        RouteSource::Dynamic(subscription) => {
+            let table = subscribed.entry(subscription.route_config_name.clone());
+            Arc::clone(table.or_insert_with(|| Arc::new(SharedRules::new(Rules::empty()))))
+        }
+        _ => return Err(refuse("routes", "a source of routes that this proxy does not know".to_owned())),
+    };
+    Ok(Prepared { config: listener.clone(), protocol: Arc::clone(protocol), rules })
+}
+
+/// Names the first route whose changes no message of the protocol can carry.
+fn check_mutations(config: &RouteConfig, protocol: &dyn Protocol) -> Result<(), String> {
+    if protocol.carries() != Carries::Never {
+        return Ok(());
+    }
+    let mutates = |route: &config::Route| !(route.request_mutation.is_empty() && route.response_mutation.is_empty());
+    match config.routes.iter().position(mutates) {
+        Some(index) => Err(format!("routes[{index}] {:?}", config.routes[index].name)),
+        None => Ok(()),
+    }
+}
+
+/// Binds one socket for each worker.
+fn bind(listener: &Listener, workers: usize) -> Result<Vec<server::Listener>, ConfigError> {
+    let alone = ListenerOptions::default();
+    if workers == 1 {
+        return Ok(vec![server::Listener::bind(&listener.name, listener.address, &alone)?]);
+    }
+    if listener.address.port() != 0 {
+        // a process that shares its port would take half of our connections unnoticed
+        server::Listener::bind(&listener.name, listener.address, &alone)?;
+    }
+    let shared = alone.with_reuse_port(true);
+    let mut sockets = vec![server::Listener::bind(&listener.name, listener.address, &shared)?];
+    let address = sockets[0].local_addr();
+    for _ in 1..workers {
+        sockets.push(server::Listener::bind(&listener.name, address, &shared)?);
+    }
+    Ok(sockets)
+}
+
+fn runtime() -> Result<Runtime, ConfigError> {
+    Builder::new_current_thread().enable_all().build().map_err(cannot_start)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn cannot_start(error: std::io::Error) -> ConfigError {
+    ConfigError::new("proxy", "workers", format!("cannot start a worker: {error}"))
+}

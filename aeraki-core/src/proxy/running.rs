@@ -1,0 +1,135 @@
+//! A proxy that runs.
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+
+use aeraki_route::config;
+use tokio::{runtime::Handle, sync::mpsc, time::timeout};
+
+use super::{Place, cannot_start, worker::Worker};
+use crate::{observe::Stats, server::Drain, upstream::Clusters};
+
+/// A proxy that runs, until it is told to [shut down](Self::shutdown).
+#[derive(Debug)]
+pub struct Running {
+    addresses: BTreeMap<String, SocketAddr>,
+    admin: Option<SocketAddr>,
+    stats: Stats,
+    drain: Drain,
+    workers: Vec<(Handle, Arc<Clusters>)>,
+    /// Held by every worker until it has finished.
+    alive: Option<mpsc::Sender<()>>,
+    finished: mpsc::Receiver<()>,
+}
+
+impl Running {
+    pub(super) fn new(addresses: BTreeMap<String, SocketAddr>, stats: Stats) -> Self {
+        let (alive, finished) = mpsc::channel(1);
+        Self { addresses, admin: None, stats, drain: Drain::new(), workers: Vec::new(), alive: Some(alive), finished }
+    }
+
+    /// Returns the address that a listener is bound to.
+    #[must_use]
+    pub fn address(&self, listener: &str) -> Option<SocketAddr> {
+        self.addresses.get(listener).copied()
+    }
+
+    /// Lists all listeners and their addresses.
+    pub fn addresses(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
+        self.addresses.iter().map(|(name, address)| (name.as_str(), *address))
+    }
+
+    /// Returns the address of the admin interface, if there is one.
+    #[must_use]
+    pub const fn admin(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// Returns the statistics of all workers.
+    #[must_use]
+    pub const fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Returns what tells everybody to finish.
+    #[must_use]
+    pub const fn drain(&self) -> &Drain {
+        &self.drain
+    }
+
+    /// Makes these the clusters of all workers from now on; see [`Clusters::update`].
+    ///
+    /// # Errors
+    /// The first fault of any of them; then nothing has changed.
+    pub fn update_clusters(&self, configs: &[config::Cluster]) -> Result<(), config::ConfigError> {
+        configs.iter().try_for_each(config::Cluster::validate)?;
+        for (handle, clusters) in &self.workers {
+            let _runtime = handle.enter();
+            clusters.update(configs.iter().cloned());
+        }
+        Ok(())
+    }
+
+    /// Takes no new connections, lets those that are open finish for at most `grace`, and ends the rest.
+    pub async fn shutdown(mut self, grace: Duration) {
+        self.alive = None;
+        self.drain.begin();
+        if timeout(grace, self.finished.recv()).await.is_err() {
+            self.drain.close();
+            self.finished.recv().await;
+        }
+    }
+
+    pub(super) fn any_clusters(&self) -> Option<&Clusters> {
+        self.workers.first().map(|(_, clusters)| &**clusters)
+    }
+
+    pub(super) fn add(
+        &mut self,
+        place: Place,
+        worker: Worker,
+        clusters: Vec<config::Cluster>,
+    ) -> Result<(), config::ConfigError> {
+        let shared = Arc::clone(&worker.clusters);
+        let alive = self.alive.clone();
+        let drain = self.drain.clone();
+        let run = async move {
+            worker.run(clusters, drain).await;
+            drop(alive);
+        };
+        let handle = match place {
+            Place::Here(handle) => {
+                handle.spawn(run);
+                handle
+            }
+            Place::Thread(runtime) => {
+                let handle = runtime.handle().clone();
+                let thread = std::thread::Builder::new().name(format!("worker-{}", self.workers.len()));
+                thread.spawn(move || runtime.block_on(run)).map_err(cannot_start)?;
+                handle
+            }
+        };
+        self.workers.push((handle, shared));
+        Ok(())
+    }
+
+    #[cfg(feature = "admin")]
+    pub(super) fn start_admin(
+        &mut self,
+        address: SocketAddr,
+        tables: Vec<Arc<aeraki_route::SharedRules>>,
+    ) -> Result<(), config::ConfigError> {
+        let admin = crate::admin::Admin::bind(address, self.stats.clone(), self.drain.clone(), tables)?;
+        self.admin = Some(admin.local_addr());
+        if let Some((handle, _)) = self.workers.first() {
+            handle.spawn(admin.serve());
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    /// A proxy that nobody holds any more ends at once.
+    fn drop(&mut self) {
+        self.drain.close();
+    }
+}

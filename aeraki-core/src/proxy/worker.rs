@@ -1,0 +1,84 @@
+//! One worker: its own clusters, connections and timer behind its own sockets.
+
+use std::sync::Arc;
+
+use aeraki_route::config;
+use futures_util::future::join_all;
+
+use super::Prepared;
+use crate::{
+    io::Buffers,
+    observe::{Metrics, Stats},
+    server::{Budget, Drain, Listener, Rpc, Serve},
+    stack::{Resolve, Wheel, stack},
+    upstream::{Clusters, Context},
+};
+
+/// What one worker runs.
+#[derive(Debug)]
+pub(super) struct Worker {
+    listeners: Vec<(Prepared, Listener, Arc<Metrics>)>,
+    pub(super) clusters: Arc<Clusters>,
+    buffers: Buffers,
+}
+
+impl Worker {
+    /// Makes a worker whose clusters share their limits with `sibling`, if there is one.
+    pub(super) fn new(listeners: Vec<(Prepared, Listener)>, sibling: Option<&Clusters>, stats: &Stats) -> Self {
+        let buffers = Buffers::new();
+        let context = Context::new().with_buffers(buffers.clone());
+        let clusters = Arc::new(match sibling {
+            Some(sibling) => sibling.sibling(context),
+            None => Clusters::new(context),
+        });
+        stats.register(Arc::clone(&clusters) as _);
+        let listeners = listeners.into_iter().map(|(prepared, socket)| {
+            let metrics = Metrics::new(prepared.config.protocol.name.as_str(), prepared.config.stat_prefix.as_str());
+            stats.register(Arc::clone(&metrics) as _);
+            (prepared, socket, metrics)
+        });
+        Self { listeners: listeners.collect(), clusters, buffers }
+    }
+
+    /// Serves until `drain` is through.
+    pub(super) async fn run(self, configs: Vec<config::Cluster>, drain: Drain) {
+        self.clusters.update(configs);
+        let (wheel, budget) = (Wheel::spawn(), Budget::default());
+        let served = self.listeners.into_iter().map(|(prepared, socket, metrics)| {
+            let name = prepared.config.name.clone();
+            let clusters = Arc::clone(&self.clusters) as Arc<dyn Resolve>;
+            let rpc = rpc(prepared, clusters, &wheel, &metrics).with_buffers(self.buffers.clone());
+            let serve: Arc<dyn Serve> = Arc::new(rpc.with_budget(budget.clone()));
+            let served = socket.serve(serve, metrics, drain.clone());
+            async move {
+                if let Err(error) = served.await {
+                    tracing::error!(listener = name, %error, "the listener cannot be served");
+                }
+            }
+        });
+        join_all(served).await;
+    }
+}
+
+fn rpc(
+    prepared: Prepared,
+    clusters: Arc<dyn Resolve>,
+    wheel: &Wheel,
+    metrics: &Arc<Metrics>,
+) -> Rpc<
+    impl tower_service::Service<
+        crate::stack::Request,
+        Response = crate::stack::Response,
+        Error = std::convert::Infallible,
+        Future: Send,
+    > + Clone
+    + Send
+    + Sync
+    + use<>,
+> {
+    let Prepared { config, protocol, rules } = prepared;
+    let stack = stack(clusters, wheel.clone(), Arc::clone(metrics));
+    Rpc::new(config.name, protocol, rules, Arc::clone(metrics), stack)
+        .with_limits(config.limits)
+        .with_idle_timeout(config.idle_timeout)
+}

@@ -1,0 +1,218 @@
+//! Layers over a service that the test plays itself, with time standing still until everybody waits.
+
+use std::{sync::Arc, time::Duration};
+
+use aeraki_codec::{
+    Decoded, Demand, Framer, Head, Id, Kind, Limits, LocalReply, Message, Outcome, Protocol, Reason, Replies, Role,
+    Status,
+};
+use aeraki_route::{
+    Rules,
+    config::{AttributeMatch, MutationEntry, Route, RouteAction, RouteConfig},
+};
+use tokio::time::Instant;
+use tokio_test::{assert_pending, assert_ready, task};
+use tower_layer::Layer;
+use tower_service::Service;
+use tower_test::mock::{self, Handle, Mock};
+
+use super::*;
+use crate::{
+    observe::{Facts, Metrics},
+    testing::Lines,
+};
+
+fn message(line: &str) -> Message {
+    let codec = Lines::new(Replies::AnyOrder).codec(Role::Server, &Limits::default());
+    match Framer::new(codec).decode(&mut format!("{line}\n").as_bytes().into(), &Demand::all()) {
+        Ok(Decoded::Message(message)) => message,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn rules(routes: impl IntoIterator<Item = Route>) -> Arc<Rules> {
+    Arc::new(Rules::compile(&RouteConfig::new("table", routes)).expect("good routes"))
+}
+
+fn request(line: &str, rules: Arc<Rules>) -> Request {
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+    let conn = ConnInfo::new("test".into(), Lines::new(Replies::AnyOrder), address, address);
+    let message = message(line);
+    let facts = Facts::new(Instant::now(), message.kind(), message.len() as u64);
+    Request::new(message, Arc::new(conn), rules, facts)
+}
+
+fn routed(timeout: Option<Duration>) -> Routed {
+    let request = request("Q 1 a", Arc::new(Rules::empty()));
+    Routed { cluster: "c".into(), request_mutation: None, response_mutation: None, timeout, request }
+}
+
+fn service<T, L: Layer<Mock<T, Response>>>(layer: &L) -> (L::Service, Handle<T, Response>) {
+    let (mock, mut handle) = mock::pair();
+    handle.allow(10);
+    (layer.layer(mock), handle)
+}
+
+async fn ready<R, S: Service<R>>(service: &mut S)
+where
+    S::Error: std::fmt::Debug,
+{
+    std::future::poll_fn(|cx| service.poll_ready(cx)).await.expect("ready");
+}
+
+fn local(response: Result<Response, impl std::fmt::Debug>) -> LocalReply {
+    match response {
+        Ok(Response::Local(reply)) => reply,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("outer")]
+struct Outer(#[source] BoxError);
+
+#[tokio::test]
+async fn respond_finds_the_reply_among_the_sources() {
+    let (mut respond, mut handle) = service::<Request, _>(&RespondLayer::new());
+    for (error, reason, text) in [
+        (Outer(LocalReply::new(Reason::Denied, "no").into()).into(), Reason::Denied, "no"),
+        (BoxError::from("plain"), Reason::Unspecified, "plain"),
+    ] {
+        ready(&mut respond).await;
+        let future = respond.call(request("Q 1 a", Arc::new(Rules::empty())));
+        handle.next_request().await.expect("called").1.send_error(error);
+        let reply = local(future.await);
+        assert_eq!((reply.reason(), reply.text()), (reason, text));
+    }
+}
+
+#[tokio::test]
+async fn observe_notes_how_a_request_ended() {
+    let (mut observe, mut handle) = service::<Request, _>(&ObserveLayer::new());
+    let mut ended = async |response: Result<Response, BoxError>| {
+        ready(&mut observe).await;
+        let request = request("Q 1 a", Arc::new(Rules::empty()));
+        let facts = request.facts.clone();
+        let future = observe.call(request);
+        let (_, responder) = handle.next_request().await.expect("called");
+        match response {
+            Ok(response) => responder.send_response(response),
+            Err(error) => responder.send_error(error),
+        }
+        let _ = future.await;
+        facts.record()
+    };
+    let answered = ended(Ok(Response::Message(message("E 1 x")))).await;
+    assert_eq!(answered.answer, Some((Kind::Error, Status::new(Outcome::Error, 1))));
+    let refused = ended(Err(LocalReply::new(Reason::Overflow, "full").into())).await;
+    assert_eq!((refused.answer, refused.reason), (None, Some(Reason::Overflow)));
+    let local = ended(Ok(Response::Local(LocalReply::new(Reason::Fault, "injected")))).await;
+    assert_eq!(local.reason, Some(Reason::Fault));
+    let oneway = ended(Ok(Response::Oneway)).await;
+    assert_eq!((oneway.answer, oneway.reason), (None, None));
+}
+
+#[tokio::test]
+async fn route_picks_the_cluster_of_the_first_match() {
+    let (mut select, mut handle) = service::<Routed, _>(&RouteLayer::new());
+    let special = Route::new("special", RouteAction::cluster("b").with_timeout(Duration::from_secs(3)))
+        .with_match(AttributeMatch::exact("method", "special"))
+        .with_request_mutation(MutationEntry::set("k", "v"));
+    let plain = Route::new("plain", RouteAction::cluster("a")).with_match(AttributeMatch::exact("method", "plain"));
+    let rules = rules([special, plain]);
+    for (method, cluster) in [("special", "b"), ("plain", "a")] {
+        ready(&mut select).await;
+        let request = request(&format!("Q 1 {method}"), Arc::clone(&rules));
+        let facts = request.facts.clone();
+        let _future = select.call(request);
+        let (routed, _) = handle.next_request().await.expect("called");
+        assert_eq!(&*routed.cluster, cluster);
+        assert_eq!(routed.request_mutation.is_some(), method == "special");
+        assert_eq!(routed.timeout.is_some(), method == "special");
+        assert!(routed.response_mutation.is_none());
+        let record = facts.record();
+        assert_eq!((record.route.as_deref(), record.cluster.as_deref()), (Some(method), Some(cluster)));
+    }
+    ready(&mut select).await;
+    let error = select.call(request("Q 1 other", rules)).await.expect_err("no route");
+    assert_eq!(error.downcast_ref::<LocalReply>().map(LocalReply::reason), Some(Reason::RouteNotFound));
+}
+
+#[tokio::test]
+async fn mutate_changes_both_ways_and_counts_what_cannot_change() {
+    let metrics = Metrics::new("lines", "test");
+    let (mut mutate, mut handle) = service::<Routed, _>(&MutateLayer::new(Arc::clone(&metrics)));
+    let mut change = aeraki_codec::Mutation::new();
+    change.set("k", "v");
+    let change = Some(Arc::new(change));
+    for mutable in [true, false] {
+        ready(&mut mutate).await;
+        let fixed = |line: &str| {
+            let mut head = Head::new();
+            head.set_id(Id::Number(1));
+            head.set_mutable(mutable);
+            Message::new(line.to_owned().into(), head)
+        };
+        let mut routed = routed(None);
+        routed.request.message = fixed("Q 1 a\n");
+        routed.request_mutation.clone_from(&change);
+        routed.response_mutation.clone_from(&change);
+        let future = mutate.call(routed);
+        let (routed, responder) = handle.next_request().await.expect("called");
+        assert_eq!(routed.request.message.mutation().is_some(), mutable);
+        responder.send_response(Response::Message(fixed("R 1 a\n")));
+        let Ok(Response::Message(answer)) = future.await else { panic!("an answer") };
+        assert_eq!(answer.mutation().is_some(), mutable);
+    }
+    assert_eq!(metrics.counters.mutation_skipped.get(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn deadline_ends_a_request_in_time_and_no_sooner() {
+    let (mut deadline, mut handle) = service::<Routed, _>(&DeadlineLayer::new(Wheel::spawn()));
+    ready(&mut deadline).await;
+    let start = Instant::now();
+    let late = deadline.call(routed(Some(Duration::from_millis(300))));
+    let _held = handle.next_request().await.expect("called");
+    let error = late.await.expect_err("too late");
+    assert_eq!(error.to_string(), "timeout: no answer within 300ms");
+    let took = start.elapsed().as_millis();
+    assert!((300..=320).contains(&took), "{took} ms");
+
+    ready(&mut deadline).await;
+    let timely = deadline.call(routed(Some(Duration::from_millis(300))));
+    handle.next_request().await.expect("called").1.send_response(Response::Oneway);
+    assert!(matches!(timely.await, Ok(Response::Oneway)));
+
+    ready(&mut deadline).await;
+    let mut unlimited = task::spawn(deadline.call(routed(None)));
+    let (_, responder) = handle.next_request().await.expect("called");
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_pending!(unlimited.poll());
+    responder.send_response(Response::Oneway);
+    assert!(assert_ready!(unlimited.poll()).is_ok());
+}
+
+#[derive(Debug)]
+struct Nowhere;
+
+impl Resolve for Nowhere {
+    fn resolve(&self, _: &str) -> Option<Arc<dyn Forward>> {
+        None
+    }
+}
+
+#[tokio::test]
+async fn the_whole_stack_answers_for_clusters_that_are_not_there() {
+    let mut stack = stack(Arc::new(Nowhere), Wheel::spawn(), Metrics::new("lines", "test"));
+    for (rules, reason) in [
+        (rules([Route::new("all", RouteAction::cluster("c"))]), Reason::ClusterNotFound),
+        (Arc::new(Rules::empty()), Reason::RouteNotFound),
+    ] {
+        ready(&mut stack).await;
+        let request = request("Q 1 a", rules);
+        let facts = request.facts.clone();
+        assert_eq!(local(stack.call(request).await).reason(), reason);
+        assert_eq!(facts.record().reason, Some(reason));
+    }
+}

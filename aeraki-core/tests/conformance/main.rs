@@ -1,0 +1,10 @@
+//! The conformance list of the data plane, end to end over loopback sockets, for every protocol.
+
+mod allocations;
+mod bytes_in;
+mod closing;
+mod flow;
+mod replies;
+mod routing;
+mod support;
+mod wire;

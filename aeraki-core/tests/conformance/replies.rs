@@ -1,0 +1,87 @@
+//! Answers by the proxy itself.
+
+use std::sync::Arc;
+
+use aeraki_core::{
+    codec::{Kind, LocalReply, Reason},
+    observe::Metrics,
+    route::{Rules, SharedRules, config::Cluster},
+    server::{Drain, Listener, ListenerOptions, Rpc},
+    stack::{ObserveLayer, Request, RespondLayer, Response},
+};
+use tower::{Layer, service_fn};
+
+use crate::{
+    support::{ANY, Backend, Fixture, Peer, all_to, protocol},
+    wire::{self, DUBBO, Wire},
+};
+
+/// Serves every request with the reason whose index in [`Reason::ALL`] is the number in its method.
+fn refuse_all(wire: Wire) -> std::net::SocketAddr {
+    let refuse = service_fn(|request: Request| async move {
+        let method = request.message.attr("method").map(String::from_utf8_lossy).unwrap_or_default();
+        let reason = Reason::ALL[method.trim_start_matches('m').parse::<usize>()?];
+        Err::<Response, _>(LocalReply::new(reason, format!("refused: {reason}")).into())
+    });
+    let stack = RespondLayer::new().layer(ObserveLayer::new().layer(refuse));
+    let demand = aeraki_core::codec::Demand::of(["method"]);
+    let rules = Arc::new(SharedRules::new(Rules::empty().with_demand(&demand)));
+    let metrics = Metrics::new(wire.name, "in");
+    let rpc = Rpc::new("in", protocol(wire), rules, Arc::clone(&metrics), stack);
+    let listener = Listener::bind("in", ANY.parse().expect("an address"), &ListenerOptions::default());
+    let listener = listener.expect("a free port");
+    let address = listener.local_addr();
+    tokio::spawn(listener.serve(Arc::new(rpc), metrics, Drain::new()));
+    address
+}
+
+/// Item 3.
+#[tokio::test]
+async fn every_reason_is_told_with_the_id_of_the_request() {
+    for wire in wire::ALL {
+        let address = refuse_all(wire);
+        let mut client = Peer::connect(address, wire).await;
+        for (index, reason) in Reason::ALL.iter().enumerate() {
+            let id = 1000 + index as u64;
+            client.call(id, &format!("m{index}")).await;
+            let answer = client.message().await;
+            assert_eq!((answer.kind(), answer.id().number()), (Kind::Error, id), "{} {reason}", wire.name);
+            let text = format!("refused: {reason}");
+            let found = answer.frame().windows(text.len()).any(|window| window == text.as_bytes());
+            assert!(found, "{} {reason}: {:?}", wire.name, answer.frame());
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_forwarded_is_answered_at_once() {
+    for wire in wire::ALL {
+        let gone = Backend::bind(wire).await.address();
+        for (clusters, reason) in [
+            (Cluster::new("one"), Reason::NoHealthyUpstream),
+            (Cluster::new("one").with_endpoint(gone), Reason::ConnectFailure),
+        ] {
+            let fixture = Fixture::with(wire, all_to("one"), vec![clusters], |listener| listener);
+            let mut client = fixture.client().await;
+            client.call(9, "hello").await;
+            let answer = client.message().await;
+            assert_eq!((answer.kind(), answer.id().number()), (Kind::Error, 9), "{} {reason}", wire.name);
+            assert_eq!(fixture.count(&format!("local_reply.{reason}")), 1, "{} {reason}", wire.name);
+            // a one-way call has nobody to tell
+            client.send((wire.oneway)(10, "hello")).await;
+            client.call(11, "hello").await;
+            assert_eq!(client.message().await.id().number(), 11);
+            assert_eq!(fixture.count(&format!("local_reply.{reason}")), 3, "{} {reason}", wire.name);
+        }
+    }
+}
+
+#[tokio::test]
+async fn heartbeats_are_answered_by_the_proxy() {
+    let fixture = Fixture::to(DUBBO, Backend::bind(DUBBO).await.address());
+    let mut client = fixture.client().await;
+    client.send(b"\xda\xbb\xe2\0\0\0\0\0\0\0\0\x07\0\0\0\x01N").await;
+    let answer = client.message().await;
+    assert_eq!((answer.kind(), answer.id().number()), (Kind::Heartbeat, 7));
+    assert_eq!((fixture.count("request_event"), fixture.count("request")), (1, 0));
+}

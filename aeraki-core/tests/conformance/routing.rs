@@ -1,0 +1,190 @@
+//! Where requests go.
+
+use std::sync::Arc;
+
+use aeraki_core::{
+    codec::{Kind, Registry},
+    proxy::Proxy,
+    route::{
+        Rules,
+        config::{
+            self, AttributeMatch, Cluster, Listener, MutationEntry, ProtocolConfig, Route, RouteAction, RouteConfig,
+            RouteSource,
+        },
+    },
+};
+
+use crate::{
+    support::{ANY, Backend, Fixture, Peer, all_to},
+    wire::{self, DUBBO, THRIFT, Wire},
+};
+
+fn two(wire: Wire, routes: RouteConfig, one: &Backend, other: &Backend) -> Fixture {
+    let clusters = [("one", one), ("other", other)];
+    let clusters = clusters.map(|(name, backend)| Cluster::new(name).with_endpoint(backend.address()));
+    Fixture::with(wire, routes, clusters.to_vec(), |listener| listener)
+}
+
+#[tokio::test]
+async fn the_method_decides() {
+    for wire in wire::ALL {
+        let (one, other) = (Backend::bind(wire).await, Backend::bind(wire).await);
+        let special =
+            Route::new("special", RouteAction::cluster("other")).with_match(AttributeMatch::exact("method", "special"));
+        let routes = RouteConfig::new("table", [special, Route::new("rest", RouteAction::cluster("one"))]);
+        let fixture = two(wire, routes, &one, &other);
+        let mut client = fixture.client().await;
+        for (id, method, backend) in [(1, "special", &other), (2, "plain", &one)] {
+            client.call(id, method).await;
+            let mut server = backend.accept().await;
+            let request = server.message().await;
+            assert_eq!(request.attr("method"), Some(method.as_bytes()), "{}", wire.name);
+            server.answer(&request).await;
+            assert_eq!(client.message().await.id().number(), id);
+        }
+    }
+}
+
+/// Item 6.
+#[tokio::test]
+async fn weights_are_kept() {
+    const REQUESTS: u64 = 400;
+    for wire in wire::ALL {
+        let (one, other) = (Backend::bind(wire).await, Backend::bind(wire).await);
+        let action = RouteAction::weighted([("one", 80), ("other", 20)]);
+        let fixture = two(wire, RouteConfig::new("table", [Route::new("shared", action)]), &one, &other);
+        let (_one, _other) = (one.echo(), other.echo());
+        let mut client = fixture.client().await;
+        for id in 0..REQUESTS {
+            client.call(id, "hello").await;
+            assert_eq!(client.message().await.id().number(), id);
+        }
+        let samples = fixture.proxy.stats().samples();
+        let Some(aeraki_core::observe::Value::Counter(taken)) = samples.get("cluster.other.upstream_rq_total") else {
+            panic!("{}", samples.to_text());
+        };
+        // six standard deviations of a share of 20 % around its mean of 80
+        assert!((32..=128).contains(&taken), "{}: {taken} of {REQUESTS}", wire.name);
+    }
+}
+
+/// Item 7.
+#[tokio::test]
+async fn a_swap_leaves_requests_in_flight_alone() {
+    for wire in wire::ALL {
+        let (one, other) = (Backend::bind(wire).await, Backend::bind(wire).await);
+        let fixture = two(wire, all_to("one"), &one, &other);
+        let mut client = fixture.client().await;
+        client.call(1, "hello").await;
+        let mut server = one.accept().await;
+        let request = server.message().await;
+        fixture.rules.swap(Rules::compile(&all_to("other")).expect("good routes"));
+        server.answer(&request).await;
+        assert_eq!(client.message().await.id().number(), 1);
+
+        client.call(2, "hello").await;
+        let mut next = other.accept().await;
+        let request = next.message().await;
+        next.answer(&request).await;
+        assert_eq!(client.message().await.id().number(), 2, "{}", wire.name);
+
+        let bad = RouteConfig::new("bad", [Route::new("none", RouteAction::weighted([("one", 0)]))]);
+        let error = Rules::compile(&bad).expect_err("weights of 0");
+        assert!(error.to_string().contains("weights sum up to 0"), "{error}");
+        client.call(3, "hello").await;
+        let request = next.message().await;
+        next.answer(&request).await;
+        assert_eq!(client.message().await.id().number(), 3, "the last good routes stay in force");
+    }
+}
+
+/// Item 7.
+#[tokio::test]
+async fn without_a_table_there_is_no_route() {
+    for wire in wire::ALL {
+        let listener = Listener::new(
+            "in",
+            ANY.parse().expect("an address"),
+            ProtocolConfig::new(wire.name),
+            RouteSource::dynamic("table", "control"),
+        );
+        let config = config::Proxy::default().with_cluster(Cluster::new("control")).with_listener(listener);
+        let proxy = Proxy::new(config, &Registry::builtin()).expect("a good configuration");
+        let (subscription, rules) = proxy.subscriptions().next().expect("one table");
+        assert_eq!(subscription.route_config_name, "table");
+        let rules = Arc::clone(rules);
+        let running = proxy.start_here().expect("a free port");
+        let mut client = Peer::connect(running.address("in").expect("the listener"), wire).await;
+        for (id, reason) in [(1, "route_not_found"), (2, "no_healthy_upstream")] {
+            client.call(id, "hello").await;
+            let answer = client.message().await;
+            assert_eq!(answer.id().number(), id, "{}", wire.name);
+            let name = format!("meta_protocol.{}.in.local_reply.{reason}", wire.name);
+            let count = running.stats().samples().get(&name);
+            assert_eq!(count, Some(aeraki_core::observe::Value::Counter(1)), "{name}");
+            rules.swap(Rules::compile(&all_to("control")).expect("good routes"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn attachments_change_on_both_ways() {
+    let backend = Backend::bind(DUBBO).await;
+    let route = Route::new("all", RouteAction::cluster("one"))
+        .with_request_mutation(MutationEntry::set("colour", "green"))
+        .with_request_mutation(MutationEntry::remove("group"))
+        .with_response_mutation(MutationEntry::set("served", "yes"));
+    let cluster = Cluster::new("one").with_endpoint(backend.address());
+    let fixture = Fixture::with(DUBBO, RouteConfig::new("table", [route]), vec![cluster], |listener| listener);
+    let mut client = fixture.client().await;
+    client.call(1, "hello").await;
+    let mut server = backend.accept().await;
+    let request = server.message().await;
+    assert_eq!((request.attr("colour"), request.attr("group")), (Some(&b"green"[..]), None));
+    server.answer(&request).await;
+    let answer = client.message().await;
+    assert_eq!((answer.kind(), answer.attr("served")), (Kind::Response, Some(&b"yes"[..])));
+}
+
+#[tokio::test]
+async fn what_cannot_be_changed_passes_and_is_counted() {
+    let backend = Backend::bind(THRIFT).await;
+    let route =
+        Route::new("all", RouteAction::cluster("one")).with_request_mutation(MutationEntry::set("colour", "green"));
+    let cluster = Cluster::new("one").with_endpoint(backend.address());
+    let fixture = Fixture::with(THRIFT, RouteConfig::new("table", [route]), vec![cluster], |listener| listener);
+    let mut client = fixture.client().await;
+    client.call(1, "hello").await;
+    let mut server = backend.accept().await;
+    let request = server.message().await;
+    server.answer(&request).await;
+    assert_eq!(client.message().await.kind(), Kind::Response);
+    assert_eq!(fixture.count("mutation_skipped"), 1);
+}
+
+#[tokio::test]
+async fn bad_configurations_are_refused_in_one_line() {
+    let taken = std::net::TcpListener::bind(ANY).expect("a free port");
+    let address = taken.local_addr().expect("bound");
+    let start = |protocol: &str, cluster: &str, address| {
+        let routes = RouteSource::Inline(all_to(cluster));
+        let listener = Listener::new("in", address, ProtocolConfig::new(protocol), routes);
+        let config = config::Proxy::default().with_cluster(Cluster::new("one")).with_listener(listener);
+        match Proxy::new(config, &Registry::builtin()).and_then(Proxy::start_here) {
+            Ok(_) => panic!("{protocol} {cluster} {address}"),
+            Err(error) => error.to_string(),
+        }
+    };
+    assert_eq!(
+        start("telnet", "one", address),
+        "listener \"in\": protocol.codec: there is no codec \"telnet\"; known are: aeraki.meta_protocol.codec.dubbo, \
+         aeraki.meta_protocol.codec.thrift, dubbo, thrift"
+    );
+    assert_eq!(
+        start("dubbo", "none", address),
+        "listener \"in\": routes.inline.routes[0] \"all\".action: there is no cluster \"none\""
+    );
+    let in_use = start("dubbo", "one", address);
+    assert!(in_use.starts_with(&format!("listener \"in\": address: cannot listen on {address}: ")), "{in_use}");
+    assert!(!in_use.contains('\n'));
+}

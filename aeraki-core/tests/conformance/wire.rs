@@ -1,0 +1,75 @@
+//! Frames of the protocols under test, byte by byte.
+
+/// How the messages of one protocol are written.
+#[derive(Clone, Copy)]
+pub(crate) struct Wire {
+    pub(crate) name: &'static str,
+    /// A call of `method` that wants an answer, by id.
+    pub(crate) request: fn(u64, &str) -> Vec<u8>,
+    /// A call of `method` that wants none.
+    pub(crate) oneway: fn(u64, &str) -> Vec<u8>,
+    /// The answer to the call of this id.
+    pub(crate) response: fn(u64) -> Vec<u8>,
+    /// An answer that reports an exception of the application.
+    pub(crate) exception: fn(u64) -> Vec<u8>,
+}
+
+pub(crate) const ALL: [Wire; 2] = [DUBBO, THRIFT];
+
+pub(crate) const DUBBO: Wire = Wire {
+    name: "dubbo",
+    request: |id, method| dubbo(0xc2, 0, id, &dubbo_call(method)),
+    oneway: |id, method| dubbo(0x82, 0, id, &dubbo_call(method)),
+    // RESPONSE_VALUE, "ok"
+    response: |id| dubbo(0x02, 20, id, b"\x91\x02ok"),
+    // RESPONSE_WITH_EXCEPTION, a string in place of the exception
+    exception: |id| dubbo(0x02, 20, id, b"\x90\x04oops"),
+};
+
+pub(crate) const THRIFT: Wire = Wire {
+    name: "thrift",
+    request: |id, method| thrift(1, method, id),
+    oneway: |id, method| thrift(4, method, id),
+    response: |id| thrift(2, "any", id),
+    exception: |id| thrift(3, "any", id),
+};
+
+fn dubbo(flag: u8, status: u8, id: u64, body: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0xda, 0xbb, flag, status];
+    frame.extend(id.to_be_bytes());
+    frame.extend(u32::try_from(body.len()).expect("a small body").to_be_bytes());
+    frame.extend(body);
+    frame
+}
+
+/// Version, path, service version, method, parameter types, attachments.
+fn dubbo_call(method: &str) -> Vec<u8> {
+    let mut body = Vec::new();
+    for text in ["2.0.2", "org.example.Greeter", "1.0.0", method, ""] {
+        string(&mut body, text);
+    }
+    body.push(b'H');
+    for text in ["group", "blue"] {
+        string(&mut body, text);
+    }
+    body.push(b'Z');
+    body
+}
+
+fn string(body: &mut Vec<u8>, text: &str) {
+    assert!(text.len() < 32, "only the short form is written here");
+    body.push(u8::try_from(text.len()).expect("short"));
+    body.extend(text.as_bytes());
+}
+
+/// Framed, strict binary; the arguments are an empty struct.
+fn thrift(kind: u8, method: &str, id: u64) -> Vec<u8> {
+    let mut message = vec![0x80, 1, 0, kind];
+    message.extend(u32::try_from(method.len()).expect("short").to_be_bytes());
+    message.extend(method.as_bytes());
+    message.extend(u32::try_from(id).expect("ids of Thrift have 32 bits").to_be_bytes());
+    message.push(0);
+    let mut frame = u32::try_from(message.len()).expect("short").to_be_bytes().to_vec();
+    frame.extend(message);
+    frame
+}

@@ -134,6 +134,7 @@ fn encode_with_one_attachment_more(bencher: Bencher<'_, '_>, payload: usize) {
 /// What somebody writes who knows that all strings are ASCII and shorter than a chunk.
 mod by_hand {
     type Parts<'a> = (u64, u8, &'a [u8], &'a [u8], &'a [u8]);
+    type Pairs<'a> = [(&'a [u8], &'a [u8]); 8];
 
     pub(crate) fn head(frame: &[u8]) -> Option<(Parts<'_>, &[u8])> {
         let header = frame.get(..16)?;
@@ -150,7 +151,7 @@ mod by_hand {
         Some(((id, header[2], path, version, method), body))
     }
 
-    pub(crate) fn attachments(frame: &[u8]) -> Option<(Parts<'_>, [(&[u8], &[u8]); 8])> {
+    pub(crate) fn attachments(frame: &[u8]) -> Option<(Parts<'_>, Pairs<'_>)> {
         let (parts, body) = head(frame)?;
         let (types, mut body) = string(body)?;
         for _ in 0..types.iter().filter(|byte| **byte == b';').count() {

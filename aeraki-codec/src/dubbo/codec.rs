@@ -121,7 +121,9 @@ impl Codec for Connection {
     fn measure(&mut self, input: &[u8]) -> Result<Measure, DecodeError> {
         if input.len() < Header::LEN {
             header::check_magic(input)?;
-            return Ok(Measure::Partial { at_least: Header::LEN });
+            // Two bytes tell whether the peer speaks Dubbo; one that does not might never send sixteen.
+            let at_least = if input.len() < 2 { 2 } else { Header::LEN };
+            return Ok(Measure::Partial { at_least });
         }
         let header = Header::read(input)?;
         let body = usize::try_from(header.body_len()).unwrap_or(usize::MAX);

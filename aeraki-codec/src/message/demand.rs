@@ -52,7 +52,7 @@ impl Demand {
     pub fn wants(&self, key: &[u8]) -> bool {
         self.all
             || (self.lengths & length_bit(key.len()) != 0
-                && self.keys.iter().any(|k| k.as_bytes().eq_ignore_ascii_case(key)))
+                && self.keys.iter().any(|k| k.as_bytes() == key || k.as_bytes().eq_ignore_ascii_case(key)))
     }
 
     /// Tells whether every attribute is asked for.

@@ -43,7 +43,7 @@ pub(super) struct Begin {
 
 impl Begin {
     /// Reads the beginning of a message; what is left is its struct.
-    #[inline]
+    #[inline(always)]
     pub(super) fn read(input: &[u8], encoding: Encoding) -> Parsed<'_, Self> {
         match encoding {
             Encoding::Compact => Self::compact(input),
@@ -52,7 +52,7 @@ impl Begin {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn strict(input: &[u8]) -> Parsed<'_, Self> {
         let (sized, version) = array::<4>(input)?;
         let [0x80, 0x01, _, code] = version else { return Fault::at(input, DecodeErrorKind::BadMagic) };

@@ -178,15 +178,12 @@ impl ThriftCodec {
     ) -> Result<(), DecodeError> {
         let header = Header::read(frame)?;
         let dialect = Dialect { encoding: dialect.encoding.in_header(header.encoding()), ..dialect };
-        let mut room = [0; INFLATED];
-        let payload = if header.is_deflated() {
-            let deflated = header.payload();
-            let deflated = deflated.get(..HEAD.saturating_add(self.limits.method)).unwrap_or(deflated);
-            Payload { frame, message: self.inflater.prefix(deflated, &mut room)?, at: None, header: Some(header) }
+        if header.is_deflated() {
+            self.read_deflated(frame, &header, dialect, demand, out)?;
         } else {
-            Payload { header: Some(header), ..Payload::at(frame, header.payload_offset()) }
-        };
-        self.read(&payload, dialect, demand, out)?;
+            let payload = Payload { header: Some(&header), ..Payload::at(frame, header.payload_offset()) };
+            self.read(&payload, dialect, demand, out)?;
+        }
         if demand.is_none() {
             return Ok(());
         }
@@ -201,6 +198,21 @@ impl ThriftCodec {
             }
         }
         Ok(())
+    }
+
+    fn read_deflated(
+        &self,
+        frame: &[u8],
+        header: &Header<'_>,
+        dialect: Dialect,
+        demand: &Demand,
+        out: &mut Head,
+    ) -> Result<(), DecodeError> {
+        let mut room = [0; INFLATED];
+        let deflated = header.payload();
+        let deflated = deflated.get(..HEAD.saturating_add(self.limits.method)).unwrap_or(deflated);
+        let message = self.inflater.prefix(deflated, &mut room)?;
+        self.read(&Payload { frame, message, at: None, header: Some(header) }, dialect, demand, out)
     }
 
     /// Reads the head of a message: kind and id first, so that whatever fails behind them can be answered.
@@ -249,21 +261,24 @@ impl ThriftCodec {
             return Ok(());
         }
         let name = payload.message.get(begin.name_range(0)).unwrap_or_default();
-        let whole = match payload.at {
+        let span = match payload.at {
             Some(at) => Span::new(begin.name_range(at)),
             None => out.copy(name),
         };
-        let (service, method) = Begin::split(name);
-        let whole = whole.ok_or_else(|| DecodeError::new(DecodeErrorKind::FrameTooLarge, 0))?;
-        let service = service.and_then(|service| whole.part(0..service.len()));
-        let method = whole.part(name.len().saturating_sub(method.len())..name.len());
-        if let Some(method) = method {
-            out.set_echo(method);
+        let Some(span) = span else { return Err(DecodeError::new(DecodeErrorKind::FrameTooLarge, 0)) };
+        out.set_echo(span);
+        let mut insert = |index: usize, part: Option<Span>| match part {
+            Some(part) => out.insert(payload.frame, &self.limits, Text::Name(index), Text::Span(part)),
+            None => Ok(()),
+        };
+        if demand.wants(METHOD) {
+            insert(0, Some(span))?;
         }
-        for (index, (key, span)) in NAMES.iter().zip([Some(whole), service, method]).enumerate() {
-            if let Some(span) = span.filter(|_| demand.wants(key.as_bytes())) {
-                out.insert(payload.frame, &self.limits, Text::Name(index), Text::Span(span))?;
-            }
+        if demand.wants(THRIFT_SERVICE) {
+            insert(1, Begin::split(name).0.and_then(|service| span.part(0..service.len())))?;
+        }
+        if demand.wants(THRIFT_METHOD) {
+            insert(2, span.part(name.len().saturating_sub(Begin::split(name).1.len())..name.len()))?;
         }
         Ok(())
     }
@@ -275,7 +290,7 @@ struct Payload<'a> {
     message: &'a [u8],
     /// Where the message begins in the frame; nowhere, where it had to be inflated.
     at: Option<usize>,
-    header: Option<Header<'a>>,
+    header: Option<&'a Header<'a>>,
 }
 
 impl<'a> Payload<'a> {
@@ -285,7 +300,7 @@ impl<'a> Payload<'a> {
 
     /// Returns where the struct begins in the frame, or the inflated message that holds it.
     fn head_len(&self, begin: &Begin) -> usize {
-        match (self.at, &self.header) {
+        match (self.at, self.header) {
             (Some(at), _) => at.saturating_add(begin.len),
             (None, Some(header)) => header.payload_offset(),
             (None, None) => 0,
@@ -342,6 +357,9 @@ fn more(fault: Fault, have: usize, limit: usize) -> Result<Measure, DecodeError>
     }
 }
 
+const METHOD: &[u8] = b"method";
+const THRIFT_SERVICE: &[u8] = b"thrift.service";
+const THRIFT_METHOD: &[u8] = b"thrift.method";
 const NAMES: &[&str] = &["method", "thrift.service", "thrift.method"];
 /// What is looked at behind framing and header, besides the name: enough for the type of an exception, and for what
 /// zlib may put in front of the first bytes.

@@ -67,6 +67,14 @@ pub(super) struct Items {
 
 /// What differs between the encodings.
 pub(super) trait Grammar {
+    /// Steps over the fields at the front that are beyond doubt: whole, not nested, with nothing to remember of them.
+    ///
+    /// Most fields are such. Whatever else there is, is left to be looked at with care.
+    #[inline]
+    fn plain_fields(input: &[u8]) -> &[u8] {
+        input
+    }
+
     /// Reads the beginning of the field after the one with the id `last`; `None` at the end of the struct.
     fn field(input: &[u8], last: i16) -> Parsed<'_, Option<Field>>;
     /// Reads the head of a list or set. Its elements must fit into `input` and the `more` bytes that may yet come.
@@ -95,6 +103,23 @@ pub(super) struct BinaryGrammar;
 
 impl Grammar for BinaryGrammar {
     #[inline]
+    fn plain_fields(input: &[u8]) -> &[u8] {
+        let mut rest = input;
+        while let Some(code) = rest.first()
+            && let Some(mut length) = PLAIN.get(usize::from(*code)).copied().map(usize::from)
+            && length > 0
+        {
+            if *code == STRING {
+                let Some([_, _, _, size @ ..]) = rest.first_chunk::<7>() else { break };
+                length = length.saturating_add(u32::from_be_bytes(*size) as usize);
+            }
+            let Some(after) = rest.get(length..) else { break };
+            rest = after;
+        }
+        rest
+    }
+
+    #[inline(always)]
     fn field(input: &[u8], _: i16) -> Parsed<'_, Option<Field>> {
         let (rest, code) = byte(input)?;
         if code == STOP {
@@ -125,7 +150,7 @@ impl Grammar for BinaryGrammar {
         checked::<Self>(sized, rest, more, Items { of, left: u64::from(count).wrapping_mul(2) })
     }
 
-    #[inline]
+    #[inline(always)]
     fn length(input: &[u8]) -> Parsed<'_, u32> {
         size(input)
     }
@@ -153,16 +178,16 @@ impl Grammar for BinaryGrammar {
         byte != 0
     }
 
-    #[inline]
+    #[inline(always)]
     fn width(of: Type) -> Option<u8> {
-        match of {
-            Type::Bool | Type::I8 => Some(1),
-            Type::I16 => Some(2),
-            Type::I32 => Some(4),
-            Type::I64 | Type::Double => Some(8),
-            Type::Uuid => Some(16),
-            Type::String | Type::Struct | Type::Map | Type::Set | Type::List => None,
-        }
+        Some(match of {
+            Type::Bool | Type::I8 => 1,
+            Type::I16 => 2,
+            Type::I32 => 4,
+            Type::I64 | Type::Double => 8,
+            Type::Uuid => 16,
+            Type::String | Type::Struct | Type::Map | Type::Set | Type::List => return None,
+        })
     }
 }
 
@@ -171,7 +196,7 @@ impl Grammar for BinaryGrammar {
 pub(super) struct CompactGrammar;
 
 impl Grammar for CompactGrammar {
-    #[inline]
+    #[inline(always)]
     fn field(input: &[u8], last: i16) -> Parsed<'_, Option<Field>> {
         let (rest, head) = byte(input)?;
         let (delta, code) = (head >> 4, head & 0x0f);
@@ -212,7 +237,7 @@ impl Grammar for CompactGrammar {
         checked::<Self>(input, rest, more, Items { of, left: u64::from(count).wrapping_mul(2) })
     }
 
-    #[inline]
+    #[inline(always)]
     fn length(input: &[u8]) -> Parsed<'_, u32> {
         varint(input)
     }
@@ -244,7 +269,7 @@ impl Grammar for CompactGrammar {
         byte == COMPACT_TRUE
     }
 
-    #[inline]
+    #[inline(always)]
     fn width(of: Type) -> Option<u8> {
         match of {
             Type::Bool | Type::I8 => Some(1),
@@ -256,44 +281,60 @@ impl Grammar for CompactGrammar {
 }
 
 impl Type {
-    #[inline]
+    #[inline(always)]
     fn binary(code: u8) -> Option<Self> {
-        Some(match code {
-            2 => Self::Bool,
-            3 => Self::I8,
-            4 => Self::Double,
-            6 => Self::I16,
-            8 => Self::I32,
-            10 => Self::I64,
-            11 => Self::String,
-            12 => Self::Struct,
-            13 => Self::Map,
-            14 => Self::Set,
-            15 => Self::List,
-            16 => Self::Uuid,
-            _ => return None,
-        })
+        BINARY.get(usize::from(code)).copied().flatten()
     }
 
-    #[inline]
+    #[inline(always)]
     fn compact(code: u8) -> Option<Self> {
-        Some(match code {
-            1 | 2 => Self::Bool,
-            3 => Self::I8,
-            4 => Self::I16,
-            5 => Self::I32,
-            6 => Self::I64,
-            7 => Self::Double,
-            8 => Self::String,
-            9 => Self::List,
-            10 => Self::Set,
-            11 => Self::Map,
-            12 => Self::Struct,
-            13 => Self::Uuid,
-            _ => return None,
-        })
+        COMPACT.get(usize::from(code)).copied().flatten()
     }
 }
+
+/// Lengths of binary fields by the code of their type, heads included; 0 for those that hold others.
+static PLAIN: [u8; 17] = [0, 0, 4, 4, 11, 0, 5, 0, 7, 0, 11, 7, 0, 0, 0, 0, 19];
+/// The type code of a string, whose bytes come behind the seven of [`PLAIN`].
+const STRING: u8 = 11;
+
+/// Types by their code in binary.
+static BINARY: [Option<Type>; 17] = [
+    None,
+    None,
+    Some(Type::Bool),
+    Some(Type::I8),
+    Some(Type::Double),
+    None,
+    Some(Type::I16),
+    None,
+    Some(Type::I32),
+    None,
+    Some(Type::I64),
+    Some(Type::String),
+    Some(Type::Struct),
+    Some(Type::Map),
+    Some(Type::Set),
+    Some(Type::List),
+    Some(Type::Uuid),
+];
+
+/// Types by their code in compact.
+static COMPACT: [Option<Type>; 14] = [
+    None,
+    Some(Type::Bool),
+    Some(Type::Bool),
+    Some(Type::I8),
+    Some(Type::I16),
+    Some(Type::I32),
+    Some(Type::I64),
+    Some(Type::Double),
+    Some(Type::String),
+    Some(Type::List),
+    Some(Type::Set),
+    Some(Type::Map),
+    Some(Type::Struct),
+    Some(Type::Uuid),
+];
 
 /// Refuses a container whose items cannot fit into the bytes that follow, before any of them is looked at.
 fn checked<'a, G: Grammar>(sized: &'a [u8], rest: &'a [u8], more: usize, items: Items) -> Parsed<'a, Items> {

@@ -32,7 +32,9 @@ pub(super) fn write(to: &Receipt, reply: &LocalReply, limit: usize, out: &mut Ou
         }
         Transport::Header => write_plain(dialect.encoding, ids.header, out),
     };
-    Begin::write_exception(dialect.encoding, to.echo(), ids.message, out);
+    // Servers answer a multiplexed call under the name that it has for them.
+    let (_, method) = Begin::split(to.echo());
+    Begin::write_exception(dialect.encoding, method, ids.message, out);
     write_exception(dialect.encoding, reply, out);
     let closed = match dialect.transport {
         Transport::Unframed => Ok(()),

@@ -41,14 +41,12 @@ impl Skip {
         let mut rest = input.get(self.done..).unwrap_or_default();
         loop {
             let deep = self.around.len().saturating_add(1) >= depth;
-            let parsed = match self.open {
-                Open::Struct { last } => self.field::<G>(rest, last, more, deep),
-                Open::Items(items) => self.items::<G>(rest, items, more, deep),
+            let step = match self.open {
+                Open::Struct { last } => self.fields::<G>(&mut rest, last, more, deep),
+                Open::Items(items) => self.items::<G>(&mut rest, items, more, deep),
             };
-            let (after, step) = whole(parsed)?;
-            rest = after;
             self.done = input.len().saturating_sub(rest.len());
-            match step {
+            match step? {
                 Step::Stay => {}
                 Step::Enter(inner) => self.around.push(std::mem::replace(&mut self.open, inner)),
                 Step::Leave => match self.around.pop() {
@@ -59,25 +57,49 @@ impl Skip {
         }
     }
 
-    #[inline]
-    fn field<'a, G: Grammar>(&mut self, input: &'a [u8], last: i16, more: usize, deep: bool) -> Parsed<'a, Step> {
-        let (rest, field) = G::field(input, last)?;
-        let Some(Field { id, of, flag }) = field else { return Ok((rest, Step::Leave)) };
-        let parsed = if flag.is_some() { (rest, Step::Stay) } else { value::<G>(rest, of, more, deep)? };
-        self.open = Open::Struct { last: id };
-        Ok(parsed)
+    /// Steps over fields up to the first that holds others, or the end of the struct.
+    fn fields<G: Grammar>(&mut self, rest: &mut &[u8], mut last: i16, more: usize, deep: bool) -> Result<Step, Fault> {
+        let step = loop {
+            *rest = G::plain_fields(rest);
+            match whole(field::<G>(rest, last, more, deep)) {
+                Ok((after, (id, step))) => {
+                    (*rest, last) = (after, id);
+                    if !matches!(step, Step::Stay) {
+                        break Ok(step);
+                    }
+                }
+                Err(fault) => break Err(fault),
+            }
+        };
+        self.open = Open::Struct { last };
+        step
     }
 
-    fn items<'a, G: Grammar>(&mut self, input: &'a [u8], items: Items, more: usize, deep: bool) -> Parsed<'a, Step> {
-        let (Some((this, next)), 1..) = (items.of, items.left) else { return Ok((input, Step::Leave)) };
+    /// Steps over items up to the first that holds others, or the end of the container.
+    fn items<G: Grammar>(&mut self, rest: &mut &[u8], items: Items, more: usize, deep: bool) -> Result<Step, Fault> {
+        let (Some((mut this, mut next)), mut left @ 1..) = (items.of, items.left) else { return Ok(Step::Leave) };
         if let (Some(this), Some(next)) = (G::width(this), G::width(next)) {
-            let bytes = u64::from(this).saturating_add(u64::from(next)).saturating_mul(items.left) / 2;
-            let (rest, _) = take(input, usize::try_from(bytes).unwrap_or(usize::MAX))?;
-            return Ok((rest, Step::Leave));
+            let bytes = u64::from(this).saturating_add(u64::from(next)).saturating_mul(left) / 2;
+            (*rest, _) = whole(take(rest, usize::try_from(bytes).unwrap_or(usize::MAX)))?;
+            return Ok(Step::Leave);
         }
-        let parsed = value::<G>(input, this, more, deep)?;
-        self.open = Open::Items(Items { of: Some((next, this)), left: items.left.saturating_sub(1) });
-        Ok(parsed)
+        let step = loop {
+            match whole(value::<G>(rest, this, more, deep)) {
+                Ok((after, step)) => {
+                    (*rest, left) = (after, left.saturating_sub(1));
+                    (this, next) = (next, this);
+                    if !matches!(step, Step::Stay) {
+                        break Ok(step);
+                    }
+                    if left == 0 {
+                        break Ok(Step::Leave);
+                    }
+                }
+                Err(fault) => break Err(fault),
+            }
+        };
+        self.open = Open::Items(Items { of: Some((this, next)), left });
+        step
     }
 }
 
@@ -94,24 +116,44 @@ enum Step {
     Leave,
 }
 
+/// Steps over one field, or up to what is in it; returns its id.
+#[inline]
+fn field<G: Grammar>(input: &[u8], last: i16, more: usize, deep: bool) -> Parsed<'_, (i16, Step)> {
+    let (rest, field) = G::field(input, last)?;
+    let Some(Field { id, of, flag }) = field else { return Ok((rest, (last, Step::Leave))) };
+    if flag.is_some() {
+        return Ok((rest, (id, Step::Stay)));
+    }
+    value::<G>(rest, of, more, deep).map(|(rest, step)| (rest, (id, step)))
+}
+
 /// Steps over one value, or over the head of a container.
 #[inline]
 fn value<G: Grammar>(input: &[u8], of: Type, more: usize, deep: bool) -> Parsed<'_, Step> {
     let stay = |rest| (rest, Step::Stay);
     match of {
+        Type::String => {
+            let (rest, length) = G::length(input)?;
+            take(rest, usize::try_from(length).unwrap_or(usize::MAX)).map(|(rest, _)| stay(rest))
+        }
         Type::Bool | Type::I8 => byte(input).map(|(rest, _)| stay(rest)),
         Type::I16 => G::i16(input).map(|(rest, _)| stay(rest)),
         Type::I32 => G::i32(input).map(|(rest, _)| stay(rest)),
         Type::I64 => G::i64(input).map(|(rest, _)| stay(rest)),
         Type::Double => array::<8>(input).map(|(rest, _)| stay(rest)),
         Type::Uuid => array::<16>(input).map(|(rest, _)| stay(rest)),
-        Type::String => {
-            let (rest, length) = G::length(input)?;
-            take(rest, usize::try_from(length).unwrap_or(usize::MAX)).map(|(rest, _)| stay(rest))
-        }
-        Type::Struct | Type::List | Type::Set | Type::Map if deep => Fault::at(input, DecodeErrorKind::DepthExceeded),
-        Type::Struct => Ok((input, Step::Enter(Open::Struct { last: 0 }))),
-        Type::List | Type::Set => G::list(input, more).map(|(rest, items)| (rest, Step::Enter(Open::Items(items)))),
-        Type::Map => G::map(input, more).map(|(rest, items)| (rest, Step::Enter(Open::Items(items)))),
+        Type::Struct | Type::List | Type::Set | Type::Map => container::<G>(input, of, more, deep),
     }
+}
+
+fn container<G: Grammar>(input: &[u8], of: Type, more: usize, deep: bool) -> Parsed<'_, Step> {
+    if deep {
+        return Fault::at(input, DecodeErrorKind::DepthExceeded);
+    }
+    let (rest, items) = match of {
+        Type::Struct => return Ok((input, Step::Enter(Open::Struct { last: 0 }))),
+        Type::Map => G::map(input, more)?,
+        _ => G::list(input, more)?,
+    };
+    Ok((rest, Step::Enter(Open::Items(items))))
 }

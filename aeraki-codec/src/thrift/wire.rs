@@ -37,7 +37,7 @@ impl Fault {
 }
 
 /// Takes the value out of what a parser returned.
-#[inline]
+#[inline(always)]
 pub(super) fn whole<T>(parsed: Parsed<'_, T>) -> Result<(&[u8], T), Fault> {
     parsed.map_err(|error| match error {
         nom::Err::Error(fault) | nom::Err::Failure(fault) => fault,
@@ -57,7 +57,7 @@ impl nom::error::ParseError<&[u8]> for Fault {
 }
 
 /// Reads `N` bytes.
-#[inline]
+#[inline(always)]
 pub(super) fn array<const N: usize>(input: &[u8]) -> Parsed<'_, [u8; N]> {
     match input.split_first_chunk::<N>() {
         Some((bytes, rest)) => Ok((rest, *bytes)),
@@ -66,13 +66,13 @@ pub(super) fn array<const N: usize>(input: &[u8]) -> Parsed<'_, [u8; N]> {
 }
 
 /// Reads one byte.
-#[inline]
+#[inline(always)]
 pub(super) fn byte(input: &[u8]) -> Parsed<'_, u8> {
     array(input).map(|(rest, [byte])| (rest, byte))
 }
 
 /// Reads a run of `length` bytes.
-#[inline]
+#[inline(always)]
 pub(super) fn take(input: &[u8], length: usize) -> Parsed<'_, &[u8]> {
     match input.split_at_checked(length) {
         Some((taken, rest)) => Ok((rest, taken)),
@@ -81,7 +81,7 @@ pub(super) fn take(input: &[u8], length: usize) -> Parsed<'_, &[u8]> {
 }
 
 /// Reads a big-endian size, which must not be negative.
-#[inline]
+#[inline(always)]
 pub(super) fn size(input: &[u8]) -> Parsed<'_, u32> {
     let (rest, bytes) = array(input)?;
     let size = u32::from_be_bytes(bytes);

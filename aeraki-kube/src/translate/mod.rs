@@ -110,7 +110,7 @@ pub fn translate(world: &World, options: &Options) -> Translation {
     let mut translation = Translation::default();
     for router in world.meta_routers() {
         validate(router).into_iter().for_each(|rejection| translation.reject(rejection));
-        routes::warn_of_unknown_hosts(world, router, &mut translation);
+        routes::warn_of_unserved_hosts(world, router, &mut translation);
     }
     services::reject_unreachable(world, &mut translation);
     protocols::reject_faulty(world, &mut translation);

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     crd::{Destination, KeyValue, MetaRoute, MetaRouter, StringMatch},
+    protocol::PortProtocol,
     world::World,
 };
 
@@ -50,14 +51,20 @@ pub(super) fn translate(world: &World, service: &Service<'_>, translation: &mut 
     }
 }
 
-/// Tells of the hosts of a router that no service has.
-pub(super) fn warn_of_unknown_hosts(world: &World, router: &MetaRouter, translation: &mut Translation) {
+/// Tells of the hosts of a router that no service has, or whose service has no port of MetaProtocol.
+pub(super) fn warn_of_unserved_hosts(world: &World, router: &MetaRouter, translation: &mut Translation) {
     for (index, host) in router.spec.hosts.iter().enumerate() {
         let host = world.resolve(host, &router.metadata.namespace);
-        if world.services(&host).is_empty() {
-            let reason = format!("no service has the host `{host}`");
-            translation.reject(Rejection::ineffective(router, format!("spec.hosts[{index}]"), reason));
-        }
+        let services = world.services(&host);
+        let mut ports = services.iter().flat_map(|entry| &entry.spec.ports);
+        let reason = if services.is_empty() {
+            format!("no service has the host `{host}`")
+        } else if !ports.any(|port| matches!(PortProtocol::of(&port.name), PortProtocol::MetaProtocol(_))) {
+            format!("no port of `{host}` is named tcp-metaprotocol-<protocol>")
+        } else {
+            continue;
+        };
+        translation.reject(Rejection::ineffective(router, format!("spec.hosts[{index}]"), reason));
     }
 }
 

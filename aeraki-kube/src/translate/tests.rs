@@ -253,6 +253,22 @@ fn a_kubernetes_service_is_a_service() {
 }
 
 #[test]
+fn a_host_that_cannot_be_routed_is_told() {
+    for (service, expected) in [
+        ("", "no service has the host `book.example.internal`"),
+        (
+            &*SERVICE.replace("tcp-metaprotocol-thrift", "tcp-thrift"),
+            "no port of `book.example.internal` is named tcp-metaprotocol-<protocol>",
+        ),
+    ] {
+        let translation = run(&format!("{service}{ROUTER}"));
+        let [told] = translation.rejections.as_slice() else { panic!("{:?}", translation.rejections) };
+        assert_eq!((told.field.as_str(), told.reason.as_str(), told.refuses()), ("spec.hosts[0]", expected, false));
+        assert!(translation.routes.is_empty());
+    }
+}
+
+#[test]
 fn limits_must_be_complete() {
     let bucket = "tokenBucket: {maxTokens: 1, fillInterval: 1s}";
     let whole = "domain: d, rateLimitService: s, descriptors: [{property: method, descriptorKey: m}]";

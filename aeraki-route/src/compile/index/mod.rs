@@ -48,6 +48,7 @@ impl Index {
     }
 
     /// Returns the first rule whose conditions all hold.
+    #[inline]
     pub(crate) fn find<A>(&self, rules: &RuleSet, probe: Probe<'_, '_, A>) -> Option<usize>
     where
         A: Attributes + ?Sized,

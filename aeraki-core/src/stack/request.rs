@@ -5,7 +5,7 @@ use std::{fmt, future::Future, net::SocketAddr, pin::Pin, sync::Arc};
 use aeraki_codec::{LocalReply, Message, Protocol};
 use aeraki_route::Rules;
 
-use crate::observe::Facts;
+use crate::{observe::Facts, upstream::Bindings};
 
 /// Any error that ends a request; the outermost layer makes a reply of it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -60,13 +60,15 @@ pub struct ConnInfo {
     pub peer: SocketAddr,
     /// Our own address.
     pub local: SocketAddr,
+    /// The upstream connections that belong to it.
+    pub(crate) bindings: Bindings,
 }
 
 impl ConnInfo {
     /// Describes a connection.
     #[must_use]
     pub fn new(listener: Arc<str>, protocol: Arc<dyn Protocol>, peer: SocketAddr, local: SocketAddr) -> Self {
-        Self { listener, protocol, peer, local }
+        Self { listener, protocol, peer, local, bindings: Bindings::default() }
     }
 }
 

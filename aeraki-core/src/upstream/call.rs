@@ -18,8 +18,9 @@ use super::{
 impl Pool {
     /// Sends a request on the best connection and waits for its end.
     ///
-    /// A request that a connection refused unsent, because it was just ending, goes to another one.
+    /// A request that a connection gives back unsent, because it was just ending, goes to another one.
     pub(super) async fn call(self: Arc<Self>, mut message: Message) -> Outcome {
+        let mut end = None;
         let share = self.share(message.head().affinity() == Affinity::Exclusive);
         for _ in 0..ATTEMPTS {
             let member = match self.checkout(share)? {
@@ -31,12 +32,17 @@ impl Pool {
                 Ok(outcome) => return outcome,
                 Err(refused) => match *refused {
                     Refused { end: Some(reply), .. } if reply.reason() == Reason::ConnectFailure => return Err(reply),
-                    Refused { message, .. } => message,
+                    Refused { message, end: reply } => {
+                        end = reply;
+                        message
+                    }
                 },
             };
         }
-        let text = format!("connections to {} end before they can be used", self.address);
-        Err(LocalReply::new(Reason::UpstreamClosed, text))
+        Err(end.unwrap_or_else(|| {
+            let text = format!("connections to {} end before they can be used", self.address);
+            LocalReply::new(Reason::UpstreamClosed, text)
+        }))
     }
 }
 
@@ -94,7 +100,7 @@ impl Future for Call<'_> {
                 if outcome.is_pending() {
                     self.stage = Stage::Sent(slot);
                 }
-                outcome.map(Ok)
+                outcome
             }
             Stage::Ended => Poll::Pending,
         }
@@ -112,5 +118,5 @@ impl Drop for Call<'_> {
     }
 }
 
-/// Connections that a request tries before it is given up, none of which took it.
+/// Connections that a request tries before it is given up, none of which sent it.
 const ATTEMPTS: usize = 3;

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use aeraki_codec::{LocalReply, Reason};
+use aeraki_codec::{Affinity, Head, LocalReply, Reason};
 use aeraki_route::config;
 use arc_swap::ArcSwap;
 use tokio::{sync::watch, task::AbortHandle, time::timeout};
@@ -12,9 +12,10 @@ use super::{
     balance::{Balance, Target, Targets, balance},
     discovery,
     endpoint::{Active, Endpoint},
+    pool::Pool,
     stats::{ClusterStats, Usage},
 };
-use crate::stack::{BoxError, BoxFuture, Forward, Request, Response};
+use crate::stack::{BoxError, BoxFuture, ConnInfo, Forward, Request, Response};
 
 /// Sends requests to the endpoints of one cluster.
 #[derive(Debug)]
@@ -140,15 +141,15 @@ impl Directory {
 
     async fn forward(self: Arc<Self>, request: Request) -> Result<Response, BoxError> {
         let Request { message, conn, facts, .. } = request;
-        let active = match self.pick() {
-            Some(active) => active,
-            None => self.pick_when_known().await?,
+        let (active, bound) = match conn.bindings.find(&self.shared.name) {
+            Some((endpoint, pool)) => (endpoint.enter(), Some(pool)),
+            None => (self.pick_or_wait().await?, None),
         };
         facts.note(|record| {
             record.cluster.get_or_insert_with(|| Arc::clone(&self.shared.name));
             record.endpoint = Some(active.endpoint().address);
         });
-        let pool = active.endpoint().pool(&conn.protocol, message.head().dialect());
+        let pool = bound.unwrap_or_else(|| self.pool(active.endpoint(), &conn, message.head()));
         let Some(answer) = pool.call(message).await? else { return Ok(Response::Oneway) };
         facts.note(|record| record.answer = Some((answer.kind(), answer.status())));
         Ok(Response::Message(answer))
@@ -160,6 +161,22 @@ impl Directory {
             return None;
         }
         targets.get(self.balance.pick(&targets)).map(|target| Arc::clone(&target.endpoint).enter())
+    }
+
+    async fn pick_or_wait(&self) -> Result<Active, LocalReply> {
+        match self.pick() {
+            Some(active) => Ok(active),
+            None => self.pick_when_known().await,
+        }
+    }
+
+    /// Returns the pool for a message: one of its own from now on for a connection that must be bound.
+    fn pool(&self, endpoint: &Arc<Endpoint>, conn: &ConnInfo, head: &Head) -> Arc<Pool> {
+        if head.affinity() == Affinity::Bound {
+            let pool = endpoint.new_pool(&conn.protocol, head.dialect()).of_one();
+            return conn.bindings.bind(&self.shared.name, endpoint, pool);
+        }
+        endpoint.pool(&conn.protocol, head.dialect())
     }
 
     /// Waits for the first look-up of the endpoints, as long as connecting may take.

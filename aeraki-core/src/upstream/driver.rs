@@ -236,7 +236,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    fn receive_invalid(&mut self, message: &Message, error: &str) -> Result<(), LocalReply> {
+    fn receive_invalid(&self, message: &Message, error: &str) -> Result<(), LocalReply> {
         self.stats().upstream_rs_invalid.inc();
         if !message.kind().is_response() {
             return Ok(());

@@ -36,9 +36,14 @@ impl Endpoint {
         if let Some(pool) = pools.iter().find(fits) {
             return Arc::clone(pool);
         }
-        let pool = Arc::new(Pool::new(self.address, Arc::clone(protocol), dialect, Arc::clone(&self.shared)));
+        let pool = Arc::new(self.new_pool(protocol, dialect));
         pools.push(Arc::clone(&pool));
         pool
+    }
+
+    /// Makes a pool that nobody else uses.
+    pub(super) fn new_pool(&self, protocol: &Arc<dyn Protocol>, dialect: u32) -> Pool {
+        Pool::new(self.address, Arc::clone(protocol), dialect, Arc::clone(&self.shared))
     }
 
     /// Counts a request as under way until the guard is dropped.
@@ -59,7 +64,7 @@ impl Endpoint {
 pub(super) struct Active(Arc<Endpoint>);
 
 impl Active {
-    pub(super) fn endpoint(&self) -> &Endpoint {
+    pub(super) const fn endpoint(&self) -> &Arc<Endpoint> {
         &self.0
     }
 }

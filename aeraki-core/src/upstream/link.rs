@@ -54,6 +54,8 @@ enum Slot {
         caller: Waker,
     },
     Done(Outcome),
+    /// The connection ended before the request was written.
+    Returned(Box<Refused>),
     /// The caller has gone; the answer is still to come.
     Tombstone,
 }
@@ -127,21 +129,22 @@ impl Link {
         Ok(slot)
     }
 
-    /// Takes the outcome out of a slot, or notes who is to be woken.
-    pub(super) fn poll_outcome(&self, slot: u32, cx: &Context<'_>) -> Poll<Outcome> {
+    /// Takes the outcome, or the unwritten request, out of a slot, or notes who is to be woken.
+    pub(super) fn poll_outcome(&self, slot: u32, cx: &Context<'_>) -> Poll<Result<Outcome, Box<Refused>>> {
         let mut state = lock(&self.state);
         if let Some(Slot::Waiting { caller, .. }) = state.slots.get_mut(slot) {
             caller.clone_from(cx.waker());
             return Poll::Pending;
         }
-        let Some(Slot::Done(outcome)) = state.slots.remove(slot) else {
-            let twice = LocalReply::new(Reason::Unspecified, "the outcome of this request was taken before");
-            return Poll::Ready(Err(twice));
+        let outcome = match state.slots.remove(slot) {
+            Some(Slot::Done(outcome)) => outcome,
+            Some(Slot::Returned(refused)) => return Poll::Ready(Err(refused)),
+            _ => Err(LocalReply::new(Reason::Unspecified, "the outcome of this request was taken before")),
         };
         let driver = self.unhold(&state, &outcome);
         drop(state);
         wake(driver);
-        Poll::Ready(outcome)
+        Poll::Ready(Ok(outcome))
     }
 
     /// Gives up a slot: a request that still waits is not sent, an answer that is there is dropped.
@@ -224,35 +227,29 @@ impl Link {
             message.set_id(id);
         }
         self.held.fetch_add(held_by(&outcome), Relaxed);
-        let caller = match state.slots.get_mut(slot).map(|place| mem::replace(place, Slot::Done(outcome))) {
-            Some(Slot::Waiting { caller, .. }) => Some(caller),
-            _ => None,
-        };
+        let caller = state.slots.get_mut(slot).and_then(|place| mem::replace(place, Slot::Done(outcome)).into_caller());
         drop(state);
         wake(caller);
         Delivered::Yes
     }
 
-    /// Ends every request in flight with `reply`, once; nothing is taken any more.
+    /// Ends every request in flight with `reply`, once, and gives unwritten ones back; nothing is taken any more.
+    ///
+    /// Returns the number of requests that got no answer.
     pub(super) fn close(&self, reply: &LocalReply) -> usize {
         let mut state = lock(&self.state);
         if matches!(state.phase, Phase::Closed(_)) {
             return 0;
         }
         state.phase = Phase::Closed(reply.clone());
-        state.queue.clear();
-        let failed = state.slots.iter_mut().filter_map(|slot| match slot {
-            Slot::Waiting { .. } => Some(mem::replace(slot, Slot::Done(Err(reply.clone())))),
-            Slot::Done(_) | Slot::Tombstone => None,
-        });
-        let callers: Vec<Slot> = failed.collect();
+        let mut callers = state.return_queue(reply);
+        let unanswered = state.slots.iter_mut().filter(|slot| matches!(slot, Slot::Waiting { .. }));
+        let failed = unanswered.map(|slot| mem::replace(slot, Slot::Done(Err(reply.clone()))));
+        let before = callers.len();
+        callers.extend(failed.filter_map(Slot::into_caller));
         drop(state);
-        let count = callers.len();
-        for slot in callers {
-            if let Slot::Waiting { caller, .. } = slot {
-                caller.wake();
-            }
-        }
+        let count = callers.len() - before;
+        callers.into_iter().for_each(Waker::wake);
         count
     }
 
@@ -265,6 +262,21 @@ impl Link {
 }
 
 impl State {
+    /// Gives the requests that were not written back to their callers.
+    fn return_queue(&mut self, reply: &LocalReply) -> Vec<Waker> {
+        let queue = mem::take(&mut self.queue);
+        let mut callers = Vec::with_capacity(queue.len());
+        for (slot, mut message) in queue {
+            let Some(place) = self.slots.get_mut(slot) else { continue };
+            if let Slot::Waiting { original: Id::Number(id), .. } = place {
+                message.set_id(*id);
+            }
+            let refused = Refused { message, end: Some(reply.clone()) };
+            callers.extend(mem::replace(place, Slot::Returned(refused.into())).into_caller());
+        }
+        callers
+    }
+
     /// Deals with a second answer, or one whose caller has gone.
     fn settle_unclaimed(&mut self, slot: u32) -> Delivered {
         if matches!(self.slots.get_mut(slot), Some(Slot::Tombstone)) {
@@ -273,6 +285,12 @@ impl State {
         } else {
             Delivered::Stale
         }
+    }
+}
+
+impl Slot {
+    fn into_caller(self) -> Option<Waker> {
+        if let Self::Waiting { caller, .. } = self { Some(caller) } else { None }
     }
 }
 

@@ -11,6 +11,7 @@
 //! nothing is left waiting: when a connection ends, so do its requests.
 
 mod balance;
+mod binding;
 mod call;
 mod cluster;
 mod connect;
@@ -32,6 +33,7 @@ use aeraki_codec::Limits;
 use aeraki_route::config;
 use arc_swap::ArcSwap;
 
+pub(crate) use self::binding::Bindings;
 #[cfg(feature = "dns")]
 pub use self::discovery::Hickory;
 pub use self::{

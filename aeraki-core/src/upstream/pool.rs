@@ -25,6 +25,8 @@ pub(super) struct Pool {
     pub(super) shared: Arc<Shared>,
     /// Requests that one connection takes at a time.
     depth: u32,
+    /// Whether there is one connection only, and none after it.
+    one: bool,
     state: Mutex<State>,
 }
 
@@ -38,6 +40,8 @@ struct State {
     waiters: Slab<Waiter>,
     /// Whether the endpoint is gone, so that a connection ends with its last request.
     draining: bool,
+    /// Whether the only connection there may be has ended.
+    ended: bool,
 }
 
 /// One connection and what is lent of it; changed under the pool's lock only.
@@ -73,7 +77,13 @@ impl Pool {
         let serial = !shared.config.concurrent.unwrap_or(wire.server == Serving::Concurrent);
         let default = if serial { 1 } else { DEPTH };
         let depth = shared.config.depth.unwrap_or(default).min(slots::max_depth(wire.id));
-        Self { address, protocol, dialect, shared, depth, state: Mutex::default() }
+        Self { address, protocol, dialect, shared, depth, one: false, state: Mutex::default() }
+    }
+
+    /// Makes it a pool of a single connection, whose end ends the pool: what the server knows of it would be lost.
+    pub(super) fn of_one(mut self) -> Self {
+        self.one = true;
+        self
     }
 
     /// Returns the share of a connection that a request takes: all of it if it must be alone.
@@ -94,6 +104,9 @@ impl Pool {
                 return Ok(Checkout::Granted(member));
             }
         }
+        if state.ended {
+            return Err(self.gone());
+        }
         self.queue(&mut state, share)
     }
 
@@ -109,6 +122,11 @@ impl Pool {
         let ticket = state.waiters.insert(Waiter { share, task: None, turn: None });
         state.waiting.push_back(ticket);
         Ok(Checkout::Queued(ticket))
+    }
+
+    fn gone(&self) -> LocalReply {
+        let text = format!("the connection to {} that belonged to this client has ended", self.address);
+        LocalReply::new(Reason::UpstreamClosed, text)
     }
 
     /// Waits for the turn of a queued request.
@@ -186,8 +204,12 @@ impl Pool {
         let mut state = lock(&self.state);
         state.retire(member);
         state.members.retain(|other| !Arc::ptr_eq(other, member));
+        state.ended = self.one;
         match failure {
             Some(reply) if state.members.is_empty() => state.fail_waiting(reply),
+            _ if state.ended => {
+                state.fail_waiting(&self.gone());
+            }
             _ if !state.waiting.is_empty() => {
                 self.open(&mut state);
             }
@@ -216,6 +238,9 @@ impl Pool {
     /// Begins a connection if the cluster's limit allows, and always a first one: who waits must have something to
     /// wait for.
     fn open(self: &Arc<Self>, state: &mut State) -> bool {
+        if self.one && (state.ended || !state.members.is_empty()) {
+            return false;
+        }
         let most = if state.members.is_empty() { u32::MAX } else { self.shared.config.limits.max_connections };
         if !self.shared.usage.connect(most) {
             return false;

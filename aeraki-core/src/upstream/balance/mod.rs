@@ -79,3 +79,6 @@ impl Targets {
         self.sums.partition_point(|sum| *sum <= point)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -106,7 +106,7 @@ async fn an_exclusive_request_has_its_connection_alone() {
     let mut bench = Bench::new(Serving::Concurrent);
     let shared = bench.call(REQUEST, 1, "shared");
     let mut first = bench.server().await;
-    let exclusive = bench.exclusive(2);
+    let exclusive = bench.call_with(Affinity::Exclusive, 2, "alone");
     let mut second = bench.server().await;
     let further = bench.call(REQUEST, 3, "further");
     second.echo().await;
@@ -114,7 +114,7 @@ async fn an_exclusive_request_has_its_connection_alone() {
     first.echo().await;
     first.echo().await;
     assert_eq!((answer(shared).await.0, answer(further).await.0), (1, 3));
-    let _again = bench.exclusive(4);
+    let _again = bench.call_with(Affinity::Exclusive, 4, "alone");
     bench.no_server().await;
 }
 
@@ -127,4 +127,34 @@ async fn a_large_answer_arrives_whole() {
     let large = "l".repeat(500_000);
     server.write(RESPONSE, id, &large).await;
     assert_eq!(answer(call).await, (1, large));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bound_client_keeps_its_connection_until_either_ends() {
+    let mut bench = Bench::new(Serving::Concurrent);
+    let login = bench.call_with(Affinity::Bound, 1, "login");
+    let mut own = bench.server().await;
+    own.echo().await;
+    assert_eq!(answer(login).await.1, "login");
+    let further = bench.call(REQUEST, 2, "further");
+    own.echo().await;
+    assert_eq!(answer(further).await, (2, "further".to_owned()));
+
+    let stranger = conn(Serving::Concurrent);
+    let foreign = bench.send(request(&stranger, frame(REQUEST, 3, b"foreign")));
+    bench.server().await.echo().await;
+    assert_eq!(answer(foreign).await.1, "foreign");
+
+    bench.conn = stranger;
+    assert!(own.is_closed().await, "it belonged to a client that is gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bound_client_gets_no_second_connection() {
+    let mut bench = Bench::new(Serving::Concurrent);
+    let login = bench.call_with(Affinity::Bound, 1, "login");
+    drop(bench.server().await);
+    assert_eq!(failure(login).await.0, Reason::UpstreamClosed);
+    assert_eq!(failure(bench.call(REQUEST, 2, "further")).await.0, Reason::UpstreamClosed);
+    bench.no_server().await;
 }

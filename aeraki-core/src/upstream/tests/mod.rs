@@ -1,6 +1,10 @@
 //! A toy protocol, servers that the tests play themselves, and what the upstream side does with them.
 
+mod bounds;
 mod calls;
+mod care;
+mod endings;
+mod updates;
 
 use std::{future::Future, io, net::SocketAddr, time::Duration};
 
@@ -10,6 +14,7 @@ use aeraki_codec::{
 };
 use aeraki_route::Rules;
 use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::FutureExt;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
     sync::mpsc,
@@ -179,10 +184,10 @@ impl Bench {
         tokio::spawn(self.clusters.get("c").expect("configured").forward(request))
     }
 
-    fn exclusive(&self, id: u32) -> Call {
-        let Request { message, conn, rules, facts, .. } = self.request(frame(REQUEST, id, b"alone"));
+    fn call_with(&self, affinity: Affinity, id: u32, payload: &str) -> Call {
+        let Request { message, conn, rules, facts, .. } = self.request(frame(REQUEST, id, payload.as_bytes()));
         let mut head = message.head().clone();
-        head.set_affinity(Affinity::Exclusive);
+        head.set_affinity(affinity);
         self.send(Request::new(Message::new(message.frame().clone(), head), conn, rules, facts))
     }
 
@@ -282,16 +287,14 @@ impl Server {
         self.write(RESPONSE, id, &payload).await;
     }
 
+    /// Tells whether the proxy has closed the connection, with nothing unread on it.
     async fn is_closed(&mut self) -> bool {
         settle().await;
-        let mut byte = [0];
-        matches!(
-            std::future::poll_fn(|cx| {
-                let mut read = std::pin::pin!(self.0.read(&mut byte));
-                std::task::Poll::Ready(read.as_mut().poll(cx))
-            })
-            .await,
-            std::task::Poll::Ready(Ok(0))
-        )
+        matches!(self.0.read(&mut [0]).now_or_never(), Some(Ok(0)))
+    }
+
+    async fn is_silent(&mut self) -> bool {
+        settle().await;
+        self.0.read(&mut [0]).now_or_never().is_none()
     }
 }

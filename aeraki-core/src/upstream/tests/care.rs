@@ -1,0 +1,109 @@
+//! Signs of life, drain, and what servers send unasked.
+
+use super::*;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[tokio::test(start_paused = true)]
+async fn heartbeats_of_the_server_are_answered_between_answers() {
+    let mut bench = Bench::new(Serving::Serial);
+    let call = bench.call(REQUEST, 1, "x");
+    let mut server = bench.server().await;
+    let (_, id, _) = server.read().await;
+    let mut both = frame(PING, 7, b"").to_vec();
+    both.extend_from_slice(&frame(RESPONSE, id, b"y"));
+    server.0.write_all(&both).await.expect("open");
+    assert_eq!(server.read().await.0, PONG);
+    assert_eq!(answer(call).await.1, "y");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_server_is_pinged_and_closed_when_it_stays_silent() {
+    let mut bench = Bench::with(Serving::Concurrent, cluster().with_heartbeat_interval(MINUTE));
+    let begun = Instant::now();
+    let call = bench.call(REQUEST, 1, "x");
+    let mut server = bench.server().await;
+    server.read().await;
+    assert_eq!(server.read().await.0, PING);
+    server.write(PONG, 0, "").await;
+    for _ in 0..3 {
+        assert_eq!(server.read().await.0, PING);
+    }
+    assert_eq!(failure(call).await, (Reason::UpstreamClosed, "127.0.0.1:1 did not answer signs of life".to_owned()));
+    assert_eq!(begun.elapsed().as_secs() / 60, 6, "a ping, an answer, three pings and the end");
+    assert_eq!(bench.count("upstream_heartbeats"), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_nobody_uses_is_closed() {
+    let mut bench = Bench::with(Serving::Concurrent, cluster().with_idle_timeout(Some(8 * MINUTE)));
+    let call = bench.call(REQUEST, 1, "slow");
+    let mut server = bench.server().await;
+    let (_, id, _) = server.read().await;
+    tokio::time::sleep(30 * MINUTE).await;
+    server.write(RESPONSE, id, "at last").await;
+    assert_eq!(answer(call).await.1, "at last");
+
+    let begun = Instant::now();
+    soon(server.0.read_u8()).await.expect_err("closed");
+    assert!((8..=12).contains(&(begun.elapsed().as_secs() / 60)), "{:?}", begun.elapsed());
+    assert_eq!((bench.count("upstream_cx_idle_timeout"), bench.count("upstream_cx_active")), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_drains_answers_what_it_has_and_gets_no_more() {
+    let mut bench = Bench::new(Serving::Concurrent);
+    let call = bench.call(REQUEST, 1, "old");
+    let mut server = bench.server().await;
+    let (_, id, _) = server.read().await;
+    server.write(DRAIN, 0, "").await;
+    settle().await;
+    let next = bench.call(REQUEST, 2, "new");
+    bench.server().await.echo().await;
+    assert_eq!(answer(next).await.1, "new");
+    assert!(server.is_silent().await);
+    server.write(RESPONSE, id, "done").await;
+    assert_eq!(answer(call).await, (1, "done".to_owned()));
+    assert!(server.is_closed().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_of_the_server_is_refused_and_counted() {
+    let mut bench = Bench::new(Serving::Concurrent);
+    let call = bench.call(REQUEST, 1, "x");
+    let mut server = bench.server().await;
+    let (_, id, _) = server.read().await;
+    server.write(REQUEST, 99, "callback").await;
+    server.write(ONEWAY, 98, "notice").await;
+    assert_eq!(server.read().await, (RESPONSE, 99, "the proxy takes no requests from servers".to_owned()));
+    server.write(RESPONSE, id, "y").await;
+    assert_eq!(answer(call).await.1, "y");
+    assert_eq!(bench.count("upstream_rq_from_server"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_floods_without_reading_is_cut_off() {
+    let mut bench = Bench::new(Serving::Concurrent);
+    let call = bench.call(REQUEST, 1, "x");
+    let mut server = bench.server().await;
+    let pings = frame(PING, 0, b"").repeat(10_000);
+    let flood = async { while server.0.write_all(&pings).await.is_ok() {} };
+    soon(flood).await;
+    assert_eq!(failure(call).await.0, Reason::BadResponse);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_turn_is_one_write() {
+    let mut bench = Bench::new(Serving::Concurrent);
+    let first = bench.call(REQUEST, 0, "first");
+    let mut server = bench.server().await;
+    server.echo().await;
+    answer(first).await;
+
+    let calls: Vec<Call> = (0..50).map(|n| bench.call(REQUEST, n, "x")).collect();
+    settle().await;
+    let mut all = vec![0; 1 << 16];
+    let read = server.0.read(&mut all).now_or_never().expect("they were written").expect("open");
+    assert_eq!(read, 50 * frame(REQUEST, 0, b"x").len(), "all in one go");
+    drop(calls);
+}

@@ -43,5 +43,5 @@ cargo xtask RECIPE
   interop [SUITE...] [--targets direct,envoy,ours]
                     real clients and servers through the proxy, beside stock Envoy
   bench [--protocols dubbo,thrift] [--targets direct,relay,framed,envoy,ours,ours-concurrent]
-        [--loads 64x1x128,...] [--rounds N] [--ms N] [--no-keep]
+        [--loads 64x1x128,...] [--rounds N] [--ms N] [--cachegrind] [--no-keep]
                     what a request costs; tables kept under benches/results/";

@@ -2,8 +2,10 @@
 
 use std::{collections::HashSet, fs, iter::Sum, ops::Sub, path::PathBuf};
 
-#[cfg(target_os = "linux")]
-use perf_event::{Builder, Counter, events::Hardware};
+use perf_event::{
+    Builder, Counter,
+    events::{Hardware, Tracepoint},
+};
 
 /// Totals of a process since it started, or between two readings of it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -15,6 +17,8 @@ pub(crate) struct Cost {
     /// Retired instructions in user mode and in the kernel; zero where the machine has no counters.
     pub(crate) user: u64,
     pub(crate) kernel: u64,
+    /// System calls; zero where the kernel does not show them.
+    pub(crate) syscalls: u64,
 }
 
 impl Sub for Cost {
@@ -26,6 +30,7 @@ impl Sub for Cost {
             switches: self.switches - before.switches,
             user: self.user - before.user,
             kernel: self.kernel - before.kernel,
+            syscalls: self.syscalls - before.syscalls,
         }
     }
 }
@@ -37,6 +42,7 @@ impl Sum for Cost {
             switches: a.switches + b.switches,
             user: a.user + b.user,
             kernel: a.kernel + b.kernel,
+            syscalls: a.syscalls + b.syscalls,
         })
     }
 }
@@ -52,6 +58,7 @@ struct Thread {
     folder: PathBuf,
     user: Option<Counter>,
     kernel: Option<Counter>,
+    syscalls: Option<Counter>,
 }
 
 impl Meter {
@@ -68,7 +75,13 @@ impl Meter {
 impl Thread {
     fn new(folder: PathBuf) -> Option<Self> {
         let id = folder.file_name()?.to_str()?.parse().ok()?;
-        Some(Self { user: counter(id, Mode::User), kernel: counter(id, Mode::Kernel), folder })
+        let mut instructions = Builder::new(Hardware::INSTRUCTIONS);
+        let user = start(id, instructions.exclude_kernel(true));
+        let kernel = start(id, instructions.exclude_user(true).exclude_kernel(false));
+        let entered = fs::read_to_string(SYSCALL_EVENT).ok().and_then(|id| id.trim().parse().ok());
+        let syscalls =
+            entered.and_then(|event| start(id, Builder::new(Tracepoint::with_id(event)).exclude_kernel(false)));
+        Some(Self { folder, user, kernel, syscalls })
     }
 
     fn read(&mut self) -> Cost {
@@ -78,31 +91,20 @@ impl Thread {
             .filter_map(|line| line.split_once("ctxt_switches:")?.1.trim().parse::<u64>().ok())
             .sum();
         let cpu_ns = file("schedstat").split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or_default();
-        Cost { cpu_ns, switches, user: count(self.user.as_mut()), kernel: count(self.kernel.as_mut()) }
+        let [user, kernel, syscalls] = [&mut self.user, &mut self.kernel, &mut self.syscalls].map(count);
+        Cost { cpu_ns, switches, user, kernel, syscalls }
     }
 }
 
-#[derive(Clone, Copy)]
-enum Mode {
-    User,
-    Kernel,
-}
-
-/// Starts to count the instructions of a thread; `None` where the machine has no counters or does not lend them.
-fn counter(thread: i32, mode: Mode) -> Option<Counter> {
-    let mut builder = Builder::new(Hardware::INSTRUCTIONS);
-    builder.observe_pid(thread).any_cpu().exclude_hv(true);
-    match mode {
-        Mode::User => builder.exclude_kernel(true),
-        Mode::Kernel => builder.exclude_user(true).exclude_kernel(false),
-    };
-    let mut counter = builder.build().ok()?;
+/// Starts a counter on a thread; `None` where the machine has none or does not lend it.
+fn start(thread: i32, builder: &mut Builder<'_>) -> Option<Counter> {
+    let mut counter = builder.observe_pid(thread).any_cpu().exclude_hv(true).build().ok()?;
     counter.enable().ok()?;
     Some(counter)
 }
 
-fn count(counter: Option<&mut Counter>) -> u64 {
-    counter.and_then(|counter| counter.read().ok()).unwrap_or_default()
+fn count(counter: &mut Option<Counter>) -> u64 {
+    counter.as_mut().and_then(|counter| counter.read().ok()).unwrap_or_default()
 }
 
 /// The resident memory of a process in KiB.
@@ -135,4 +137,5 @@ fn sockets(pid: u32) -> HashSet<String> {
     files.filter_map(inode).collect()
 }
 
+const SYSCALL_EVENT: &str = "/sys/kernel/tracing/events/raw_syscalls/sys_enter/id";
 const ESTABLISHED: &str = "01";

@@ -167,6 +167,7 @@ fn figures(load: Load, tally: &Tally, paid: Cost, elapsed: Duration) -> serde_js
         "switches": each(paid.switches),
         "user": each(paid.user),
         "kernel": each(paid.kernel),
+        "syscalls": each(paid.syscalls),
         "resident_kib": load.pid.map(resident_kib),
         "upstream_connections": load.pid.map(|pid| connections(pid, load.upstream_port)),
     })

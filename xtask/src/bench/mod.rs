@@ -10,10 +10,12 @@ use anyhow::{Context, Result, ensure};
 use self::{options::Options, rig::Rig};
 use crate::peers::install::workspace;
 
+mod count;
 mod options;
 mod rig;
 mod sample;
 mod table;
+mod what;
 
 /// Measures what `arguments` ask for, prints the tables and keeps them under `benches/results/`.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
@@ -23,18 +25,28 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let mut errors = 0.0;
     for &protocol in &options.protocols {
         for size in options.sizes() {
-            let rig = Rig::start(protocol, size, &options.targets)?;
-            for load in options.loads.iter().filter(|load| load.size == size) {
-                let table = rig.measure(*load, &options)?;
-                println!("{table}");
-                document.push_str(&table.to_string());
-                errors += table.errors();
+            let timed: &[_] = if options.rounds > 0 { &options.targets } else { &[] };
+            let rig = Rig::start(protocol, size, timed)?;
+            for &load in options.loads.iter().filter(|load| load.size == size) {
+                if options.rounds > 0 {
+                    let table = rig.measure(load, &options)?;
+                    errors += table.errors();
+                    show(&mut document, &table.to_string());
+                }
+                if options.cachegrind {
+                    show(&mut document, &count::table(&rig, load, &options.targets)?);
+                }
             }
         }
     }
     keep(&document, &options)?;
     ensure!(errors == 0.0, "{errors} requests failed: the rows with errors are void");
     Ok(())
+}
+
+fn show(document: &mut String, table: &str) {
+    println!("{table}");
+    document.push_str(table);
 }
 
 fn heading(options: &Options) -> Result<String> {

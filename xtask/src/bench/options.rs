@@ -4,15 +4,18 @@ use std::{collections::BTreeSet, str::FromStr};
 
 use anyhow::{Context, Error, Result, bail};
 
-use super::rig::{Load, Protocol, Target};
+use super::what::{Load, Protocol, Target};
 
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) protocols: Vec<Protocol>,
     pub(crate) targets: Vec<Target>,
     pub(crate) loads: Vec<Load>,
+    /// None: nothing is timed.
     pub(crate) rounds: usize,
     pub(crate) measure_ms: u64,
+    /// Whether user instructions are counted by cachegrind as well.
+    pub(crate) cachegrind: bool,
     /// Whether the tables are kept under `benches/results/`.
     pub(crate) keep: bool,
 }
@@ -25,21 +28,20 @@ impl Options {
             loads: list("1x1x128,64x1x128,8x32x128")?,
             rounds: 5,
             measure_ms: 450,
+            cachegrind: false,
             keep: true,
         };
         let mut arguments = arguments.iter();
         while let Some(name) = arguments.next() {
-            if name == "--no-keep" {
-                options.keep = false;
-                continue;
-            }
-            let value = arguments.next().with_context(|| format!("{name} needs a value"))?;
+            let mut value = || arguments.next().with_context(|| format!("{name} needs a value"));
             match name.as_str() {
-                "--protocols" => options.protocols = list(value)?,
-                "--targets" => options.targets = list(value)?,
-                "--loads" => options.loads = list(value)?,
-                "--rounds" => options.rounds = value.parse()?,
-                "--ms" => options.measure_ms = value.parse()?,
+                "--protocols" => options.protocols = list(value()?)?,
+                "--targets" => options.targets = list(value()?)?,
+                "--loads" => options.loads = list(value()?)?,
+                "--rounds" => options.rounds = value()?.parse()?,
+                "--ms" => options.measure_ms = value()?.parse()?,
+                "--cachegrind" => options.cachegrind = true,
+                "--no-keep" => options.keep = false,
                 _ => bail!("bench has no option {name}"),
             }
         }

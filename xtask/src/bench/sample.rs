@@ -9,6 +9,8 @@ pub(crate) struct Sample {
     /// Retired instructions; zero where the machine has no counters.
     pub(crate) user: f64,
     pub(crate) kernel: f64,
+    /// System calls; zero where the kernel does not show them.
+    pub(crate) syscalls: f64,
     pub(crate) cpu_us: f64,
     pub(crate) switches: f64,
     /// Answered requests per second.
@@ -19,6 +21,7 @@ pub(crate) struct Sample {
     pub(crate) busy: f64,
     pub(crate) resident_mib: f64,
     pub(crate) upstream_connections: f64,
+    pub(crate) answered: f64,
     /// Failed requests and connections, in all.
     pub(crate) errors: f64,
 }
@@ -30,6 +33,7 @@ impl Sample {
         Ok(Self {
             user: get("user"),
             kernel: get("kernel"),
+            syscalls: get("syscalls"),
             cpu_us: get("cpu_us"),
             switches: get("switches"),
             rps: get("rps"),
@@ -38,6 +42,7 @@ impl Sample {
             busy: get("busy"),
             resident_mib: get("resident_kib") / 1024.0,
             upstream_connections: get("upstream_connections"),
+            answered: get("answered"),
             errors: get("errors"),
         })
     }

@@ -3,8 +3,8 @@
 use std::{fmt, fs};
 
 use super::{
-    rig::{Load, Protocol, Target},
     sample::Sample,
+    what::{Load, Protocol, Target},
 };
 
 /// All samples of one protocol and load; `rows[target][round]`.
@@ -57,37 +57,30 @@ impl Table {
     }
 
     fn row(&self, f: &mut fmt::Formatter<'_>, target: Target, samples: &[Sample]) -> fmt::Result {
-        let whole = |figure: Figure| range(samples, figure, 0);
-        let ratio = |base, figure: Figure| shown(self.ratio(samples, base, figure, |_| true), 2);
+        if target == Target::Direct {
+            write!(f, "| {target} |{}", " - |".repeat(9))?;
+        } else {
+            self.cost(f, target, samples)?;
+        }
+        let rps = shown(self.ratio(samples, Target::Envoy, |it| it.rps, |_| true));
+        write!(f, " {} | {rps} |", range(samples, |it| it.rps, 0))?;
+        let (p50, p99) = (median_of(samples, |it| it.p50_us), median_of(samples, |it| it.p99_us));
+        writeln!(f, " {p50:.0} / {p99:.0} | {:.0} |", samples.iter().map(|it| it.errors).sum::<f64>())
+    }
+
+    /// Writes the columns that a target has and the direct way has not.
+    fn cost(&self, f: &mut fmt::Formatter<'_>, target: Target, samples: &[Sample]) -> fmt::Result {
+        let ratio = |base, figure: Figure| shown(self.ratio(samples, base, figure, |_| true));
         let judged = self.ratio(samples, Target::Envoy, |it| it.cpu_us, |round| self.is_cheap(round));
-        let proxied = target != Target::Direct;
-        let only = |text: String| if proxied { text } else { "-".to_owned() };
+        write!(f, "| {target} | {} | {} |", counted(samples, |it| it.user, 0), counted(samples, |it| it.kernel, 0))?;
+        write!(f, " {} |", ratio(Target::Envoy, Sample::instructions))?;
+        write!(f, " {} | {} |", range(samples, |it| it.cpu_us, 2), ratio(Target::Relay, |it| it.cpu_us))?;
+        write!(f, " {} ({}) |", ratio(Target::Envoy, |it| it.cpu_us), shown(judged))?;
+        write!(f, " {}, {:.3} |", counted(samples, |it| it.syscalls, 2), median_of(samples, |it| it.switches))?;
         let upstream = median_of(samples, |it| it.upstream_connections);
-        #[expect(clippy::cast_precision_loss, reason = "a few hundred at most")]
-        let in_flight = (self.load.connections * self.load.depth) as f64 / upstream;
-        writeln!(
-            f,
-            "| {target} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {:.0} | {:.0} | {:.2} | {} | {:.0} |",
-            only(counted(samples, |it| it.user)),
-            only(counted(samples, |it| it.kernel)),
-            only(range(samples, |it| it.cpu_us, 2)),
-            only(ratio(Target::Relay, |it| it.cpu_us)),
-            only(ratio(Target::Envoy, Sample::instructions)),
-            only(ratio(Target::Envoy, |it| it.cpu_us)),
-            only(shown(judged, 2)),
-            ratio(Target::Envoy, |it| it.rps),
-            whole(|it| it.rps),
-            only(format!("{upstream:.0} x {in_flight:.1}")),
-            median_of(samples, |it| it.p50_us),
-            median_of(samples, |it| it.p99_us),
-            median_of(samples, |it| it.busy),
-            only(format!(
-                "{:.1}, {:.1}",
-                median_of(samples, |it| it.switches),
-                median_of(samples, |it| it.resident_mib)
-            )),
-            samples.iter().map(|it| it.errors).sum::<f64>(),
-        )
+        write!(f, " {upstream:.0} x {:.1} |", self.load.in_flight() / upstream)?;
+        let (busy, memory) = (median_of(samples, |it| it.busy), median_of(samples, |it| it.resident_mib));
+        write!(f, " {busy:.2}, {memory:.1} MiB |")
     }
 }
 
@@ -156,22 +149,19 @@ fn range(samples: &[Sample], figure: Figure, digits: usize) -> String {
     format!("{:.digits$} ({least:.digits$}-{most:.digits$})", median_of(samples, figure))
 }
 
-/// Renders a count of instructions, or that the machine does not count them.
-fn counted(samples: &[Sample], figure: Figure) -> String {
-    if samples.iter().all(|sample| figure(sample) == 0.0) {
-        "not counted".to_owned()
-    } else {
-        range(samples, figure, 0)
-    }
+/// Renders a count, or that the machine does not lend its counters.
+fn counted(samples: &[Sample], figure: Figure, digits: usize) -> String {
+    let counted = samples.iter().any(|sample| figure(sample) > 0.0);
+    if counted { range(samples, figure, digits) } else { "not counted".to_owned() }
 }
 
-fn shown(ratio: Option<f64>, digits: usize) -> String {
-    ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.digits$}"))
+fn shown(ratio: Option<f64>) -> String {
+    ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"))
 }
 
 /// Above it, waking the other core costs more than the work: performance figures in time are void.
 const CHEAP_RELAY_US: f64 = 5.0;
 const HEADER: &str = "\
-| target | instr/req user | instr/req kernel | CPU µs/req | CPU : relay | instr : Envoy | CPU : Envoy | the same, cheap rounds \
-| rps : Envoy | rps | upstream connections x in flight | p50 µs | p99 µs | busy | switches/req, RSS MiB | errors |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |";
+| target | user instr/req | kernel instr/req | instr : Envoy | CPU µs/req | CPU : relay | CPU : Envoy (in cheap rounds) \
+| syscalls, switches/req | upstream connections x in flight | busy, RSS | rps | rps : Envoy | p50 / p99 µs | errors |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |";

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::install::peers_dir;
 
@@ -102,9 +102,14 @@ impl Process {
     /// Asks the program to end (by closing its standard input) and waits for it.
     pub(crate) fn stop(mut self, limit: Duration) -> Result<()> {
         self.input = None;
-        let deadline = Instant::now() + limit;
-        while self.line(deadline)?.is_some() {}
-        Ok(())
+        self.end_of_output(limit)
+    }
+
+    /// Asks the program to end by SIGTERM and waits for it.
+    pub(crate) fn terminate(self, limit: Duration) -> Result<()> {
+        let asked = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
+        ensure!(asked.success(), "{} is not there to be ended", self.name);
+        self.end_of_output(limit)
     }
 
     /// Reaps a program whose output has ended; an error unless it ended with success.
@@ -113,6 +118,12 @@ impl Process {
         if !status.success() {
             bail!("{} ended with {status}{}", self.name, self.log_tail());
         }
+        Ok(())
+    }
+
+    fn end_of_output(&self, limit: Duration) -> Result<()> {
+        let deadline = Instant::now() + limit;
+        while self.line(deadline)?.is_some() {}
         Ok(())
     }
 

@@ -59,7 +59,7 @@ impl Config<'_> {
         });
         let mut proxy = Process::start(name, command.arg(file))?;
         for (port, _) in self.listeners {
-            proxy.wait_listening(*port, Duration::from_secs(20))?;
+            proxy.wait_listening(*port, START_LIMIT)?;
         }
         Ok(proxy)
     }
@@ -153,3 +153,6 @@ fn our_filter(routes: Routes<'_>, cluster: &str) -> Value {
     });
     json!({"name": "aeraki.meta_protocol_proxy", "typed_config": config})
 }
+
+/// Long enough for a start under cachegrind.
+const START_LIMIT: Duration = Duration::from_secs(120);

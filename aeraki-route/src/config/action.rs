@@ -111,7 +111,7 @@ impl Destination {
 }
 
 impl Default for Destination {
-    /// A destination that [`RouteConfig::validate`] refuses: there is no sensible default.
+    /// A destination that [`RouteConfig::validate`](super::RouteConfig::validate) refuses: there is no sensible default.
     fn default() -> Self {
         Self::Cluster(String::new())
     }

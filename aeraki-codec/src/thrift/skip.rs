@@ -157,3 +157,33 @@ fn container<G: Grammar>(input: &[u8], of: Type, more: usize, deep: bool) -> Par
     };
     Ok((rest, Step::Enter(Open::Items(items))))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::thrift::grammar::{BinaryGrammar, CompactGrammar};
+
+    /// Feeds a struct byte by byte; after each, what is left unread must be one field at most.
+    fn feed<G: Grammar>(body: &[u8], field: usize) {
+        let mut skip = Skip::new();
+        for end in 0..body.len() {
+            let fault = skip.run::<G>(&body[..end], body.len(), 64).expect_err("more to come");
+            assert!(fault.missing > 0 && end - skip.done < field, "{end}: {} done, {fault:?}", skip.done);
+        }
+        assert_eq!(skip.run::<G>(body, 0, 64), Ok(body.len()));
+        skip.restart();
+        assert_eq!(skip.run::<G>(body, 0, 64), Ok(body.len()));
+    }
+
+    #[test]
+    fn nothing_is_read_twice() {
+        let string = [&[11, 0, 1, 0, 0, 0, 5][..], b"hello"].concat();
+        let nested = [&[12, 0, 2][..], &string, &[0]].concat();
+        let list = [&[15, 0, 3, 12, 0, 0, 0, 2][..], &string, &[0], &string, &[0]].concat();
+        feed::<BinaryGrammar>(&[string.repeat(50), nested.repeat(50), list.repeat(50), vec![0]].concat(), 12);
+        let string = [&[0x18, 5][..], b"hello"].concat();
+        let nested = [&[0x1c][..], &string, &[0]].concat();
+        let list = [&[0x19, 0x2c][..], &string, &[0], &string, &[0]].concat();
+        feed::<CompactGrammar>(&[string.repeat(50), nested.repeat(50), list.repeat(50), vec![0]].concat(), 7);
+    }
+}

@@ -27,7 +27,7 @@ const CHECKS: &[(&str, Check)] = &[
     #[cfg(feature = "hessian2")]
     ("hessian2", hessian2::check),
     #[cfg(feature = "thrift")]
-    ("thrift", |vector| thrift::check(&vector.bytes, &vector.expect)),
+    ("thrift", thrift::check),
 ];
 
 #[test]

@@ -8,8 +8,14 @@ use aeraki_codec::{
 use bytes::{Buf, Bytes};
 use serde_json::Value as Json;
 
+use crate::{
+    check::{only, same},
+    file::{Vector, unhex},
+};
+
 /// Checks one vector; an error says what differs, or which field is not understood.
-pub(crate) fn check(bytes: &[u8], expect: &Json) -> Result<(), String> {
+pub(crate) fn check(vector: &Vector) -> Result<(), String> {
+    let (bytes, expect) = (&vector.bytes[..], &vector.expect);
     if let Some(error) = expect.get("error") {
         return check_error(bytes, expect, error.as_str().unwrap_or_default());
     }
@@ -174,7 +180,7 @@ fn check_value(value: &Value<'_>, expect: &Json) -> Result<(), String> {
             same("bits", &Some(&*format!("{:016x}", value.to_bits())), &expect["bits"].as_str())
         }
         Value::String(value) => check_bytes(value, expect),
-        Value::Uuid(value) => same("uuid", &Some(&*hex(value)), &expect.as_str()),
+        Value::Uuid(value) => same("uuid", Some(&value[..]), expect.as_str().map(unhex).as_deref()),
         Value::Struct(value) => check_struct(value, expect),
         Value::List(list) | Value::Set(list) => {
             only(expect, &["elem", "items"])?;
@@ -205,7 +211,7 @@ fn check_bytes(value: &[u8], expect: &Json) -> Result<(), String> {
         return same("utf8", &Some(value), &text.as_str().map(str::as_bytes));
     }
     if let Some(digits) = expect.get("hex") {
-        return same("hex", &Some(&*hex(value)), &digits.as_str());
+        return same("hex", Some(value), digits.as_str().map(unhex).as_deref());
     }
     same("len", &Some(value.len() as u64), &expect["len"].as_u64())?;
     let sum = expect["crc32"].as_u64().or_else(|| u64::from_str_radix(expect["crc32"].as_str()?, 16).ok());
@@ -312,23 +318,6 @@ fn type_name(of: Type) -> &'static str {
         Type::Set => "set",
         _ => "map",
     }
-}
-
-fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, expected: &T) -> Result<(), String> {
-    if found == expected { Ok(()) } else { Err(format!("{what}: found {found:?}, expected {expected:?}")) }
-}
-
-/// Fails on a field that would go unchecked.
-fn only(expect: &Json, known: &[&str]) -> Result<(), String> {
-    let fields = expect.as_object().ok_or_else(|| format!("not an object: {expect}"))?;
-    match fields.keys().find(|field| !known.contains(&field.as_str())) {
-        Some(field) => Err(format!("field {field} is not checked")),
-        None => Ok(()),
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn crc32(bytes: &[u8]) -> u32 {

@@ -4,21 +4,13 @@ use smallvec::SmallVec;
 
 use super::{
     codec::Options,
+    identity::{GENERIC_METHOD, GROUP, INTERFACE, Identity, METHOD, NAMES, PATH, VERSION},
     wire::{CallHead, Header, Tail, in_body, open_attachments},
 };
 use crate::{
     Affinity, DecodeError, DecodeErrorKind, Demand, Head, Limits, Text,
     hessian2::{self, Event, Reader},
 };
-
-/// The attributes that do not come from an attachment of the same name.
-pub(super) const NAMES: &[&str] = &["interface", "path", "version", "group", "method", "generic.method"];
-const INTERFACE: usize = 0;
-const PATH: usize = 1;
-const VERSION: usize = 2;
-const GROUP: usize = 3;
-const METHOD: usize = 4;
-const GENERIC_METHOD: usize = 5;
 
 /// What a parse has learned that `encode` and `reply` want to know.
 #[derive(Clone, Copy, Debug, Default)]
@@ -241,70 +233,6 @@ impl<'m> Filler<'m> {
             }
         }
         Ok(utf8)
-    }
-}
-
-/// The service as a provider looks it up: body fields first, attachments on top, keys compared exactly.
-#[derive(Debug)]
-struct Identity<'a> {
-    interface: Field<'a>,
-    version: Field<'a>,
-    group: Field<'a>,
-}
-
-#[derive(Debug)]
-struct Field<'a> {
-    value: Option<hessian2::Text<'a>>,
-    /// An attachment has set the value.
-    attached: bool,
-    /// Body and attachment differ.
-    mismatch: bool,
-    /// Attachments differ, or one is no string.
-    ambiguous: bool,
-}
-
-impl<'a> Identity<'a> {
-    fn of_body(head: &CallHead<'a>) -> Self {
-        let field = |value| Field { value, attached: false, mismatch: false, ambiguous: false };
-        Self { interface: field(head.path), version: field(head.version), group: field(None) }
-    }
-
-    /// Takes an attachment that belongs to the identity; false for all others. A key that differs in case only, and
-    /// the attachments `interface` and `method`, say nothing to the provider and are dropped.
-    fn take(&mut self, key: &hessian2::Text<'a>, value: &Event<'a>) -> bool {
-        let odd;
-        let key = match key.as_utf8() {
-            Some(key) => key,
-            None => {
-                odd = key.to_str().unwrap_or_default();
-                odd.as_bytes()
-            }
-        };
-        match key {
-            b"path" => self.interface.attach(value),
-            b"version" => self.version.attach(value),
-            b"group" => self.group.attach(value),
-            _ => return NAMES.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(key)),
-        }
-        true
-    }
-}
-
-impl<'a> Field<'a> {
-    fn attach(&mut self, value: &Event<'a>) {
-        let Event::Text(value) = value else {
-            self.ambiguous = true;
-            return;
-        };
-        let differs =
-            self.value.is_some_and(|known| known.encoded() != value.encoded() && known.to_bytes() != value.to_bytes());
-        if self.attached {
-            self.ambiguous |= differs;
-        } else {
-            self.mismatch = differs;
-        }
-        self.attached = true;
-        self.value = Some(*value);
     }
 }
 

@@ -1,8 +1,10 @@
 //! Dubbo as a [`Protocol`].
 
 use super::{
-    attributes::{Filler, NAMES, Notes, Wanted},
-    control, reply, splice,
+    attributes::{Filler, Notes, Wanted},
+    control,
+    identity::NAMES,
+    reply, splice,
     wire::{Header, header, in_body, read_type, status},
 };
 use crate::{

@@ -29,6 +29,7 @@
 mod attributes;
 mod codec;
 mod control;
+mod identity;
 mod reply;
 mod splice;
 mod wire;
@@ -37,4 +38,4 @@ mod wire;
 mod tests;
 
 pub use codec::Dubbo;
-pub use wire::{Arguments, Header, Request, Response, ResponseType, ResponseValues, request, response, status};
+pub use wire::{Header, Request, RequestValues, Response, ResponseType, ResponseValues, request, response, status};

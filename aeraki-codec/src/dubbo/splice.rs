@@ -35,6 +35,8 @@ pub(super) struct Splice<'a> {
 /// A place in the body, and what has to be known to read on from there.
 struct Attachments<'a> {
     reader: Reader<'a>,
+    /// They are a map of strings and nothing else.
+    plain: bool,
     /// The body starts with this response type instead of its own, which reaches up to the offset.
     new_type: Option<(i32, usize)>,
 }
@@ -72,7 +74,7 @@ impl Splice<'_> {
             && let Ok(offset) = usize::try_from(notes.attachments)
         {
             let reader = self.options.reader_at(frame, offset, self.limits);
-            return Ok(Attachments { reader, new_type: None });
+            return Ok(Attachments { reader, plain: true, new_type: None });
         }
         let mut reader = self.options.reader_at(frame, Header::LEN, self.limits);
         let new_type = match self.message.kind() {
@@ -83,7 +85,7 @@ impl Splice<'_> {
             _ if header.status() == status::OK => self.skip_answer(&mut reader)?,
             _ => return Err(EncodeError::Immutable),
         };
-        Ok(Attachments { reader, new_type })
+        Ok(Attachments { reader, plain: false, new_type })
     }
 
     fn skip_answer(&self, reader: &mut Reader<'_>) -> Result<Option<(i32, usize)>, EncodeError> {
@@ -102,7 +104,7 @@ impl Splice<'_> {
     }
 
     fn write_frame(&self, header: Header, attachments: Attachments<'_>, out: &mut Output) -> Result<(), EncodeError> {
-        let Attachments { mut reader, new_type } = attachments;
+        let Attachments { mut reader, plain, new_type } = attachments;
         let start = reader.offset();
         // An answer that has no attachments yet is followed, if at all, by bytes that mean nothing.
         let has_map = new_type.is_none() && open_attachments(&mut reader).map_err(immutable)?;
@@ -116,7 +118,8 @@ impl Splice<'_> {
         }
         if has_map {
             self.put_part(start..reader.offset(), out);
-            self.write_kept(&mut reader, out)?;
+            let last_fixed = if plain { 0 } else { last_fixed(reader.clone()).map_err(immutable)? };
+            self.write_kept(&mut reader, last_fixed, out)?;
         } else {
             write::map(out);
         }
@@ -126,8 +129,7 @@ impl Splice<'_> {
         Ok(())
     }
 
-    fn write_kept(&self, reader: &mut Reader<'_>, out: &mut Output) -> Result<(), EncodeError> {
-        let last_fixed = last_fixed(reader.clone()).map_err(immutable)?;
+    fn write_kept(&self, reader: &mut Reader<'_>, last_fixed: usize, out: &mut Output) -> Result<(), EncodeError> {
         let mut kept_from = reader.offset();
         loop {
             let at = reader.offset();

@@ -92,7 +92,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     ///
     /// [`DecodeErrorKind::TypeMismatch`] for any other value, and the errors of malformed strings.
-    #[inline]
+    #[inline(always)]
     pub fn text(&mut self) -> Result<Option<Text<'a>>, DecodeError> {
         if let Some(text) = Text::read_plain(&mut self.input) {
             return Ok(Some(text));
@@ -100,6 +100,7 @@ impl<'a> Reader<'a> {
         self.any_text()
     }
 
+    #[inline(never)]
     fn any_text(&mut self) -> Result<Option<Text<'a>>, DecodeError> {
         if self.input.peek() == Some(b'N') {
             self.input.u8()?;
@@ -136,7 +137,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     ///
     /// Any [`DecodeErrorKind`] but [`DecodeErrorKind::DepthExceeded`]: nesting is the caller's.
-    #[inline]
+    #[inline(always)]
     pub fn event(&mut self) -> Result<Event<'a>, DecodeError> {
         match Text::read_plain(&mut self.input) {
             Some(text) => Ok(Event::Text(text)),
@@ -144,6 +145,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline(never)]
     fn any_event(&mut self) -> Result<Event<'a>, DecodeError> {
         loop {
             let start = self.input;

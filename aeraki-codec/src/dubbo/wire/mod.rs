@@ -7,7 +7,7 @@ mod response;
 pub mod status;
 
 pub use header::Header;
-pub use request::{Arguments, Request, request};
+pub use request::{Request, RequestValues, request};
 pub use response::{Response, ResponseType, ResponseValues, response};
 
 pub(super) use request::{CallHead, Tail, open_attachments};

@@ -68,7 +68,7 @@ pub struct Request<'a> {
 /// The values of a request, decoded.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Arguments<'a> {
+pub struct RequestValues<'a> {
     /// One value for each parameter.
     pub arguments: Vec<Node<'a>>,
     /// The attachments, if the body goes on that far; null is possible.
@@ -172,7 +172,7 @@ impl<'a> Request<'a> {
     /// # Errors
     /// [`TooManyDefinitions`](DecodeErrorKind::TooManyDefinitions) where the trees would be too large, and
     /// [`DepthExceeded`](DecodeErrorKind::DepthExceeded).
-    pub fn decode(&self) -> Result<Arguments<'a>, DecodeError> {
+    pub fn decode(&self) -> Result<RequestValues<'a>, DecodeError> {
         let mut reader = body_reader(self.frame, self.header)?;
         CallHead::read(&mut reader)?;
         self.tail.enter(&mut reader)?;
@@ -183,7 +183,7 @@ impl<'a> Request<'a> {
             [] => None,
             _ => Some(reader.value(&mut types).map_err(in_body)?),
         };
-        Ok(Arguments { arguments, attachments })
+        Ok(RequestValues { arguments, attachments })
     }
 
     fn merge(&mut self, entry: &Entry<'a>) {

@@ -84,6 +84,12 @@ def cases(api, wire, port, target):
         at_once = time.monotonic() - began < 1
         return ok and kind == 1 and bool(message) and at_once, [kind, message]
 
+    def compressed():
+        if not wire.startswith("header"):
+            return True, "no header"
+        packed = api.connect("Echo", wire, port, compressed=True)
+        return equal([packed.echo("x" * 50_000) == "x" * 50_000, packed.echo("")], [True, ""])
+
     person = api.person(name="Ann", age=41, tags=["a", ""], scores={"x": -1, "y": 2**60})
     older = api.person(name="Ann", age=42, tags=["a", ""], scores={"x": -1, "y": 2**60})
     text = "h\u00e9llo \u4e16\u754c \U0001f600"
@@ -103,6 +109,7 @@ def cases(api, wire, port, target):
         "oneway": oneway,
         "concurrent": concurrent,
         "multiplexed": multiplexed,
+        "compressed": compressed,
         "no route": unrouted,
     }
 

@@ -194,3 +194,42 @@ const INTERFACE: &str = "org.example.EchoService";
 const DUBBO_OK: u8 = 20;
 const THRIFT_REPLY: u8 = 2;
 const HESSIAN_CHUNK: usize = 0x8000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_whole_and_carry_their_id() {
+        for protocol in [Protocol::Dubbo, Protocol::Thrift] {
+            for size in [0, 31, 32, 1023, 1024, HESSIAN_CHUNK, 3 * HESSIAN_CHUNK] {
+                for template in [protocol.request(size), protocol.reply(size)] {
+                    let mut frame = Vec::new();
+                    template.write(77, &mut frame);
+                    assert_eq!(protocol.frame_len(&frame), Some(frame.len()), "{protocol:?} {size}");
+                    assert_eq!(protocol.id(&frame), Some(77), "{protocol:?} {size}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn requests_have_the_key_that_relays_route_by() {
+        for protocol in [Protocol::Dubbo, Protocol::Thrift] {
+            let (mut frame, mut key) = (Vec::new(), Vec::new());
+            protocol.request(128).write(1, &mut frame);
+            protocol.routing_key(&frame, &mut key);
+            assert_eq!(key, protocol.echo_key());
+        }
+    }
+
+    #[test]
+    fn only_a_reply_is_a_success() {
+        for protocol in [Protocol::Dubbo, Protocol::Thrift] {
+            let (mut request, mut reply) = (Vec::new(), Vec::new());
+            protocol.request(1).write(1, &mut request);
+            protocol.reply(1).write(1, &mut reply);
+            assert!(protocol.is_success(&reply) && !protocol.is_success(&request));
+        }
+    }
+}

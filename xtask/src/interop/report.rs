@@ -157,3 +157,52 @@ fn shortened(detail: &Value) -> String {
     let text = detail.to_string();
     if text.chars().count() > 300 { text.chars().take(300).chain("...".chars()).collect() } else { text }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const RULES: Comparison = Comparison { free: &["free"], defects: &[(Target::Envoy, "broken", "known")] };
+
+    fn case(target: Target, name: &str, ok: bool, detail: i32) -> Case {
+        Case { target, name: name.to_owned(), ok, detail: json!(detail) }
+    }
+
+    fn counts(name: &str, other: Option<Case>) -> (usize, usize, usize) {
+        let mut report = Report::new(true);
+        let cases: Vec<_> = [case(Target::Direct, name, true, 1)].into_iter().chain(other).collect();
+        report.compare("pair", &[Target::Direct, Target::Envoy], &cases, RULES);
+        (report.passed, report.failed, report.skipped)
+    }
+
+    #[test]
+    fn the_same_answer_passes_and_another_one_fails() {
+        assert_eq!(counts("a", Some(case(Target::Envoy, "a", true, 1))), (2, 0, 0));
+        assert_eq!(counts("a", Some(case(Target::Envoy, "a", true, 2))), (1, 1, 0));
+        assert_eq!(counts("a free", Some(case(Target::Envoy, "a free", true, 2))), (2, 0, 0));
+    }
+
+    #[test]
+    fn a_case_that_fails_or_did_not_run_fails() {
+        assert_eq!(counts("a free", Some(case(Target::Envoy, "a free", false, 1))), (1, 1, 0));
+        assert_eq!(counts("a", None), (1, 1, 0));
+    }
+
+    #[test]
+    fn a_known_defect_is_skipped_only_while_it_is_there() {
+        assert_eq!(counts("broken", Some(case(Target::Envoy, "broken", false, 1))), (1, 0, 1));
+        assert_eq!(counts("broken", Some(case(Target::Envoy, "broken", true, 1))), (2, 0, 0));
+    }
+
+    #[test]
+    fn a_missing_peer_fails_only_where_peers_are_required() {
+        let missing = || anyhow::Error::from(Missing::new("no such peer"));
+        let [mut required, mut optional] = [true, false].map(Report::new);
+        required.abort(&missing().context("starting it"));
+        optional.abort(&missing().context("starting it"));
+        assert_eq!((required.failed, required.skipped), (1, 0));
+        assert_eq!((optional.failed, optional.skipped), (0, 1));
+    }
+}

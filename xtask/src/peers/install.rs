@@ -13,6 +13,12 @@ use serde_json::Value;
 #[derive(Debug)]
 pub(crate) struct Missing(String);
 
+impl Missing {
+    pub(crate) fn new(reason: impl Into<String>) -> Self {
+        Self(reason.into())
+    }
+}
+
 impl std::fmt::Display for Missing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
@@ -50,7 +56,7 @@ pub(crate) fn envoy() -> Result<PathBuf> {
         .filter_map(Result::ok)
         .map(|version| version.path().join("site-packages/envoy/_bin/envoy"))
         .find(|binary| binary.is_file());
-    found.ok_or_else(|| Missing(format!("no Envoy binary under {}", library.display())).into())
+    found.ok_or_else(|| Missing::new(format!("no Envoy binary under {}", library.display())).into())
 }
 
 /// Builds `peers/NAME` with Maven into `.peers/BUILD` and returns the class path of the result.
@@ -114,7 +120,7 @@ pub(crate) fn debian(program: &str, package: &str) -> Result<()> {
 /// Runs an installing command to its end; its failure means that the peer is missing.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let output = command.output();
-    let missing = |why: String| Error::from(Missing(format!("{command:?} {why}")));
+    let missing = |why: String| Error::from(Missing::new(format!("{command:?} {why}")));
     let output = output.map_err(|error| missing(format!("did not start: {error}")))?;
     if output.status.success() {
         return Ok(());

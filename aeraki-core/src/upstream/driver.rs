@@ -13,13 +13,13 @@ use std::{
 use aeraki_codec::{
     Codec, Control, Decoded, Demand, EncodeError, Flow, Framer, Id, Kind, LocalReply, Message, Output, Reason, Role,
 };
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
+use tokio::time::timeout;
 
 use super::{
     link::{Delivered, Link, Outcome, Queue, Work},
     pool::{Member, Pool},
     stats::ClusterStats,
-    upkeep::{Activity, Due, Upkeep},
+    upkeep::{Activity, Clock, Due, Upkeep},
 };
 use crate::io::{Inbox, Io, poll_drain};
 
@@ -102,7 +102,7 @@ struct Driver<'a> {
     /// Bytes in `out` that nobody asked for but the peer.
     chatter: usize,
     upkeep: Upkeep,
-    clock: Option<Interval>,
+    clock: Option<Clock>,
     activity: Activity,
     waker: Option<Waker>,
     demand: Demand,
@@ -114,11 +114,7 @@ impl<'a> Driver<'a> {
     fn new(io: Box<dyn Io>, pool: &'a Arc<Pool>, member: &'a Arc<Member>) -> Result<Self, LocalReply> {
         let (config, context) = (&pool.shared.config, &pool.shared.context);
         let upkeep = Upkeep::new(config.heartbeat_interval, config.idle_timeout);
-        let clock = upkeep.period().map(|period| {
-            let mut clock = interval_at(Instant::now() + period, period);
-            clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            clock
-        });
+        let clock = upkeep.period().map(Clock::new);
         let mut driver = Self {
             io,
             framer: Framer::new(pool.protocol.codec(Role::Client, &context.limits)),
@@ -162,10 +158,9 @@ impl<'a> Driver<'a> {
     }
 
     fn poll_clock(&mut self, cx: &mut Context<'_>) -> Result<(), LocalReply> {
-        while let Some(clock) = &mut self.clock {
-            if clock.poll_tick(cx).is_pending() {
-                break;
-            }
+        while let Some(clock) = &mut self.clock
+            && clock.poll_tick(cx).is_ready()
+        {
             let period = clock.period();
             self.tick(period)?;
         }

@@ -1,6 +1,13 @@
 //! When a connection is due for a sign of life, or for its end.
 
-use std::time::Duration;
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::time::{Instant, Sleep, sleep};
 
 /// Counts the time in which nothing happened on one connection, in periods of a coarse clock.
 #[derive(Debug)]
@@ -67,6 +74,37 @@ impl Upkeep {
             }
             _ => Due::Nothing,
         }
+    }
+}
+
+/// Ticks every period. Unlike an interval it costs a look while it waits, since a connection's task is polled often.
+#[derive(Debug)]
+pub(super) struct Clock {
+    sleep: Pin<Box<Sleep>>,
+    period: Duration,
+    /// Whether the task is woken when the period ends.
+    armed: bool,
+}
+
+impl Clock {
+    pub(super) fn new(period: Duration) -> Self {
+        Self { sleep: Box::pin(sleep(period)), period, armed: false }
+    }
+
+    pub(super) const fn period(&self) -> Duration {
+        self.period
+    }
+
+    /// Waits for the end of the period; always from the same task.
+    pub(super) fn poll_tick(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.armed && !self.sleep.is_elapsed() {
+            return Poll::Pending;
+        }
+        self.armed = true;
+        ready!(self.sleep.as_mut().poll(cx));
+        self.armed = false;
+        self.sleep.as_mut().reset(Instant::now() + self.period);
+        Poll::Ready(())
     }
 }
 

@@ -91,19 +91,3 @@ async fn a_server_that_floods_without_reading_is_cut_off() {
     soon(flood).await;
     assert_eq!(failure(call).await.0, Reason::BadResponse);
 }
-
-#[tokio::test(start_paused = true)]
-async fn one_turn_is_one_write() {
-    let mut bench = Bench::new(Serving::Concurrent);
-    let first = bench.call(REQUEST, 0, "first");
-    let mut server = bench.server().await;
-    server.echo().await;
-    answer(first).await;
-
-    let calls: Vec<Call> = (0..50).map(|n| bench.call(REQUEST, n, "x")).collect();
-    settle().await;
-    let mut all = vec![0; 1 << 16];
-    let read = server.0.read(&mut all).now_or_never().expect("they were written").expect("open");
-    assert_eq!(read, 50 * frame(REQUEST, 0, b"x").len(), "all in one go");
-    drop(calls);
-}

@@ -3,10 +3,19 @@
 mod bounds;
 mod calls;
 mod care;
+mod cost;
 mod endings;
 mod updates;
 
-use std::{future::Future, io, net::SocketAddr, time::Duration};
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    task::{self, Poll},
+    time::Duration,
+};
 
 use aeraki_codec::{
     Affinity, Answer, Codec, Control, DecodeError, DecodeErrorKind, Demand, EncodeError, Flow, Head, Id, IdSpace, Kind,
@@ -16,7 +25,7 @@ use aeraki_route::Rules;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::FutureExt;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf},
     sync::mpsc,
     task::JoinHandle,
     time::Instant,
@@ -119,6 +128,8 @@ fn frame(kind: u8, id: u32, payload: &[u8]) -> Bytes {
 #[derive(Debug)]
 struct Pipes {
     servers: mpsc::UnboundedSender<DuplexStream>,
+    /// Writes to all connections together.
+    writes: Arc<AtomicUsize>,
     mode: Mutex<Mode>,
 }
 
@@ -137,12 +148,40 @@ impl Connector for Pipes {
             Mode::Accept => self.servers.send(far).map_err(|_| io::ErrorKind::ConnectionRefused.into()),
             _ => Err(io::ErrorKind::ConnectionRefused.into()),
         };
+        let near = Counted { pipe: near, writes: Arc::clone(&self.writes) };
         Box::pin(async move {
             if matches!(mode, Mode::Hang) {
                 std::future::pending::<()>().await;
             }
             sent.map(|()| Box::new(near) as Box<dyn Io>)
         })
+    }
+}
+
+/// The proxy's end of a pipe.
+struct Counted {
+    pipe: DuplexStream,
+    writes: Arc<AtomicUsize>,
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.pipe).poll_read(cx, into)
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.writes.fetch_add(1, Relaxed);
+        Pin::new(&mut self.pipe).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.pipe).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.pipe).poll_shutdown(cx)
     }
 }
 
@@ -161,7 +200,7 @@ impl Bench {
 
     fn with(serving: Serving, config: config::Cluster) -> Self {
         let (sender, servers) = mpsc::unbounded_channel();
-        let pipes = Arc::new(Pipes { servers: sender, mode: Mutex::new(Mode::Accept) });
+        let pipes = Arc::new(Pipes { servers: sender, writes: Arc::default(), mode: Mutex::new(Mode::Accept) });
         let clusters = Clusters::new(Context::new().with_connector(Arc::clone(&pipes) as Arc<dyn Connector>));
         clusters.update([config]);
         Self { clusters, pipes, servers, conn: conn(serving) }

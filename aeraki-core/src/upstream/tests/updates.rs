@@ -81,7 +81,7 @@ struct Names(Mutex<Option<Vec<u8>>>, std::sync::atomic::AtomicU32);
 impl Resolver for Names {
     fn resolve(&self, host: Arc<str>) -> BoxFuture<io::Result<Resolved>> {
         assert_eq!(&*host, "some.host");
-        self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.1.fetch_add(1, Relaxed);
         let answer = lock(&self.0).clone().ok_or_else(|| io::Error::other("no such host"));
         let ip = |last: u8| IpAddr::V4(Ipv4Addr::new(127, 0, 0, last));
         let answer =
@@ -151,7 +151,7 @@ async fn a_logical_name_is_one_endpoint() {
 
 #[tokio::test(start_paused = true)]
 async fn the_time_to_live_counts_where_it_shall() {
-    let asked = |names: &Names| names.1.load(std::sync::atomic::Ordering::Relaxed);
+    let asked = |names: &Names| names.1.load(Relaxed);
     for (respect, expected) in [(false, 7..=7), (true, 1..=1)] {
         let (_bench, names) = resolving(Discovery::StrictDns(Dns::every(5 * SECOND).with_respect_ttl(respect)));
         tokio::time::sleep(33 * SECOND).await;

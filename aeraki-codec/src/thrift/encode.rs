@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::begin::Begin;
-use super::codec::is_own;
 use super::dialect::{Dialect, Encoding, Transport};
+use super::head::is_own;
 use super::header::{Header, write_length};
 use super::inflate::Inflater;
 use super::wire::write_varint;

@@ -27,6 +27,7 @@ mod dialect;
 mod encode;
 mod envelope;
 mod grammar;
+mod head;
 mod header;
 mod inflate;
 mod reply;

@@ -2,7 +2,7 @@
 //!
 //! `cargo bench -p aeraki-codec --bench dubbo`; the argument is the length of the payload in bytes.
 
-use aeraki_codec::{Codec, Demand, Head, Limits, Message, Output, Protocol, Role, dubbo::Dubbo};
+use aeraki_codec::{Codec, Demand, Head, Limits, Message, Output, Protocol, Role, dubbo::Dubbo, hessian2::Reader};
 use bytes::{Buf, Bytes};
 use divan::{Bencher, black_box};
 
@@ -104,6 +104,29 @@ fn answer_id_and_status(bencher: Bencher<'_, '_>) {
 fn answer_by_hand(bencher: Bencher<'_, '_>) {
     let frame = response();
     bencher.bench_local(|| by_hand::answer(black_box(&frame)));
+}
+
+/// A list of this many objects of three fields, as a query returns them.
+fn objects(count: usize) -> Vec<u8> {
+    let mut list = b"C\x04User\x93\x02id\x04name\x03ageW".to_vec();
+    for _ in 0..count {
+        list.extend_from_slice(b"\x60L\0\0\0\0\0\0\0\x01\x05alice\xae");
+    }
+    list.push(b'Z');
+    list
+}
+
+#[divan::bench(args = [1, 100])]
+fn skip_objects(bencher: Bencher<'_, '_>, count: usize) {
+    let list = objects(count);
+    bencher.bench_local(|| Reader::new(black_box(&list), &Limits::default()).skip());
+}
+
+#[divan::bench(args = [128, 1024, 32_768])]
+fn skip_chinese_text(bencher: Bencher<'_, '_>, characters: usize) {
+    let mut text = Vec::new();
+    aeraki_codec::hessian2::write::string(&mut text, &"你".repeat(characters));
+    bencher.bench_local(|| Reader::new(black_box(&text), &Limits::default()).skip());
 }
 
 fn encode(bencher: Bencher<'_, '_>, payload: usize, change: impl FnOnce(&mut Message)) {

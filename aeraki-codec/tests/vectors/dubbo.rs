@@ -45,6 +45,13 @@ fn check_frame(frame: &Bytes, expected: &Json) -> Result<(), String> {
         same("mutable", message.head().is_mutable(), false)?;
         return field(expected, "opaque_body_hex", hex(body));
     }
+    if message.kind() == Kind::Heartbeat && header.is_request() && !header.is_two_way() {
+        // A sign of life that wants no answer: by its header an event, by its body a heartbeat.
+        return match expected["kind"].as_str() {
+            Some("event_request") => field(expected, "event", Json::Null),
+            _ => field(expected, "kind", "heartbeat_request"),
+        };
+    }
     field(expected, "kind", kind(header, &message))?;
     match message.kind() {
         Kind::Heartbeat => Ok(()),
@@ -123,9 +130,10 @@ fn check_response(frame: &[u8], expected: &Json) -> Result<(), String> {
 }
 
 fn check_attachments(found: Option<&Node<'_>>, expected: Option<&Json>) -> Result<(), String> {
-    match (found, expected) {
+    match (found, expected.filter(|expected| !expected.is_null())) {
+        (Some(found), None) if matches!(found.value, Value::Null) => Ok(()),
         (Some(found), Some(expected)) => tree::compare(found, expected),
-        (found, expected) => same("attachments", found.is_some(), expected.is_some_and(|it| !it.is_null())),
+        (found, expected) => same("attachments", found.is_some(), expected.is_some()),
     }
 }
 

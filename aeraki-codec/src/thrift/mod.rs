@@ -19,6 +19,23 @@
 //! | `thrift.method` | what comes behind it, or the whole name | no |
 //! | any other | the header of this name, on the header transport only | on the header transport |
 //!
+//! A header cannot pose as one of the first three. Sequence numbers are ids of 32 bits; where a client gives `THeader`
+//! a number of its own, how it differs lies in the upper half of the id and comes back in the answer.
+//!
+//! Answers by the proxy are a `TApplicationException` in the transport and encoding of the request:
+//!
+//! | [`Reason`](crate::Reason) | Type |
+//! |---|---|
+//! | `RouteNotFound` | 1, unknown method (as Envoy; Aeraki's C++ proxy says 6 here) |
+//! | `BadRequest`, `BadResponse` | 7, protocol error |
+//! | any other | 6, internal error |
+//!
+//! A one-way call is never answered; a call whose number cannot be read is answered by closing.
+//!
+//! Payloads compressed with zlib are inflated as far as the head reaches. They are forwarded as they came, unless the
+//! number has to change: then they are inflated and go out plain. Not spoken: JSON, HTTP, SASL, the upgrade of Finagle,
+//! and transforms other than zlib.
+//!
 //! Whoever uses the codec alone starts with [`message`].
 
 mod begin;

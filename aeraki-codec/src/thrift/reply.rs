@@ -1,12 +1,4 @@
-//! Answers by the proxy: a `TApplicationException` in the transport and encoding of the request.
-//!
-//! | Reason | Type |
-//! |---|---|
-//! | `RouteNotFound` | 1, unknown method |
-//! | `BadRequest`, `BadResponse` | 7, protocol error |
-//! | any other | 6, internal error |
-//!
-//! A call whose number could not be read cannot be answered: the connection is closed. A one-way call never is.
+//! Answers by the proxy; the table of types is in the parent module.
 
 use super::begin::Begin;
 use super::dialect::{Dialect, Encoding, Transport};

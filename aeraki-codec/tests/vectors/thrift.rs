@@ -245,7 +245,7 @@ fn check_error(bytes: &[u8], expect: &Json, error: &str) -> Result<(), String> {
         same("at_max_depth", &depth.as_u64(), &Some(Limits::default().depth as u64))?;
     }
     match expect.get("offset") {
-        Some(offset) => same("offset", &offset.as_u64(), &Some(found.offset() as u64)),
+        Some(offset) => same("offset", Some(found.offset() as u64), offset.as_u64()),
         None => Ok(()),
     }
 }

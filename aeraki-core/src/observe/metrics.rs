@@ -71,6 +71,10 @@ counters! {
     request_stray,
     /// Messages that were passed on unchanged because they cannot carry the change that their route asks for.
     mutation_skipped,
+    /// Copies that were sent to mirrors.
+    mirrored,
+    /// Copies that were not sent: too many were under way, or the cluster is not there.
+    mirror_dropped,
     /// Times that a connection was not read because a limit was reached.
     read_paused,
 }

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use aeraki_route::config;
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 
 use super::Prepared;
 use crate::{
     io::Buffers,
     observe::{Metrics, Stats},
-    server::{Budget, Drain, Listener, Rpc, Serve},
-    stack::{Resolve, Wheel, stack},
+    server::{Budget, Drain, Listener, Phase, Rpc, Serve},
+    stack::{Resolve, Stack, Wheel, stack},
     upstream::{Clusters, Context},
 };
 
@@ -56,26 +56,12 @@ impl Worker {
                 }
             }
         });
-        join_all(served).await;
+        // without listeners there is still the admin interface
+        join(join_all(served), drain.reached(Phase::Draining)).await;
     }
 }
 
-fn rpc(
-    prepared: Prepared,
-    clusters: Arc<dyn Resolve>,
-    wheel: &Wheel,
-    metrics: &Arc<Metrics>,
-) -> Rpc<
-    impl tower_service::Service<
-        crate::stack::Request,
-        Response = crate::stack::Response,
-        Error = std::convert::Infallible,
-        Future: Send,
-    > + Clone
-    + Send
-    + Sync
-    + use<>,
-> {
+fn rpc(prepared: Prepared, clusters: Arc<dyn Resolve>, wheel: &Wheel, metrics: &Arc<Metrics>) -> Rpc<Stack> {
     let Prepared { config, protocol, rules } = prepared;
     let stack = stack(clusters, wheel.clone(), Arc::clone(metrics));
     Rpc::new(config.name, protocol, rules, Arc::clone(metrics), stack)

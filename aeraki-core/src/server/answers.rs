@@ -1,18 +1,22 @@
 //! The answers of one connection: put in order, written by its codec, recorded when their last byte is gone.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+};
 
 use aeraki_codec::{Answer, Codec, Id, LocalReply, Message, Output, Reason, Receipt, Replies};
 use bytes::Buf;
 use slab::Slab;
 
-use crate::{observe::Recording, stack::Response};
+use crate::{observe::Recording, stack::Response, sync::lock};
 
 /// Keeps what every answer needs of its request, and writes answers in the order that clients expect.
 #[derive(Debug)]
 pub(super) struct Answers {
-    /// What waits to be written to the client.
+    /// What waits to be written to the client; owns no memory while nothing does.
     pub(super) output: Output,
+    outputs: Outputs,
     in_order: bool,
     open: Slab<Open>,
     /// Slots in the order of their requests; empty where any order will do.
@@ -34,17 +38,35 @@ struct Open {
     recording: Recording,
     held: usize,
     /// The answer, while an earlier one is missing.
-    done: Option<Response>,
+    done: Option<Box<Response>>,
 }
 
 /// An answer that the protocol cannot express: the connection is to be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Inexpressible;
 
+/// The write buffers of one listener and worker while nobody uses them; a handle, cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Outputs(Arc<Mutex<Vec<Output>>>);
+
+impl Outputs {
+    fn lend(&self) -> Output {
+        lock(&self.0).pop().unwrap_or_default()
+    }
+
+    fn give_back(&self, output: Output) {
+        let mut kept = lock(&self.0);
+        if kept.len() < KEPT_OUTPUTS && output.capacity() > 0 {
+            kept.push(output);
+        }
+    }
+}
+
 impl Answers {
-    pub(super) fn new(replies: Replies) -> Self {
+    pub(super) fn new(replies: Replies, outputs: Outputs) -> Self {
         Self {
             output: Output::new(),
+            outputs,
             in_order: replies == Replies::InOrder,
             open: Slab::new(),
             order: VecDeque::new(),
@@ -76,16 +98,18 @@ impl Answers {
         response: Response,
         codec: &mut dyn Codec,
     ) -> Result<(), Inexpressible> {
-        if !self.in_order {
-            let open = self.close(slot);
-            return self.write(open, response, codec);
+        if self.in_order && self.order.front() != Some(&slot) {
+            self.keep(slot, response);
+            return Ok(());
         }
-        self.keep(slot, response);
-        while let Some(&first) = self.order.front() {
-            let Some(response) = self.open.get_mut(first).and_then(|open| open.done.take()) else { break };
+        self.order.pop_front();
+        let open = self.close(slot);
+        self.write(open, response, codec)?;
+        while let Some(&next) = self.order.front() {
+            let Some(response) = self.open.get_mut(next).and_then(|open| open.done.take()) else { break };
             self.order.pop_front();
-            let open = self.close(first);
-            self.write(open, response, codec)?;
+            let open = self.close(next);
+            self.write(open, *response, codec)?;
         }
         Ok(())
     }
@@ -119,11 +143,27 @@ impl Answers {
         while self.leaving.front().is_some_and(|(end, _)| *end <= self.written) {
             self.leaving.pop_front();
         }
+        if self.output.is_empty() {
+            self.release();
+        }
         self.written != before
+    }
+
+    /// Gives memory back that is not needed before the next request.
+    fn release(&mut self) {
+        self.outputs.give_back(std::mem::take(&mut self.output));
+        if self.unfinished() == 0 && self.open.capacity() > KEPT_SLOTS {
+            self.open = Slab::new();
+            self.order = VecDeque::new();
+            self.leaving = VecDeque::new();
+        }
     }
 
     /// Runs `write` and accounts for what it put into the output.
     pub(super) fn put<T>(&mut self, write: impl FnOnce(&mut Output) -> T) -> T {
+        if self.output.capacity() == 0 {
+            self.output = self.outputs.lend();
+        }
         let before = self.output.len();
         let result = write(&mut self.output);
         self.put += (self.output.len() - before) as u64;
@@ -138,7 +178,7 @@ impl Answers {
             };
             self.held = self.held - open.held + held;
             open.held = held;
-            open.done = Some(response);
+            open.done = Some(Box::new(response));
         }
     }
 
@@ -191,3 +231,8 @@ fn write(
         }
     }
 }
+
+/// Slots whose memory a connection keeps while it is idle.
+const KEPT_SLOTS: usize = 32;
+/// Buffers that are kept for all connections of a listener.
+const KEPT_OUTPUTS: usize = 64;

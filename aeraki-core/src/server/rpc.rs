@@ -13,7 +13,7 @@ use tower_service::Service;
 use super::{
     Accepted, Drain, Serve,
     alarm::Alarm,
-    answers::Answers,
+    answers::{Answers, Outputs},
     budget::Budget,
     connection::{Batch, Bounds, Connection, End, Intake},
     pending::Pending,
@@ -36,6 +36,7 @@ pub struct Rpc<S> {
     idle_timeout: Option<Duration>,
     buffers: Buffers,
     budget: Budget,
+    outputs: Outputs,
 }
 
 impl<S> Rpc<S>
@@ -61,6 +62,7 @@ where
             idle_timeout: None,
             buffers: Buffers::new(),
             budget: Budget::default(),
+            outputs: Outputs::default(),
         }
     }
 
@@ -107,7 +109,7 @@ where
             rules,
             stack: self.stack.clone(),
             pending: Pending::new(),
-            answers: Answers::new(self.protocol.wire().replies),
+            answers: Answers::new(self.protocol.wire().replies, self.outputs.clone()),
             intake: Intake::Open,
             batch,
             bounds: self.bounds(),

@@ -6,12 +6,14 @@
 //! | [`ObserveLayer`] | how a request ended is noted in its facts |
 //! | [`RouteLayer`] | the rules find the route; one of its clusters is picked |
 //! | [`MutateLayer`] | the route's changes are applied to request and response |
+//! | [`MirrorLayer`] | other clusters get copies, whose answers are dropped |
 //! | [`DeadlineLayer`] | the route's timeout ends a request |
 //! | [`Upstream`] | the cluster takes the request |
 //!
 //! [`stack`] joins them. Layers above the route see a [`Request`], layers below it a [`Routed`] request.
 
 mod deadline;
+mod mirror;
 mod mutate;
 mod observe;
 mod request;
@@ -22,13 +24,13 @@ mod tests;
 mod upstream;
 mod wheel;
 
-use std::{convert::Infallible, sync::Arc};
+use std::sync::Arc;
 
 use tower_layer::Layer;
-use tower_service::Service;
 
 pub use self::{
     deadline::{Deadline, DeadlineFuture, DeadlineLayer},
+    mirror::{Mirror, MirrorLayer},
     mutate::{Mutate, MutateFuture, MutateLayer},
     observe::{Observe, ObserveFuture, ObserveLayer},
     request::{BoxError, BoxFuture, ConnInfo, Forward, Request, Response},
@@ -39,14 +41,15 @@ pub use self::{
 };
 use crate::observe::Metrics;
 
+/// All layers over the clusters.
+pub type Stack = Respond<Observe<SelectRoute<Mutate<Mirror<Deadline<Upstream>>>>>>;
+
 /// Joins all layers: what a listener runs unless an embedder composes its own.
-pub fn stack(
-    clusters: Arc<dyn Resolve>,
-    wheel: Wheel,
-    metrics: Arc<Metrics>,
-) -> impl Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static {
-    let deadline = DeadlineLayer::new(wheel).layer(Upstream::new(clusters));
-    let mutate = MutateLayer::new(metrics).layer(deadline);
+#[must_use]
+pub fn stack(clusters: Arc<dyn Resolve>, wheel: Wheel, metrics: Arc<Metrics>) -> Stack {
+    let deadline = DeadlineLayer::new(wheel).layer(Upstream::new(Arc::clone(&clusters)));
+    let mirror = MirrorLayer::new(clusters, Arc::clone(&metrics)).layer(deadline);
+    let mutate = MutateLayer::new(metrics).layer(mirror);
     let route = RouteLayer::new().layer(mutate);
     RespondLayer::new().layer(ObserveLayer::new().layer(route))
 }

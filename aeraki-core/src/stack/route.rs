@@ -7,6 +7,7 @@ use std::{
 };
 
 use aeraki_codec::{LocalReply, Mutation, Reason};
+use aeraki_route::Route;
 use futures_util::future::{Either, Ready, ready};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -25,6 +26,8 @@ pub struct Routed {
     pub request_mutation: Option<Arc<Mutation>>,
     /// What the route changes in the response.
     pub response_mutation: Option<Arc<Mutation>>,
+    /// The clusters that get a copy, already drawn for.
+    pub mirrors: Vec<Arc<str>>,
     /// How long the response may take from the moment the whole request is here.
     pub timeout: Option<Duration>,
 }
@@ -74,6 +77,7 @@ impl<S> SelectRoute<S> {
             cluster,
             request_mutation: unless_empty(route.request_mutation()),
             response_mutation: unless_empty(route.response_mutation()),
+            mirrors: draw(route, &mut self.draws),
             timeout: route.timeout(),
             request,
         })
@@ -98,6 +102,12 @@ where
             Err(reply) => Either::Right(ready(Err(reply.into()))),
         }
     }
+}
+
+/// Draws for each mirror on its own; allocates nothing where there are none.
+fn draw(route: &Route, draws: &mut fastrand::Rng) -> Vec<Arc<str>> {
+    let mirrors = route.mirrors().iter().filter(|mirror| mirror.fraction.contains(draws.u64(..)));
+    mirrors.map(|mirror| Arc::from(mirror.cluster.as_str())).collect()
 }
 
 fn unless_empty(mutation: &Arc<Mutation>) -> Option<Arc<Mutation>> {

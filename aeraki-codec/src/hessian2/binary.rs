@@ -1,3 +1,5 @@
+//! Octets on the wire.
+
 use std::borrow::Cow;
 
 use super::input::Input;

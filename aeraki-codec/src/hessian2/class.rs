@@ -1,3 +1,5 @@
+//! Class definitions, read again when somebody asks for names.
+
 use super::{Reader, Text};
 use crate::Limits;
 

@@ -1,3 +1,5 @@
+//! The pairs of a map, with their places.
+
 use std::ops::Range;
 
 use super::{Event, Reader, Text};

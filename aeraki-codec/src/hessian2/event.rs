@@ -1,3 +1,5 @@
+//! One step through the grammar.
+
 use super::{Binary, Text};
 
 /// One step through the grammar: a whole scalar, or the opening of a container whose children

@@ -1,3 +1,5 @@
+//! The unread rest of a body.
+
 use crate::{DecodeError, DecodeErrorKind};
 
 /// The unread rest of a body. Shrinking a slice needs no offset arithmetic; the offset is worked

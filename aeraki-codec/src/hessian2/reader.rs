@@ -1,3 +1,5 @@
+//! The grammar: which byte starts what.
+
 use smallvec::SmallVec;
 
 use super::{Binary, Class, Event, Text, Type, input::Input};

@@ -1,3 +1,5 @@
+//! Over a value without looking into it.
+
 use smallvec::{SmallVec, smallvec};
 
 use super::{Event, Reader};

@@ -1,3 +1,5 @@
+//! Strings: UTF-16 lengths, UTF-8 octets, surrogates one by one.
+
 use std::{borrow::Cow, ops::Range};
 
 use super::input::Input;

@@ -1,3 +1,5 @@
+//! Whole values in memory, for views and tools.
+
 use super::{Binary, Class, Event, Reader, Text, Type, input::Input};
 use crate::{DecodeError, DecodeErrorKind};
 

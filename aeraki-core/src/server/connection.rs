@@ -118,13 +118,15 @@ where
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         self.watch_drain(cx);
         loop {
+            let Ok(()) = self.poll_requests(cx) else { return Poll::Ready(self.gone()) };
             let answered = self.poll_answers(cx);
-            let Ok(read) = self.poll_requests(cx) else { return Poll::Ready(self.gone()) };
             let Ok(written) = self.poll_write(cx) else { return Poll::Ready(self.gone()) };
+            self.charge.set(self.answers.held() + self.inbox.bytes().len());
             if let Some(end) = self.poll_end(cx) {
                 return Poll::Ready(end);
             }
-            if !(answered || read || written) {
+            // only a bound makes another turn worth while: else the stream has said that nothing more is there
+            if !(self.paused && (answered || written)) {
                 return Poll::Pending;
             }
         }
@@ -161,10 +163,8 @@ where
         }
     }
 
-    /// Takes requests as long as the bounds allow, and tells whether any came.
-    fn poll_requests(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
-        let mut any = false;
-        self.charge.set(self.answers.held() + self.inbox.bytes().len());
+    /// Takes requests as long as the bounds allow and there are any.
+    fn poll_requests(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         while self.may_take(cx) {
             match self.framer.decode(self.inbox.bytes(), self.batch.rules.demand()) {
                 Ok(Decoded::Partial) => match self.poll_fill(cx) {
@@ -176,9 +176,8 @@ where
                 Ok(_) => self.malformed(DecodeErrorKind::OutOfPlace),
                 Err(error) => self.malformed(error.kind()),
             }
-            any = true;
         }
-        Ok(any)
+        Ok(())
     }
 
     /// Tells whether one more request may be taken; where not, something that is under way will wake the task.

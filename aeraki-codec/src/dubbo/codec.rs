@@ -70,6 +70,7 @@ impl Protocol for Dubbo {
     }
 
     fn carries(&self) -> Carries {
+        // Bodies in another serialization cannot, and say so one by one: they are too rare for a warning at load.
         Carries::Always
     }
 }

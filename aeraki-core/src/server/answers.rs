@@ -121,6 +121,11 @@ impl Answers {
         self.held = 0;
     }
 
+    /// Takes note that what is not written yet never will be.
+    pub(super) fn lose(&self) {
+        self.leaving.iter().for_each(|(_, recording)| recording.facts().note(|record| record.response_bytes = 0));
+    }
+
     /// Tells whether answers leave in the order of their requests.
     pub(super) const fn is_in_order(&self) -> bool {
         self.in_order

@@ -328,11 +328,13 @@ where
     }
 
     fn cut(&self, end: End) -> End {
+        self.answers.lose();
         self.metrics.counters.cx_destroy_local_with_active_rq.add(self.answers.unfinished() as u64);
         end
     }
 
     fn gone(&self) -> End {
+        self.answers.lose();
         self.metrics.counters.cx_destroy_remote_with_active_rq.add(self.answers.unfinished() as u64);
         End::Gone
     }

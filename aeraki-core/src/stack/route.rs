@@ -56,10 +56,17 @@ impl<S> Layer<S> for RouteLayer {
 }
 
 /// See [`RouteLayer`].
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct SelectRoute<S> {
     inner: S,
     draws: fastrand::Rng,
+}
+
+impl<S: Clone> Clone for SelectRoute<S> {
+    /// The clone of a generator repeats its draws, so that all connections would pick alike: each gets one of its own.
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), draws: fastrand::Rng::new() }
+    }
 }
 
 impl<S> SelectRoute<S> {

@@ -146,6 +146,21 @@ async fn route_picks_the_cluster_of_the_first_match() {
 }
 
 #[tokio::test]
+async fn connections_pick_independently_of_each_other() {
+    let (select, mut handle) = service::<Routed, _>(&RouteLayer::new());
+    let rules = rules([Route::new("half", RouteAction::weighted([("a", 1), ("b", 1)]))]);
+    let mut first_picks = std::collections::BTreeSet::new();
+    for _ in 0..64 {
+        let mut connection = select.clone();
+        handle.allow(1);
+        ready(&mut connection).await;
+        let _future = connection.call(request("Q 1 a", Arc::clone(&rules)));
+        first_picks.insert(handle.next_request().await.expect("called").0.cluster.to_string());
+    }
+    assert_eq!(first_picks.len(), 2);
+}
+
+#[tokio::test]
 async fn mutate_changes_both_ways_and_counts_what_cannot_change() {
     let metrics = Metrics::new("lines", "test");
     let (mut mutate, mut handle) = service::<Routed, _>(&MutateLayer::new(Arc::clone(&metrics)));

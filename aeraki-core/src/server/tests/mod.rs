@@ -346,6 +346,8 @@ async fn a_client_that_leaves_drops_its_requests() {
     responder.send_response(answer(&request, "R one"));
     served.await.expect("no panic");
     assert_eq!(metrics.counters.cx_destroy_remote_with_active_rq.get(), 1);
+    assert_eq!(metrics.counters.response_error_caused_connection_close.get(), 1);
+    assert_eq!(metrics.counters.response.get(), 0);
     assert_eq!(metrics.request_active.get(), 0);
 }
 

@@ -13,17 +13,17 @@ use crate::{socket::Socket, tally::Tally, wire::Wire};
 
 /// What a group of callers calls, and as whom.
 #[derive(Clone, Debug)]
-pub struct Group {
-    pub wire: Wire,
-    pub interface: &'static str,
-    pub method: &'static str,
-    pub user: &'static str,
+pub(crate) struct Group {
+    pub(crate) wire: Wire,
+    pub(crate) interface: &'static str,
+    pub(crate) method: &'static str,
+    pub(crate) user: &'static str,
     /// Calls of the whole group in a second.
-    pub rate: u32,
+    pub(crate) rate: u32,
 }
 
 /// Starts `count` callers of `group`, which call `proxy` until the program ends and add to `tally`.
-pub fn start(group: &Group, count: u32, proxy: SocketAddr, tally: &Arc<Tally>) {
+pub(crate) fn start(group: &Group, count: u32, proxy: SocketAddr, tally: &Arc<Tally>) {
     let pause = Duration::from_secs(1) * count / group.rate.max(1);
     for _ in 0..count {
         let (group, tally) = (group.clone(), Arc::clone(tally));

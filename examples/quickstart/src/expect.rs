@@ -11,16 +11,16 @@ use crate::{caller::Group, wire::Wire};
 
 /// The route that a group's calls take, and the share of each version.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Expectation {
-    pub route: String,
-    pub shares: BTreeMap<String, f64>,
+pub(crate) struct Expectation {
+    pub(crate) route: String,
+    pub(crate) shares: BTreeMap<String, f64>,
 }
 
 /// Works out what `group` should see under `routes` with `clusters`.
-pub fn expect(group: &Group, routes: &RouteConfig, clusters: &BTreeMap<String, Cluster>) -> Expectation {
+pub(crate) fn expect(group: &Group, routes: &RouteConfig, clusters: &BTreeMap<String, Cluster>) -> Expectation {
     let Ok(table) = RouteTable::compile(routes) else { return Expectation::default() };
     let Some(route) = table.find(&attributes(group)) else { return Expectation::default() };
-    let Some(config) = routes.routes.iter().find(|config| config.name == route.name()) else {
+    let Some(config) = routes.routes.iter().find(|config| config.name == **route.name()) else {
         return Expectation::default();
     };
     let destinations: Vec<(&str, u32)> = match &config.action.destination {
@@ -35,7 +35,7 @@ pub fn expect(group: &Group, routes: &RouteConfig, clusters: &BTreeMap<String, C
             *shares.entry(version.clone()).or_default() += f64::from(weight) / total / versions.len() as f64;
         }
     }
-    Expectation { route: route.name().to_owned(), shares }
+    Expectation { route: route.name().to_string(), shares }
 }
 
 fn attributes(group: &Group) -> Vec<(&'static str, &'static str)> {

@@ -77,7 +77,8 @@ async fn run(arguments: &Arguments) -> Result<Vec<String>> {
 
     let mut view = View::new(arguments.plain)?;
     let started = Instant::now();
-    let end = arguments.seconds.or(arguments.check.then_some(20)).map(|seconds| started + Duration::from_secs(seconds));
+    let end = arguments.seconds.or_else(|| arguments.check.then_some(20));
+    let end = end.map(|seconds| started + Duration::from_secs(seconds));
     let mut ticks = interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Watches all groups of callers.
-pub struct Monitor {
+pub(crate) struct Monitor {
     watched: Vec<Watched>,
 }
 
@@ -28,47 +28,47 @@ struct Watched {
 
 /// One group of callers at one moment.
 #[derive(Clone, Debug)]
-pub struct Row {
-    pub name: String,
-    pub route: String,
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) route: String,
     /// Answers in a second, since the last report.
-    pub rate: f64,
-    pub shares: Vec<Share>,
-    pub errors: u64,
-    pub last_error: Option<String>,
-    pub p50: Duration,
-    pub p99: Duration,
-    pub answers: u64,
+    pub(crate) rate: f64,
+    pub(crate) shares: Vec<Share>,
+    pub(crate) errors: u64,
+    pub(crate) last_error: Option<String>,
+    pub(crate) p50: Duration,
+    pub(crate) p99: Duration,
+    pub(crate) answers: u64,
 }
 
 /// The part of a group's calls that one version answered.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Share {
-    pub version: String,
+pub(crate) struct Share {
+    pub(crate) version: String,
     /// Per cent.
-    pub seen: f64,
+    pub(crate) seen: f64,
     /// Per cent.
-    pub promised: f64,
+    pub(crate) promised: f64,
 }
 
 impl Monitor {
-    pub const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { watched: Vec::new() }
     }
 
     /// Watches `group`, whose calls go to the service `host`.
-    pub fn watch(&mut self, name: String, host: &str, group: Group, tally: Arc<Tally>) {
+    pub(crate) fn watch(&mut self, name: String, host: &str, group: Group, tally: Arc<Tally>) {
         let last = tally.counts();
         self.watched.push(Watched { name, host: host.to_owned(), group, tally, last, promised: BTreeMap::new() });
     }
 
     /// Reports what happened since the last call, `elapsed` ago.
-    pub fn tick(&mut self, in_force: &InForce, elapsed: Duration) -> Vec<Row> {
+    pub(crate) fn tick(&mut self, in_force: &InForce, elapsed: Duration) -> Vec<Row> {
         self.watched.iter_mut().map(|watched| watched.tick(in_force, elapsed)).collect()
     }
 
     /// Reports the whole run.
-    pub fn summary(&self, elapsed: Duration) -> Vec<Row> {
+    pub(crate) fn summary(&self, elapsed: Duration) -> Vec<Row> {
         let total = |watched: &Watched| {
             let counts = watched.tally.counts();
             let promised = watched.promised.clone();
@@ -86,9 +86,9 @@ impl Watched {
             .iter()
             .map(|(version, count)| (version.clone(), count - self.last.by_version.get(version).unwrap_or(&0)))
             .collect();
-        let expectation = in_force.routes(&self.host).map_or_else(Expectation::default, |routes| {
-            expect(&self.group, routes, in_force.clusters())
-        });
+        let expectation = in_force
+            .routes(&self.host)
+            .map_or_else(Expectation::default, |routes| expect(&self.group, routes, in_force.clusters()));
         let answers: u64 = fresh.values().sum();
         for (version, share) in &expectation.shares {
             *self.promised.entry(version.clone()).or_default() += share * answers as f64;
@@ -136,7 +136,7 @@ fn row(
 }
 
 /// Says what is wrong with a finished run; empty if every share lies within `points` of its weight.
-pub fn faults(rows: &[Row], points: f64) -> Vec<String> {
+pub(crate) fn faults(rows: &[Row], points: f64) -> Vec<String> {
     let mut faults = Vec::new();
     for row in rows {
         if row.answers == 0 {

@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::{socket::Socket, wire::Wire};
 
 /// Starts version `version` of a service on a free port of the loopback interface and returns its address.
-pub async fn start(wire: Wire, version: &'static str) -> Result<SocketAddr> {
+pub(crate) async fn start(wire: Wire, version: &'static str) -> Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     tokio::spawn(async move {

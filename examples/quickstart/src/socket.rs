@@ -11,7 +11,7 @@ use tokio::{
 use crate::wire::Wire;
 
 /// A connection that reads and writes whole messages.
-pub struct Socket {
+pub(crate) struct Socket {
     stream: TcpStream,
     framer: Framer,
     received: BytesMut,
@@ -19,14 +19,14 @@ pub struct Socket {
 }
 
 impl Socket {
-    pub fn new(stream: TcpStream, wire: Wire, role: Role) -> Result<Self> {
+    pub(crate) fn new(stream: TcpStream, wire: Wire, role: Role) -> Result<Self> {
         stream.set_nodelay(true)?;
         let framer = Framer::new(wire.protocol().codec(role, &Limits::default()));
         Ok(Self { stream, framer, received: BytesMut::new(), demand: Wire::demand() })
     }
 
     /// Waits for the next message; `None` once the peer has closed.
-    pub async fn next(&mut self) -> Result<Option<Message>> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Message>> {
         loop {
             match self.framer.decode(&mut self.received, &self.demand)? {
                 Decoded::Message(message) => return Ok(Some(message)),
@@ -39,7 +39,7 @@ impl Socket {
         }
     }
 
-    pub async fn send(&mut self, bytes: &[u8]) -> Result<()> {
+    pub(crate) async fn send(&mut self, bytes: &[u8]) -> Result<()> {
         Ok(self.stream.write_all(bytes).await?)
     }
 }

@@ -10,27 +10,27 @@ use hdrhistogram::Histogram;
 
 /// Counts answers by version, errors and latencies of one group of callers.
 #[derive(Debug)]
-pub struct Tally {
+pub(crate) struct Tally {
     counts: Mutex<Counts>,
 }
 
 /// The numbers of a [`Tally`] at one moment.
 #[derive(Clone, Debug)]
-pub struct Counts {
-    pub by_version: BTreeMap<String, u64>,
-    pub errors: u64,
-    pub last_error: Option<String>,
+pub(crate) struct Counts {
+    pub(crate) by_version: BTreeMap<String, u64>,
+    pub(crate) errors: u64,
+    pub(crate) last_error: Option<String>,
     /// Microseconds.
-    pub latency: Histogram<u64>,
+    pub(crate) latency: Histogram<u64>,
 }
 
 impl Tally {
-    pub fn new() -> anyhow::Result<Self> {
+    pub(crate) fn new() -> anyhow::Result<Self> {
         let latency = Histogram::new_with_bounds(1, 60_000_000, 3)?;
         Ok(Self { counts: Mutex::new(Counts { by_version: BTreeMap::new(), errors: 0, last_error: None, latency }) })
     }
 
-    pub fn answered(&self, version: &str, latency: Duration) {
+    pub(crate) fn answered(&self, version: &str, latency: Duration) {
         let mut counts = self.lock();
         match counts.by_version.get_mut(version) {
             Some(count) => *count += 1,
@@ -41,23 +41,17 @@ impl Tally {
         counts.latency.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
     }
 
-    pub fn failed(&self, error: &str) {
+    pub(crate) fn failed(&self, error: &str) {
         let mut counts = self.lock();
         counts.errors += 1;
         counts.last_error = Some(error.to_owned());
     }
 
-    pub fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         self.lock().clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Counts {
-    pub fn answers(&self) -> u64 {
-        self.by_version.values().sum()
     }
 }

@@ -9,13 +9,13 @@ use aeraki_codec::{
 
 /// Which protocol a service of the demonstration speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wire {
+pub(crate) enum Wire {
     Dubbo,
     Thrift,
 }
 
 impl Wire {
-    pub fn protocol(self) -> Box<dyn Protocol> {
+    pub(crate) fn protocol(self) -> Box<dyn Protocol> {
         match self {
             Self::Dubbo => Box::new(Dubbo::default()),
             Self::Thrift => Box::new(Thrift::default()),
@@ -23,7 +23,7 @@ impl Wire {
     }
 
     /// Encodes a call of `method` of `interface` on behalf of `user`.
-    pub fn call(self, id: u32, interface: &str, method: &str, user: &str) -> Vec<u8> {
+    pub(crate) fn call(self, id: u32, interface: &str, method: &str, user: &str) -> Vec<u8> {
         match self {
             Self::Dubbo => dubbo_call(id, interface, method, user),
             Self::Thrift => thrift_message(CALL, id, method, 1, user),
@@ -31,7 +31,7 @@ impl Wire {
     }
 
     /// Encodes the answer of version `version` to `call`.
-    pub fn answer(self, call: &Message, version: &str) -> Vec<u8> {
+    pub(crate) fn answer(self, call: &Message, version: &str) -> Vec<u8> {
         match self {
             Self::Dubbo => dubbo_answer(call.id().number(), version),
             Self::Thrift => {
@@ -43,13 +43,13 @@ impl Wire {
     }
 
     /// Reads which version answered; `None` if the answer is an error.
-    pub fn version(self, answer: &Message) -> Option<String> {
+    pub(crate) fn version(self, answer: &Message) -> Option<String> {
         match self {
             Self::Dubbo => answer.attr(SERVED_BY).map(|version| String::from_utf8_lossy(version).into_owned()),
             Self::Thrift => {
                 let envelope = thrift::message(answer.frame()).ok()?;
                 match envelope.body().field(0)? {
-                    Value::Bytes(version) => Some(String::from_utf8_lossy(version).into_owned()),
+                    Value::String(version) => Some(String::from_utf8_lossy(version).into_owned()),
                     _ => None,
                 }
             }
@@ -57,7 +57,7 @@ impl Wire {
     }
 
     /// What must be read of calls and answers.
-    pub fn demand() -> Demand {
+    pub(crate) fn demand() -> Demand {
         Demand::of(["method", SERVED_BY])
     }
 }

@@ -13,17 +13,17 @@ use tokio::{
 use super::InForce;
 
 /// A running control plane; ends when it is dropped.
-pub struct ControlPlane {
+pub(crate) struct ControlPlane {
     /// Where it serves xDS.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// What is in force.
-    pub in_force: watch::Receiver<InForce>,
+    pub(crate) in_force: watch::Receiver<InForce>,
     _files: FileSource,
 }
 
 impl ControlPlane {
     /// Starts on the YAML files in `dir`; what is worth telling a person goes to `messages`.
-    pub async fn start(dir: &Path, messages: &mpsc::UnboundedSender<String>) -> Result<Self> {
+    pub(crate) async fn start(dir: &Path, messages: &mpsc::UnboundedSender<String>) -> Result<Self> {
         let files = FileSource::open(dir, &FileOptions::default())?;
         let publisher = Publisher::new();
         let (tell, in_force) = watch::channel(InForce::default());
@@ -51,7 +51,8 @@ async fn tell_faults(
     messages: mpsc::UnboundedSender<String>,
 ) {
     while faults.changed().await.is_ok() {
-        let faults: Vec<String> = faults.borrow().iter().map(|fault| format!("{fault}; the last good state stays")).collect();
+        let faults: Vec<String> =
+            faults.borrow().iter().map(|fault| format!("{fault}; the last good state stays")).collect();
         if faults.is_empty() {
             say(&messages, "all files are good again".to_owned());
         }

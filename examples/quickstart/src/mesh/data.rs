@@ -9,9 +9,7 @@ use std::{
 
 use aeraki_codec::Registry;
 use aeraki_core::proxy::{Proxy, Running};
-use aeraki_route::config::{
-    self, Address, Cluster, Endpoint, Listener, Node, ProtocolConfig, RouteSource, TrafficDirection,
-};
+use aeraki_route::config::{self, Address, Cluster, Listener, Node, ProtocolConfig, RouteSource, TrafficDirection};
 use aeraki_xds::client::{Event, Subscriber};
 use anyhow::{Context, Result};
 use tokio::{sync::watch, time::timeout};
@@ -21,20 +19,20 @@ use crate::wire::Wire;
 
 /// A service port of the mesh and where its versions really listen: ports in the YAML are logical.
 #[derive(Clone, Debug)]
-pub struct Port {
-    pub wire: Wire,
-    pub host: &'static str,
-    pub versions: BTreeMap<&'static str, SocketAddr>,
+pub(crate) struct Port {
+    pub(crate) wire: Wire,
+    pub(crate) host: &'static str,
+    pub(crate) versions: BTreeMap<&'static str, SocketAddr>,
 }
 
 /// A running data plane.
-pub struct DataPlane {
+pub(crate) struct DataPlane {
     running: Arc<Running>,
 }
 
 impl DataPlane {
     /// Starts one worker with a listener for every port, and subscribes to the routes of each.
-    pub async fn start(control: &ControlPlane, ports: &[Port]) -> Result<Self> {
+    pub(crate) async fn start(control: &ControlPlane, ports: &[Port]) -> Result<Self> {
         let in_force = control.in_force.borrow().clone();
         let node = Node::new("sidecar~quickstart", "quickstart");
         let mut config = config::Proxy::new(node.clone());
@@ -69,12 +67,12 @@ impl DataPlane {
     }
 
     /// Returns where calls of a service go.
-    pub fn address(&self, host: &str) -> Option<SocketAddr> {
+    pub(crate) fn address(&self, host: &str) -> Option<SocketAddr> {
         self.running.address(host)
     }
 
     /// Finishes what is under way and ends.
-    pub async fn shutdown(self) {
+    pub(crate) async fn shutdown(self) {
         if let Ok(running) = Arc::try_unwrap(self.running) {
             running.shutdown(Duration::from_secs(2)).await;
         }
@@ -105,11 +103,7 @@ fn clusters(in_force: &InForce, ports: &[Port]) -> Vec<Cluster> {
 }
 
 /// Keeps the clusters of the proxy at what is in force.
-async fn follow(
-    mut in_force: watch::Receiver<InForce>,
-    running: Weak<Running>,
-    ports: Vec<Port>,
-) {
+async fn follow(mut in_force: watch::Receiver<InForce>, running: Weak<Running>, ports: Vec<Port>) {
     while in_force.changed().await.is_ok() {
         let Some(running) = running.upgrade() else { return };
         let now = clusters(&in_force.borrow_and_update(), &ports);

@@ -8,23 +8,24 @@ use std::collections::BTreeMap;
 use aeraki_kube::Translation;
 use aeraki_route::config::{Cluster, RouteConfig};
 
-pub use self::{
+pub(crate) use self::{
     control::ControlPlane,
     data::{DataPlane, Port},
 };
 
 /// What the control plane has put into force.
 #[derive(Clone, Debug, Default)]
-pub struct InForce(Translation);
+pub(crate) struct InForce(Translation);
 
 impl InForce {
     /// Returns the routes of a service.
-    pub fn routes(&self, host: &str) -> Option<&RouteConfig> {
-        self.0.routes.iter().find(|(name, _)| name.rsplit_once('_').is_some_and(|(h, _)| h == host)).map(|(_, r)| r)
+    pub(crate) fn routes(&self, host: &str) -> Option<&RouteConfig> {
+        let of_host = |name: &str| name.rsplit_once('_').is_some_and(|(service, _)| service == host);
+        self.0.routes.iter().find(|(name, _)| of_host(name)).map(|(_, routes)| &**routes)
     }
 
     /// Returns all clusters by name.
-    pub const fn clusters(&self) -> &BTreeMap<String, Cluster> {
+    pub(crate) const fn clusters(&self) -> &BTreeMap<String, Cluster> {
         &self.0.clusters
     }
 }

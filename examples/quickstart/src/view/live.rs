@@ -14,16 +14,16 @@ use ratatui::{
 use crate::monitor::{Row, Share};
 
 /// Owns the terminal until it is dropped.
-pub struct Live {
+pub(crate) struct Live {
     terminal: DefaultTerminal,
 }
 
 impl Live {
-    pub fn start() -> Result<Self> {
+    pub(crate) fn start() -> Result<Self> {
         Ok(Self { terminal: ratatui::try_init()? })
     }
 
-    pub fn draw(&mut self, rows: &[Row], message: &str) -> Result<()> {
+    pub(crate) fn draw(&mut self, rows: &[Row], message: &str) -> Result<()> {
         self.terminal.draw(|frame| {
             let [table, status] = Layout::vertical([Constraint::Min(4), Constraint::Length(5)]).areas(frame.area());
             frame.render_widget(table_of(rows), table);
@@ -40,7 +40,7 @@ impl Drop for Live {
 }
 
 /// Tells whether `q`, Escape or Ctrl-C was pressed.
-pub fn stopped() -> Result<bool> {
+pub(crate) fn stopped() -> Result<bool> {
     while event::poll(Duration::ZERO)? {
         if let Event::Key(key) = event::read()? {
             let interrupt = key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);

@@ -10,19 +10,19 @@ use anyhow::Result;
 use crate::monitor::Row;
 
 /// Shows the reports of a run.
-pub enum View {
+pub(crate) enum View {
     Live(live::Live),
     Plain,
 }
 
 impl View {
     /// Chooses the live table if standard output is a terminal and `plain` was not asked for.
-    pub fn new(plain: bool) -> Result<Self> {
+    pub(crate) fn new(plain: bool) -> Result<Self> {
         if plain || !std::io::stdout().is_terminal() { Ok(Self::Plain) } else { Ok(Self::Live(live::Live::start()?)) }
     }
 
     /// Shows one report and the last message of the control plane.
-    pub fn show(&mut self, rows: &[Row], message: &str) -> Result<()> {
+    pub(crate) fn show(&mut self, rows: &[Row], message: &str) -> Result<()> {
         match self {
             Self::Live(live) => live.draw(rows, message),
             Self::Plain => {
@@ -33,7 +33,7 @@ impl View {
     }
 
     /// Tells whether the person at the terminal asked to stop.
-    pub fn stopped(&self) -> Result<bool> {
+    pub(crate) fn stopped(&self) -> Result<bool> {
         match self {
             Self::Live(_) => live::stopped(),
             Self::Plain => Ok(false),
@@ -41,14 +41,14 @@ impl View {
     }
 
     /// Announces a message of the control plane; the live table shows it with the next report.
-    pub fn announce(&self, message: &str) {
+    pub(crate) fn announce(&self, message: &str) {
         if matches!(self, Self::Plain) {
             plain::line(message);
         }
     }
 
     /// Gives the terminal back and prints the summary.
-    pub fn finish(self, rows: &[Row]) {
+    pub(crate) fn finish(self, rows: &[Row]) {
         drop(self);
         plain::line("summary of the whole run:");
         plain::rows(rows);

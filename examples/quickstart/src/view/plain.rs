@@ -4,11 +4,11 @@
 
 use crate::monitor::Row;
 
-pub fn line(text: &str) {
+pub(crate) fn line(text: &str) {
     println!("{text}");
 }
 
-pub fn rows(rows: &[Row]) {
+pub(crate) fn rows(rows: &[Row]) {
     for row in rows {
         let shares: Vec<String> = row
             .shares

@@ -90,20 +90,15 @@ impl Future for Call<'_> {
     type Output = Result<Outcome, Box<Refused>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match mem::replace(&mut self.stage, Stage::Ended) {
-            Stage::Unsent(message) => {
-                self.stage = Stage::Sent(self.member.link.submit(message, cx.waker())?);
-                Poll::Pending
-            }
-            Stage::Sent(slot) => {
-                let outcome = self.member.link.poll_outcome(slot, cx);
-                if outcome.is_pending() {
-                    self.stage = Stage::Sent(slot);
-                }
-                outcome
-            }
-            Stage::Ended => Poll::Pending,
+        if let Stage::Sent(slot) = self.stage {
+            let outcome = ready!(self.member.link.poll_outcome(slot, cx));
+            self.stage = Stage::Ended;
+            return Poll::Ready(outcome);
         }
+        if let Stage::Unsent(message) = mem::replace(&mut self.stage, Stage::Ended) {
+            self.stage = Stage::Sent(self.member.link.submit(message, cx.waker())?);
+        }
+        Poll::Pending
     }
 }
 

@@ -315,13 +315,14 @@ impl<'a> Driver<'a> {
         self.writing = true;
         self.activity.used = true;
         self.stats().upstream_rq_total.add(self.batch.len() as u64);
-        while let Some((slot, message)) = self.batch.pop_front() {
-            match self.framer.codec().encode(&message, &mut self.out) {
-                Ok(()) if message.kind() == Kind::Oneway => self.oneways.push(slot),
+        for (slot, message) in &self.batch {
+            match self.framer.codec().encode(message, &mut self.out) {
+                Ok(()) if message.kind() == Kind::Oneway => self.oneways.push(*slot),
                 Ok(()) => {}
-                Err(error) => self.complete(slot, Err(unwritable(error))),
+                Err(error) => self.complete(*slot, Err(unwritable(error))),
             }
         }
+        self.batch.clear();
     }
 
     fn complete_oneways(&mut self) {

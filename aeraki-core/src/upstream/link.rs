@@ -136,11 +136,11 @@ impl Link {
             caller.clone_from(cx.waker());
             return Poll::Pending;
         }
-        let outcome = match state.slots.remove(slot) {
-            Some(Slot::Done(outcome)) => outcome,
-            Some(Slot::Returned(refused)) => return Poll::Ready(Err(refused)),
-            _ => Err(LocalReply::new(Reason::Unspecified, "the outcome of this request was taken before")),
+        let outcome = match state.slots.get_mut(slot) {
+            Some(Slot::Done(outcome)) => mem::replace(outcome, Ok(None)),
+            _ => return Poll::Ready(state.take_unsent(slot)),
         };
+        state.slots.free(slot);
         let driver = self.unhold(&state, &outcome);
         drop(state);
         wake(driver);
@@ -157,14 +157,14 @@ impl Link {
                     return Abandoned::Buried;
                 };
                 state.queue.remove(place);
-                state.slots.remove(slot);
             }
-            _ => {
-                if let Some(Slot::Done(outcome)) = state.slots.remove(slot) {
-                    wake(self.unhold(&state, &outcome));
-                }
+            Some(Slot::Done(outcome)) => {
+                let outcome = mem::replace(outcome, Ok(None));
+                wake(self.unhold(&state, &outcome));
             }
+            _ => {}
         }
+        state.slots.free(slot);
         Abandoned::Freed
     }
 
@@ -220,16 +220,16 @@ impl Link {
     }
 
     fn settle(&self, mut state: MutexGuard<'_, State>, slot: u32, mut outcome: Outcome) -> Delivered {
-        let Some(Slot::Waiting { original, .. }) = state.slots.get_mut(slot) else {
-            return state.settle_unclaimed(slot);
-        };
+        let Some(place) = state.slots.get_mut(slot) else { return Delivered::Stale };
+        let Slot::Waiting { original, caller } = place else { return state.settle_unclaimed(slot) };
         if let (Ok(Some(message)), Id::Number(id)) = (&mut outcome, *original) {
             message.set_id(id);
         }
         self.held.fetch_add(held_by(&outcome), Relaxed);
-        let caller = state.slots.get_mut(slot).and_then(|place| mem::replace(place, Slot::Done(outcome)).into_caller());
+        let caller = mem::replace(caller, Waker::noop().clone());
+        *place = Slot::Done(outcome);
         drop(state);
-        wake(caller);
+        caller.wake();
         Delivered::Yes
     }
 
@@ -277,10 +277,18 @@ impl State {
         callers
     }
 
+    /// Gives the request of this slot back, which was not written.
+    fn take_unsent(&mut self, slot: u32) -> Result<Outcome, Box<Refused>> {
+        match self.slots.remove(slot) {
+            Some(Slot::Returned(refused)) => Err(refused),
+            _ => Ok(Err(LocalReply::new(Reason::Unspecified, "the outcome of this request was taken before"))),
+        }
+    }
+
     /// Deals with a second answer, or one whose caller has gone.
     fn settle_unclaimed(&mut self, slot: u32) -> Delivered {
         if matches!(self.slots.get_mut(slot), Some(Slot::Tombstone)) {
-            self.slots.remove(slot);
+            self.slots.free(slot);
             Delivered::Late
         } else {
             Delivered::Stale

@@ -59,6 +59,14 @@ impl<T> Slots<T> {
         Some(value)
     }
 
+    /// Drops the value where it is, which spares moving a large one.
+    pub(super) fn free(&mut self, slot: u32) {
+        if let Some(entry) = self.entries.get_mut(slot as usize).filter(|entry| entry.value.is_some()) {
+            entry.value = None;
+            self.free.push(slot);
+        }
+    }
+
     /// Finds out whose id it is. Protocols without numbers have one value at a time, and every id is its.
     pub(super) fn find(&self, id: Id) -> Found {
         let (slot, generation) = match id {

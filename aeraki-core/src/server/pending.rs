@@ -21,6 +21,7 @@ impl<F: Future> Pending<F> {
         Self { first: Box::pin(None), more: FuturesUnordered::new() }
     }
 
+    #[inline]
     pub(super) fn push(&mut self, slot: usize, future: F) {
         let tagged = Tagged { slot, future };
         if self.first.is_none() {
@@ -70,6 +71,7 @@ pin_project! {
 impl<F: Future> Future for Tagged<F> {
     type Output = (usize, F::Output);
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let tagged = self.project();
         tagged.future.poll(cx).map(|output| (*tagged.slot, output))

@@ -51,10 +51,12 @@ where
     type Error = BoxError;
     type Future = DeadlineFuture<S::Future>;
 
+    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx)
     }
 
+    #[inline]
     fn call(&mut self, routed: Routed) -> Self::Future {
         let limit = routed.timeout.map(|timeout| {
             let started = routed.request.facts.note(|record| record.started);
@@ -80,6 +82,7 @@ where
 {
     type Output = Result<Response, BoxError>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         if let Poll::Ready(result) = this.inner.poll(cx) {

@@ -84,10 +84,12 @@ where
     type Error = BoxError;
     type Future = S::Future;
 
+    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx)
     }
 
+    #[inline]
     fn call(&mut self, mut routed: Routed) -> Self::Future {
         if !routed.mirrors.is_empty() && routed.request.message.head().affinity() == Affinity::Any {
             for cluster in std::mem::take(&mut routed.mirrors) {

@@ -54,10 +54,12 @@ where
     type Error = BoxError;
     type Future = MutateFuture<S::Future>;
 
+    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx)
     }
 
+    #[inline]
     fn call(&mut self, mut routed: Routed) -> Self::Future {
         if let Some(mutation) = &routed.request_mutation {
             apply(&mut routed.request.message, mutation, &self.metrics);
@@ -83,6 +85,7 @@ where
 {
     type Output = Result<Response, BoxError>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut result = ready!(this.inner.poll(cx));

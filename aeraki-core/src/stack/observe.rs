@@ -48,10 +48,12 @@ where
     type Error = BoxError;
     type Future = ObserveFuture<S::Future>;
 
+    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx)
     }
 
+    #[inline]
     fn call(&mut self, request: Request) -> Self::Future {
         let facts = request.facts.clone();
         ObserveFuture { facts, inner: self.inner.call(request) }
@@ -74,6 +76,7 @@ where
 {
     type Output = Result<Response, BoxError>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let result = ready!(this.inner.poll(cx));

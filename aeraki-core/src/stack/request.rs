@@ -30,6 +30,7 @@ pub struct Request {
 impl Request {
     /// Makes a request.
     #[must_use]
+    #[inline]
     pub const fn new(message: Message, conn: Arc<ConnInfo>, rules: Arc<Rules>, facts: Facts) -> Self {
         Self { message, conn, rules, facts }
     }

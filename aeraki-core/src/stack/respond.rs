@@ -51,10 +51,12 @@ where
     type Future = RespondFuture<S::Future>;
 
     /// A stack that fails to get ready is ready: each call will say what is wrong.
+    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx).map(|_| Ok(()))
     }
 
+    #[inline]
     fn call(&mut self, request: Request) -> Self::Future {
         RespondFuture { inner: self.inner.call(request) }
     }
@@ -75,6 +77,7 @@ where
 {
     type Output = Result<Response, Infallible>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let result = ready!(self.project().inner.poll(cx));
         Poll::Ready(Ok(result.unwrap_or_else(|error| Response::Local(reply_to(&*error)))))

@@ -99,10 +99,12 @@ where
     type Error = BoxError;
     type Future = Either<S::Future, Ready<Result<Response, BoxError>>>;
 
+    #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx)
     }
 
+    #[inline]
     fn call(&mut self, request: Request) -> Self::Future {
         match self.select(request) {
             Ok(routed) => Either::Left(self.inner.call(routed)),

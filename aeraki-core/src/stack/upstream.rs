@@ -40,10 +40,12 @@ impl Service<Routed> for Upstream {
     type Future = Either<BoxFuture<Result<Response, BoxError>>, Ready<Result<Response, BoxError>>>;
 
     /// Always ready: whether the cluster is can only be known once it has been picked.
+    #[inline]
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
     }
 
+    #[inline]
     fn call(&mut self, routed: Routed) -> Self::Future {
         let Some(cluster) = self.clusters.resolve(&routed.cluster) else {
             let text = format!("there is no cluster {:?}", routed.cluster);

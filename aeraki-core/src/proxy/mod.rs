@@ -51,6 +51,9 @@ impl Proxy {
     /// The first fault: the object, the field and the reason.
     pub fn new(config: config::Proxy, registry: &Registry) -> Result<Self, ConfigError> {
         config.validate()?;
+        if config.admin.is_some() && !cfg!(feature = "admin") {
+            return Err(ConfigError::new("proxy", "admin", "this build has no admin interface (feature `admin`)"));
+        }
         let mut subscribed = BTreeMap::new();
         let prepare = |listener: &Listener| prepare(listener, registry, &mut subscribed);
         let listeners = config.listeners.iter().map(prepare).collect::<Result<_, _>>()?;

@@ -125,3 +125,29 @@ async fn an_answer_under_a_wrong_id_is_never_delivered() {
         assert_eq!(fixture.count("response"), 0, "{}", wire.name);
     }
 }
+
+#[tokio::test]
+async fn a_server_that_answers_garbage_is_left() {
+    for wire in wire::ALL {
+        for garbage in
+            [&b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"[..], b"HTTP/1.1 200 OK\r\n\r\n"]
+        {
+            let backend = Backend::bind(wire).await;
+            let fixture = Fixture::to(wire, backend.address());
+            let mut client = fixture.client().await;
+            client.call(1, "hello").await;
+            let mut server = backend.accept().await;
+            server.message().await;
+            server.send(garbage).await;
+            server.finish().await;
+            let answer = client.message().await;
+            assert_eq!((answer.kind(), answer.id().number()), (Kind::Error, 1), "{}", wire.name);
+
+            client.call(2, "again").await;
+            let mut server = backend.accept().await;
+            let request = server.message().await;
+            server.answer(&request).await;
+            assert_eq!(&client.message().await.frame()[..], (wire.response)(2), "{}", wire.name);
+        }
+    }
+}

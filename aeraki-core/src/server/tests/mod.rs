@@ -203,6 +203,32 @@ async fn a_full_budget_pauses_reading_until_it_has_room() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_part_of_a_frame_does_not_hold_a_full_budget_for_ever() {
+    let budget = Budget::new(100);
+    let shared = budget.clone();
+    let mut fixture = Fixture::with(Lines::new(Replies::AnyOrder), |rpc| rpc.with_budget(shared));
+    let mut other = budget.charge();
+    other.set(99);
+    fixture.send("Q 1 ").await;
+    let start = Instant::now();
+    assert_eq!(fixture.rest().await, "");
+    assert_eq!((start.elapsed().as_secs(), fixture.count("idle_timeout")), (10, 1));
+    fixture.served.await.expect("no panic");
+    assert_eq!(budget.used(), 99);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_beyond_the_limit_is_refused() {
+    let limits = ListenerLimits::default().with_max_frame_bytes(20);
+    let mut fixture = Fixture::with(Lines::new(Replies::AnyOrder), |rpc| rpc.with_limits(limits));
+    fixture.send("Q 1 a\nQ 2 much too long for this").await;
+    let (request, responder) = fixture.request().await;
+    responder.send_response(answer(&request, "R one"));
+    assert_eq!(fixture.rest().await, "R 1 one\n");
+    assert_eq!(fixture.count("decode_error.frame_too_large"), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_has_finished_still_gets_its_answers() {
     let mut fixture = Fixture::new(Lines::new(Replies::AnyOrder));
     fixture.send("Q 1 a\nQ 2 b\n").await;

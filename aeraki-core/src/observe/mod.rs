@@ -1,4 +1,18 @@
 //! What is known of requests: one record each, counted once; and the numbers that are shown of all of them.
+//!
+//! The same numbers go by two names:
+//!
+//! | `/stats` | `/stats/prometheus` |
+//! |---|---|
+//! | `meta_protocol.<protocol>.<stat_prefix>.<counter>` | `meta_protocol_<counter>_total{protocol, stat_prefix}` |
+//! | `….request_active`, `….downstream_cx_active` | `meta_protocol_request_active{protocol, stat_prefix}`, … |
+//! | `….request_time_ms` | `meta_protocol_request_time_ms_bucket{le, protocol, stat_prefix}`, `…_sum`, `…_count` |
+//! | `….local_reply.<reason>` | `meta_protocol_local_reply_total{protocol, stat_prefix, reason}` |
+//! | `….decode_error.<kind>` | `meta_protocol_decode_error_total{protocol, stat_prefix, kind}` |
+//! | `cluster.<name>.<counter>` | `cluster_<counter>_total{name}` |
+//!
+//! The counters of a listener are the fields of [`Counters`], those of a cluster the fields of
+//! [`ClusterStats`](crate::upstream::ClusterStats). An embedder's own numbers join by [`Collect`].
 
 mod counter;
 mod facts;

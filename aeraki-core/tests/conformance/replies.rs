@@ -85,3 +85,32 @@ async fn heartbeats_are_answered_by_the_proxy() {
     assert_eq!((answer.kind(), answer.id().number()), (Kind::Heartbeat, 7));
     assert_eq!((fixture.count("request_event"), fixture.count("request")), (1, 0));
 }
+
+#[cfg(feature = "admin")]
+#[tokio::test]
+async fn the_admin_interface_shows_listeners_and_clusters() {
+    use aeraki_core::{codec::Registry, proxy::Proxy, route::config};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let any: std::net::SocketAddr = ANY.parse().expect("an address");
+    let routes = config::RouteSource::Inline(all_to("one"));
+    let listener = config::Listener::new("in", any, config::ProtocolConfig::new("dubbo"), routes);
+    let server = Backend::bind(DUBBO).await.echo();
+    let config = config::Proxy::default()
+        .with_admin(any)
+        .with_cluster(Cluster::new("one").with_endpoint(server))
+        .with_listener(listener);
+    let running = Proxy::new(config, &Registry::builtin()).expect("good").start_here().expect("free ports");
+    let mut client = Peer::connect(running.address("in").expect("the listener"), DUBBO).await;
+    client.call(1, "hello").await;
+    client.message().await;
+
+    let admin = running.admin().expect("it is configured");
+    let mut stream = tokio::net::TcpStream::connect(admin).await.expect("it listens");
+    stream.write_all(b"GET /stats HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.expect("open");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.expect("text");
+    for line in ["meta_protocol.dubbo.in.request: 1", "cluster.one.upstream_rq_total: 1"] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+}

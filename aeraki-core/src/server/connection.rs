@@ -73,7 +73,7 @@ pub(super) enum Intake {
     Open,
     /// All that come, until the client has been quiet for a moment: it was asked to send no more.
     UntilQuiet,
-    /// Only what has been read already; the client has finished or is not read any more.
+    /// Only what has come already: the client has finished, or is to be left.
     WhatIsHere {
         /// Whether the client has closed its direction.
         eof: bool,
@@ -134,10 +134,9 @@ where
 
     fn watch_drain(&mut self, cx: &Context<'_>) {
         if self.drain.poll(cx) >= Phase::Draining && self.intake == Intake::Open {
-            let eof = false;
             let told = self.control(Control::Goodbye);
             if self.intake == Intake::Open {
-                self.intake = if told { Intake::UntilQuiet } else { Intake::WhatIsHere { eof } };
+                self.intake = if told { Intake::UntilQuiet } else { Intake::WhatIsHere { eof: false } };
                 self.batch.moved_at = Instant::now();
             }
         }
@@ -197,14 +196,18 @@ where
 
     /// Reads once, where anything more is to come.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Intake::WhatIsHere { eof } = self.intake {
-            if eof && !self.inbox.is_empty() {
+        if self.intake == (Intake::WhatIsHere { eof: true }) {
+            if !self.inbox.is_empty() {
                 self.metrics.decode_error(DecodeErrorKind::Incomplete);
             }
-            self.intake = Intake::Closed { eof };
+            self.intake = Intake::Closed { eof: true };
             return Poll::Ready(Ok(()));
         }
-        if ready!(self.inbox.poll_fill(&mut self.io, cx, self.framer.wanted()))? == 0 {
+        let filled = self.inbox.poll_fill(&mut self.io, cx, self.framer.wanted());
+        if filled.is_pending() && self.intake == (Intake::WhatIsHere { eof: false }) {
+            self.intake = Intake::Closed { eof: false };
+        }
+        if ready!(filled)? == 0 {
             self.intake = Intake::WhatIsHere { eof: true };
             return Poll::Ready(Ok(()));
         }

@@ -30,6 +30,7 @@ pub(crate) struct Peer {
 
 impl Peer {
     fn new(stream: TcpStream, wire: Wire, role: Role) -> Self {
+        stream.set_nodelay(true).expect("a socket");
         let codec = protocol(wire).codec(role, &Limits::default());
         Self { stream, framer: Framer::new(codec), input: BytesMut::new(), wire }
     }

@@ -341,12 +341,24 @@ async fn drains_without_a_goodbye_by_answering_what_is_here() {
     let (first, first_answer) = fixture.request().await;
     let (second, second_answer) = fixture.request().await;
     fixture.drain.begin();
+    fixture.expect_silence().await;
     fixture.send("Q 3 too late\n").await;
     second_answer.send_response(answer(&second, "R two"));
     fixture.expect_silence().await;
     first_answer.send_response(answer(&first, "R one"));
     assert_eq!(fixture.rest().await, "R 1 one\nR 2 two\n");
     (&mut fixture.served).await.expect("no panic");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_came_before_the_drain_is_answered() {
+    let mut fixture = Fixture::new(Lines::new(Replies::InOrder));
+    fixture.drain.begin();
+    // the connection has not looked yet
+    fixture.send("Q 1 a\n").await;
+    let (request, responder) = fixture.request().await;
+    responder.send_response(answer(&request, "R one"));
+    assert_eq!(fixture.rest().await, "R 1 one\n");
 }
 
 #[tokio::test(start_paused = true)]

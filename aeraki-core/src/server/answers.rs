@@ -131,6 +131,11 @@ impl Answers {
         self.in_order
     }
 
+    /// Returns the number of requests whose answer is not in the output yet, those included that wait for an earlier one.
+    pub(super) fn open_requests(&self) -> usize {
+        self.open.len()
+    }
+
     /// Returns the number of requests whose answer is not all written.
     pub(super) fn unfinished(&self) -> usize {
         self.open.len() + self.leaving.len()

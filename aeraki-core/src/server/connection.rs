@@ -184,7 +184,7 @@ where
         if matches!(self.intake, Intake::Closed { .. }) {
             return false;
         }
-        let room = self.pending.len() < self.bounds.requests
+        let room = self.answers.open_requests() < self.bounds.requests
             && self.answers.held() < self.bounds.bytes
             && self.charge.poll_room(cx).is_ready();
         if !room && !self.paused {

@@ -166,6 +166,19 @@ async fn stops_reading_at_the_bound_and_goes_on_writing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_waits_for_an_earlier_answer_is_still_in_flight() {
+    let limits = ListenerLimits::default().with_max_requests_in_flight(2);
+    let mut fixture = Fixture::with(Lines::new(Replies::InOrder), |rpc| rpc.with_limits(limits));
+    fixture.send("Q 1 a\nO 2 b\nO 3 c\n").await;
+    let (first, first_answer) = fixture.request().await;
+    fixture.request().await.1.send_response(Response::Oneway);
+    fixture.expect_silence().await;
+    first_answer.send_response(answer(&first, "R one"));
+    fixture.expect("R 1 one\n").await;
+    assert_eq!(text(&fixture.request().await.0.message), "O 3 c");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_does_not_read_is_not_read() {
     let limits = ListenerLimits::default().with_max_buffered_bytes(1000);
     let mut fixture = Fixture::with(Lines::new(Replies::AnyOrder), |rpc| rpc.with_limits(limits));

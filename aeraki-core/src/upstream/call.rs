@@ -2,7 +2,6 @@
 
 use std::{
     future::Future,
-    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -14,45 +13,98 @@ use super::{
     link::{Abandoned, Outcome, Refused},
     pool::{Checkout, Member, Pool},
 };
+use crate::stack::BoxFuture;
 
 impl Pool {
-    /// Sends a request on the best connection and waits for its end.
+    /// Sends a request on the best connection: at once where there is one, else when its turn comes.
     ///
     /// A request that a connection gives back unsent, because it was just ending, goes to another one.
-    pub(super) async fn call(self: Arc<Self>, mut message: Message) -> Outcome {
-        let mut end = None;
+    pub(super) fn call(self: &Arc<Self>, message: Message) -> Exchange {
         let share = self.share(message.head().affinity() == Affinity::Exclusive);
+        let stage = match self.checkout(share) {
+            Ok(Checkout::Granted(member)) => match Call::begin(self, member, share, message) {
+                Ok(call) => Stage::Sent(call),
+                Err(refused) => Stage::later(self, share, refused, None),
+            },
+            Ok(Checkout::Queued(ticket)) => {
+                let turn = Turn { pool: Arc::clone(self), ticket: Some(ticket) };
+                Stage::later(self, share, Box::new(Refused { message, end: None }), Some(turn))
+            }
+            Err(reply) => Stage::Failed(Some(reply)),
+        };
+        Exchange { share, stage }
+    }
+
+    async fn call_later(self: Arc<Self>, share: u32, mut unsent: Box<Refused>, mut turn: Option<Turn>) -> Outcome {
         for _ in 0..ATTEMPTS {
-            let member = match self.checkout(share)? {
-                Checkout::Granted(member) => member,
-                Checkout::Queued(ticket) => Turn { pool: &self, ticket: Some(ticket) }.await?,
-            };
-            let call = Call { pool: &self, member, share, stage: Stage::Unsent(message) };
-            message = match call.await {
-                Ok(outcome) => return outcome,
-                Err(refused) => match *refused {
-                    Refused { end: Some(reply), .. } if reply.reason() == Reason::ConnectFailure => return Err(reply),
-                    Refused { message, end: reply } => {
-                        end = reply;
-                        message
-                    }
+            if let Some(failure) = unsent.end.take_if(|end| end.reason() == Reason::ConnectFailure) {
+                return Err(failure);
+            }
+            let member = match turn.take() {
+                Some(turn) => turn.await?,
+                None => match self.checkout(share)? {
+                    Checkout::Granted(member) => member,
+                    Checkout::Queued(ticket) => Turn { pool: Arc::clone(&self), ticket: Some(ticket) }.await?,
                 },
             };
+            unsent = match Call::begin(&self, member, share, unsent.message) {
+                Ok(call) => match call.await {
+                    Ok(outcome) => return outcome,
+                    Err(refused) => refused,
+                },
+                Err(refused) => refused,
+            };
         }
-        Err(end.unwrap_or_else(|| {
+        Err(unsent.end.unwrap_or_else(|| {
             let text = format!("connections to {} end before they can be used", self.address);
             LocalReply::new(Reason::UpstreamClosed, text)
         }))
     }
 }
 
+/// The way of one request through a pool; small as long as the first connection takes it.
+pub(super) struct Exchange {
+    share: u32,
+    stage: Stage,
+}
+
+enum Stage {
+    Sent(Call),
+    Later(BoxFuture<Outcome>),
+    Failed(Option<LocalReply>),
+}
+
+impl Stage {
+    fn later(pool: &Arc<Pool>, share: u32, unsent: Box<Refused>, turn: Option<Turn>) -> Self {
+        Self::Later(Box::pin(Arc::clone(pool).call_later(share, unsent, turn)))
+    }
+}
+
+impl Future for Exchange {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        loop {
+            let share = self.share;
+            match &mut self.stage {
+                Stage::Sent(call) => match ready!(Pin::new(&mut *call).poll(cx)) {
+                    Ok(outcome) => return Poll::Ready(outcome),
+                    Err(refused) => self.stage = Stage::later(&Arc::clone(&call.pool), share, refused, None),
+                },
+                Stage::Later(later) => return later.as_mut().poll(cx),
+                Stage::Failed(reply) => return reply.take().map_or(Poll::Pending, |reply| Poll::Ready(Err(reply))),
+            }
+        }
+    }
+}
+
 /// Waits in the queue of a pool; leaves it when dropped.
-struct Turn<'a> {
-    pool: &'a Pool,
+struct Turn {
+    pool: Arc<Pool>,
     ticket: Option<usize>,
 }
 
-impl Future for Turn<'_> {
+impl Future for Turn {
     type Output = Result<Arc<Member>, LocalReply>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -63,7 +115,7 @@ impl Future for Turn<'_> {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Turn {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
             self.pool.leave(ticket);
@@ -72,40 +124,36 @@ impl Drop for Turn<'_> {
 }
 
 /// Holds a share of a connection from the request to its end; gives the request up when dropped before.
-struct Call<'a> {
-    pool: &'a Pool,
+struct Call {
+    pool: Arc<Pool>,
     member: Arc<Member>,
     share: u32,
-    stage: Stage,
+    slot: Option<u32>,
 }
 
-#[expect(clippy::large_enum_variant, reason = "moved once, into the queue")]
-enum Stage {
-    Unsent(Message),
-    Sent(u32),
-    Ended,
-}
-
-impl Future for Call<'_> {
-    type Output = Result<Outcome, Box<Refused>>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Stage::Sent(slot) = self.stage {
-            let outcome = ready!(self.member.link.poll_outcome(slot, cx));
-            self.stage = Stage::Ended;
-            return Poll::Ready(outcome);
-        }
-        if let Stage::Unsent(message) = mem::replace(&mut self.stage, Stage::Ended) {
-            self.stage = Stage::Sent(self.member.link.submit(message, cx.waker())?);
-        }
-        Poll::Pending
+impl Call {
+    fn begin(pool: &Arc<Pool>, member: Arc<Member>, share: u32, message: Message) -> Result<Self, Box<Refused>> {
+        let mut call = Self { pool: Arc::clone(pool), member, share, slot: None };
+        call.slot = Some(call.member.link.submit(message)?);
+        Ok(call)
     }
 }
 
-impl Drop for Call<'_> {
+impl Future for Call {
+    type Output = Result<Outcome, Box<Refused>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(slot) = self.slot else { return Poll::Pending };
+        let outcome = ready!(self.member.link.poll_outcome(slot, cx));
+        self.slot = None;
+        Poll::Ready(outcome)
+    }
+}
+
+impl Drop for Call {
     fn drop(&mut self) {
-        match self.stage {
-            Stage::Sent(slot) if self.member.link.abandon(slot) == Abandoned::Buried => {
+        match self.slot {
+            Some(slot) if self.member.link.abandon(slot) == Abandoned::Buried => {
                 self.pool.bury(&self.member, self.share);
             }
             _ => self.pool.release(&self.member, self.share),

@@ -1,6 +1,12 @@
 //! A cluster: its endpoints, and the way of a request to one of them.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    future::Future,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context as Task, Poll, ready},
+};
 
 use aeraki_codec::{Affinity, Head, LocalReply, Reason};
 use aeraki_route::config;
@@ -10,12 +16,16 @@ use tokio::{sync::watch, task::AbortHandle, time::timeout};
 use super::{
     Context,
     balance::{Balance, Target, Targets, balance},
+    call::Exchange,
     discovery,
     endpoint::{Active, Endpoint},
     pool::Pool,
     stats::{ClusterStats, Usage},
 };
-use crate::stack::{BoxError, BoxFuture, ConnInfo, Forward, Request, Response};
+use crate::{
+    observe::Facts,
+    stack::{BoxError, BoxFuture, ConnInfo, Forward, Request, Response},
+};
 
 /// Sends requests to the endpoints of one cluster.
 #[derive(Debug)]
@@ -107,7 +117,10 @@ impl Cluster {
 
 impl Forward for Cluster {
     fn forward(&self, request: Request) -> BoxFuture<Result<Response, BoxError>> {
-        Box::pin(Arc::clone(&self.directory).forward(request))
+        match self.directory.choose(&request) {
+            Some((active, bound)) => Box::pin(self.directory.send(request, active, bound)),
+            None => Box::pin(Arc::clone(&self.directory).forward_when_known(request)),
+        }
     }
 }
 
@@ -139,20 +152,33 @@ impl Directory {
         &self.shared.context
     }
 
-    async fn forward(self: Arc<Self>, request: Request) -> Result<Response, BoxError> {
+    /// Chooses an endpoint, and the pool where that is settled for the client; none while there are no endpoints.
+    fn choose(&self, request: &Request) -> Option<(Active, Option<Arc<Pool>>)> {
+        match request.conn.bindings.find(&self.shared.name) {
+            Some((endpoint, pool)) => Some((endpoint.enter(), Some(pool))),
+            None => Some((self.pick()?, None)),
+        }
+    }
+
+    fn send(&self, request: Request, active: Active, bound: Option<Arc<Pool>>) -> Flight {
         let Request { message, conn, facts, .. } = request;
-        let (active, bound) = match conn.bindings.find(&self.shared.name) {
-            Some((endpoint, pool)) => (endpoint.enter(), Some(pool)),
-            None => (self.pick_or_wait().await?, None),
-        };
         facts.note(|record| {
             record.cluster.get_or_insert_with(|| Arc::clone(&self.shared.name));
             record.endpoint = Some(active.endpoint().address);
         });
         let pool = bound.unwrap_or_else(|| self.pool(active.endpoint(), &conn, message.head()));
-        let Some(answer) = pool.call(message).await? else { return Ok(Response::Oneway) };
-        facts.note(|record| record.answer = Some((answer.kind(), answer.status())));
-        Ok(Response::Message(answer))
+        Flight { exchange: pool.call(message), facts, _active: active }
+    }
+
+    /// Waits for the first look-up of the endpoints, as long as connecting may take.
+    async fn forward_when_known(self: Arc<Self>, request: Request) -> Result<Response, BoxError> {
+        let mut known = self.known.subscribe();
+        let _ = timeout(self.shared.config.connect_timeout, known.wait_for(|known| *known)).await;
+        let Some(active) = self.pick() else {
+            let text = format!("cluster {:?} has no endpoint", self.shared.name);
+            return Err(LocalReply::new(Reason::NoHealthyUpstream, text).into());
+        };
+        self.send(request, active, None).await
     }
 
     fn pick(&self) -> Option<Active> {
@@ -163,13 +189,6 @@ impl Directory {
         targets.get(self.balance.pick(&targets)).map(|target| Arc::clone(&target.endpoint).enter())
     }
 
-    async fn pick_or_wait(&self) -> Result<Active, LocalReply> {
-        match self.pick() {
-            Some(active) => Ok(active),
-            None => self.pick_when_known().await,
-        }
-    }
-
     /// Returns the pool for a message: one of its own from now on for a connection that must be bound.
     fn pool(&self, endpoint: &Arc<Endpoint>, conn: &ConnInfo, head: &Head) -> Arc<Pool> {
         if head.affinity() == Affinity::Bound {
@@ -178,14 +197,26 @@ impl Directory {
         }
         endpoint.pool(&conn.protocol, head.dialect())
     }
+}
 
-    /// Waits for the first look-up of the endpoints, as long as connecting may take.
-    async fn pick_when_known(&self) -> Result<Active, LocalReply> {
-        let mut known = self.known.subscribe();
-        let _ = timeout(self.shared.config.connect_timeout, known.wait_for(|known| *known)).await;
-        self.pick().ok_or_else(|| {
-            let text = format!("cluster {:?} has no endpoint", self.shared.name);
-            LocalReply::new(Reason::NoHealthyUpstream, text)
+/// A request on its way to an endpoint.
+struct Flight {
+    exchange: Exchange,
+    facts: Facts,
+    _active: Active,
+}
+
+impl Future for Flight {
+    type Output = Result<Response, BoxError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Self::Output> {
+        Poll::Ready(match ready!(Pin::new(&mut self.exchange).poll(cx)) {
+            Ok(Some(answer)) => {
+                self.facts.note(|record| record.answer = Some((answer.kind(), answer.status())));
+                Ok(Response::Message(answer))
+            }
+            Ok(None) => Ok(Response::Oneway),
+            Err(reply) => Err(reply.into()),
         })
     }
 }

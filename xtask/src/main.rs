@@ -3,6 +3,8 @@
 #![expect(clippy::print_stdout, reason = "a recipe reports on standard output")]
 
 mod bench;
+mod ci;
+mod fuzz;
 mod interop;
 mod peers;
 mod proto;
@@ -26,6 +28,8 @@ fn run(arguments: &[String]) -> Result<()> {
     let (recipe, rest) = arguments.split_first().map_or(("help", [].as_slice()), |(name, rest)| (name.as_str(), rest));
     match recipe {
         "bench" => bench::run(rest),
+        "ci" => ci::run(),
+        "fuzz-smoke" => fuzz::run(),
         "interop" => interop::run(rest),
         "proto" => proto::run(rest),
         "help" => {
@@ -40,6 +44,8 @@ const HELP: &str = "\
 cargo xtask RECIPE
 
   proto [--check]   generate aeraki-xds/src/proto (--check: only compare with what is committed)
+  ci                everything that must hold before a change lands: the script .ci/run
+  fuzz-smoke        every fuzz target for a moment; without cargo-fuzz and a nightly, their corpora
   interop [SUITE...] [--targets direct,envoy,ours]
                     real clients and servers through the proxy, beside stock Envoy
   bench [--protocols dubbo,thrift] [--targets direct,relay,framed,envoy,ours,ours-concurrent]

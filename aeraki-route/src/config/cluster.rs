@@ -38,8 +38,9 @@ pub struct Cluster {
     /// How long a connection may be without a request before it is closed; default 1 h, none: for ever. Not zero.
     #[serde(default = "default_idle_timeout", with = "duration::optional")]
     pub idle_timeout: Option<Duration>,
-    /// How long a connection may be silent before a heartbeat is sent, where the protocol has one; none: never. Not zero.
-    #[serde(default, with = "duration::optional")]
+    /// How long a connection may be silent before a heartbeat is sent, where the protocol has one; default 60 s, as
+    /// Dubbo's peers do, none: never. Not zero.
+    #[serde(default = "default_heartbeat_interval", with = "duration::optional")]
     pub heartbeat_interval: Option<Duration>,
     /// What the cluster may take.
     #[serde(default)]
@@ -58,7 +59,7 @@ impl Cluster {
             depth: None,
             concurrent: None,
             idle_timeout: default_idle_timeout(),
-            heartbeat_interval: None,
+            heartbeat_interval: default_heartbeat_interval(),
             limits: ClusterLimits::default(),
         }
     }
@@ -114,8 +115,8 @@ impl Cluster {
 
     /// Sets how long a connection may be silent before a heartbeat is sent.
     #[must_use]
-    pub fn with_heartbeat_interval(mut self, interval: Duration) -> Self {
-        self.heartbeat_interval = Some(interval);
+    pub fn with_heartbeat_interval(mut self, interval: Option<Duration>) -> Self {
+        self.heartbeat_interval = interval;
         self
     }
 
@@ -288,6 +289,11 @@ impl Default for ClusterLimits {
 
 fn default_connect_timeout() -> Duration {
     Duration::from_secs(5)
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "for serde")]
+fn default_heartbeat_interval() -> Option<Duration> {
+    Some(Duration::from_secs(60))
 }
 
 fn default_idle_timeout() -> Option<Duration> {

@@ -19,7 +19,7 @@ async fn heartbeats_of_the_server_are_answered_between_answers() {
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_server_is_pinged_and_closed_when_it_stays_silent() {
-    let mut bench = Bench::with(Serving::Concurrent, cluster().with_heartbeat_interval(MINUTE));
+    let mut bench = Bench::with(Serving::Concurrent, cluster().with_heartbeat_interval(Some(MINUTE)));
     let begun = Instant::now();
     let call = bench.call(REQUEST, 1, "x");
     let mut server = bench.server().await;

@@ -36,7 +36,8 @@ async fn a_silent_server_is_pinged_and_closed_when_it_stays_silent() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_nobody_uses_is_closed() {
-    let mut bench = Bench::with(Serving::Concurrent, cluster().with_idle_timeout(Some(8 * MINUTE)));
+    let config = cluster().with_idle_timeout(Some(8 * MINUTE)).with_heartbeat_interval(None);
+    let mut bench = Bench::with(Serving::Concurrent, config);
     let call = bench.call(REQUEST, 1, "slow");
     let mut server = bench.server().await;
     let (_, id, _) = server.read().await;

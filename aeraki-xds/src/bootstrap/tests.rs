@@ -80,6 +80,7 @@ fn clusters_are_read_in_full() {
     let cluster = "type: STRICT_DNS, dns_refresh_rate: 2s, respect_dns_ttl: true, lb_policy: LEAST_REQUEST, \
                    least_request_lb_config: {choice_count: 3}, \
                    circuit_breakers: {thresholds: {max_connections: 7, max_pending_requests: 8}}, \
+                   metadata: {filter_metadata: {aeraki: {depth: 9, concurrent: true}, other: {x: 1}}}, \
                    load_assignment: {cluster_name: c, endpoints: {lb_endpoints: [\
                    {endpoint: {address: {socket_address: {address: host, port_value: 1}}}, load_balancing_weight: 5, \
                    metadata: {filter_metadata: {envoy.lb: {version: v2, n: 1}}}}, \
@@ -88,6 +89,7 @@ fn clusters_are_read_in_full() {
     assert!(matches!(cluster.discovery, Discovery::StrictDns(dns) if dns.refresh.as_secs() == 2 && dns.respect_ttl));
     assert_eq!(cluster.lb_policy, LbPolicy::LeastRequest { choices: 3 });
     assert_eq!((cluster.limits.max_connections, cluster.limits.max_pending_requests), (7, 8));
+    assert_eq!((cluster.depth, cluster.concurrent), (Some(9), Some(true)));
     let [endpoint] = cluster.endpoints.as_slice() else { panic!("the sick one is left out: {cluster:?}") };
     assert_eq!((&endpoint.address, endpoint.weight), (&Address::new("host", 1), 5));
     assert_eq!(endpoint.metadata.iter().collect::<Vec<_>>(), [(&"version".to_owned(), &"v2".to_owned())]);
@@ -135,6 +137,14 @@ fn refusals_name_the_path_and_the_reason() {
             "listener \"in\": filter_chains[0].filters[0] \"any\".typed_config.meta_protocol_filters[0].name: \
              there is no filter \"f\""
                 .to_owned(),
+        ),
+        (
+            refused(FILTER, "metadata: {filter_metadata: {aeraki: {depth: 1.5}}}"),
+            "cluster \"c\": metadata.filter_metadata.aeraki.depth: must be a whole number".to_owned(),
+        ),
+        (
+            refused(FILTER, "metadata: {filter_metadata: {aeraki: {deep: 1}}}"),
+            "cluster \"c\": metadata.filter_metadata.aeraki.deep: is unknown".to_owned(),
         ),
         (refused(FILTER, "lb_policy: MAGLEV"), "cluster \"c\": lb_policy: MAGLEV is not supported".to_owned()),
         (

@@ -21,6 +21,7 @@ const WHOLE: &[&str] = &[
     "aeraki.meta_protocol_proxy.v1alpha.MetaProtocolFilter.config",
     "envoy.config.bootstrap.v3.Bootstrap.dynamic_resources",
     "envoy.config.cluster.v3.Cluster.http2_protocol_options",
+    "envoy.config.cluster.v3.Cluster.metadata",
     "envoy.config.cluster.v3.Cluster.transport_socket",
     "envoy.config.core.v3.Node.metadata",
     "envoy.config.endpoint.v3.LbEndpoint.metadata",

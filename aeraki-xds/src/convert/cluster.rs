@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aeraki_route::config::{Cluster, ClusterLimits, ConfigError, Discovery, Dns, LbPolicy};
+use prost_types::{Struct, value::Kind};
 
 use super::action::duration_from_proto;
 use super::at::At;
@@ -31,8 +32,33 @@ pub fn cluster_from_proto(cluster: &proto::Cluster) -> Result<Cluster, ConfigErr
     if let Some(timeout) = duration_from_proto(cluster.connect_timeout.as_ref(), &at.field("connect_timeout"))? {
         converted.connect_timeout = timeout;
     }
+    if let Some(settings) = cluster.metadata.as_ref().and_then(|metadata| metadata.filter_metadata.get(OWN_METADATA)) {
+        apply_own(settings, &mut converted, &at.field("metadata.filter_metadata.aeraki"))?;
+    }
     converted.validate()?;
     Ok(converted)
+}
+
+/// Applies what Envoy's clusters have no field for: `depth`, the requests in flight on one connection, and
+/// `concurrent`, whether the servers work on several of them at a time.
+fn apply_own(settings: &Struct, cluster: &mut Cluster, at: &At<'_>) -> Result<(), ConfigError> {
+    for (key, value) in &settings.fields {
+        match (key.as_str(), &value.kind) {
+            ("concurrent", Some(Kind::BoolValue(concurrent))) => cluster.concurrent = Some(*concurrent),
+            ("depth", Some(Kind::NumberValue(depth))) => cluster.depth = Some(whole(*depth, &at.field("depth"))?),
+            ("concurrent", _) => return Err(at.field(key).refuse("must be true or false")),
+            ("depth", _) => return Err(at.field(key).refuse("must be a number")),
+            _ => return Err(at.field(key).refuse("is unknown: use depth or concurrent")),
+        }
+    }
+    Ok(())
+}
+
+/// Protobuf's structs know numbers as doubles only.
+fn whole(number: f64, at: &At<'_>) -> Result<u32, ConfigError> {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and is compared")]
+    let whole = number as u32;
+    if f64::from(whole) == number { Ok(whole) } else { Err(at.refuse("must be a whole number of at least 0")) }
 }
 
 fn discovery(cluster: &proto::Cluster, at: &At<'_>) -> Result<Discovery, ConfigError> {
@@ -84,5 +110,7 @@ fn limits(cluster: &proto::Cluster) -> ClusterLimits {
     limits
 }
 
+/// The key in a cluster's metadata under which our own settings stand.
+const OWN_METADATA: &str = "aeraki";
 /// Envoy's default for `dns_refresh_rate`.
 const DNS_REFRESH: Duration = Duration::from_secs(5);

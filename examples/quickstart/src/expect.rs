@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aeraki_route::{
-    RouteTable,
-    config::{Cluster, Destination, RouteConfig},
-};
+use aeraki_route::{Rules, config::Cluster};
 
 use crate::{caller::Group, wire::Wire};
 
@@ -13,24 +10,17 @@ use crate::{caller::Group, wire::Wire};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Expectation {
     pub(crate) route: String,
+    /// Parts of 1.
     pub(crate) shares: BTreeMap<String, f64>,
 }
 
-/// Works out what `group` should see under `routes` with `clusters`.
-pub(crate) fn expect(group: &Group, routes: &RouteConfig, clusters: &BTreeMap<String, Cluster>) -> Expectation {
-    let Ok(table) = RouteTable::compile(routes) else { return Expectation::default() };
-    let Some(route) = table.find(&attributes(group)) else { return Expectation::default() };
-    let Some(config) = routes.routes.iter().find(|config| config.name == **route.name()) else {
-        return Expectation::default();
-    };
-    let destinations: Vec<(&str, u32)> = match &config.action.destination {
-        Destination::Weighted(clusters) => clusters.iter().map(|entry| (entry.name.as_str(), entry.weight)).collect(),
-        _ => config.action.clusters().map(|name| (name, 1)).collect(),
-    };
-    let total: f64 = destinations.iter().map(|(_, weight)| f64::from(*weight)).sum();
+/// Works out what `group` should see under `rules` with `clusters`.
+pub(crate) fn expect(group: &Group, rules: &Rules, clusters: &BTreeMap<String, Cluster>) -> Expectation {
+    let Some(route) = rules.find(&attributes(group)) else { return Expectation::default() };
+    let total: f64 = route.clusters().map(|(_, weight)| f64::from(weight)).sum();
     let mut shares = BTreeMap::new();
-    for (name, weight) in destinations {
-        let versions = versions(clusters.get(name));
+    for (name, weight) in route.clusters() {
+        let versions = versions(clusters.get(&**name));
         for version in &versions {
             *shares.entry(version.clone()).or_default() += f64::from(weight) / total / versions.len() as f64;
         }

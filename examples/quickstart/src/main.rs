@@ -16,8 +16,9 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 use anyhow::{Context, Result};
 use clap::Parser;
 use tokio::{
+    signal::unix::{SignalKind, signal},
     sync::mpsc,
-    time::{Instant, MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval, sleep},
 };
 
 use crate::{
@@ -68,44 +69,72 @@ fn main() -> ExitCode {
 
 /// Runs the mesh and returns what was wrong with it.
 async fn run(arguments: &Arguments) -> Result<Vec<String>> {
-    let (tell, mut messages) = mpsc::unbounded_channel();
-    let mut control = ControlPlane::start(&arguments.mesh, &tell).await?;
-    control.in_force.changed().await.context("the control plane has ended")?;
-    let data = DataPlane::start(&control, &ports().await?).await?;
-    let mut monitor = Monitor::new();
+    let stopped = stopped()?;
+    let (tell, messages) = mpsc::unbounded_channel();
+    let control = ControlPlane::start(&arguments.mesh, &tell).await?;
+    let mut data = DataPlane::start(&control, &start_services().await?, &tell).await?;
+    let mut monitor = Monitor::default();
+    let started = Instant::now();
     start_callers(&data, arguments.rate, &mut monitor)?;
 
     let mut view = View::new(arguments.plain)?;
-    let started = Instant::now();
-    let end = arguments.seconds.or_else(|| arguments.check.then_some(20));
-    let end = end.map(|seconds| started + Duration::from_secs(seconds));
-    let mut ticks = interval(Duration::from_secs(1));
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks.tick().await;
-    let (mut last, mut message) = (started, String::new());
-    while end.is_none_or(|end| Instant::now() < end) && !view.stopped()? {
-        tokio::select! {
-            _ = ticks.tick() => {
-                let rows = monitor.tick(&control.in_force.borrow(), last.elapsed());
-                last = Instant::now();
-                view.show(&rows, &message)?;
-            }
-            Some(told) = messages.recv() => {
-                view.announce(&told);
-                message = told;
-            }
-            _ = tokio::signal::ctrl_c() => break,
-        }
+    let watched = watch(&mut data, &mut monitor, &mut view, messages);
+    let seconds = arguments.seconds.or_else(|| arguments.check.then_some(20));
+    tokio::select! {
+        watched = watched => watched?,
+        () = stopped => {}
+        () = sleep(Duration::from_secs(seconds.unwrap_or_default())), if seconds.is_some() => {}
     }
-    monitor.tick(&control.in_force.borrow(), last.elapsed());
     let rows = monitor.summary(started.elapsed());
-    view.finish(&rows);
+    view.finish(&rows)?;
     data.shutdown().await;
     Ok(monitor::faults(&rows, 3.0))
 }
 
+/// Shows what happens until the person at the terminal has seen enough.
+async fn watch(
+    data: &mut DataPlane,
+    monitor: &mut Monitor,
+    view: &mut View,
+    mut messages: mpsc::UnboundedReceiver<String>,
+) -> Result<()> {
+    let (mut reports, mut keys) = (interval(Duration::from_secs(1)), interval(Duration::from_millis(100)));
+    reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    keys.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    reports.tick().await;
+    let (mut rows, mut last, mut message) = (Vec::new(), Instant::now(), String::new());
+    while !view.stopped()? {
+        tokio::select! {
+            biased;
+            () = data.changed() => monitor.settle(|host, group| data.expect(host, group)),
+            Some(told) = messages.recv() => {
+                message = told;
+                view.announce(&rows, &message)?;
+            }
+            _ = reports.tick() => {
+                rows = monitor.report(last.elapsed());
+                last = Instant::now();
+                view.show(&rows, &message)?;
+            }
+            _ = keys.tick() => {}
+        }
+    }
+    Ok(())
+}
+
+/// Waits for SIGTERM or SIGINT.
+fn stopped() -> Result<impl Future<Output = ()>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
 /// Starts both versions of both services.
-async fn ports() -> Result<Vec<Port>> {
+async fn start_services() -> Result<Vec<Port>> {
     let mut ports = Vec::new();
     for (wire, host) in [(Wire::Dubbo, DUBBO_HOST), (Wire::Thrift, THRIFT_HOST)] {
         let v1 = service::start(wire, "v1").await?;
@@ -127,8 +156,9 @@ fn start_callers(data: &DataPlane, rate: u32, monitor: &mut Monitor) -> Result<(
         let tally = Arc::new(Tally::new()?);
         let proxy = data.address(host).context("a listener for every service")?;
         caller::start(&group, CALLERS, proxy, &tally);
-        monitor.watch(name.to_owned(), host, group, tally);
+        monitor.watch(name, host, group, tally);
     }
+    monitor.settle(|host, group| data.expect(host, group));
     Ok(())
 }
 

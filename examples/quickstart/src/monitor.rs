@@ -1,4 +1,4 @@
-//! Puts together, once a second, what the callers saw and what the routes in force promise.
+//! Puts together what the callers saw and what the routes in force promise.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -6,23 +6,28 @@ use hdrhistogram::Histogram;
 
 use crate::{
     caller::Group,
-    expect::{Expectation, expect},
-    mesh::InForce,
+    expect::Expectation,
     tally::{Counts, Tally},
 };
 
 /// Watches all groups of callers.
+#[derive(Default)]
 pub(crate) struct Monitor {
     watched: Vec<Watched>,
 }
 
 struct Watched {
     name: String,
-    host: String,
+    host: &'static str,
     group: Group,
     tally: Arc<Tally>,
+    /// What was counted when it was last reported.
     last: Counts,
-    /// Answers that each version should have given so far, by the routes that were in force.
+    /// What the calls see since they were last settled.
+    expectation: Expectation,
+    /// How many answers are settled.
+    settled: u64,
+    /// How many of them each version should have given, by the routes that were in force.
     promised: BTreeMap<String, f64>,
 }
 
@@ -52,53 +57,66 @@ pub(crate) struct Share {
 }
 
 impl Monitor {
-    pub(crate) const fn new() -> Self {
-        Self { watched: Vec::new() }
-    }
-
     /// Watches `group`, whose calls go to the service `host`.
-    pub(crate) fn watch(&mut self, name: String, host: &str, group: Group, tally: Arc<Tally>) {
-        let last = tally.counts();
-        self.watched.push(Watched { name, host: host.to_owned(), group, tally, last, promised: BTreeMap::new() });
+    pub(crate) fn watch(&mut self, name: &str, host: &'static str, group: Group, tally: Arc<Tally>) {
+        self.watched.push(Watched {
+            name: name.to_owned(),
+            host,
+            group,
+            last: tally.counts(),
+            tally,
+            expectation: Expectation::default(),
+            settled: 0,
+            promised: BTreeMap::new(),
+        });
     }
 
-    /// Reports what happened since the last call, `elapsed` ago.
-    pub(crate) fn tick(&mut self, in_force: &InForce, elapsed: Duration) -> Vec<Row> {
-        self.watched.iter_mut().map(|watched| watched.tick(in_force, elapsed)).collect()
+    /// Settles what was answered so far by what was in force until now; `expect` says what is from now on.
+    pub(crate) fn settle(&mut self, expect: impl Fn(&str, &Group) -> Expectation) {
+        for watched in &mut self.watched {
+            watched.settle();
+            watched.expectation = expect(watched.host, &watched.group);
+        }
+    }
+
+    /// Reports what happened since the last report, `elapsed` ago.
+    pub(crate) fn report(&mut self, elapsed: Duration) -> Vec<Row> {
+        self.watched.iter_mut().map(|watched| watched.report(elapsed)).collect()
     }
 
     /// Reports the whole run.
-    pub(crate) fn summary(&self, elapsed: Duration) -> Vec<Row> {
-        let total = |watched: &Watched| {
-            let counts = watched.tally.counts();
-            let promised = watched.promised.clone();
-            row(&watched.name, "", &counts.by_version, &promised, &counts, &counts.latency, elapsed)
-        };
-        self.watched.iter().map(total).collect()
+    pub(crate) fn summary(&mut self, elapsed: Duration) -> Vec<Row> {
+        self.watched.iter_mut().map(|watched| watched.summary(elapsed)).collect()
     }
 }
 
 impl Watched {
-    fn tick(&mut self, in_force: &InForce, elapsed: Duration) -> Row {
-        let counts = self.tally.counts();
-        let fresh: BTreeMap<String, u64> = counts
-            .by_version
-            .iter()
-            .map(|(version, count)| (version.clone(), count - self.last.by_version.get(version).unwrap_or(&0)))
-            .collect();
-        let expectation = in_force
-            .routes(&self.host)
-            .map_or_else(Expectation::default, |routes| expect(&self.group, routes, in_force.clusters()));
-        let answers: u64 = fresh.values().sum();
-        for (version, share) in &expectation.shares {
-            *self.promised.entry(version.clone()).or_default() += share * answers as f64;
+    fn settle(&mut self) {
+        let answers = self.tally.answers();
+        for (version, share) in &self.expectation.shares {
+            *self.promised.entry(version.clone()).or_default() += share * (answers - self.settled) as f64;
         }
+        self.settled = answers;
+    }
+
+    fn report(&mut self, elapsed: Duration) -> Row {
+        let counts = self.tally.counts();
+        let before = |version| self.last.by_version.get(version).unwrap_or(&0);
+        let fresh = counts.by_version.iter().map(|(version, count)| (version.clone(), count - before(version)));
+        let fresh: BTreeMap<String, u64> = fresh.collect();
         let mut latency = counts.latency.clone();
         // what was recorded before the last report does not count again
         let _ = latency.subtract(&self.last.latency);
+        let expectation = &self.expectation;
         let row = row(&self.name, &expectation.route, &fresh, &expectation.shares, &counts, &latency, elapsed);
         self.last = counts;
         row
+    }
+
+    fn summary(&mut self, elapsed: Duration) -> Row {
+        self.settle();
+        let counts = self.tally.counts();
+        row(&self.name, "", &counts.by_version, &self.promised, &counts, &counts.latency, elapsed)
     }
 }
 
@@ -159,6 +177,7 @@ pub(crate) fn faults(rows: &[Row], points: f64) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::Wire;
 
     fn finished(seen: f64, errors: u64) -> Row {
         let shares = vec![Share { version: "v1".into(), seen, promised: 80.0 }];
@@ -174,6 +193,29 @@ mod tests {
             p99: zero,
             answers: 10,
         }
+    }
+
+    #[test]
+    fn calls_are_settled_by_what_was_in_force_when_they_were_answered() {
+        let expect = |version: &str| {
+            let shares = [(version.to_owned(), 1.0)].into();
+            move |_: &str, _: &Group| Expectation { route: "only".to_owned(), shares: Clone::clone(&shares) }
+        };
+        let tally = Arc::new(Tally::new().expect("good bounds"));
+        let answer = |version: &str, count: u32| (0..count).for_each(|_| tally.answered(version, Duration::ZERO));
+        let group = Group { wire: Wire::Thrift, interface: "", method: "add", user: "anybody", rate: 1 };
+        let mut monitor = Monitor::default();
+        monitor.watch("all", "host", group, Arc::clone(&tally));
+
+        monitor.settle(expect("v1"));
+        answer("v1", 30);
+        monitor.settle(expect("v2"));
+        answer("v2", 10);
+        let now = monitor.report(Duration::from_secs(1));
+        assert_eq!(now[0].shares[1], Share { version: "v2".to_owned(), seen: 25.0, promised: 100.0 });
+        let whole = monitor.summary(Duration::from_secs(1));
+        assert_eq!(faults(&whole, 0.1), Vec::<String>::new());
+        assert_eq!(whole[0].shares[1], Share { version: "v2".to_owned(), seen: 25.0, promised: 25.0 });
     }
 
     #[test]

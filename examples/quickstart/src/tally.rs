@@ -47,6 +47,11 @@ impl Tally {
         counts.last_error = Some(error.to_owned());
     }
 
+    /// Counts all answers.
+    pub(crate) fn answers(&self) -> u64 {
+        self.lock().by_version.values().sum()
+    }
+
     pub(crate) fn counts(&self) -> Counts {
         self.lock().clone()
     }

@@ -2,73 +2,77 @@
 
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
-use aeraki_kube::{Controller, FileOptions, FileSource, Options};
-use aeraki_xds::{Publisher, Server, server::Event};
-use anyhow::{Context, Result};
-use tokio::{
-    net::TcpListener,
-    sync::{mpsc, watch},
-};
+use aeraki_kube::{Controller, FileOptions, FileSource, Options, Translation, source::files::FileError};
+use aeraki_xds::{Publisher, Server};
+use anyhow::{Context, Result, bail};
+use tokio::{net::TcpListener, sync::watch};
 
-use super::InForce;
+use super::{Messages, say};
 
 /// A running control plane; ends when it is dropped.
 pub(crate) struct ControlPlane {
     /// Where it serves xDS.
     pub(crate) address: SocketAddr,
-    /// What is in force.
-    pub(crate) in_force: watch::Receiver<InForce>,
+    /// What it has published last.
+    pub(crate) published: watch::Receiver<Translation>,
     _files: FileSource,
 }
 
 impl ControlPlane {
-    /// Starts on the YAML files in `dir`; what is worth telling a person goes to `messages`.
-    pub(crate) async fn start(dir: &Path, messages: &mpsc::UnboundedSender<String>) -> Result<Self> {
+    /// Starts on the YAML files in `dir`, and publishes them.
+    ///
+    /// # Errors
+    /// When anything in the folder is refused: there is no last good state yet.
+    pub(crate) async fn start(dir: &Path, messages: &Messages) -> Result<Self> {
         let files = FileSource::open(dir, &FileOptions::default())?;
         let publisher = Publisher::new();
-        let (tell, in_force) = watch::channel(InForce::default());
+        let (tell, mut published) = watch::channel(Translation::default());
         tokio::spawn(tell_faults(files.faults(), messages.clone()));
-        let refused = messages.clone();
+        tokio::spawn(tell_rejections(published.clone(), messages.clone()));
         let controller = Controller::new(publisher.clone(), Options::default());
-        tokio::spawn(controller.run(files.worlds(), move |translation| {
-            for rejection in &translation.rejections {
-                say(&refused, rejection.to_string());
-            }
-            tell.send_replace(InForce(translation.clone()));
-        }));
+        tokio::spawn(controller.run(files.worlds(), move |translation| _ = tell.send_replace(translation.clone())));
+        published.changed().await.context("the control plane has ended")?;
+        if let Some(fault) = published.borrow().rejections.iter().find(|rejection| rejection.refuses()) {
+            bail!("{fault}");
+        }
 
         let listener = TcpListener::bind("127.0.0.1:0").await.context("the control plane's port")?;
         let address = listener.local_addr()?;
-        let events = messages.clone();
-        let server = Server::observed(publisher, move |event| tell_event(event, &events));
-        tokio::spawn(server.serve(listener, std::future::pending()));
-        Ok(Self { address, in_force, _files: files })
+        tokio::spawn(Server::new(publisher).serve(listener, std::future::pending()));
+        Ok(Self { address, published, _files: files })
+    }
+
+    /// Finds the name of the routes of a service.
+    pub(crate) fn routes_of(&self, host: &str) -> Option<String> {
+        let of_host = |name: &&String| name.rsplit_once('_').is_some_and(|(service, _)| service == host);
+        self.published.borrow().routes.keys().find(of_host).cloned()
     }
 }
 
-async fn tell_faults(
-    mut faults: watch::Receiver<Arc<[aeraki_kube::source::files::FileError]>>,
-    messages: mpsc::UnboundedSender<String>,
-) {
+/// Tells of files that cannot be read, and when all can be again.
+async fn tell_faults(mut faults: watch::Receiver<Arc<[FileError]>>, messages: Messages) {
     while faults.changed().await.is_ok() {
-        let faults: Vec<String> =
-            faults.borrow().iter().map(|fault| format!("{fault}; the last good state stays")).collect();
-        if faults.is_empty() {
-            say(&messages, "all files are good again".to_owned());
+        let faults: Vec<String> = faults.borrow().iter().map(ToString::to_string).collect();
+        tell(&faults, &messages, "all files can be read again");
+    }
+}
+
+/// Tells of objects that are refused, and when none is any more.
+async fn tell_rejections(mut published: watch::Receiver<Translation>, messages: Messages) {
+    let mut told = Vec::new();
+    while published.changed().await.is_ok() {
+        let rejections = published.borrow_and_update().rejections.clone();
+        if rejections != told {
+            let texts: Vec<String> = rejections.iter().map(ToString::to_string).collect();
+            tell(&texts, &messages, "all objects are good again");
+            told = rejections;
         }
-        faults.into_iter().for_each(|fault| say(&messages, fault));
     }
 }
 
-fn tell_event(event: &Event<'_>, messages: &mpsc::UnboundedSender<String>) {
-    match event {
-        Event::Acked { version, .. } => say(messages, format!("routes {version} are in force")),
-        Event::Nacked { version, reason, .. } => say(messages, format!("routes {version} were refused: {reason}")),
-        _ => {}
+fn tell(faults: &[String], messages: &Messages, all_is_well: &str) {
+    if faults.is_empty() {
+        say(messages, all_is_well.to_owned());
     }
-}
-
-fn say(messages: &mpsc::UnboundedSender<String>, message: String) {
-    // nobody listens any more once the program ends
-    let _ = messages.send(message);
+    faults.iter().for_each(|fault| say(messages, format!("{fault}; the last good state stays")));
 }

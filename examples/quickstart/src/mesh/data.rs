@@ -1,4 +1,4 @@
-//! The data plane: a listener for every service, routes from the control plane, clusters from what is in force.
+//! The data plane: a listener for every service, routes and clusters from the control plane.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,13 +9,21 @@ use std::{
 
 use aeraki_codec::Registry;
 use aeraki_core::proxy::{Proxy, Running};
-use aeraki_route::config::{self, Address, Cluster, Listener, Node, ProtocolConfig, RouteSource, TrafficDirection};
+use aeraki_kube::Translation;
+use aeraki_route::{
+    SharedRules,
+    config::{self, Address, Cluster, Listener, Node, ProtocolConfig, RouteSource, TrafficDirection},
+};
 use aeraki_xds::client::{Event, Subscriber};
 use anyhow::{Context, Result};
 use tokio::{sync::watch, time::timeout};
 
-use super::{ControlPlane, InForce};
-use crate::wire::Wire;
+use super::{ControlPlane, Messages, say};
+use crate::{
+    caller::Group,
+    expect::{Expectation, expect},
+    wire::Wire,
+};
 
 /// A service port of the mesh and where its versions really listen: ports in the YAML are logical.
 #[derive(Clone, Debug)]
@@ -28,47 +36,61 @@ pub(crate) struct Port {
 /// A running data plane.
 pub(crate) struct DataPlane {
     running: Arc<Running>,
+    /// The rules of each service.
+    rules: BTreeMap<&'static str, Arc<SharedRules>>,
+    clusters: watch::Receiver<Clusters>,
+    /// The tables that have come, marked as changed whenever one comes.
+    accepted: watch::Receiver<BTreeSet<String>>,
 }
+
+type Clusters = BTreeMap<String, Cluster>;
 
 impl DataPlane {
     /// Starts one worker with a listener for every port, and subscribes to the routes of each.
-    pub(crate) async fn start(control: &ControlPlane, ports: &[Port]) -> Result<Self> {
-        let in_force = control.in_force.borrow().clone();
+    pub(crate) async fn start(control: &ControlPlane, ports: &[Port], messages: &Messages) -> Result<Self> {
         let node = Node::new("sidecar~quickstart", "quickstart");
-        let mut config = config::Proxy::new(node.clone());
-        config = config.with_cluster(Cluster::new(CONTROL_PLANE).with_endpoint(control.address));
-        for port in ports {
-            config = config.with_listener(listener(port, &in_force)?);
-        }
-        for cluster in clusters(&in_force, ports) {
-            config = config.with_cluster(cluster);
-        }
-
-        let proxy = Proxy::new(config, &Registry::builtin())?;
         let source = Cluster::new(CONTROL_PLANE).with_endpoint(control.address);
-        let (accepted, mut warm) = watch::channel(BTreeSet::new());
-        let subscriber = Subscriber::new(&source, &node)?.with_observer(move |event| {
-            if let Event::Accepted { name, .. } = event {
-                accepted.send_modify(|names: &mut BTreeSet<String>| _ = names.insert((*name).to_owned()));
-            }
-        });
-        let subscriber = Arc::new(subscriber);
-        for (subscription, rules) in proxy.subscriptions() {
-            let (subscriber, rules) = (Arc::clone(&subscriber), Arc::clone(rules));
-            let name = subscription.route_config_name.clone();
-            tokio::spawn(async move { subscriber.drive(&name, rules).await });
+        let mut config = config::Proxy::new(node.clone()).with_cluster(source.clone());
+        for port in ports {
+            config = config.with_listener(listener(port, control)?);
         }
+        let mut published = control.published.clone();
+        let first = clusters(&published.borrow_and_update(), ports);
+        config.clusters.extend(first.values().cloned());
+        let proxy = Proxy::new(config, &Registry::builtin())?;
+        let rules = ports.iter().filter_map(|port| Some((port.host, Arc::clone(proxy.rules(port.host)?))));
+        let rules: BTreeMap<_, _> = rules.collect();
+
+        let (tell, mut accepted) = watch::channel(BTreeSet::new());
+        subscribe(&proxy, Subscriber::new(&source, &node)?, tell, messages.clone());
         let tables = proxy.subscriptions().count();
         let running = Arc::new(proxy.start(1)?);
-        tokio::spawn(follow(control.in_force.clone(), Arc::downgrade(&running), ports.to_vec()));
-        let all_here = timeout(PATIENCE, warm.wait_for(|names| names.len() == tables)).await;
+        let (tell, clusters) = watch::channel(first);
+        let follower = Follower { ports: ports.to_vec(), rules: rules.values().cloned().collect(), clusters: tell };
+        tokio::spawn(follower.follow(published, Arc::downgrade(&running), messages.clone()));
+        let all_here = timeout(PATIENCE, accepted.wait_for(|names| names.len() == tables)).await;
         all_here.context("the routes did not come in time")??;
-        Ok(Self { running })
+        Ok(Self { running, rules, clusters, accepted })
     }
 
     /// Returns where calls of a service go.
     pub(crate) fn address(&self, host: &str) -> Option<SocketAddr> {
         self.running.address(host)
+    }
+
+    /// Works out what calls of `group` to the service `host` should see by what is in force now.
+    pub(crate) fn expect(&self, host: &str, group: &Group) -> Expectation {
+        let rules = self.rules.get(host).map(|rules| rules.load());
+        rules.map_or_else(Expectation::default, |rules| expect(group, &rules, &self.clusters.borrow()))
+    }
+
+    /// Waits until something else is in force.
+    pub(crate) async fn changed(&mut self) {
+        tokio::select! {
+            // neither ends before the data plane does
+            _ = self.accepted.changed() => {}
+            _ = self.clusters.changed() => {}
+        }
     }
 
     /// Finishes what is under way and ends.
@@ -79,19 +101,88 @@ impl DataPlane {
     }
 }
 
-fn listener(port: &Port, in_force: &InForce) -> Result<Listener> {
-    let routes = in_force.routes(port.host).with_context(|| format!("the mesh has no service {:?}", port.host))?;
+fn listener(port: &Port, control: &ControlPlane) -> Result<Listener> {
+    let routes = control.routes_of(port.host).with_context(|| format!("the mesh has no service {:?}", port.host))?;
     let protocol = ProtocolConfig::new(port.wire.protocol().name());
-    let source = RouteSource::dynamic(&routes.name, CONTROL_PLANE);
+    let source = RouteSource::dynamic(&routes, CONTROL_PLANE);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     Ok(Listener::new(port.host, address, protocol, source).with_direction(TrafficDirection::Outbound))
 }
 
-/// Lists the clusters that are in force, each endpoint with the address where its version really listens.
-fn clusters(in_force: &InForce, ports: &[Port]) -> Vec<Cluster> {
-    let mut clusters: Vec<Cluster> = in_force.clusters().values().cloned().collect();
-    for cluster in &mut clusters {
-        let Some(port) = ports.iter().find(|port| cluster.name.ends_with(&format!("|{}", port.host))) else { continue };
+/// Keeps every table of `proxy` at what the control plane says; `accepted` gets the names of those that have come.
+fn subscribe(proxy: &Proxy, subscriber: Subscriber, accepted: watch::Sender<BTreeSet<String>>, messages: Messages) {
+    let subscriber = Arc::new(subscriber.with_observer(move |event| {
+        if let Event::Accepted { name, .. } = event {
+            accepted.send_modify(|names| _ = names.insert((*name).to_owned()));
+        }
+        tell(event, &messages);
+    }));
+    for (subscription, rules) in proxy.subscriptions() {
+        let (subscriber, rules) = (Arc::clone(&subscriber), Arc::clone(rules));
+        let name = subscription.route_config_name.clone();
+        tokio::spawn(async move { subscriber.drive(&name, rules).await });
+    }
+}
+
+fn tell(event: &Event<'_>, messages: &Messages) {
+    match event {
+        Event::Accepted { name, version } => say(messages, format!("routes {name} {version} are in force")),
+        Event::Rejected { name, version, reason } => {
+            say(messages, format!("routes {name} {version} were refused, the last good ones stay: {reason}"));
+        }
+        Event::Empty { name } => say(messages, format!("routes {name} are gone, the last good ones stay")),
+        Event::Disconnected { reason, .. } => {
+            say(messages, format!("the control plane is away, the last good routes stay: {reason}"));
+        }
+        _ => {}
+    }
+}
+
+/// Keeps the clusters of a proxy at what the control plane says.
+struct Follower {
+    ports: Vec<Port>,
+    rules: Vec<Arc<SharedRules>>,
+    clusters: watch::Sender<Clusters>,
+}
+
+impl Follower {
+    async fn follow(self, mut published: watch::Receiver<Translation>, running: Weak<Running>, messages: Messages) {
+        while published.changed().await.is_ok() {
+            let mut next = clusters(&published.borrow_and_update(), &self.ports);
+            self.keep_in_use(&mut next);
+            let Some(running) = running.upgrade() else { return };
+            match update(&running, &next) {
+                Ok(()) => _ = self.clusters.send_replace(next),
+                Err(error) => say(&messages, format!("{error}; the last good clusters stay")),
+            }
+        }
+    }
+
+    /// Keeps what routes in force name until the next change, because new routes come a moment later than new clusters.
+    fn keep_in_use(&self, next: &mut Clusters) {
+        let last = self.clusters.borrow();
+        for rules in &self.rules {
+            let rules = rules.load();
+            let routes = rules.table().into_iter().flat_map(|table| table.routes());
+            for (name, _) in routes.flat_map(|route| route.clusters()) {
+                if let Some((name, cluster)) = last.get_key_value(&**name) {
+                    next.entry(name.clone()).or_insert_with(|| cluster.clone());
+                }
+            }
+        }
+    }
+}
+
+fn update(running: &Running, clusters: &Clusters) -> Result<(), config::ConfigError> {
+    let clusters: Vec<Cluster> = clusters.values().cloned().collect();
+    running.update_clusters(&clusters)
+}
+
+/// Lists the clusters of a translation, each endpoint with the address where its version really listens.
+fn clusters(translation: &Translation, ports: &[Port]) -> Clusters {
+    let mut clusters = translation.clusters.clone();
+    for (name, cluster) in &mut clusters {
+        let Some(port) = ports.iter().find(|port| name.ends_with(&format!("|{}", port.host))) else { continue };
         for endpoint in &mut cluster.endpoints {
             let real = endpoint.metadata.get("version").and_then(|version| port.versions.get(version.as_str()));
             if let Some(address) = real {
@@ -100,17 +191,6 @@ fn clusters(in_force: &InForce, ports: &[Port]) -> Vec<Cluster> {
         }
     }
     clusters
-}
-
-/// Keeps the clusters of the proxy at what is in force.
-async fn follow(mut in_force: watch::Receiver<InForce>, running: Weak<Running>, ports: Vec<Port>) {
-    while in_force.changed().await.is_ok() {
-        let Some(running) = running.upgrade() else { return };
-        let now = clusters(&in_force.borrow_and_update(), &ports);
-        if let Err(error) = running.update_clusters(&now) {
-            eprintln!("error: {error}; the last good clusters stay");
-        }
-    }
 }
 
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -3,29 +3,17 @@
 mod control;
 mod data;
 
-use std::collections::BTreeMap;
-
-use aeraki_kube::Translation;
-use aeraki_route::config::{Cluster, RouteConfig};
+use tokio::sync::mpsc;
 
 pub(crate) use self::{
     control::ControlPlane,
     data::{DataPlane, Port},
 };
 
-/// What the control plane has put into force.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct InForce(Translation);
+/// Takes what is worth telling a person.
+pub(crate) type Messages = mpsc::UnboundedSender<String>;
 
-impl InForce {
-    /// Returns the routes of a service.
-    pub(crate) fn routes(&self, host: &str) -> Option<&RouteConfig> {
-        let of_host = |name: &str| name.rsplit_once('_').is_some_and(|(service, _)| service == host);
-        self.0.routes.iter().find(|(name, _)| of_host(name)).map(|(_, routes)| &**routes)
-    }
-
-    /// Returns all clusters by name.
-    pub(crate) const fn clusters(&self) -> &BTreeMap<String, Cluster> {
-        &self.0.clusters
-    }
+fn say(messages: &Messages, message: String) {
+    // nobody listens any more once the program ends
+    let _ = messages.send(message);
 }

@@ -21,14 +21,19 @@ impl View {
         if plain || !std::io::stdout().is_terminal() { Ok(Self::Plain) } else { Ok(Self::Live(live::Live::start()?)) }
     }
 
-    /// Shows one report and the last message of the control plane.
+    /// Shows one report and the last message.
     pub(crate) fn show(&mut self, rows: &[Row], message: &str) -> Result<()> {
         match self {
             Self::Live(live) => live.draw(rows, message),
-            Self::Plain => {
-                plain::rows(rows);
-                Ok(())
-            }
+            Self::Plain => Ok(plain::rows(rows)?),
+        }
+    }
+
+    /// Announces a message; `rows` is the last report.
+    pub(crate) fn announce(&mut self, rows: &[Row], message: &str) -> Result<()> {
+        match self {
+            Self::Live(live) => live.draw(rows, message),
+            Self::Plain => Ok(plain::line(message)?),
         }
     }
 
@@ -40,17 +45,10 @@ impl View {
         }
     }
 
-    /// Announces a message of the control plane; the live table shows it with the next report.
-    pub(crate) fn announce(&self, message: &str) {
-        if matches!(self, Self::Plain) {
-            plain::line(message);
-        }
-    }
-
     /// Gives the terminal back and prints the summary.
-    pub(crate) fn finish(self, rows: &[Row]) {
+    pub(crate) fn finish(self, rows: &[Row]) -> Result<()> {
         drop(self);
-        plain::line("summary of the whole run:");
-        plain::rows(rows);
+        plain::line("summary of the whole run:")?;
+        Ok(plain::rows(rows)?)
     }
 }

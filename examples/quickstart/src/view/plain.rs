@@ -1,29 +1,36 @@
 //! Lines on standard output.
 
-#![expect(clippy::print_stdout, reason = "printing is what this module is for")]
+use std::io::{self, Write};
 
-use crate::monitor::Row;
+use crate::monitor::{Row, Share};
 
-pub(crate) fn line(text: &str) {
-    println!("{text}");
+pub(crate) fn line(text: &str) -> io::Result<()> {
+    writeln!(io::stdout(), "{text}")
 }
 
-pub(crate) fn rows(rows: &[Row]) {
-    for row in rows {
-        let shares: Vec<String> = row
-            .shares
-            .iter()
-            .map(|share| format!("{} {:.1} % (weight {:.1} %)", share.version, share.seen, share.promised))
-            .collect();
-        println!(
-            "{:<22} {:>6.0}/s  {}  p50 {:.2} ms  p99 {:.2} ms  errors {}{}",
-            row.name,
-            row.rate,
-            shares.join("  "),
-            row.p50.as_secs_f64() * 1e3,
-            row.p99.as_secs_f64() * 1e3,
-            row.errors,
-            if row.route.is_empty() { String::new() } else { format!("  route {}", row.route) },
-        );
+pub(crate) fn rows(rows: &[Row]) -> io::Result<()> {
+    rows.iter().try_for_each(|row| line(&text(row)))
+}
+
+fn text(row: &Row) -> String {
+    let shares = row
+        .shares
+        .iter()
+        .map(|Share { version, seen, promised }| format!("{version} {seen:.1} % (weight {promised:.1} %)"));
+    let mut text = format!(
+        "{:<18} {:>6.0}/s  {}  p50 {:.2} ms  p99 {:.2} ms  errors {}",
+        row.name,
+        row.rate,
+        shares.collect::<Vec<_>>().join("  "),
+        row.p50.as_secs_f64() * 1e3,
+        row.p99.as_secs_f64() * 1e3,
+        row.errors,
+    );
+    if let Some(error) = &row.last_error {
+        text += &format!(" (the last: {error})");
     }
+    if !row.route.is_empty() {
+        text += &format!("  route {}", row.route);
+    }
+    text
 }

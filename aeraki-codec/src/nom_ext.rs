@@ -4,11 +4,20 @@
 //! and never a request for more.
 
 use nom::{
-    Parser,
+    IResult, Parser,
     error::{Error, ErrorKind},
 };
 
 use crate::{DecodeError, DecodeErrorKind};
+
+/// Reads `N` bytes at once; nom makes its numbers byte by byte.
+#[inline]
+pub(crate) fn array<const N: usize>(input: &[u8]) -> IResult<&[u8], [u8; N]> {
+    match input.split_first_chunk() {
+        Some((bytes, rest)) => Ok((rest, *bytes)),
+        None => Err(nom::Err::Error(Error::new(input, ErrorKind::Eof))),
+    }
+}
 
 /// Runs `parser` on the start of `frame` and returns its output and the bytes that follow.
 ///

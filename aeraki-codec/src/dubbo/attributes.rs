@@ -5,11 +5,12 @@ use smallvec::SmallVec;
 use super::{
     codec::Options,
     identity::{GENERIC_METHOD, GROUP, INTERFACE, Identity, METHOD, NAMES, PATH, VERSION},
-    wire::{CallHead, Header, Tail, in_body, open_attachments},
+    wire::{CallHead, Header, Tail, in_body, open_attachments, read_type},
 };
 use crate::{
     Affinity, DecodeError, DecodeErrorKind, Demand, Head, Limits, Text,
-    hessian2::{self, Event, Reader},
+    hessian2::{self, Entry, Event, Reader},
+    message::Wanted,
 };
 
 /// What a parse has learned that `encode` and `reply` want to know.
@@ -41,40 +42,6 @@ impl Notes {
     }
 }
 
-/// A demand, sorted once for each message: asking it for every key of every message would cost more than reading.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Wanted {
-    /// Bit `n` is set if the attribute `NAMES[n]` is wanted.
-    names: u8,
-    /// Attachments are wanted by their own keys.
-    pub(super) others: bool,
-}
-
-impl Wanted {
-    pub(super) fn by(demand: &Demand) -> Self {
-        if demand.is_all() {
-            return Self { names: u8::MAX, others: true };
-        }
-        let mut wanted = Self::default();
-        for key in demand.keys() {
-            match NAMES.iter().position(|name| *name == key) {
-                Some(name) => wanted.names |= 1 << name,
-                None => wanted.others = true,
-            }
-        }
-        wanted
-    }
-
-    fn name(self, name: usize) -> bool {
-        self.names >> name & 1 != 0
-    }
-
-    /// Anything but the method, all of which attachments have a say in.
-    fn of_attachments(self) -> bool {
-        self.others || self.names & !(1 << METHOD | 1 << GENERIC_METHOD) != 0
-    }
-}
-
 /// Fills a head from one body.
 pub(super) struct Filler<'m> {
     pub(super) frame: &'m [u8],
@@ -96,14 +63,14 @@ impl<'m> Filler<'m> {
             return Err(DecodeError::new(DecodeErrorKind::BadMethod, Header::LEN));
         }
         self.insert_name(METHOD, head.method)?;
-        if !self.wanted.of_attachments() && !self.wanted.name(GENERIC_METHOD) {
+        if !self.wants_attachments() && !self.wanted.name(GENERIC_METHOD) {
             return Ok(());
         }
         let tail = Tail::read(&mut reader)?;
         if is_generic(head.method) {
             self.insert_name(GENERIC_METHOD, tail.first_argument)?;
         }
-        if !self.wanted.of_attachments() {
+        if !self.wants_attachments() {
             return Ok(());
         }
         let mut identity = Identity::of_body(&head);
@@ -111,13 +78,22 @@ impl<'m> Filler<'m> {
         self.insert_identity(&identity)
     }
 
+    /// Anything but the method, all of which attachments have a say in.
+    fn wants_attachments(&self) -> bool {
+        self.wanted.others || self.wanted.names & !(1 << METHOD | 1 << GENERIC_METHOD) != 0
+    }
+
     pub(super) fn reader(&self) -> Reader<'m> {
         self.options.reader_at(self.frame, Header::LEN, self.limits)
     }
 
-    /// Reads the attachments of an answer, at which `reader` stands.
-    pub(super) fn answer(&mut self, reader: &mut Reader<'m>) -> Result<(), DecodeError> {
-        self.attachments(reader, None)
+    /// Reads the attachments of an answer that has some.
+    pub(super) fn answer(&mut self) -> Result<(), DecodeError> {
+        let mut reader = self.reader();
+        if read_type(&mut reader)?.has_value() {
+            reader.skip().map_err(in_body)?;
+        }
+        self.attachments(&mut reader, None)
     }
 
     fn attachments(
@@ -131,19 +107,26 @@ impl<'m> Filler<'m> {
             return Ok(());
         }
         loop {
-            let (key, value) = match reader.plain_pair() {
-                Some((key, value)) => (Event::Text(key), Event::Text(value)),
-                None => match reader.entry().map_err(in_body)? {
-                    Some(entry) => (entry.key, entry.value),
-                    None => return Ok(()),
-                },
-            };
-            self.notes.plain_map &= matches!((&key, &value), (Event::Text(_), Event::Text(_)));
-            let Event::Text(key) = key else { continue };
-            if !identity.as_mut().is_some_and(|identity| identity.take(&key, &value)) {
-                self.insert_attachment(&key, &value)?;
+            match reader.plain_texts() {
+                Some([key, _]) if !self.may_concern(&key) => {}
+                Some([key, value]) => {
+                    let name = key.as_utf8().unwrap_or_default();
+                    if self.is_wanted(name, Some(value), identity.as_deref_mut()) {
+                        self.insert(text_of(&key, name), &value)?;
+                    }
+                }
+                None => {
+                    let Some(entry) = reader.entry().map_err(in_body)? else { return Ok(()) };
+                    self.odd_attachment(&entry, identity.as_deref_mut())?;
+                }
             }
         }
+    }
+
+    /// Tells by its length alone whether a key may be part of the identity, wanted, or tell of a callback.
+    fn may_concern(&self, key: &hessian2::Text<'m>) -> bool {
+        let len = key.as_utf8().unwrap_or_default().len();
+        len >= CALLBACK.len() || Identity::may_take(len) || self.demand.may_want(len)
     }
 
     fn insert_identity(&mut self, identity: &Identity<'m>) -> Result<(), DecodeError> {
@@ -172,24 +155,46 @@ impl<'m> Filler<'m> {
         }
     }
 
-    fn insert_attachment(&mut self, key: &hessian2::Text<'m>, value: &Event<'m>) -> Result<(), DecodeError> {
-        let Some(range) = key.utf8_range() else { return self.insert_odd_attachment(key, value) };
-        let name = self.frame.get(range.clone()).unwrap_or_default();
+    /// Gives a pair to the identity; tells whether it is none of its parts, and wanted.
+    fn is_wanted(
+        &mut self,
+        name: &[u8],
+        value: Option<hessian2::Text<'m>>,
+        identity: Option<&mut Identity<'m>>,
+    ) -> bool {
+        if identity.is_some_and(|identity| identity.take(name, value)) {
+            return false;
+        }
         if name.starts_with(CALLBACK) {
             self.out.set_affinity(Affinity::Bound);
         }
-        if self.wanted.others && self.demand.wants(name) {
-            self.insert_value(name, Text::Frame(range), value)
-        } else {
-            Ok(())
-        }
+        self.wanted.others && self.demand.wants(name)
     }
 
-    /// An attachment whose key is chunked, or holds characters that are not UTF-8 as they stand.
+    /// A pair that is not two plain strings.
     #[cold]
-    fn insert_odd_attachment(&mut self, key: &hessian2::Text<'m>, value: &Event<'m>) -> Result<(), DecodeError> {
-        let name = self.utf8(key)?;
-        if self.demand.wants(&name) { self.insert_value(&name, Text::Copied(&name), value) } else { Ok(()) }
+    fn odd_attachment(&mut self, entry: &Entry<'m>, identity: Option<&mut Identity<'m>>) -> Result<(), DecodeError> {
+        let Event::Text(key) = entry.key else {
+            self.notes.plain_map = false;
+            return Ok(());
+        };
+        let value = match entry.value {
+            Event::Text(value) => Some(value),
+            _ => None,
+        };
+        self.notes.plain_map &= value.is_some();
+        let joined;
+        let name = match key.as_utf8() {
+            Some(name) => name,
+            None => {
+                joined = self.utf8(&key)?;
+                &joined
+            }
+        };
+        if !self.is_wanted(name, value, identity) {
+            return Ok(());
+        }
+        self.insert_value(name, text_of(&key, name), &entry.value)
     }
 
     fn insert_value(&mut self, name: &[u8], key: Text<'_>, value: &Event<'m>) -> Result<(), DecodeError> {
@@ -236,12 +241,20 @@ impl<'m> Filler<'m> {
     }
 }
 
+/// The attribute key that a key of attachments becomes; `name` is its UTF-8.
+fn text_of<'n>(key: &hessian2::Text<'_>, name: &'n [u8]) -> Text<'n> {
+    key.utf8_range().map_or(Text::Copied(name), Text::Frame)
+}
+
 fn is_generic(method: Option<hessian2::Text<'_>>) -> bool {
     method.and_then(|method| method.as_utf8()).is_some_and(|method| matches!(method, b"$invoke" | b"$invokeAsync"))
 }
 
 /// Java's rule: 2.0.2 up to 2.0.99, which leaves out the releases that wrote their own number here.
 fn reads_attachments(version: &hessian2::Text<'_>) -> bool {
+    if version.as_utf8() == Some(b"2.0.2") {
+        return true;
+    }
     let patch = version.as_utf8().and_then(|version| version.strip_prefix(b"2.0."));
     let digits = patch.map(|patch| patch.split(|byte| *byte == b'.').next().unwrap_or_default());
     match digits {

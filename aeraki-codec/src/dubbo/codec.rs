@@ -1,16 +1,16 @@
 //! Dubbo as a [`Protocol`].
 
 use super::{
-    attributes::{Filler, Notes, Wanted},
+    attributes::{Filler, Notes},
     control,
     identity::NAMES,
     reply, splice,
-    wire::{Header, header, in_body, read_type, status},
+    wire::{Header, header, peek_type, read_type, status},
 };
 use crate::{
     Answer, Carries, Codec, Control, DecodeError, DecodeErrorKind, Demand, EncodeError, Flow, Head, Id, IdSpace, Kind,
     Limits, LocalReply, Measure, Message, Outcome, Output, Protocol, Receipt, Replies, Role, Serving, Status, Wire,
-    hessian2::Reader,
+    hessian2::Reader, message::Sorter,
 };
 
 /// The protocol Dubbo 2, with its options.
@@ -66,6 +66,7 @@ impl Protocol for Dubbo {
             max_frame: limits.frame_or(DEFAULT_BODY.saturating_add(Header::LEN)),
             limits: *limits,
             clients: Clients::default(),
+            demands: Sorter::new(NAMES),
         })
     }
 
@@ -84,7 +85,7 @@ pub(super) struct Options {
 
 impl Options {
     pub(super) fn reader_at<'a>(self, frame: &'a [u8], offset: usize, limits: &Limits) -> Reader<'a> {
-        Reader::starting_at(frame, offset, limits).accept_four_byte_utf8(self.four_byte_utf8)
+        Reader::accepting(frame, offset, limits, self.four_byte_utf8)
     }
 }
 
@@ -96,6 +97,7 @@ struct Connection {
     max_frame: usize,
     limits: Limits,
     clients: Clients,
+    demands: Sorter,
 }
 
 /// What the clients behind this connection understand, as far as their requests have told.
@@ -147,7 +149,7 @@ impl Codec for Connection {
         out.set_id(Id::Number(header.id_bits()));
         out.set_head_len(Header::LEN);
         let notes = Notes { serialization: header.serialization(), ..Notes::default() };
-        let wanted = Wanted::by(demand);
+        let wanted = self.demands.sort(demand);
         let mut filler = Filler { frame, demand, wanted, limits: &self.limits, options: self.options, out, notes };
         let result = match header.kind() {
             Kind::Heartbeat => parse_event(&mut filler, header),
@@ -213,25 +215,19 @@ fn parse_event(filler: &mut Filler<'_>, header: Header) -> Result<(), DecodeErro
     Ok(())
 }
 
-fn parse_answer<'m>(filler: &mut Filler<'m>, header: Header, clients: &Clients) -> Result<(), DecodeError> {
+fn parse_answer(filler: &mut Filler<'_>, header: Header, clients: &Clients) -> Result<(), DecodeError> {
     set_status(filler.out, header);
     if header.status() != status::OK {
         filler.out.set_mutable(false);
         return Ok(());
     }
-    let mut reader: Reader<'m> = filler.reader();
-    let ty = read_type(&mut reader)?;
+    let body = filler.frame.get(Header::LEN..).unwrap_or_default();
+    let ty = peek_type(body).map_or_else(|| read_type(&mut filler.reader()), Ok)?;
     if ty.is_exception() {
         filler.out.set_kind(Kind::Error);
     }
     filler.out.set_mutable(ty.has_attachments() || clients.read_attachments());
-    if ty.has_attachments() && filler.wanted.others {
-        if ty.has_value() {
-            reader.skip().map_err(in_body)?;
-        }
-        filler.answer(&mut reader)?;
-    }
-    Ok(())
+    if ty.has_attachments() && filler.wanted.others { filler.answer() } else { Ok(()) }
 }
 
 fn set_status(out: &mut Head, header: Header) {

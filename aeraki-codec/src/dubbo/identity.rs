@@ -1,7 +1,7 @@
 //! Who is called, as the provider will read it.
 
 use super::wire::CallHead;
-use crate::hessian2::{Event, Text};
+use crate::hessian2::Text;
 
 /// The service as a provider looks it up: body fields first, attachments on top, keys compared exactly.
 #[derive(Debug)]
@@ -28,21 +28,20 @@ impl<'a> Identity<'a> {
         Self { interface: field(head.path), version: field(head.version), group: field(None) }
     }
 
+    /// Tells by its length alone whether [`take`](Self::take) may be true of a key.
+    pub(super) const fn may_take(len: usize) -> bool {
+        matches!(len, 4..=7 | 9 | 14)
+    }
+
     /// Takes an attachment that belongs to the identity; false for all others. A key that differs in case only, and
     /// the attachments `interface` and `method`, say nothing to the provider and are dropped.
-    pub(super) fn take(&mut self, key: &Text<'a>, value: &Event<'a>) -> bool {
-        let odd;
-        let key = match key.as_utf8() {
-            Some(key) => key,
-            None => {
-                odd = key.to_str().unwrap_or_default();
-                odd.as_bytes()
-            }
-        };
+    #[inline]
+    pub(super) fn take(&mut self, key: &[u8], value: Option<Text<'a>>) -> bool {
         match key {
             b"path" => self.interface.attach(value),
             b"version" => self.version.attach(value),
             b"group" => self.group.attach(value),
+            b"interface" | b"method" => {}
             _ => return NAMES.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(key)),
         }
         true
@@ -50,8 +49,9 @@ impl<'a> Identity<'a> {
 }
 
 impl<'a> Field<'a> {
-    fn attach(&mut self, value: &Event<'a>) {
-        let Event::Text(value) = value else {
+    /// Takes the value of an attachment; there is none where it is no string.
+    fn attach(&mut self, value: Option<Text<'a>>) {
+        let Some(value) = value else {
             self.ambiguous = true;
             return;
         };
@@ -63,7 +63,7 @@ impl<'a> Field<'a> {
             self.mismatch = differs;
         }
         self.attached = true;
-        self.value = Some(*value);
+        self.value = Some(value);
     }
 }
 
@@ -75,3 +75,13 @@ pub(super) const VERSION: usize = 2;
 pub(super) const GROUP: usize = 3;
 pub(super) const METHOD: usize = 4;
 pub(super) const GENERIC_METHOD: usize = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_has_a_length_that_may_be_taken() {
+        assert!(NAMES.iter().all(|name| Identity::may_take(name.len())));
+    }
+}

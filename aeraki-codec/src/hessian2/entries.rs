@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Event, Reader, Text};
+use super::{Event, Reader};
 use crate::{DecodeError, DecodeErrorKind};
 
 /// One pair of a map, with the places of its bytes.
@@ -32,6 +32,9 @@ impl<'a> Reader<'a> {
     #[inline]
     pub fn map(&mut self) -> Result<bool, DecodeError> {
         let start = self.input;
+        if self.untyped_map() {
+            return Ok(true);
+        }
         match self.event()? {
             Event::Map { .. } => Ok(true),
             Event::Null => Ok(false),
@@ -64,14 +67,5 @@ impl<'a> Reader<'a> {
             value,
             removable: before == (self.references(), self.defined()),
         }))
-    }
-
-    /// Reads the next pair if it is what most pairs are, two plain strings; else nothing is read.
-    #[inline(always)]
-    pub(crate) fn plain_pair(&mut self) -> Option<(Text<'a>, Text<'a>)> {
-        let mut input = self.input;
-        let pair = (Text::read_plain(&mut input)?, Text::read_plain(&mut input)?);
-        self.input = input;
-        Some(pair)
     }
 }

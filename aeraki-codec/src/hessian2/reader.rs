@@ -46,11 +46,18 @@ impl<'a> Reader<'a> {
     /// count from the start of `bytes`.
     #[inline]
     pub fn starting_at(bytes: &'a [u8], offset: usize, limits: &Limits) -> Self {
+        Self::accepting(bytes, offset, limits, false)
+    }
+
+    /// Both [`starting_at`](Self::starting_at) and [`accept_four_byte_utf8`](Self::accept_four_byte_utf8): a reader is
+    /// too large to be moved for every message.
+    #[inline]
+    pub(crate) fn accepting(bytes: &'a [u8], offset: usize, limits: &Limits, four_byte_utf8: bool) -> Self {
         Self {
             input: Input::at(bytes, offset),
             depth: limits.depth,
             definitions: limits.definitions,
-            four_byte_utf8: false,
+            four_byte_utf8,
             bytes,
             references: 0,
             types: 0,
@@ -100,6 +107,12 @@ impl<'a> Reader<'a> {
             return Ok(Some(text));
         }
         self.any_text()
+    }
+
+    /// Reads `N` strings if all of them are what most strings are, short ASCII in one piece; else nothing is read.
+    #[inline(always)]
+    pub fn plain_texts<const N: usize>(&mut self) -> Option<[Text<'a>; N]> {
+        Text::read_all_plain(&mut self.input)
     }
 
     #[inline(never)]
@@ -169,6 +182,19 @@ impl<'a> Reader<'a> {
                 b'Q' => self.reference(start)?,
                 _ => self.scalar(start, lead)?,
             });
+        }
+    }
+
+    /// Reads the opening of a map without a type, if it is next.
+    #[inline]
+    pub(super) fn untyped_map(&mut self) -> bool {
+        match *self.input.rest() {
+            [b'H', ref rest @ ..] => {
+                self.input.advance_to(rest);
+                self.references = self.references.saturating_add(1);
+                true
+            }
+            _ => false,
         }
     }
 

@@ -20,17 +20,32 @@ pub struct Text<'a> {
 }
 
 impl<'a> Text<'a> {
+    const EMPTY: Self = Self { encoded: &[], offset: 0, head: 0, chunked: false, irregular: false };
+
+    /// Reads `N` strings if all of them are what most strings are; else nothing is read.
+    #[inline(always)]
+    pub(super) fn read_all_plain<const N: usize>(input: &mut Input<'a>) -> Option<[Self; N]> {
+        let mut rest = *input;
+        let mut texts = [Self::EMPTY; N];
+        for text in &mut texts {
+            *text = Self::read_plain(&mut rest)?;
+        }
+        *input = rest;
+        Some(texts)
+    }
+
     /// Reads the string that most strings are: in one piece, shorter than 1024 units, ASCII.
     #[inline(always)]
     pub(super) fn read_plain(input: &mut Input<'a>) -> Option<Self> {
         let bytes = input.rest();
-        let (head, len) = match *bytes {
-            [len @ 0x00..=SHORT, ..] => (1u8, u16::from(len)),
-            [high @ 0x30..=0x33, low, ..] => (2, u16::from_be_bytes([high & 0x03, low])),
+        let (head, len, text) = match *bytes {
+            [len @ 0x00..=SHORT, ref text @ ..] => (1u8, u16::from(len), text),
+            [high @ 0x30..=0x33, low, ref text @ ..] => (2, u16::from_be_bytes([high & 0x03, low]), text),
             _ => return None,
         };
-        let (encoded, rest) = bytes.split_at_checked(usize::from(len).saturating_add(usize::from(head)))?;
-        if !encoded.get(usize::from(head)..)?.is_ascii() {
+        let len = usize::from(len);
+        let (encoded, rest) = bytes.split_at_checked(len.saturating_add(usize::from(head)))?;
+        if !starts_ascii(text, len) {
             return None;
         }
         let offset = input.offset_u32();
@@ -161,6 +176,29 @@ impl<'a> Text<'a> {
     }
 }
 
+/// Tells whether the first `len` bytes are ASCII. The few that most keys and values have are looked at in one word,
+/// bytes behind them masked off.
+#[inline(always)]
+fn starts_ascii(bytes: &[u8], len: usize) -> bool {
+    match bytes.first_chunk() {
+        Some(word) if len <= size_of::<u64>() => {
+            let foreign = u64::BITS.saturating_sub(u32::try_from(len).unwrap_or(0).saturating_mul(8));
+            u64::from_le_bytes(*word) & HIGH_BITS.unbounded_shr(foreign) == 0
+        }
+        _ => bytes.get(..len).is_some_and(is_ascii),
+    }
+}
+
+/// Like that of the standard library, which goes through the last bytes of short texts one by one.
+#[inline]
+fn is_ascii(text: &[u8]) -> bool {
+    let ascii = |word: &[u8; 8]| u64::from_le_bytes(*word) & HIGH_BITS == 0;
+    match text.last_chunk() {
+        Some(last) if text.len() < LONG => text.as_chunks().0.iter().all(ascii) && ascii(last),
+        _ => text.is_ascii(),
+    }
+}
+
 /// The length of a string form other than a chunk, `None` if `lead` starts no such form.
 #[inline]
 fn final_len(input: &mut Input<'_>, lead: u8) -> Result<Option<u16>, DecodeError> {
@@ -263,5 +301,9 @@ fn code_point(lead: u8, octets: &mut impl Iterator<Item = u8>) -> u32 {
 
 /// The greatest leading byte that is a length.
 const SHORT: u8 = 0x1f;
+/// The bit in each byte of a word that ASCII leaves clear.
+const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+/// From this length on the standard library takes large steps.
+const LONG: usize = 64;
 const CHUNK: u8 = b'R';
 const FINAL: u8 = b'S';

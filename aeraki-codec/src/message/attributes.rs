@@ -115,6 +115,7 @@ impl AttributeTable {
         }
     }
 
+    #[inline(always)]
     pub(super) fn insert(
         &mut self,
         frame: &[u8],
@@ -122,34 +123,48 @@ impl AttributeTable {
         key: Text<'_>,
         value: Text<'_>,
     ) -> Result<(), DecodeError> {
-        let key = self.store(frame, key)?;
-        let mut value = self.store(frame, value)?;
-        let name = self.resolve(frame, key).unwrap_or_default();
-        if let Some(index) = self.position(frame, name) {
-            let old = self.entries.get(index).copied();
-            if let (Some(old), Some(slot)) = (old, self.entries.get(index)) {
-                let differs = self.resolve(frame, old.value) != self.resolve(frame, value);
-                if differs || slot.value.is_flagged() {
-                    value.set_flag();
-                }
-            }
-            if let Some(slot) = self.entries.get_mut(index) {
-                slot.value = value;
-            }
-            return Ok(());
+        let entry = Entry { key: self.store(frame, key)?, value: self.store(frame, value)? };
+        self.add(frame, limits, entry)
+    }
+
+    fn add(&mut self, frame: &[u8], limits: &Limits, entry: Entry) -> Result<(), DecodeError> {
+        // The length alone tells most keys apart.
+        let same = |old: &Entry| old.key.len() == entry.key.len() && self.is_same(frame, old.key, entry.key);
+        if let Some(index) = self.entries.iter().position(same) {
+            self.replace(frame, index, entry.value);
+        } else if self.entries.len() < limits.attributes {
+            self.entries.push(entry);
+        } else {
+            return Err(DecodeError::new(DecodeErrorKind::TooManyAttributes, entry.key.range().start));
         }
-        if self.entries.len() >= limits.attributes {
-            return Err(DecodeError::new(DecodeErrorKind::TooManyAttributes, key.range().start));
-        }
-        self.entries.push(Entry { key, value });
         Ok(())
     }
 
+    fn is_same(&self, frame: &[u8], key: Span, other: Span) -> bool {
+        let other = self.resolve(frame, other).unwrap_or_default();
+        self.resolve(frame, key).is_some_and(|key| key.eq_ignore_ascii_case(other))
+    }
+
+    #[cold]
+    fn replace(&mut self, frame: &[u8], index: usize, mut value: Span) {
+        let Some(old) = self.entries.get(index).map(|entry| entry.value) else { return };
+        if old.is_flagged() || self.resolve(frame, old) != self.resolve(frame, value) {
+            value.set_flag();
+        }
+        if let Some(entry) = self.entries.get_mut(index) {
+            entry.value = value;
+        }
+    }
+
+    #[inline(always)]
     fn store(&mut self, frame: &[u8], text: Text<'_>) -> Result<Span, DecodeError> {
         let span = match text {
             Text::Frame(range) if range.end <= frame.len() => Span::new(range),
             Text::Frame(_) => None,
-            Text::Name(index) => Span::at(Source::Name, index..index),
+            Text::Name(index) => {
+                let len = self.names.get(index).map_or(0, |name| name.len());
+                Span::at(Source::Name, index..index.saturating_add(len))
+            }
             Text::Copied(bytes) => self.copy(bytes),
             Text::Span(span) => Some(span),
         };
@@ -214,9 +229,11 @@ impl AttributeTable {
     }
 
     fn position(&self, frame: &[u8], key: &[u8]) -> Option<usize> {
-        self.entries
-            .iter()
-            .position(|entry| self.resolve(frame, entry.key).is_some_and(|name| name.eq_ignore_ascii_case(key)))
+        self.entries.iter().position(|entry| {
+            // The length alone tells most keys apart.
+            entry.key.len() == key.len()
+                && self.resolve(frame, entry.key).is_some_and(|name| name.eq_ignore_ascii_case(key))
+        })
     }
 }
 

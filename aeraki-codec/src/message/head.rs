@@ -55,9 +55,10 @@ impl Head {
 
     /// Forgets everything, keeping allocated room.
     pub fn clear(&mut self) {
-        let mut attributes = std::mem::take(&mut self.attributes);
+        let Self { attributes, id, stream, notes, echo, status, head_len, dialect, kind, affinity, immutable } = self;
         attributes.clear();
-        *self = Self { attributes, ..Self::default() };
+        (*id, *stream, *notes, *echo) = Default::default();
+        (*status, *head_len, *dialect, *kind, *affinity, *immutable) = Default::default();
     }
 
     /// Returns what kind of message this is.
@@ -187,6 +188,7 @@ impl Head {
     /// # Errors
     /// [`TooManyAttributes`](crate::DecodeErrorKind::TooManyAttributes) beyond [`Limits::attributes`], and
     /// [`FrameTooLarge`](crate::DecodeErrorKind::FrameTooLarge) for a position outside the frame or beyond 1 GiB.
+    #[inline(always)]
     pub fn insert(&mut self, frame: &[u8], limits: &Limits, key: Text<'_>, value: Text<'_>) -> Result<(), DecodeError> {
         self.attributes.insert(frame, limits, key, value)
     }

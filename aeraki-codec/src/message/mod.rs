@@ -14,6 +14,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+#[cfg(any(feature = "dubbo", feature = "thrift"))]
+pub(crate) use self::demand::{Sorter, Wanted};
 pub use self::{
     attributes::{AttributeTable, Attributes, Text},
     demand::Demand,

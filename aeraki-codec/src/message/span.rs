@@ -30,11 +30,12 @@ impl Span {
         Self::at(Source::Frame, range)
     }
 
+    #[inline]
     pub(super) fn at(source: Source, range: Range<usize>) -> Option<Self> {
-        let len = u32::try_from(range.end.checked_sub(range.start)?).ok()?;
+        let end = u32::try_from(range.end).ok().filter(|end| *end <= OFFSET)?;
         let start = u32::try_from(range.start).ok()?;
-        let end = u32::try_from(range.end).ok()?;
-        (end <= OFFSET).then_some(Self { place: start | (source as u32) << OFFSET_BITS, len })
+        let len = end.checked_sub(start)?;
+        Some(Self { place: start | (source as u32) << OFFSET_BITS, len })
     }
 
     /// Names a range within this run; `None` where it reaches beyond it.

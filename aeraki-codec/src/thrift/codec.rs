@@ -3,7 +3,7 @@
 use super::begin::Begin;
 use super::dialect::{Detected, Dialect, Encoding, Transport};
 use super::grammar::{BinaryGrammar, CompactGrammar};
-use super::head::{HEAD, HeadReader};
+use super::head::{HEAD, HeadReader, NAMES};
 use super::header::{HEADER, Header};
 use super::inflate::Inflater;
 use super::skip::Skip;
@@ -13,7 +13,7 @@ use crate::codec::{
     Answer, Carries, Codec, DecodeError, DecodeErrorKind, EncodeError, IdSpace, Limits, LocalReply, Measure, Output,
     Protocol, Receipt, Replies, Role, Serving, Wire,
 };
-use crate::message::{Demand, Head, Message};
+use crate::message::{Demand, Head, Message, Sorter};
 
 /// The protocol, for listeners and clusters.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +48,7 @@ impl Protocol for Thrift {
             inflater: self.inflater.clone(),
             role,
             limits: *limits,
+            demands: Sorter::new(NAMES),
         })
     }
 
@@ -66,6 +67,7 @@ struct ThriftCodec {
     inflater: Inflater,
     role: Role,
     limits: Limits,
+    demands: Sorter,
 }
 
 impl Codec for ThriftCodec {
@@ -92,7 +94,14 @@ impl Codec for ThriftCodec {
                 Detected::Need(_) => return Err(DecodeError::new(DecodeErrorKind::FrameTruncated, frame.len())),
             },
         };
-        let reader = HeadReader { dialect, role: self.role, limits: &self.limits, inflater: &self.inflater, demand };
+        let reader = HeadReader {
+            dialect,
+            role: self.role,
+            limits: &self.limits,
+            inflater: &self.inflater,
+            wanted: self.demands.sort(demand),
+            demand,
+        };
         reader.read(frame, out)
     }
 

@@ -9,7 +9,7 @@ use super::inflate::Inflater;
 use super::value::{Struct, Value};
 use super::wire::{Fault, whole};
 use crate::codec::{DecodeError, DecodeErrorKind, Limits, Role};
-use crate::message::{Demand, Head, Id, Kind, Outcome, Span, Status, Text};
+use crate::message::{Demand, Head, Id, Kind, Outcome, Span, Status, Text, Wanted};
 
 /// Reads heads on one connection, for one demand.
 pub(super) struct HeadReader<'a> {
@@ -18,6 +18,7 @@ pub(super) struct HeadReader<'a> {
     pub(super) limits: &'a Limits,
     pub(super) inflater: &'a Inflater,
     pub(super) demand: &'a Demand,
+    pub(super) wanted: Wanted,
 }
 
 impl HeadReader<'_> {
@@ -41,7 +42,7 @@ impl HeadReader<'_> {
             let payload = Payload { header: Some(&header), ..Payload::at(frame, header.payload_offset()) };
             self.read_message(&payload, encoding, out)?;
         }
-        if self.demand.is_none() { Ok(()) } else { self.read_pairs(frame, &header, out) }
+        if self.wanted.others { self.read_pairs(frame, &header, out) } else { Ok(()) }
     }
 
     fn read_pairs(&self, frame: &[u8], header: &Header<'_>, out: &mut Head) -> Result<(), DecodeError> {
@@ -113,14 +114,14 @@ impl HeadReader<'_> {
             Some(part) => out.insert(payload.frame, self.limits, Text::Name(index), Text::Span(part)),
             None => Ok(()),
         };
-        if self.demand.wants(METHOD) {
-            insert(0, Some(span))?;
+        if self.wanted.name(METHOD) {
+            insert(METHOD, Some(span))?;
         }
-        if self.demand.wants(THRIFT_SERVICE) {
-            insert(1, Begin::split(name).0.and_then(|service| span.part(0..service.len())))?;
+        if self.wanted.name(THRIFT_SERVICE) {
+            insert(THRIFT_SERVICE, Begin::split(name).0.and_then(|service| span.part(0..service.len())))?;
         }
-        if self.demand.wants(THRIFT_METHOD) {
-            insert(2, span.part(name.len().saturating_sub(Begin::split(name).1.len())..name.len()))?;
+        if self.wanted.name(THRIFT_METHOD) {
+            insert(THRIFT_METHOD, span.part(name.len().saturating_sub(Begin::split(name).1.len())..name.len()))?;
         }
         Ok(())
     }
@@ -183,10 +184,11 @@ pub(super) fn is_own(key: &[u8]) -> bool {
     NAMES.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(key))
 }
 
-const METHOD: &[u8] = b"method";
-const THRIFT_SERVICE: &[u8] = b"thrift.service";
-const THRIFT_METHOD: &[u8] = b"thrift.method";
-const NAMES: &[&str] = &["method", "thrift.service", "thrift.method"];
+/// The attributes that are made of the name of a message.
+pub(super) const NAMES: &[&str] = &["method", "thrift.service", "thrift.method"];
+const METHOD: usize = 0;
+const THRIFT_SERVICE: usize = 1;
+const THRIFT_METHOD: usize = 2;
 /// What is looked at behind framing and header, besides the name: enough for the type of an exception, and for what
 /// zlib may put in front of the first bytes.
 pub(super) const HEAD: usize = 3072;

@@ -1,11 +1,11 @@
 //! The 16 bytes before every body.
 
-use nom::{
-    bytes::tag,
-    number::{be_i32, be_u8, be_u64},
-};
+use nom::{Parser, combinator::verify};
 
-use crate::{DecodeError, DecodeErrorKind, Kind, nom_ext};
+use crate::{
+    DecodeError, DecodeErrorKind, Kind,
+    nom_ext::{self, array},
+};
 
 /// The fixed header of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,10 +27,12 @@ impl Header {
     /// [`NegativeLength`](DecodeErrorKind::NegativeLength).
     #[inline]
     pub fn read(frame: &[u8]) -> Result<Self, DecodeError> {
-        let fields = (tag(&MAGIC[..]), be_u8(), be_u8(), be_u64(), be_i32());
-        let ((_, flags, status, id, body_len), _) = nom_ext::read(fields, frame, DecodeErrorKind::BadMagic)?;
-        let body_len =
-            u32::try_from(body_len).map_err(|_| DecodeError::new(DecodeErrorKind::NegativeLength, LENGTH_OFFSET))?;
+        let magic = verify(array, |found: &[u8; 2]| *found == MAGIC);
+        let fields = (magic, array, array.map(u64::from_be_bytes), array.map(u32::from_be_bytes));
+        let ((_, [flags, status], id, body_len), _) = nom_ext::read(fields, frame, DecodeErrorKind::BadMagic)?;
+        if body_len > i32::MAX as u32 {
+            return Err(DecodeError::new(DecodeErrorKind::NegativeLength, LENGTH_OFFSET));
+        }
         Ok(Self { flags, status, id, body_len })
     }
 

@@ -11,7 +11,7 @@ pub use request::{Request, RequestValues, request};
 pub use response::{Response, ResponseType, ResponseValues, response};
 
 pub(super) use request::{CallHead, Tail, open_attachments};
-pub(super) use response::read_type;
+pub(super) use response::{peek_type, read_type};
 
 use crate::{DecodeError, DecodeErrorKind};
 

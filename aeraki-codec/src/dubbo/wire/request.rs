@@ -208,10 +208,18 @@ pub(in crate::dubbo) struct CallHead<'a> {
 }
 
 impl<'a> CallHead<'a> {
-    #[inline]
+    #[inline(always)]
     pub(in crate::dubbo) fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        let mut field = || reader.text().map_err(in_body);
-        Ok(Self { dubbo_version: field()?, path: field()?, version: field()?, method: field()? })
+        let [dubbo_version, path, version, method] = match reader.plain_texts() {
+            Some(fields) => fields.map(Some),
+            None => Self::read_any(reader).map_err(in_body)?,
+        };
+        Ok(Self { dubbo_version, path, version, method })
+    }
+
+    #[cold]
+    fn read_any(reader: &mut Reader<'a>) -> Result<[Option<Text<'a>>; 4], DecodeError> {
+        Ok([reader.text()?, reader.text()?, reader.text()?, reader.text()?])
     }
 }
 
@@ -284,9 +292,11 @@ pub(super) fn body_reader(frame: &[u8], header: Header) -> Result<Reader<'_>, De
 
 #[inline]
 fn parameters(text: &Text<'_>, end: usize) -> Result<usize, DecodeError> {
-    let descriptor = text.to_bytes();
-    descriptor::count(&descriptor).map_err(|at| {
-        let left = descriptor.len().saturating_sub(at);
-        DecodeError::new(DecodeErrorKind::BadDescriptor, end.saturating_sub(left))
-    })
+    let count = |descriptor: &[u8]| {
+        descriptor::count(descriptor).map_err(|at| {
+            let left = descriptor.len().saturating_sub(at);
+            DecodeError::new(DecodeErrorKind::BadDescriptor, end.saturating_sub(left))
+        })
+    };
+    text.as_utf8().map_or_else(|| count(&text.to_bytes()), count)
 }

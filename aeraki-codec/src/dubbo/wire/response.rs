@@ -203,6 +203,12 @@ impl ResponseType {
     }
 }
 
+/// Tells the type of an answer from the first byte of its body, where it is written as every peer does.
+#[inline]
+pub(in crate::dubbo) fn peek_type(body: &[u8]) -> Option<ResponseType> {
+    ResponseType::from_code(i32::from(*body.first()?).checked_sub(0x90)?)
+}
+
 #[inline]
 pub(in crate::dubbo) fn read_type(reader: &mut Reader<'_>) -> Result<ResponseType, DecodeError> {
     let at = reader.offset();

@@ -1,6 +1,12 @@
 //! Which attributes anybody will look at.
 
-use std::fmt;
+#[cfg(any(feature = "dubbo", feature = "thrift"))]
+mod wanted;
+
+use std::{fmt, sync::Arc};
+
+#[cfg(any(feature = "dubbo", feature = "thrift"))]
+pub(crate) use self::wanted::{Sorter, Wanted};
 
 /// Names the attributes that a configuration looks at, so that a codec reads those and no others.
 ///
@@ -9,8 +15,8 @@ use std::fmt;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Demand {
     all: bool,
-    /// Lower case, sorted, distinct.
-    keys: Box<[Box<str>]>,
+    /// Lower case, sorted, distinct; shared by all clones.
+    keys: Arc<[Box<str>]>,
     /// Bit `len % 64` is set where a key of that length is demanded: refuses most foreign keys at once.
     lengths: u64,
 }
@@ -19,7 +25,7 @@ impl Demand {
     /// Asks for every attribute there is: for users of a codec alone.
     #[must_use]
     pub fn all() -> Self {
-        Self { all: true, keys: Box::default(), lengths: u64::MAX }
+        Self { all: true, keys: Arc::default(), lengths: u64::MAX }
     }
 
     /// Asks for nothing: only kind, id and status are read.
@@ -44,15 +50,22 @@ impl Demand {
         if self.all || other.all {
             return Self::all();
         }
-        Self::of(self.keys.iter().chain(&other.keys))
+        Self::of(self.keys.iter().chain(other.keys.iter()))
     }
 
     /// Tells whether `key` is asked for, without regard to ASCII case.
     #[must_use]
+    #[inline]
     pub fn wants(&self, key: &[u8]) -> bool {
         self.all
-            || (self.lengths & length_bit(key.len()) != 0
+            || (self.may_want(key.len())
                 && self.keys.iter().any(|k| k.as_bytes() == key || k.as_bytes().eq_ignore_ascii_case(key)))
+    }
+
+    /// Tells whether a key of that length may be asked for.
+    #[inline]
+    pub(crate) const fn may_want(&self, len: usize) -> bool {
+        self.lengths & length_bit(len) != 0
     }
 
     /// Tells whether every attribute is asked for.
@@ -64,7 +77,7 @@ impl Demand {
     /// Tells whether nothing is asked for.
     #[must_use]
     pub const fn is_none(&self) -> bool {
-        !self.all && self.keys.is_empty()
+        self.lengths == 0
     }
 
     /// Lists the keys in lower case; empty for [`Demand::all`].
@@ -75,7 +88,7 @@ impl Demand {
 
 impl fmt::Debug for Demand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.all { f.write_str("Demand(all)") } else { f.debug_set().entries(&self.keys).finish() }
+        if self.all { f.write_str("Demand(all)") } else { f.debug_set().entries(self.keys.iter()).finish() }
     }
 }
 

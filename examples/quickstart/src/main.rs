@@ -77,7 +77,7 @@ async fn run(arguments: &Arguments) -> Result<Vec<String>> {
     let started = Instant::now();
     start_callers(&data, arguments.rate, &mut monitor)?;
 
-    let mut view = View::new(arguments.plain)?;
+    let mut view = View::new(arguments.plain, &arguments.mesh)?;
     let watched = watch(&mut data, &mut monitor, &mut view, messages);
     let seconds = arguments.seconds.or_else(|| arguments.check.then_some(20));
     tokio::select! {
@@ -102,19 +102,15 @@ async fn watch(
     reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
     keys.set_missed_tick_behavior(MissedTickBehavior::Delay);
     reports.tick().await;
-    let (mut rows, mut last, mut message) = (Vec::new(), Instant::now(), String::new());
+    let mut last = Instant::now();
     while !view.stopped()? {
         tokio::select! {
             biased;
             () = data.changed() => monitor.settle(|host, group| data.expect(host, group)),
-            Some(told) = messages.recv() => {
-                message = told;
-                view.announce(&rows, &message)?;
-            }
+            Some(message) = messages.recv() => view.announce(message)?,
             _ = reports.tick() => {
-                rows = monitor.report(last.elapsed());
+                view.report(monitor.report(last.elapsed()))?;
                 last = Instant::now();
-                view.show(&rows, &message)?;
             }
             _ = keys.tick() => {}
         }

@@ -51,9 +51,10 @@ impl ControlPlane {
 
 /// Tells of files that cannot be read, and when all can be again.
 async fn tell_faults(mut faults: watch::Receiver<Arc<[FileError]>>, messages: Messages) {
+    let mut told = Vec::new();
     while faults.changed().await.is_ok() {
-        let faults: Vec<String> = faults.borrow().iter().map(ToString::to_string).collect();
-        tell(&faults, &messages, "all files can be read again");
+        let now = faults.borrow_and_update().iter().map(ToString::to_string).collect();
+        tell(now, &mut told, "all files can be read again", &messages);
     }
 }
 
@@ -61,18 +62,18 @@ async fn tell_faults(mut faults: watch::Receiver<Arc<[FileError]>>, messages: Me
 async fn tell_rejections(mut published: watch::Receiver<Translation>, messages: Messages) {
     let mut told = Vec::new();
     while published.changed().await.is_ok() {
-        let rejections = published.borrow_and_update().rejections.clone();
-        if rejections != told {
-            let texts: Vec<String> = rejections.iter().map(ToString::to_string).collect();
-            tell(&texts, &messages, "all objects are good again");
-            told = rejections;
-        }
+        let now = published.borrow_and_update().rejections.iter().map(ToString::to_string).collect();
+        tell(now, &mut told, "all objects are good again", &messages);
     }
 }
 
-fn tell(faults: &[String], messages: &Messages, all_is_well: &str) {
-    if faults.is_empty() {
-        say(messages, all_is_well.to_owned());
+/// Tells what is wrong now, unless it has been told.
+fn tell(now: Vec<String>, told: &mut Vec<String>, all_is_well: &str, messages: &Messages) {
+    if now != *told {
+        if now.is_empty() {
+            say(messages, all_is_well.to_owned());
+        }
+        now.iter().for_each(|fault| say(messages, format!("{fault}; the last good state stays")));
+        *told = now;
     }
-    faults.iter().for_each(|fault| say(messages, format!("{fault}; the last good state stays")));
 }

@@ -1,6 +1,6 @@
 //! A live table on the terminal.
 
-use std::time::Duration;
+use std::{collections::VecDeque, path::Path, time::Duration};
 
 use anyhow::Result;
 use ratatui::{
@@ -8,6 +8,7 @@ use ratatui::{
     crossterm::event::{self, Event, KeyCode, KeyModifiers},
     layout::{Constraint, Layout},
     style::{Style, Stylize},
+    text::Line,
     widgets::{Block, Cell, Paragraph, Row as TableRow, Table, Wrap},
 };
 
@@ -16,18 +17,36 @@ use crate::monitor::{Row, Share};
 /// Owns the terminal until it is dropped.
 pub(crate) struct Live {
     terminal: DefaultTerminal,
+    title: String,
+    /// The last report.
+    rows: Vec<Row>,
+    /// The last messages, newest first.
+    messages: VecDeque<String>,
 }
 
 impl Live {
-    pub(crate) fn start() -> Result<Self> {
-        Ok(Self { terminal: ratatui::try_init()? })
+    pub(crate) fn start(mesh: &Path) -> Result<Self> {
+        let title = format!(" edit {}/*.yaml, q to quit ", shortest(mesh).display());
+        Ok(Self { terminal: ratatui::try_init()?, title, rows: Vec::new(), messages: VecDeque::new() })
     }
 
-    pub(crate) fn draw(&mut self, rows: &[Row], message: &str) -> Result<()> {
+    pub(crate) fn report(&mut self, rows: Vec<Row>) -> Result<()> {
+        self.rows = rows;
+        self.draw()
+    }
+
+    pub(crate) fn announce(&mut self, message: String) -> Result<()> {
+        self.messages.push_front(message);
+        self.messages.truncate(MOST_MESSAGES);
+        self.draw()
+    }
+
+    fn draw(&mut self) -> Result<()> {
+        let height = u16::try_from(self.rows.len()).unwrap_or(u16::MAX).saturating_add(BORDERS_AND_HEADER);
         self.terminal.draw(|frame| {
-            let [table, status] = Layout::vertical([Constraint::Min(4), Constraint::Length(5)]).areas(frame.area());
-            frame.render_widget(table_of(rows), table);
-            frame.render_widget(status_of(message), status);
+            let [table, log] = Layout::vertical([Constraint::Length(height), Constraint::Min(3)]).areas(frame.area());
+            frame.render_widget(table_of(&self.rows, &self.title), table);
+            frame.render_widget(log_of(&self.rows, &self.messages), log);
         })?;
         Ok(())
     }
@@ -52,7 +71,13 @@ pub(crate) fn stopped() -> Result<bool> {
     Ok(false)
 }
 
-fn table_of(rows: &[Row]) -> Table<'_> {
+/// The path as seen from the working directory, where that is shorter.
+fn shortest(path: &Path) -> &Path {
+    let here = std::env::current_dir().ok();
+    here.and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path)
+}
+
+fn table_of<'a>(rows: &'a [Row], title: &'a str) -> Table<'a> {
     let lines = rows.iter().map(|row| {
         let errors = Cell::from(row.errors.to_string());
         TableRow::new([
@@ -66,28 +91,34 @@ fn table_of(rows: &[Row]) -> Table<'_> {
         ])
     });
     let widths = [
-        Constraint::Length(22),
-        Constraint::Length(8),
-        Constraint::Min(36),
-        Constraint::Length(9),
-        Constraint::Length(9),
+        Constraint::Length(17),
         Constraint::Length(7),
-        Constraint::Length(20),
+        Constraint::Length(23),
+        Constraint::Length(6),
+        Constraint::Length(6),
+        Constraint::Length(6),
+        Constraint::Min(8),
     ];
-    let header = TableRow::new(["callers", "rate", "share (weight)", "p50", "p99", "errors", "route in force"]);
+    let header = TableRow::new(["callers", "rate", "share/weight", "p50 ms", "p99 ms", "errors", "route"]);
     Table::new(lines, widths)
         .header(header.style(Style::new().bold().underlined()))
-        .block(Block::bordered().title(" a mesh in one process: edit examples/quickstart/mesh/*.yaml, q to quit "))
+        .block(Block::bordered().title(title))
 }
 
-fn status_of(message: &str) -> Paragraph<'_> {
-    Paragraph::new(message).wrap(Wrap { trim: true }).block(Block::bordered().title(" control plane "))
+fn log_of<'a>(rows: &'a [Row], messages: &'a VecDeque<String>) -> Paragraph<'a> {
+    let errors = rows.iter().filter_map(|row| Some(Line::from(format!("{}: {}", row.name, row.last_error.as_ref()?))));
+    let lines: Vec<Line<'_>> =
+        errors.map(Stylize::red).chain(messages.iter().map(|text| text.as_str().into())).collect();
+    Paragraph::new(lines).wrap(Wrap { trim: true }).block(Block::bordered().title(" what happened, newest first "))
 }
 
 fn share_of(share: &Share) -> String {
-    format!("{} {:.0} % ({:.0} %)", share.version, share.seen, share.promised)
+    format!("{} {:.0}/{:.0} %", share.version, share.seen, share.promised)
 }
 
 fn milliseconds(duration: Duration) -> String {
-    format!("{:.2} ms", duration.as_secs_f64() * 1e3)
+    format!("{:.2}", duration.as_secs_f64() * 1e3)
 }
+
+const BORDERS_AND_HEADER: u16 = 3;
+const MOST_MESSAGES: usize = 100;

@@ -3,7 +3,7 @@
 mod live;
 mod plain;
 
-use std::io::IsTerminal;
+use std::{io::IsTerminal, path::Path};
 
 use anyhow::Result;
 
@@ -17,23 +17,24 @@ pub(crate) enum View {
 
 impl View {
     /// Chooses the live table if standard output is a terminal and `plain` was not asked for.
-    pub(crate) fn new(plain: bool) -> Result<Self> {
-        if plain || !std::io::stdout().is_terminal() { Ok(Self::Plain) } else { Ok(Self::Live(live::Live::start()?)) }
+    pub(crate) fn new(plain: bool, mesh: &Path) -> Result<Self> {
+        let plain = plain || !std::io::stdout().is_terminal();
+        if plain { Ok(Self::Plain) } else { Ok(Self::Live(live::Live::start(mesh)?)) }
     }
 
-    /// Shows one report and the last message.
-    pub(crate) fn show(&mut self, rows: &[Row], message: &str) -> Result<()> {
+    /// Shows a report.
+    pub(crate) fn report(&mut self, rows: Vec<Row>) -> Result<()> {
         match self {
-            Self::Live(live) => live.draw(rows, message),
-            Self::Plain => Ok(plain::rows(rows)?),
+            Self::Live(live) => live.report(rows),
+            Self::Plain => Ok(plain::rows(&rows)?),
         }
     }
 
-    /// Announces a message; `rows` is the last report.
-    pub(crate) fn announce(&mut self, rows: &[Row], message: &str) -> Result<()> {
+    /// Shows a message.
+    pub(crate) fn announce(&mut self, message: String) -> Result<()> {
         match self {
-            Self::Live(live) => live.draw(rows, message),
-            Self::Plain => Ok(plain::line(message)?),
+            Self::Live(live) => live.announce(message),
+            Self::Plain => Ok(plain::line(&message)?),
         }
     }
 

@@ -12,7 +12,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use aeraki_codec::Output;
+use aeraki_codec::{Output, Wanted};
 use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -82,11 +82,11 @@ impl Inbox {
     /// Reads once and returns the number of bytes that came; 0 means that the peer has finished writing.
     ///
     /// `wanted` is the length that the input must reach before a frame can come out
-    /// ([`Framer::wanted`](aeraki_codec::Framer::wanted)). Memory for it is only reserved as bytes arrive.
+    /// ([`Framer::wanted`](aeraki_codec::Framer::wanted)); where a large frame ends there, nothing behind it is read. Memory for it is only reserved as bytes arrive.
     ///
     /// # Errors
     /// Those of the stream.
-    pub fn poll_fill<T>(&mut self, io: &mut T, cx: &mut Context<'_>, wanted: usize) -> Poll<io::Result<usize>>
+    pub fn poll_fill<T>(&mut self, io: &mut T, cx: &mut Context<'_>, wanted: Wanted) -> Poll<io::Result<usize>>
     where
         T: AsyncRead + Unpin,
     {
@@ -99,25 +99,30 @@ impl Inbox {
     }
 
     /// Makes room to read into and returns how much of it may be used.
-    fn make_room(&mut self, wanted: usize) -> usize {
+    fn make_room(&mut self, wanted: Wanted) -> usize {
         if self.bytes.is_empty() && (self.large || self.bytes.capacity() < USEFUL) {
             self.bytes = self.buffers.lend();
             self.large = false;
         }
         let len = self.bytes.len();
         let room = self.bytes.capacity() - len;
-        let missing = wanted.saturating_sub(len).max(1);
-        if wanted > Self::CHUNK {
-            self.large = true;
-            if room < missing.min(USEFUL) {
-                self.bytes.reserve(missing.min(len.max(STEP)));
+        let missing = wanted.len().saturating_sub(len).max(1);
+        if wanted.len() <= Self::CHUNK {
+            if room < missing.max(USEFUL) {
+                self.bytes.reserve(Self::CHUNK.saturating_sub(len).max(USEFUL));
             }
-            return missing;
+            return usize::MAX;
         }
-        if room < missing.max(USEFUL) {
-            self.bytes.reserve(Self::CHUNK.saturating_sub(len).max(USEFUL));
+        self.large = true;
+        let (missing, most) = match wanted {
+            Wanted::Exactly(_) => (missing, missing),
+            // no more may be missing than a byte or two: each is not worth a read
+            Wanted::AtLeast(_) => (missing.max(USEFUL), usize::MAX),
+        };
+        if room < missing.min(USEFUL) {
+            self.bytes.reserve(missing.min(len.max(STEP)));
         }
-        usize::MAX
+        most
     }
 
     fn hand_back(&mut self) {
@@ -172,11 +177,14 @@ mod tests {
     async fn owns_no_buffer_while_nothing_comes() {
         let (mut inbox, buffers) = inbox();
         let (mut near, mut far) = tokio::io::duplex(64);
-        assert_pending!(task::spawn(()).enter(|cx, _| inbox.poll_fill(&mut near, cx, 1)));
+        assert_pending!(task::spawn(()).enter(|cx, _| inbox.poll_fill(&mut near, cx, Wanted::AtLeast(1))));
         assert_eq!((inbox.bytes.capacity(), lock(&buffers.0).len()), (0, 1));
 
         far.write_all(b"abc").await.expect("room in the pipe");
-        assert_eq!(assert_ready_ok!(task::spawn(()).enter(|cx, _| inbox.poll_fill(&mut near, cx, 1))), 3);
+        assert_eq!(
+            assert_ready_ok!(task::spawn(()).enter(|cx, _| inbox.poll_fill(&mut near, cx, Wanted::AtLeast(1)))),
+            3
+        );
         assert_eq!((&inbox.bytes[..], lock(&buffers.0).len()), (&b"abc"[..], 0));
     }
 
@@ -187,16 +195,33 @@ mod tests {
         let mut io = Builder::new().read(&[1; Inbox::CHUNK]).read(&vec![1; LARGE]).build();
         let mut most = 0;
         while inbox.bytes.len() < LARGE {
-            std::future::poll_fn(|cx| inbox.poll_fill(&mut io, cx, LARGE)).await.expect("bytes are there");
+            std::future::poll_fn(|cx| inbox.poll_fill(&mut io, cx, Wanted::Exactly(LARGE)))
+                .await
+                .expect("bytes are there");
             most = most.max(inbox.bytes.capacity());
         }
         assert_eq!(inbox.bytes.len(), LARGE);
         assert!(most <= 2 * LARGE + STEP, "{most} bytes for {LARGE}");
 
         drop(inbox.bytes.split());
-        std::future::poll_fn(|cx| inbox.poll_fill(&mut io, cx, 1)).await.expect("bytes are there");
+        std::future::poll_fn(|cx| inbox.poll_fill(&mut io, cx, Wanted::AtLeast(1))).await.expect("bytes are there");
         assert!(inbox.bytes.capacity() <= Inbox::CHUNK, "{}", inbox.bytes.capacity());
         assert_eq!(inbox.bytes.len(), Inbox::CHUNK);
+    }
+
+    #[tokio::test]
+    async fn reads_no_single_bytes_of_a_large_frame_whose_end_is_not_known() {
+        const LARGE: usize = 200_000;
+        let (mut inbox, _) = inbox();
+        let mut io = Builder::new().read(&vec![1; LARGE]).build();
+        let mut reads = 0;
+        while inbox.bytes.len() < LARGE {
+            let wanted = Wanted::AtLeast(inbox.bytes.len() + 1);
+            std::future::poll_fn(|cx| inbox.poll_fill(&mut io, cx, wanted)).await.expect("bytes are there");
+            reads += 1;
+        }
+        assert!(reads < 20, "{reads} reads");
+        assert!(inbox.bytes.capacity() <= 2 * LARGE + STEP, "{}", inbox.bytes.capacity());
     }
 
     #[tokio::test]
@@ -206,7 +231,9 @@ mod tests {
         let mut places = std::collections::BTreeSet::new();
         for _ in 0..100 {
             far.write_all(&[0; 1000]).await.expect("room in the pipe");
-            std::future::poll_fn(|cx| inbox.poll_fill(&mut near, cx, 1)).await.expect("bytes are there");
+            std::future::poll_fn(|cx| inbox.poll_fill(&mut near, cx, Wanted::AtLeast(1)))
+                .await
+                .expect("bytes are there");
             let frame: Bytes = inbox.bytes.split().freeze();
             places.insert(frame.as_ptr() as usize / Inbox::CHUNK);
         }

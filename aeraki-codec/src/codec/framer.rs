@@ -43,6 +43,27 @@ pub enum Decoded {
     Opaque,
 }
 
+/// How long the input must be before a [`Framer`] goes on, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "an end is known or not")]
+pub enum Wanted {
+    /// Where the message ends is not known: with so many bytes more can be told.
+    AtLeast(usize),
+    /// The message ends there.
+    Exactly(usize),
+}
+
+impl Wanted {
+    /// Returns the length, whether or not the message ends there.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "it is never zero")]
+    pub const fn len(self) -> usize {
+        match self {
+            Self::AtLeast(len) | Self::Exactly(len) => len,
+        }
+    }
+}
+
 impl<C: Codec + ?Sized> Framer<C> {
     /// Makes a framer around the codec of one connection.
     #[must_use]
@@ -91,8 +112,11 @@ impl<C: Codec + ?Sized> Framer<C> {
 
     /// Returns the length that the input must reach before a message can come out.
     #[must_use]
-    pub const fn wanted(&self) -> usize {
-        self.wanted
+    pub const fn wanted(&self) -> Wanted {
+        match self.frame {
+            Some(len) => Wanted::Exactly(len),
+            None => Wanted::AtLeast(self.wanted),
+        }
     }
 
     /// Gives access to the codec, for encoding, replies and control events.

@@ -14,7 +14,7 @@ use std::fmt;
 
 pub use self::{
     error::{DecodeError, DecodeErrorKind, EncodeError},
-    framer::{Decoded, Framer},
+    framer::{Decoded, Framer, Wanted},
     limits::Limits,
     output::{Mark, Output},
     registry::Registry,

@@ -106,9 +106,13 @@ impl Codec for ThriftCodec {
     }
 
     fn encode(&mut self, message: &Message, out: &mut Output) -> Result<(), EncodeError> {
-        encode::encode(message, &self.inflater, self.limits.frame_or(FRAME_LIMIT), out)?;
+        let dialect = Dialect::unpack(message.head().dialect()).ok_or(EncodeError::Foreign)?;
+        if self.dialect.is_some_and(|spoken| !spoken.admits(dialect)) {
+            return Err(EncodeError::Foreign);
+        }
+        encode::encode(message, dialect, &self.inflater, self.limits.frame_or(FRAME_LIMIT), out)?;
         // The peer answers as it is asked.
-        self.dialect = self.dialect.or_else(|| Dialect::unpack(message.head().dialect()));
+        self.dialect.get_or_insert(dialect);
         Ok(())
     }
 

@@ -68,6 +68,12 @@ impl Dialect {
         }
     }
 
+    /// Tells whether a peer that speaks this dialect can tell where a message of the `other` one ends.
+    pub(super) fn admits(self, other: Self) -> bool {
+        let compact = |dialect: Self| dialect.encoding == Encoding::Compact;
+        self.transport == other.transport && (self.transport == Transport::Header || compact(self) == compact(other))
+    }
+
     /// Packs the dialect into a number; 0 stands for none.
     pub(super) fn pack(self) -> u32 {
         let transport = match self.transport {

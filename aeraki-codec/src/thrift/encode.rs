@@ -60,6 +60,7 @@ impl Layout {
 /// Writes a message under its present id and with its mutation; on an error nothing is written.
 pub(super) fn encode(
     message: &Message,
+    dialect: Dialect,
     inflater: &Inflater,
     limit: usize,
     out: &mut Output,
@@ -68,7 +69,7 @@ pub(super) fn encode(
     let rewrite = Rewrite {
         frame: message.frame(),
         mutation: message.mutation(),
-        dialect: Dialect::unpack(message.head().dialect()).ok_or(EncodeError::Foreign)?,
+        dialect,
         layout: Layout::unpack(message.head().notes()),
         ids: SeqIds::unpack(id),
         inflater,
@@ -142,7 +143,7 @@ impl Rewrite<'_> {
         if same {
             out.put_bytes(&payload);
         } else if header.is_deflated() {
-            let inflated = Bytes::from(self.inflater.all(&payload, self.limit).map_err(foreign)?);
+            let inflated = Bytes::from(self.inflater.to_pass_on(&payload, self.limit).map_err(foreign)?);
             let (_, begin) = Begin::read(&inflated, self.dialect.encoding).map_err(|_| EncodeError::Foreign)?;
             self.splice(&inflated, begin.seq_at, begin.seq_len, out)?;
         } else {

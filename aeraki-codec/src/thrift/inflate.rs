@@ -25,6 +25,11 @@ impl Inflater {
         status.ok().and_then(|_| out.get(..length)).ok_or_else(bad)
     }
 
+    /// Inflates a whole payload that is to be passed on: one that swells beyond measure would cost its sender nothing.
+    pub(super) fn to_pass_on(&self, deflated: &[u8], limit: usize) -> Result<Vec<u8>, DecodeError> {
+        self.all(deflated, limit.min(deflated.len().saturating_mul(MOST_SWELLING).max(SMALL)))
+    }
+
     /// Inflates a whole payload of at most `limit` bytes.
     pub(super) fn all(&self, deflated: &[u8], limit: usize) -> Result<Vec<u8>, DecodeError> {
         let mut zlib = self.take();
@@ -66,3 +71,7 @@ fn bad() -> DecodeError {
 
 /// The most that is reserved before anything has been inflated.
 const FIRST_ROOM: usize = 64 * 1024;
+/// How many times its length a payload may have inflated, beyond [`SMALL`].
+const MOST_SWELLING: usize = 64;
+/// Bytes that any payload may have inflated.
+const SMALL: usize = 256 * 1024;

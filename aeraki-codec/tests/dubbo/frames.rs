@@ -65,7 +65,7 @@ pub(crate) fn feed<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Strin
                 Err(error) => return (seen, Some(error)),
             }
         }
-        assert!(framer.wanted() > input.len(), "nothing would ever come out");
+        assert!(framer.wanted().len() > input.len(), "nothing would ever come out");
     }
     (seen, None)
 }

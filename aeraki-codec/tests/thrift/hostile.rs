@@ -91,6 +91,35 @@ fn a_bomb_is_not_inflated() {
 }
 
 #[test]
+fn a_bomb_below_the_limit_is_not_passed_on_either() {
+    let dialect = (Transport::Header, Encoding::Binary);
+    let passed_on = |size: usize| {
+        let call = message(Encoding::Binary, CALL, b"add", 1, &string_body(Encoding::Binary, &vec![0; size]));
+        let mut decoded = decode(dialect, &wrap(dialect.0, dialect.1, 1, &[], true, &deflate(&call)));
+        decoded.set_id(2);
+        let mut out = Output::new();
+        codec(dialect, Role::Client).encode(&decoded, &mut out).map(|()| out.len())
+    };
+    assert!(passed_on(200_000).expect("small, whatever it was deflated to") > 200_000);
+    assert_eq!(passed_on(2_000_000), Err(EncodeError::Foreign), "from some 2 000 bytes");
+}
+
+#[test]
+fn an_answer_in_another_dialect_than_the_peers_is_not_written() {
+    for spoken in DIALECTS {
+        for other in DIALECTS {
+            let answer = decode(other, &frame(other, CALL, b"add", 1, &[0]));
+            let mut out = Output::new();
+            let written = codec(spoken, Role::Server).encode(&answer, &mut out);
+            let alike = spoken.0 == other.0
+                && (spoken.0 == Transport::Header || (spoken.1 == Encoding::Compact) == (other.1 == Encoding::Compact));
+            assert_eq!(written.is_ok(), alike, "{other:?} to {spoken:?}");
+            assert_eq!(out.is_empty(), !alike);
+        }
+    }
+}
+
+#[test]
 fn payloads_that_are_not_zlib_are_refused() {
     let dialect = (Transport::Header, Encoding::Binary);
     let good = deflate(&message(Encoding::Binary, CALL, b"add", 1, &[0; 1]));

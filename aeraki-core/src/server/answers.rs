@@ -141,9 +141,9 @@ impl Answers {
         self.open.len() + self.leaving.len()
     }
 
-    /// Returns the number of bytes held for this connection.
+    /// Returns the number of bytes held for this connection; what is kept of an answer may be more than the answer.
     pub(super) fn held(&self) -> usize {
-        self.held + self.output.len()
+        self.held + self.output.len() + self.leaving.len() * RECORD
     }
 
     /// Takes note of what [`output`](Self::output) has lost to the client, and closes the records of finished requests.
@@ -242,6 +242,8 @@ fn write(
     }
 }
 
+/// About what the record of one request takes, in bytes.
+const RECORD: usize = 256;
 /// Slots whose memory a connection keeps while it is idle.
 const KEPT_SLOTS: usize = 32;
 /// Buffers that are kept for all connections of a listener.

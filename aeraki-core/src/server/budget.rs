@@ -8,6 +8,8 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use slab::Slab;
+
 use crate::sync::lock;
 
 /// Bounds the bytes that many connections hold together; over it they are not read. Cheap to clone.
@@ -18,7 +20,8 @@ pub struct Budget(Arc<Shared>);
 struct Shared {
     limit: u64,
     used: AtomicU64,
-    waiting: Mutex<Vec<Waker>>,
+    /// Connections that wait for room; they take themselves out.
+    waiting: Mutex<Slab<Waker>>,
 }
 
 impl Budget {
@@ -35,7 +38,7 @@ impl Budget {
     }
 
     pub(super) fn charge(&self) -> Charge {
-        Charge { budget: self.clone(), held: 0 }
+        Charge { budget: self.clone(), held: 0, place: None }
     }
 
     fn is_over(&self) -> bool {
@@ -55,6 +58,8 @@ impl Default for Budget {
 pub(super) struct Charge {
     budget: Budget,
     held: u64,
+    /// Where it waits for room.
+    place: Option<usize>,
 }
 
 impl Charge {
@@ -67,24 +72,37 @@ impl Charge {
         } else if held < self.held {
             let before = shared.used.fetch_sub(self.held - held, Ordering::AcqRel);
             if before > shared.limit && !self.budget.is_over() {
-                lock(&shared.waiting).drain(..).for_each(Waker::wake);
+                lock(&shared.waiting).iter().for_each(|(_, waker)| waker.wake_by_ref());
             }
         }
         self.held = held;
     }
 
     /// Is ready when the budget has room; else the task is woken once it has.
-    pub(super) fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
-        if !self.budget.is_over() {
-            return Poll::Ready(());
+    pub(super) fn poll_room(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if self.budget.is_over() {
+            self.wait(cx.waker());
+            // room may have been made before the waker was there
+            if self.budget.is_over() {
+                return Poll::Pending;
+            }
         }
+        self.stop_waiting();
+        Poll::Ready(())
+    }
+
+    fn wait(&mut self, waker: &Waker) {
         let mut waiting = lock(&self.budget.0.waiting);
-        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-            waiting.push(cx.waker().clone());
+        match self.place.and_then(|place| waiting.get_mut(place)) {
+            Some(known) => known.clone_from(waker),
+            None => self.place = Some(waiting.insert(waker.clone())),
         }
-        drop(waiting);
-        // room may have been made before the waker was there
-        if self.budget.is_over() { Poll::Pending } else { Poll::Ready(()) }
+    }
+
+    fn stop_waiting(&mut self) {
+        if let Some(place) = self.place.take() {
+            lock(&self.budget.0.waiting).try_remove(place);
+        }
     }
 
     /// Tells whether the budget has no room.
@@ -95,6 +113,7 @@ impl Charge {
 
 impl Drop for Charge {
     fn drop(&mut self) {
+        self.stop_waiting();
         self.set(0);
     }
 }
@@ -119,5 +138,17 @@ mod tests {
         drop(waiting);
         drop((large, small));
         assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn keeps_nothing_of_connections_that_end_while_they_wait() {
+        let budget = Budget::new(100);
+        let mut stuck = budget.charge();
+        stuck.set(101);
+        for _ in 0..10 {
+            let mut charge = budget.charge();
+            assert_pending!(task::spawn(std::future::poll_fn(|cx| charge.poll_room(cx))).poll());
+        }
+        assert!(lock(&budget.0.waiting).is_empty());
     }
 }

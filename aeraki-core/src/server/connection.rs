@@ -308,6 +308,10 @@ where
         {
             return Some(End::Finished { eof });
         }
+        if self.poll_stuck(cx, busy) {
+            self.metrics.counters.idle_timeout.inc();
+            return Some(self.cut(End::Idle));
+        }
         let quiet = self.quiet_limit().filter(|_| !busy)?;
         if !self.alarm.poll(cx, self.batch.moved_at + quiet) {
             return None;
@@ -323,11 +327,20 @@ where
     fn quiet_limit(&self) -> Option<Duration> {
         match self.intake {
             Intake::UntilQuiet => Some(QUIET),
-            Intake::Open if self.charge.is_over() && !self.inbox.is_empty() => {
-                Some(STUCK.min(self.bounds.idle.unwrap_or(STUCK)))
-            }
+            Intake::Closed { .. } => Some(UNREAD.min(self.bounds.idle.unwrap_or(UNREAD))),
             _ => self.bounds.idle,
         }
+    }
+
+    /// Tells whether the client has neither taken its answers nor sent the rest of a frame for long, while the budget
+    /// of all connections has no room.
+    fn poll_stuck(&mut self, cx: &mut Context<'_>, busy: bool) -> bool {
+        let holds = !self.answers.output.is_empty() || (!busy && !self.inbox.is_empty());
+        if !holds || !self.alarm.poll(cx, self.batch.moved_at + STUCK) {
+            return false;
+        }
+        // nobody says when the room goes: it is looked for now and then
+        self.charge.is_over() || self.alarm.poll(cx, Instant::now() + STUCK)
     }
 
     fn cut(&self, end: End) -> End {
@@ -345,5 +358,8 @@ where
 
 /// How long a client that was told goodbye must have been quiet before its connection is closed.
 const QUIET: Duration = Duration::from_millis(100);
-/// How long a connection may hold a part of a frame while the budget of all connections has no room for the rest.
+/// How long a connection may hold a part of a frame, or answers that its client does not take, while the budget of all
+/// connections has no room.
 const STUCK: Duration = Duration::from_secs(10);
+/// How long a client may leave its last answers unread, once no more requests are taken from it.
+const UNREAD: Duration = Duration::from_secs(60);

@@ -233,11 +233,15 @@ impl<'a> Driver<'a> {
 
     fn receive_invalid(&self, message: &Message, error: &str) -> Result<(), LocalReply> {
         self.stats().upstream_rs_invalid.inc();
-        if !message.kind().is_response() {
-            return Ok(());
+        match message.kind() {
+            kind if kind.is_response() => {
+                let text = format!("{} sent an answer that cannot be read: {error}", self.pool.address);
+                self.deliver(message.id(), Err(LocalReply::new(Reason::BadResponse, text)))
+            }
+            // it may be an answer, and somebody would wait for it in vain
+            Kind::Request if message.id() == Id::None => Err(self.nonsense(error)),
+            _ => Ok(()),
         }
-        let text = format!("{} sent an answer that cannot be read: {error}", self.pool.address);
-        self.deliver(message.id(), Err(LocalReply::new(Reason::BadResponse, text)))
     }
 
     fn deliver(&self, id: Id, outcome: Outcome) -> Result<(), LocalReply> {

@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use aeraki_codec::{Id, IdSpace, LocalReply, Message, Reason};
+use aeraki_codec::{Id, IdSpace, Kind, LocalReply, Message, Reason};
 
 use super::slots::{Found, Slots};
 use crate::sync::lock;
@@ -51,13 +51,16 @@ enum Phase {
 enum Slot {
     Waiting {
         original: Id,
+        oneway: bool,
         caller: Waker,
     },
     Done(Outcome),
     /// The connection ended before the request was written.
     Returned(Box<Refused>),
-    /// The caller has gone; the answer is still to come.
-    Tombstone,
+    /// The caller has gone; the answer is still to come, or a one-way request to be written.
+    Tombstone {
+        oneway: bool,
+    },
 }
 
 /// Why a connection does not take a request.
@@ -87,7 +90,7 @@ pub(super) enum Delivered {
     Late,
     /// It belongs to an earlier use of its slot.
     Stale,
-    /// Its id was never given.
+    /// Its id was never given, or to a one-way request.
     Unknown,
 }
 
@@ -116,7 +119,8 @@ impl Link {
             Phase::Finished => return Err(Refused { message, end: None }.into()),
             Phase::Closed(reply) => return Err(Refused { message, end: Some(reply.clone()) }.into()),
         }
-        let waiting = Slot::Waiting { original: message.id(), caller: Waker::noop().clone() };
+        let oneway = message.kind() == Kind::Oneway;
+        let waiting = Slot::Waiting { original: message.id(), oneway, caller: Waker::noop().clone() };
         let (slot, id) = state.slots.insert(waiting);
         if let Some(id) = id {
             message.set_id(id);
@@ -152,7 +156,7 @@ impl Link {
         let mut state = lock(&self.state);
         match state.slots.get_mut(slot) {
             Some(waiting @ Slot::Waiting { .. }) => {
-                *waiting = Slot::Tombstone;
+                *waiting = Slot::Tombstone { oneway: waiting.is_oneway() };
                 let Some(place) = state.queue.iter().position(|(queued, _)| *queued == slot) else {
                     return Abandoned::Buried;
                 };
@@ -206,8 +210,10 @@ impl Link {
 
     /// Hands an answer to the caller of the request with this id.
     pub(super) fn answer(&self, id: Id, outcome: Outcome) -> Delivered {
-        let state = lock(&self.state);
+        let mut state = lock(&self.state);
         match state.slots.find(id) {
+            // its slot is free only once it is written
+            Found::Live(slot) if state.slots.get_mut(slot).is_some_and(|slot| slot.is_oneway()) => Delivered::Unknown,
             Found::Live(slot) => self.settle(state, slot, outcome),
             Found::Stale => Delivered::Stale,
             Found::Unknown => Delivered::Unknown,
@@ -221,7 +227,7 @@ impl Link {
 
     fn settle(&self, mut state: MutexGuard<'_, State>, slot: u32, mut outcome: Outcome) -> Delivered {
         let Some(place) = state.slots.get_mut(slot) else { return Delivered::Stale };
-        let Slot::Waiting { original, caller } = place else { return state.settle_unclaimed(slot) };
+        let Slot::Waiting { original, caller, .. } = place else { return state.settle_unclaimed(slot) };
         if let (Ok(Some(message)), Id::Number(id)) = (&mut outcome, *original) {
             message.set_id(id);
         }
@@ -287,7 +293,7 @@ impl State {
 
     /// Deals with a second answer, or one whose caller has gone.
     fn settle_unclaimed(&mut self, slot: u32) -> Delivered {
-        if matches!(self.slots.get_mut(slot), Some(Slot::Tombstone)) {
+        if matches!(self.slots.get_mut(slot), Some(Slot::Tombstone { .. })) {
             self.slots.free(slot);
             Delivered::Late
         } else {
@@ -297,6 +303,10 @@ impl State {
 }
 
 impl Slot {
+    const fn is_oneway(&self) -> bool {
+        matches!(self, Self::Waiting { oneway: true, .. } | Self::Tombstone { oneway: true })
+    }
+
     fn into_caller(self) -> Option<Waker> {
         if let Self::Waiting { caller, .. } = self { Some(caller) } else { None }
     }

@@ -107,6 +107,11 @@ impl Pool {
         if state.ended {
             return Err(self.gone());
         }
+        if self.one && state.members.is_empty() {
+            self.shared.stats.upstream_cx_overflow.inc();
+            let text = format!("cluster {:?} has no room for a connection of the client's own", self.shared.name);
+            return Err(LocalReply::new(Reason::Overflow, text));
+        }
         self.queue(&mut state, share)
     }
 
@@ -235,13 +240,14 @@ impl Pool {
         }
     }
 
-    /// Begins a connection if the cluster's limit allows, and always a first one: who waits must have something to
-    /// wait for.
+    /// Begins a connection if the cluster's limit allows, and always a first one of a pool that is shared: who waits
+    /// must have something to wait for.
     fn open(self: &Arc<Self>, state: &mut State) -> bool {
         if self.one && (state.ended || !state.members.is_empty()) {
             return false;
         }
-        let most = if state.members.is_empty() { u32::MAX } else { self.shared.config.limits.max_connections };
+        let first = state.members.is_empty() && !self.one;
+        let most = if first { u32::MAX } else { self.shared.config.limits.max_connections };
         if !self.shared.usage.connect(most) {
             return false;
         }

@@ -4,6 +4,8 @@ mod allocations;
 mod bytes_in;
 mod closing;
 mod flow;
+mod hostile_clients;
+mod hostile_servers;
 mod replies;
 mod routing;
 mod support;

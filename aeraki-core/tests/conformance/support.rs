@@ -75,6 +75,11 @@ impl Peer {
         }
     }
 
+    /// Ends the connection at once, whatever is under way.
+    pub(crate) fn reset(self) {
+        self.stream.set_zero_linger().expect("a socket");
+    }
+
     /// Sends our end of the stream, and goes on reading.
     pub(crate) async fn finish(&mut self) {
         self.stream.shutdown().await.expect("the connection is open");

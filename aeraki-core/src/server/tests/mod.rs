@@ -230,6 +230,66 @@ async fn a_part_of_a_frame_does_not_hold_a_full_budget_for_ever() {
     assert_eq!(budget.used(), 99);
 }
 
+/// Leaves a client with more answers than its pipe takes.
+async fn stuff(fixture: &mut Fixture) {
+    fixture.send("Q 1 a\n").await;
+    let (request, responder) = fixture.request().await;
+    responder.send_response(answer(&request, &format!("R {}", "long".repeat(17_000))));
+    sleep(Duration::from_millis(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_that_nobody_reads_do_not_hold_a_full_budget_for_ever() {
+    for before in [99_000, 0] {
+        let budget = Budget::new(100_000);
+        let shared = budget.clone();
+        let mut fixture = Fixture::with(Lines::new(Replies::AnyOrder), |rpc| rpc.with_budget(shared));
+        let mut other = budget.charge();
+        other.set(before);
+        fixture.send("Q 2 b\n").await;
+        let _never_answered = fixture.request().await;
+        stuff(&mut fixture).await;
+        let start = Instant::now();
+        other.set(99_000);
+        timeout(Duration::from_secs(60), &mut fixture.served).await.expect("it is cut").expect("no panic");
+        assert!(start.elapsed() <= Duration::from_secs(20), "{:?}", start.elapsed());
+        assert_eq!((budget.used(), fixture.count("idle_timeout")), (99_000, 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_is_no_harm_while_there_is_room() {
+    let mut fixture = Fixture::new(Lines::new(Replies::AnyOrder));
+    stuff(&mut fixture).await;
+    sleep(Duration::from_secs(3600)).await;
+    let mut answer = vec![0; 68_004];
+    fixture.client.read_exact(&mut answer).await.expect("the whole answer");
+    assert_eq!(fixture.count("response"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn last_answers_that_nobody_reads_are_given_up() {
+    let mut fixture = Fixture::new(Lines::new(Replies::AnyOrder));
+    stuff(&mut fixture).await;
+    fixture.send("!").await;
+    timeout(Duration::from_secs(100), &mut fixture.served).await.expect("it is cut").expect("no panic");
+    assert_eq!((fixture.count("request_active"), fixture.count("idle_timeout")), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn small_answers_that_nobody_reads_are_held_with_what_is_known_of_them() {
+    let limits = ListenerLimits::default().with_max_buffered_bytes(10_000).with_max_requests_in_flight(4);
+    let mut fixture = Fixture::with(Lines::new(Replies::AnyOrder), |rpc| rpc.with_limits(limits));
+    stuff(&mut fixture).await;
+    fixture.send(&"Q 1 a\n".repeat(500)).await;
+    let mut taken = 0;
+    while let Ok((request, responder)) = timeout(Duration::from_millis(1), fixture.request()).await {
+        responder.send_response(answer(&request, "R x"));
+        taken += 1;
+    }
+    assert!((1..50).contains(&taken), "{taken} requests");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_frame_beyond_the_limit_is_refused() {
     let limits = ListenerLimits::default().with_max_frame_bytes(20);

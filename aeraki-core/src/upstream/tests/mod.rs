@@ -5,11 +5,12 @@ mod calls;
 mod care;
 mod cost;
 mod endings;
+mod hostile;
 mod updates;
 
 use std::{
     future::Future,
-    io,
+    io, mem,
     net::SocketAddr,
     pin::Pin,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},

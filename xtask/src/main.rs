@@ -5,6 +5,7 @@
 mod bench;
 mod ci;
 mod fuzz;
+mod instructions;
 mod interop;
 mod peers;
 mod proto;
@@ -30,6 +31,7 @@ fn run(arguments: &[String]) -> Result<()> {
         "bench" => bench::run(rest),
         "ci" => ci::run(),
         "fuzz-smoke" => fuzz::run(),
+        "instructions" => instructions::run(rest),
         "interop" => interop::run(rest),
         "proto" => proto::run(rest),
         "help" => {
@@ -46,6 +48,8 @@ cargo xtask RECIPE
   proto [--check]   generate aeraki-xds/src/proto (--check: only compare with what is committed)
   ci                everything that must hold before a change lands: the script .ci/run
   fuzz-smoke        every fuzz target for a moment; without cargo-fuzz and a nightly, their corpora
+  instructions [--bless]
+                    what codecs and route tables cost, counted; fails at 3 % more than is committed
   interop [SUITE...] [--targets direct,envoy,ours]
                     real clients and servers through the proxy, beside stock Envoy
   bench [--protocols dubbo,thrift] [--targets direct,relay,framed,envoy,ours,ours-concurrent]

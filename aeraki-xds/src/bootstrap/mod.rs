@@ -33,7 +33,9 @@ impl Bootstrap {
     /// Names the place and the reason: text that is not YAML, a field that is unknown or of the wrong type, and everything
     /// that [`Proxy::validate`] and the conversions refuse.
     pub fn from_yaml(text: &str) -> Result<Self, BootstrapError> {
-        let document: Value = serde_saphyr::from_str(text).map_err(|error| BootstrapError::Yaml(error.to_string()))?;
+        let options = serde_saphyr::options! { with_snippet: false };
+        let document: Value = serde_saphyr::from_str_with_options(text, options)
+            .map_err(|error| BootstrapError::Yaml(error.to_string()))?;
         let descriptor = json::descriptor(BOOTSTRAP).ok_or_else(|| refuse("", format!("{BOOTSTRAP} is unknown")))?;
         let mut reader = Reader::new(used::of);
         let message = reader.read(&descriptor, &document)?;

@@ -13,7 +13,7 @@ use std::{
 };
 
 use aeraki_codec::Registry;
-use aeraki_core::proxy::Proxy;
+use aeraki_core::proxy::{Proxy, Running};
 use aeraki_xds::bootstrap::{Bootstrap, Warning};
 use anyhow::{Context, Result, bail};
 use clap::{Parser, ValueEnum};
@@ -59,50 +59,67 @@ fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(&args.log_level));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
     log.with_ansi(io::stderr().is_terminal()).with_writer(io::stderr).init();
-    match run(&args) {
+    match run(&args).with_context(|| args.config_path.display().to_string()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&format!("{error:#}")),
     }
 }
 
 fn run(args: &Args) -> Result<()> {
-    let file = args.config_path.display().to_string();
-    let text = std::fs::read_to_string(&args.config_path).with_context(|| file.clone())?;
-    let Bootstrap { proxy: config, warnings, .. } = Bootstrap::from_yaml(&text).with_context(|| file.clone())?;
+    let text = std::fs::read_to_string(&args.config_path)?;
+    let Bootstrap { proxy: config, warnings, .. } = Bootstrap::from_yaml(&text)?;
+    let proxy = Proxy::new(config, &Registry::builtin())?;
     warn(&warnings);
-    let proxy = Proxy::new(config, &Registry::builtin()).with_context(|| file.clone())?;
     if args.mode == Mode::Validate {
-        tracing::info!("{file}: the configuration is good");
+        tracing::info!("{}: the configuration is good", args.config_path.display());
         return Ok(());
     }
     if !args.allow_unenforced
         && let Some(warning) = warnings.iter().find(|warning| matches!(warning, Warning::NotEnforced { .. }))
     {
-        bail!("{file}: {warning}; --allow-unenforced serves all the same");
+        bail!("{warning}; --allow-unenforced serves all the same");
     }
+    serve(proxy, args)
+}
+
+/// Serves until SIGTERM or SIGINT, then lets requests under way finish.
+fn serve(proxy: Proxy, args: &Args) -> Result<()> {
     let workers = args.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     // the workers have threads of their own: this runtime only follows the control plane and waits for signals
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(serve(proxy, workers, Duration::from_secs(args.drain_time_s)))
-}
-
-async fn serve(proxy: Proxy, workers: usize, grace: Duration) -> Result<()> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let entered = runtime.enter();
+    let stopped = stopped()?;
     routes::follow(&proxy)?;
     let running = proxy.start(workers)?;
+    drop(entered);
+    tell_addresses(&running, workers);
+    runtime.block_on(async {
+        stopped.await;
+        let grace = Duration::from_secs(args.drain_time_s);
+        tracing::info!(?grace, "draining");
+        running.shutdown(grace).await;
+    });
+    Ok(())
+}
+
+/// Waits for SIGTERM or SIGINT, from now on.
+fn stopped() -> Result<impl Future<Output = ()>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+fn tell_addresses(running: &Running, workers: usize) {
     for (listener, address) in running.addresses() {
         tracing::info!(listener, %address, workers, "listening");
     }
     if let Some(address) = running.admin() {
         tracing::info!(%address, "admin interface");
     }
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    tracing::info!(?grace, "draining");
-    running.shutdown(grace).await;
-    Ok(())
 }
 
 /// Tells in one line what has no effect, and in one line what is not enforced.

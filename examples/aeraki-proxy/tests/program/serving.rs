@@ -1,0 +1,153 @@
+//! Calls through the served proxy.
+
+use std::net::SocketAddr;
+
+use aeraki_codec::{Message, Role};
+use aeraki_route::config::{Route, RouteAction, RouteConfig};
+use aeraki_xds::{Publisher, Server, Snapshot};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::oneshot,
+};
+
+use crate::{bootstrap, cluster, listener, protocol, running::Running, socket::Socket, to_cluster, wire::Wire};
+
+/// A service that answers with `version`; returns its port.
+async fn service(wire: Wire, version: &'static str) -> u16 {
+    let socket = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = socket.local_addr().expect("an address").port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = socket.accept().await {
+            tokio::spawn(async move {
+                let mut socket = Socket::new(stream, wire, Role::Server)?;
+                while let Some(call) = socket.next().await? {
+                    socket.send(&wire.answer(&call, version)).await?;
+                }
+                anyhow::Ok(())
+            });
+        }
+    });
+    port
+}
+
+async fn connect(address: SocketAddr, wire: Wire) -> Socket {
+    Socket::new(TcpStream::connect(address).await.expect("it listens"), wire, Role::Client).expect("a socket")
+}
+
+async fn send(socket: &mut Socket, wire: Wire, id: u32) {
+    socket.send(&wire.call(id, "org.example.Greeter", "greet", "anybody")).await.expect("sent");
+}
+
+async fn next(socket: &mut Socket) -> Message {
+    socket.next().await.expect("bytes of the protocol").expect("an answer")
+}
+
+/// Makes one call and returns which version answered.
+async fn call(socket: &mut Socket, wire: Wire, id: u32) -> Option<String> {
+    send(socket, wire, id).await;
+    let answer = next(socket).await;
+    assert_eq!(answer.id().number(), u64::from(id));
+    wire.version(&answer)
+}
+
+fn serving(wire: &str, port: u16) -> String {
+    let fields = format!("{}, {}", protocol(wire), to_cluster("service"));
+    bootstrap(&[listener(0, &fields)], &[cluster("service", port)])
+}
+
+#[tokio::test]
+async fn calls_are_answered_and_counted() {
+    for (name, wire) in [("dubbo", Wire::Dubbo), ("thrift", Wire::Thrift)] {
+        let port = service(wire, "v1").await;
+        let proxy = Running::start(&serving(name, port), &["--workers", "2"]).await;
+        for _ in 0..8 {
+            let mut socket = connect(proxy.listener, wire).await;
+            for id in 7..9 {
+                assert_eq!(call(&mut socket, wire, id).await.as_deref(), Some("v1"));
+            }
+        }
+        let (_, stats) = proxy.get("/stats").await;
+        assert!(stats.contains(&format!("meta_protocol.{name}.test.request: 16\n")), "{stats}");
+        let (_, stats) = proxy.get("/stats/prometheus").await;
+        let line = format!("meta_protocol_request_total{{protocol=\"{name}\",stat_prefix=\"test\"}} 16");
+        assert!(stats.lines().any(|found| found == line), "{stats}");
+        assert_openmetrics(&stats);
+        assert_eq!(proxy.get("/ready").await, (200, "LIVE\n".to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn a_request_in_flight_gets_its_answer_before_the_end() {
+    let service = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = service.local_addr().expect("an address").port();
+    let mut proxy = Running::start(&serving("dubbo", port), &[]).await;
+    let mut client = connect(proxy.listener, Wire::Dubbo).await;
+    send(&mut client, Wire::Dubbo, 3).await;
+    let (stream, _) = service.accept().await.expect("the proxy connects");
+    let mut server = Socket::new(stream, Wire::Dubbo, Role::Server).expect("a socket");
+    let request = next(&mut server).await;
+
+    proxy.terminate().await;
+    proxy.wait_for("draining").await;
+    server.send(&Wire::Dubbo.answer(&request, "v1")).await.expect("sent");
+    let answer = loop {
+        let message = next(&mut client).await;
+        if message.id().number() == 3 {
+            break message;
+        }
+        // the goodbye of the protocol may come first
+    };
+    assert_eq!(Wire::Dubbo.version(&answer).as_deref(), Some("v1"));
+    drop(client);
+    assert_eq!(proxy.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn dynamic_routes_come_and_change() {
+    let table = |cluster: &str| {
+        let routes = RouteConfig::new("table", [Route::new(cluster, RouteAction::cluster(cluster))]);
+        Snapshot::builder().routes([routes]).build().expect("good routes")
+    };
+    let publisher = Publisher::new();
+    let socket = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let control_plane = socket.local_addr().expect("an address").port();
+    let (_stop, stopped) = oneshot::channel::<()>();
+    tokio::spawn(Server::new(publisher.clone()).serve(socket, async { drop(stopped.await) }));
+
+    let (one, two) = (service(Wire::Thrift, "one").await, service(Wire::Thrift, "two").await);
+    let rds = "rds: {route_config_name: table, config_source: {resource_api_version: V3, api_config_source: \
+               {api_type: GRPC, transport_api_version: V3, \
+               grpc_services: {envoy_grpc: {cluster_name: control_plane}}}}}";
+    let text = bootstrap(
+        &[listener(0, &format!("{}, {rds}", protocol("thrift")))],
+        &[cluster("control_plane", control_plane), cluster("one", one), cluster("two", two)],
+    );
+    let mut proxy = Running::start(&text, &["--workers", "2"]).await;
+    assert_eq!(proxy.get("/ready").await, (503, "INITIALIZING\n".to_owned()));
+    let mut client = connect(proxy.listener, Wire::Thrift).await;
+    assert_eq!(call(&mut client, Wire::Thrift, 1).await, None, "no route yet");
+
+    for (id, version) in [(2, "one"), (3, "two")] {
+        publisher.publish(table(version));
+        proxy.wait_for("in force").await;
+        assert_eq!(call(&mut client, Wire::Thrift, id).await.as_deref(), Some(version));
+    }
+    assert_eq!(proxy.get("/ready").await, (200, "LIVE\n".to_owned()));
+}
+
+/// Checks that a scraper can read every line: comments, or `name{labels} number` of a family that was announced.
+fn assert_openmetrics(text: &str) {
+    let mut families = Vec::new();
+    for line in text.lines() {
+        if let Some(family) = line.strip_prefix("# TYPE ") {
+            families.push(family.split(' ').next().expect("a name"));
+        } else if !line.starts_with("# ") {
+            let (series, number) = line.rsplit_once(' ').expect("a number");
+            number.parse::<f64>().unwrap_or_else(|error| panic!("{line}: {error}"));
+            let name = series.split('{').next().expect("a name");
+            assert!(series == name || series.ends_with('}'), "{line}");
+            assert!(families.last().is_some_and(|family| name.starts_with(family)), "{line} has no type");
+        }
+    }
+    assert!(!families.is_empty() && text.ends_with("# EOF\n"), "{text}");
+}

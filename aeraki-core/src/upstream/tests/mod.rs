@@ -6,6 +6,7 @@ mod care;
 mod cost;
 mod endings;
 mod hostile;
+mod property;
 mod updates;
 
 use std::{

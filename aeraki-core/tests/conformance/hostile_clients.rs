@@ -110,3 +110,37 @@ async fn answers_from_a_client_are_counted_and_nothing_else() {
         assert_eq!((fixture.count("request_stray"), fixture.count("request")), (2, 1), "{}", wire.name);
     }
 }
+
+/// A frame that does not even say whose it is can not be answered, and those behind it must not be.
+#[tokio::test]
+async fn garbage_in_a_frame_ends_the_connection_behind_the_answers_that_are_due() {
+    let backend = Backend::bind(THRIFT).await;
+    let fixture = Fixture::to(THRIFT, backend.address());
+    let mut client = fixture.client().await;
+    let (first, second) = ((THRIFT.request)(1, "hello"), (THRIFT.request)(2, "hello"));
+    client.send([&first[..], b"\0\0\0\x08nonsense", &second].concat()).await;
+    let mut server = backend.accept().await;
+    let request = server.message().await;
+    fixture.reaches("decode_error.bad_magic", 1).await;
+    server.answer(&request).await;
+    assert_eq!(&client.message().await.frame()[..], (THRIFT.response)(1));
+    assert!(client.next().await.is_none());
+    fixture.reaches("request_active", 0).await;
+    assert_eq!(fixture.count("request"), fixture.count("request_time_ms"));
+}
+
+/// Every byte on its own, from a client that has all the time in the world.
+#[tokio::test]
+async fn requests_byte_by_byte_are_requests() {
+    for wire in wire::ALL {
+        let fixture = Fixture::to(wire, Backend::bind(wire).await.echo());
+        let mut client = fixture.client().await;
+        for id in 0..3 {
+            for byte in (wire.request)(id, "hello") {
+                client.send([byte]).await;
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(&client.message().await.frame()[..], (wire.response)(id), "{}", wire.name);
+        }
+    }
+}

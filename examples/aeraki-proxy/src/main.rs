@@ -1,6 +1,7 @@
 //! The data plane: `aeraki-proxy -c FILE`, a MetaProtocol proxy from an Envoy bootstrap YAML.
 //!
-//! The way of a configuration: [`Bootstrap`] reads and checks the file, [`Proxy`] compiles it, a [`Subscriber`] for each
+//! The way of a configuration: [`Bootstrap`] reads and checks the file, [`Proxy`] compiles it, a
+//! [`Subscriber`](aeraki_xds::client::Subscriber) for each
 //! control plane keeps dynamic routes up to date while the proxy runs.
 
 mod routes;

@@ -104,6 +104,7 @@
 
 #[cfg(feature = "admin")]
 pub mod admin;
+mod boxes;
 pub mod io;
 pub mod observe;
 pub mod proxy;

@@ -39,11 +39,9 @@ pub struct Record {
     pub answer: Option<(Kind, Status)>,
 }
 
-impl Facts {
-    /// Begins the record of a request.
-    #[must_use]
-    pub fn new(started: Instant, kind: Kind, request_bytes: u64) -> Self {
-        Self(Arc::new(Mutex::new(Record {
+impl Record {
+    const fn new(started: Instant, kind: Kind, request_bytes: u64) -> Self {
+        Self {
             started,
             kind,
             request_bytes,
@@ -53,7 +51,27 @@ impl Facts {
             endpoint: None,
             reason: None,
             answer: None,
-        })))
+        }
+    }
+}
+
+impl Facts {
+    /// Begins the record of a request.
+    #[must_use]
+    pub fn new(started: Instant, kind: Kind, request_bytes: u64) -> Self {
+        Self(Arc::new(Mutex::new(Record::new(started, kind, request_bytes))))
+    }
+
+    /// Begins the record of another request, in the same memory unless somebody still looks at it.
+    pub(crate) fn renew(mut self, started: Instant, kind: Kind, request_bytes: u64) -> Self {
+        let record = Record::new(started, kind, request_bytes);
+        match Arc::get_mut(&mut self.0) {
+            Some(unused) => {
+                *unused = Mutex::new(record);
+                self
+            }
+            None => Self(Arc::new(Mutex::new(record))),
+        }
     }
 
     /// Adds to the record.

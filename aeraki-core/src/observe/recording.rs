@@ -19,6 +19,12 @@ impl Recording {
         Self { facts, metrics }
     }
 
+    /// Counts the request as ended, and returns its facts.
+    #[must_use]
+    pub fn end(self) -> Facts {
+        self.facts.clone()
+    }
+
     /// Returns the facts that are being recorded.
     #[must_use]
     pub const fn facts(&self) -> &Facts {

@@ -8,8 +8,14 @@ use std::{
 use aeraki_codec::{Answer, Codec, Id, LocalReply, Message, Output, Reason, Receipt, Replies};
 use bytes::Buf;
 use slab::Slab;
+use tokio::time::Instant;
 
-use crate::{observe::Recording, stack::Response, sync::lock};
+use crate::{
+    boxes::Boxes,
+    observe::{Facts, Recording},
+    stack::Response,
+    sync::lock,
+};
 
 /// Keeps what every answer needs of its request, and writes answers in the order that clients expect.
 #[derive(Debug)]
@@ -29,6 +35,10 @@ pub(super) struct Answers {
     written: u64,
     /// Requests whose answer is not all written, by the value of `put` behind it.
     leaving: VecDeque<(u64, Recording)>,
+    /// Boxes of answers that were written, for the next requests.
+    boxes: Boxes,
+    /// Facts of requests that have ended, for the next ones.
+    facts: Vec<Facts>,
 }
 
 /// A request whose answer is not in the output yet.
@@ -74,6 +84,22 @@ impl Answers {
             put: 0,
             written: 0,
             leaving: VecDeque::new(),
+            boxes: Boxes::new(KEPT_SLOTS),
+            facts: Vec::new(),
+        }
+    }
+
+    /// Puts a request into the box of an earlier one.
+    pub(super) fn boxed(&mut self, message: Message) -> Box<Message> {
+        self.boxes.fill(message)
+    }
+
+    /// Makes the facts of a request, in the memory of an earlier one's.
+    pub(super) fn facts(&mut self, started: Instant, message: &Message) -> Facts {
+        let (kind, bytes) = (message.kind(), message.len() as u64);
+        match self.facts.pop() {
+            Some(facts) => facts.renew(started, kind, bytes),
+            None => Facts::new(started, kind, bytes),
         }
     }
 
@@ -150,8 +176,11 @@ impl Answers {
     pub(super) fn note_written(&mut self) -> bool {
         let before = self.written;
         self.written = self.put - self.output.remaining() as u64;
-        while self.leaving.front().is_some_and(|(end, _)| *end <= self.written) {
-            self.leaving.pop_front();
+        while let Some((_, recording)) = self.leaving.pop_front_if(|(end, _)| *end <= self.written) {
+            let facts = recording.end();
+            if self.facts.len() < KEPT_SLOTS {
+                self.facts.push(facts);
+            }
         }
         if self.output.is_empty() {
             self.release();
@@ -198,10 +227,13 @@ impl Answers {
         open
     }
 
-    fn write(&mut self, open: Open, response: Response, codec: &mut dyn Codec) -> Result<(), Inexpressible> {
+    fn write(&mut self, open: Open, mut response: Response, codec: &mut dyn Codec) -> Result<(), Inexpressible> {
         let before = self.put;
         let Open { receipt, recording, .. } = open;
-        let result = self.put(|output| write(&receipt, &recording, response, codec, output));
+        let result = self.put(|output| write(&receipt, &recording, &mut response, codec, output));
+        if let Response::Message(message) = response {
+            self.boxes.empty(message);
+        }
         recording.facts().note(|record| record.response_bytes = self.put - before);
         if self.put > before {
             self.leaving.push_back((self.put, recording));
@@ -213,26 +245,28 @@ impl Answers {
 fn write(
     receipt: &Receipt,
     recording: &Recording,
-    response: Response,
+    response: &mut Response,
     codec: &mut dyn Codec,
     output: &mut Output,
 ) -> Result<(), Inexpressible> {
     if !receipt.wants_answer() {
         return Ok(());
     }
+    let unwritable;
     let local = match response {
         Response::Oneway => return Ok(()),
-        Response::Local(local) => local,
-        Response::Message(mut message) => {
+        Response::Local(local) => &*local,
+        Response::Message(message) => {
             if let Id::Number(id) = receipt.id() {
                 message.set_id(id);
             }
-            let Err(error) = codec.encode(&message, output) else { return Ok(()) };
-            LocalReply::new(Reason::BadResponse, format!("the response cannot be written: {error}"))
+            let Err(error) = codec.encode(message, output) else { return Ok(()) };
+            unwritable = LocalReply::new(Reason::BadResponse, format!("the response cannot be written: {error}"));
+            &unwritable
         }
     };
     recording.facts().note(|record| record.reason = Some(local.reason()));
-    match codec.reply(receipt, &local, output) {
+    match codec.reply(receipt, local, output) {
         Ok(Answer::Written) => Ok(()),
         Ok(_) => Err(Inexpressible),
         Err(_) => {
@@ -244,7 +278,7 @@ fn write(
 
 /// About what the record of one request takes, in bytes.
 const RECORD: usize = 256;
-/// Slots whose memory a connection keeps while it is idle.
+/// Requests whose memory a connection keeps while it is idle.
 const KEPT_SLOTS: usize = 32;
 /// Buffers that are kept for all connections of a listener.
 const KEPT_OUTPUTS: usize = 64;

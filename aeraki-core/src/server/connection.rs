@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     io::{Inbox, Io, poll_drain},
-    observe::{Facts, Metrics, Recording},
+    observe::{Metrics, Recording},
     stack::{ConnInfo, Request, Response},
 };
 
@@ -233,7 +233,8 @@ where
         let recording = self.record(&message);
         let facts = recording.facts().clone();
         let slot = self.answers.open(&message, recording);
-        let request = Request::new(message, Arc::clone(&self.conn), Arc::clone(&self.batch.rules), facts);
+        let request =
+            Request::new(self.answers.boxed(message), Arc::clone(&self.conn), Arc::clone(&self.batch.rules), facts);
         self.pending.push(slot, self.stack.call(request));
     }
 
@@ -253,8 +254,8 @@ where
         }
     }
 
-    fn record(&self, message: &Message) -> Recording {
-        let facts = Facts::new(self.batch.read_at, message.kind(), message.len() as u64);
+    fn record(&mut self, message: &Message) -> Recording {
+        let facts = self.answers.facts(self.batch.read_at, message);
         Recording::begin(facts, Arc::clone(&self.metrics))
     }
 

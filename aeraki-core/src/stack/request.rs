@@ -17,8 +17,8 @@ pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Request {
-    /// The message.
-    pub message: Message,
+    /// The message; boxed, since it passes many hands.
+    pub message: Box<Message>,
     /// The connection that it came on.
     pub conn: Arc<ConnInfo>,
     /// The rules that judge it, whatever comes into force meanwhile.
@@ -31,18 +31,17 @@ impl Request {
     /// Makes a request.
     #[must_use]
     #[inline]
-    pub const fn new(message: Message, conn: Arc<ConnInfo>, rules: Arc<Rules>, facts: Facts) -> Self {
-        Self { message, conn, rules, facts }
+    pub fn new(message: impl Into<Box<Message>>, conn: Arc<ConnInfo>, rules: Arc<Rules>, facts: Facts) -> Self {
+        Self { message: message.into(), conn, rules, facts }
     }
 }
 
 /// How a request ended.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-#[expect(clippy::large_enum_variant, reason = "nearly all are messages, and a box would be an allocation per request")]
 pub enum Response {
     /// The upstream's answer.
-    Message(Message),
+    Message(Box<Message>),
     /// An answer by the proxy, which the connection's own codec writes.
     Local(LocalReply),
     /// Nothing is to be answered: the request was one-way and has been written.

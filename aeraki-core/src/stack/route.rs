@@ -71,7 +71,7 @@ impl<S: Clone> Clone for SelectRoute<S> {
 
 impl<S> SelectRoute<S> {
     fn select(&mut self, request: Request) -> Result<Routed, LocalReply> {
-        let Some(route) = request.rules.find(&request.message) else {
+        let Some(route) = request.rules.find(&*request.message) else {
             return Err(LocalReply::new(Reason::RouteNotFound, "no route matches the request"));
         };
         let cluster = Arc::clone(route.pick(self.draws.u64(..)));

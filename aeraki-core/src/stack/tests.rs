@@ -109,7 +109,7 @@ async fn observe_notes_how_a_request_ended() {
         let _ = future.await;
         facts.record()
     };
-    let answered = ended(Ok(Response::Message(message("E 1 x")))).await;
+    let answered = ended(Ok(Response::Message(message("E 1 x").into()))).await;
     assert_eq!(answered.answer, Some((Kind::Error, Status::new(Outcome::Error, 1))));
     let refused = ended(Err(LocalReply::new(Reason::Overflow, "full").into())).await;
     assert_eq!((refused.answer, refused.reason), (None, Some(Reason::Overflow)));
@@ -176,13 +176,13 @@ async fn mutate_changes_both_ways_and_counts_what_cannot_change() {
             Message::new(line.to_owned().into(), head)
         };
         let mut routed = routed(None);
-        routed.request.message = fixed("Q 1 a\n");
+        routed.request.message = fixed("Q 1 a\n").into();
         routed.request_mutation.clone_from(&change);
         routed.response_mutation.clone_from(&change);
         let future = mutate.call(routed);
         let (routed, responder) = handle.next_request().await.expect("called");
         assert_eq!(routed.request.message.mutation().is_some(), mutable);
-        responder.send_response(Response::Message(fixed("R 1 a\n")));
+        responder.send_response(Response::Message(fixed("R 1 a\n").into()));
         let Ok(Response::Message(answer)) = future.await else { panic!("an answer") };
         assert_eq!(answer.mutation().is_some(), mutable);
     }

@@ -19,7 +19,7 @@ impl Pool {
     /// Sends a request on the best connection: at once where there is one, else when its turn comes.
     ///
     /// A request that a connection gives back unsent, because it was just ending, goes to another one.
-    pub(super) fn call(self: &Arc<Self>, message: Message) -> Exchange {
+    pub(super) fn call(self: &Arc<Self>, message: Box<Message>) -> Exchange {
         let share = self.share(message.head().affinity() == Affinity::Exclusive);
         let stage = match self.checkout(share) {
             Ok(Checkout::Granted(member)) => match Call::begin(self, member, share, message) {
@@ -28,14 +28,14 @@ impl Pool {
             },
             Ok(Checkout::Queued(ticket)) => {
                 let turn = Turn { pool: Arc::clone(self), ticket: Some(ticket) };
-                Stage::later(self, share, Box::new(Refused { message, end: None }), Some(turn))
+                Stage::later(self, share, Refused { message, end: None }, Some(turn))
             }
             Err(reply) => Stage::Failed(Some(reply)),
         };
         Exchange { share, stage }
     }
 
-    async fn call_later(self: Arc<Self>, share: u32, mut unsent: Box<Refused>, mut turn: Option<Turn>) -> Outcome {
+    async fn call_later(self: Arc<Self>, share: u32, mut unsent: Refused, mut turn: Option<Turn>) -> Outcome {
         for _ in 0..ATTEMPTS {
             if let Some(failure) = unsent.end.take_if(|end| end.reason() == Reason::ConnectFailure) {
                 return Err(failure);
@@ -75,7 +75,7 @@ enum Stage {
 }
 
 impl Stage {
-    fn later(pool: &Arc<Pool>, share: u32, unsent: Box<Refused>, turn: Option<Turn>) -> Self {
+    fn later(pool: &Arc<Pool>, share: u32, unsent: Refused, turn: Option<Turn>) -> Self {
         Self::Later(Box::pin(Arc::clone(pool).call_later(share, unsent, turn)))
     }
 }
@@ -132,7 +132,7 @@ struct Call {
 }
 
 impl Call {
-    fn begin(pool: &Arc<Pool>, member: Arc<Member>, share: u32, message: Message) -> Result<Self, Box<Refused>> {
+    fn begin(pool: &Arc<Pool>, member: Arc<Member>, share: u32, message: Box<Message>) -> Result<Self, Refused> {
         let mut call = Self { pool: Arc::clone(pool), member, share, slot: None };
         call.slot = Some(call.member.link.submit(message)?);
         Ok(call)
@@ -140,7 +140,7 @@ impl Call {
 }
 
 impl Future for Call {
-    type Output = Result<Outcome, Box<Refused>>;
+    type Output = Result<Outcome, Refused>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(slot) = self.slot else { return Poll::Pending };

@@ -21,7 +21,10 @@ use super::{
     stats::ClusterStats,
     upkeep::{Activity, Clock, Due, Upkeep},
 };
-use crate::io::{Inbox, Io, poll_drain};
+use crate::{
+    boxes::Boxes,
+    io::{Inbox, Io, poll_drain},
+};
 
 /// Makes the connection, drives it to its end, and ends every request that is still in flight, also when the task is
 /// dropped.
@@ -93,6 +96,8 @@ struct Driver<'a> {
     /// Whether `out` may hold bytes, or the stream may.
     writing: bool,
     batch: Queue,
+    /// Boxes of requests that were written, for their answers.
+    boxes: Boxes,
     /// One-way requests in `out`.
     oneways: Vec<u32>,
     /// Whether other tasks had a chance to add to the queue.
@@ -122,6 +127,7 @@ impl<'a> Driver<'a> {
             out: Output::new(),
             writing: false,
             batch: Queue::new(),
+            boxes: Boxes::new(member.link.depth as usize),
             oneways: Vec::new(),
             yielded: false,
             hold: false,
@@ -172,6 +178,7 @@ impl<'a> Driver<'a> {
         activity.used |= self.member.load() > 0;
         if !activity.used {
             self.out.release();
+            self.boxes.release();
         }
         match self.upkeep.tick(period, activity) {
             Due::Nothing => {}
@@ -225,7 +232,10 @@ impl<'a> Driver<'a> {
 
     fn receive(&mut self, message: Message) -> Result<(), LocalReply> {
         match message.kind() {
-            Kind::Response | Kind::Error => self.deliver(message.id(), Ok(Some(message))),
+            Kind::Response | Kind::Error => {
+                let answer = self.boxes.fill(message);
+                self.deliver(answer.id(), Ok(Some(answer)))
+            }
             Kind::Heartbeat | Kind::Event => self.control(Control::Frame(&message)).map(drop),
             _ => self.refuse(&message),
         }
@@ -319,14 +329,14 @@ impl<'a> Driver<'a> {
         self.writing = true;
         self.activity.used = true;
         self.stats().upstream_rq_total.add(self.batch.len() as u64);
-        for (slot, message) in &self.batch {
-            match self.framer.codec().encode(message, &mut self.out) {
-                Ok(()) if message.kind() == Kind::Oneway => self.oneways.push(*slot),
+        while let Some((slot, message)) = self.batch.pop_front() {
+            match self.framer.codec().encode(&message, &mut self.out) {
+                Ok(()) if message.kind() == Kind::Oneway => self.oneways.push(slot),
                 Ok(()) => {}
-                Err(error) => self.complete(*slot, Err(unwritable(error))),
+                Err(error) => self.complete(slot, Err(unwritable(error))),
             }
+            self.boxes.empty(message);
         }
-        self.batch.clear();
     }
 
     fn complete_oneways(&mut self) {

@@ -16,7 +16,7 @@ use super::slots::{Found, Slots};
 use crate::sync::lock;
 
 /// How a request on a connection ended: its answer, nothing (one-way), or why there is none.
-pub(super) type Outcome = Result<Option<Message>, LocalReply>;
+pub(super) type Outcome = Result<Option<Box<Message>>, LocalReply>;
 
 /// One upstream connection, as callers and driver see it.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ struct State {
 }
 
 /// Requests that wait to be written, each with its slot.
-pub(super) type Queue = VecDeque<(u32, Message)>;
+pub(super) type Queue = VecDeque<(u32, Box<Message>)>;
 
 #[derive(Debug)]
 enum Phase {
@@ -47,7 +47,6 @@ enum Phase {
 }
 
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "slots are used again and again; a box would be an allocation a request")]
 enum Slot {
     Waiting {
         original: Id,
@@ -56,7 +55,7 @@ enum Slot {
     },
     Done(Outcome),
     /// The connection ended before the request was written.
-    Returned(Box<Refused>),
+    Returned(Refused),
     /// The caller has gone; the answer is still to come, or a one-way request to be written.
     Tombstone {
         oneway: bool,
@@ -67,7 +66,7 @@ enum Slot {
 #[derive(Debug)]
 pub(super) struct Refused {
     /// The request, unsent.
-    pub(super) message: Message,
+    pub(super) message: Box<Message>,
     /// Why the connection ended; nothing where it only was not needed any more.
     pub(super) end: Option<LocalReply>,
 }
@@ -112,12 +111,12 @@ impl Link {
     }
 
     /// Queues a request, waking the driver if it is the first, and returns its slot.
-    pub(super) fn submit(&self, mut message: Message) -> Result<u32, Box<Refused>> {
+    pub(super) fn submit(&self, mut message: Box<Message>) -> Result<u32, Refused> {
         let mut state = lock(&self.state);
         match &state.phase {
             Phase::Open => {}
-            Phase::Finished => return Err(Refused { message, end: None }.into()),
-            Phase::Closed(reply) => return Err(Refused { message, end: Some(reply.clone()) }.into()),
+            Phase::Finished => return Err(Refused { message, end: None }),
+            Phase::Closed(reply) => return Err(Refused { message, end: Some(reply.clone()) }),
         }
         let oneway = message.kind() == Kind::Oneway;
         let waiting = Slot::Waiting { original: message.id(), oneway, caller: Waker::noop().clone() };
@@ -134,7 +133,7 @@ impl Link {
     }
 
     /// Takes the outcome, or the unwritten request, out of a slot, or notes who is to be woken.
-    pub(super) fn poll_outcome(&self, slot: u32, cx: &Context<'_>) -> Poll<Result<Outcome, Box<Refused>>> {
+    pub(super) fn poll_outcome(&self, slot: u32, cx: &Context<'_>) -> Poll<Result<Outcome, Refused>> {
         let mut state = lock(&self.state);
         if let Some(Slot::Waiting { caller, .. }) = state.slots.get_mut(slot) {
             caller.clone_from(cx.waker());
@@ -278,13 +277,13 @@ impl State {
                 message.set_id(*id);
             }
             let refused = Refused { message, end: Some(reply.clone()) };
-            callers.extend(mem::replace(place, Slot::Returned(refused.into())).into_caller());
+            callers.extend(mem::replace(place, Slot::Returned(refused)).into_caller());
         }
         callers
     }
 
     /// Gives the request of this slot back, which was not written.
-    fn take_unsent(&mut self, slot: u32) -> Result<Outcome, Box<Refused>> {
+    fn take_unsent(&mut self, slot: u32) -> Result<Outcome, Refused> {
         match self.slots.remove(slot) {
             Some(Slot::Returned(refused)) => Err(refused),
             _ => Ok(Err(LocalReply::new(Reason::Unspecified, "the outcome of this request was taken before"))),
@@ -313,7 +312,7 @@ impl Slot {
 }
 
 fn held_by(outcome: &Outcome) -> usize {
-    outcome.as_ref().ok().and_then(Option::as_ref).map_or(0, Message::len)
+    outcome.as_ref().ok().and_then(Option::as_ref).map_or(0, |message| message.len())
 }
 
 fn wake(task: Option<Waker>) {

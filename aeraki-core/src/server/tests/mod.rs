@@ -110,7 +110,7 @@ fn answer(request: &Request, text: &str) -> Response {
     let line = format!("{text}\n").replacen(' ', &format!(" {} ", request.message.id().number() + 1000), 1);
     let mut input = bytes::BytesMut::from(line.as_bytes());
     match framer.decode(&mut input, &Demand::none()) {
-        Ok(aeraki_codec::Decoded::Message(message)) => Response::Message(message),
+        Ok(aeraki_codec::Decoded::Message(message)) => Response::Message(message.into()),
         other => panic!("{other:?}"),
     }
 }

@@ -106,7 +106,7 @@ impl<'m> Filler<'m> {
         if !open_attachments(reader)? {
             return Ok(());
         }
-        loop {
+        while !reader.terminator() {
             match reader.plain_texts() {
                 Some([key, _]) if !self.may_concern(&key) => {}
                 Some([key, value]) => {
@@ -116,11 +116,12 @@ impl<'m> Filler<'m> {
                     }
                 }
                 None => {
-                    let Some(entry) = reader.entry().map_err(in_body)? else { return Ok(()) };
+                    let Some(entry) = reader.entry().map_err(in_body)? else { break };
                     self.odd_attachment(&entry, identity.as_deref_mut())?;
                 }
             }
         }
+        Ok(())
     }
 
     /// Tells by its length alone whether a key may be part of the identity, wanted, or tell of a callback.

@@ -10,7 +10,7 @@ use aeraki_route::{
     Rules, SharedRules,
     config::{self, ConfigError, Listener, RouteConfig, RouteSource, RouteSubscription},
 };
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::Handle;
 
 pub use self::running::Running;
 use self::worker::Worker;
@@ -99,8 +99,7 @@ impl Proxy {
     /// # Errors
     /// When an address cannot be had, or the system refuses a thread: the object, the field and the reason.
     pub fn start(self, workers: usize) -> Result<Running, ConfigError> {
-        let places = (0..workers.max(1)).map(|_| runtime().map(Place::Thread));
-        self.start_on(places.collect::<Result<_, _>>()?)
+        self.start_on(&vec![Place::Thread; workers.max(1)])
     }
 
     /// Starts as one worker on the present runtime, which may have several threads.
@@ -108,10 +107,10 @@ impl Proxy {
     /// # Errors
     /// When an address cannot be had: the object, the field and the reason.
     pub fn start_here(self) -> Result<Running, ConfigError> {
-        self.start_on(vec![Place::Here(Handle::current())])
+        self.start_on(&[Place::Here(Handle::current())])
     }
 
-    fn start_on(self, places: Vec<Place>) -> Result<Running, ConfigError> {
+    fn start_on(self, places: &[Place]) -> Result<Running, ConfigError> {
         let bind = |prepared: &Prepared| bind(&prepared.config, places.len());
         let mut sockets = self.listeners.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
         let addresses = self
@@ -120,6 +119,13 @@ impl Proxy {
             .zip(&sockets)
             .filter_map(|(prepared, sockets)| Some((prepared.config.name.clone(), sockets.first()?.local_addr())));
         let mut running = Running::new(addresses.collect(), self.stats.clone());
+        #[cfg(feature = "admin")]
+        let admin = self.config.admin.map(|address| {
+            let tables = self.listeners.iter().map(|prepared| Arc::clone(&prepared.rules)).collect();
+            running.bind_admin(address, tables)
+        });
+        #[cfg(feature = "admin")]
+        let admin = admin.transpose()?;
         for place in places {
             let listeners = self.listeners.iter().zip(&mut sockets);
             let listeners = listeners.filter_map(|(prepared, sockets)| Some((prepared.clone(), sockets.pop()?)));
@@ -127,21 +133,20 @@ impl Proxy {
             running.add(place, worker, self.config.clusters.clone())?;
         }
         #[cfg(feature = "admin")]
-        if let Some(address) = self.config.admin {
-            let tables = self.listeners.iter().map(|prepared| Arc::clone(&prepared.rules)).collect();
-            running.start_admin(address, tables)?;
+        if let Some(admin) = admin {
+            running.serve_admin(admin);
         }
         Ok(running)
     }
 }
 
 /// Where a worker runs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Place {
     /// On a runtime that is there anyway.
     Here(Handle),
     /// On a thread of its own.
-    Thread(Runtime),
+    Thread,
 }
 
 fn prepare(
@@ -207,11 +212,6 @@ fn bind(listener: &Listener, workers: usize) -> Result<Vec<server::Listener>, Co
     Ok(sockets)
 }
 
-fn runtime() -> Result<Runtime, ConfigError> {
-    Builder::new_current_thread().enable_all().build().map_err(cannot_start)
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
-fn cannot_start(error: std::io::Error) -> ConfigError {
+fn cannot_start(error: &std::io::Error) -> ConfigError {
     ConfigError::new("proxy", "workers", format!("cannot start a worker: {error}"))
 }

@@ -1,9 +1,13 @@
 //! A proxy that runs.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use aeraki_route::config;
-use tokio::{runtime::Handle, sync::mpsc, time::timeout};
+use tokio::{
+    runtime::{Builder, Handle},
+    sync::mpsc,
+    time::timeout,
+};
 
 use super::{Place, cannot_start, worker::Worker};
 use crate::{observe::Stats, server::Drain, upstream::Clusters};
@@ -83,29 +87,31 @@ impl Running {
         self.workers.first().map(|(_, clusters)| &**clusters)
     }
 
+    /// Starts a worker; when this returns its clusters are there.
     pub(super) fn add(
         &mut self,
-        place: Place,
+        place: &Place,
         worker: Worker,
-        clusters: Vec<config::Cluster>,
+        configs: Vec<config::Cluster>,
     ) -> Result<(), config::ConfigError> {
         let shared = Arc::clone(&worker.clusters);
         let alive = self.alive.clone();
-        let drain = self.drain.clone();
-        let run = async move {
-            worker.run(clusters, drain).await;
+        let run = worker.run(self.drain.clone());
+        let clusters = Arc::clone(&shared);
+        let work = async move {
+            run.await;
             drop(alive);
         };
         let handle = match place {
             Place::Here(handle) => {
-                handle.spawn(run);
-                handle
+                let _runtime = handle.enter();
+                clusters.update(configs);
+                handle.spawn(work);
+                handle.clone()
             }
-            Place::Thread(runtime) => {
-                let handle = runtime.handle().clone();
-                let thread = std::thread::Builder::new().name(format!("worker-{}", self.workers.len()));
-                thread.spawn(move || runtime.block_on(run)).map_err(cannot_start)?;
-                handle
+            Place::Thread => {
+                let name = format!("worker-{}", self.workers.len());
+                thread(name, move || clusters.update(configs), work).map_err(|error| cannot_start(&error))?
             }
         };
         self.workers.push((handle, shared));
@@ -113,17 +119,21 @@ impl Running {
     }
 
     #[cfg(feature = "admin")]
-    pub(super) fn start_admin(
+    pub(super) fn bind_admin(
         &mut self,
         address: SocketAddr,
         tables: Vec<Arc<aeraki_route::SharedRules>>,
-    ) -> Result<(), config::ConfigError> {
+    ) -> Result<crate::admin::Admin, config::ConfigError> {
         let admin = crate::admin::Admin::bind(address, self.stats.clone(), self.drain.clone(), tables)?;
         self.admin = Some(admin.local_addr());
+        Ok(admin)
+    }
+
+    #[cfg(feature = "admin")]
+    pub(super) fn serve_admin(&self, admin: crate::admin::Admin) {
         if let Some((handle, _)) = self.workers.first() {
             handle.spawn(admin.serve());
         }
-        Ok(())
     }
 }
 
@@ -132,4 +142,28 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.drain.close();
     }
+}
+
+/// Runs `work` on a thread with a runtime of its own, which is made and dropped there: a runtime must not be dropped by
+/// somebody else's asynchronous task.
+fn thread(
+    name: String,
+    prepare: impl FnOnce() + Send + 'static,
+    work: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<Handle> {
+    let (tell, told) = std::sync::mpsc::sync_channel(1);
+    std::thread::Builder::new().name(name).spawn(move || {
+        let runtime = match Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return tell.send(Err(error)).unwrap_or_default(),
+        };
+        {
+            let _runtime = runtime.enter();
+            prepare();
+        }
+        if tell.send(Ok(runtime.handle().clone())).is_ok() {
+            runtime.block_on(work);
+        }
+    })?;
+    told.recv().map_err(|_| io::Error::other("the thread has ended"))?
 }

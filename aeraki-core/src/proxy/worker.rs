@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use aeraki_route::config;
 use futures_util::future::{join, join_all};
 
 use super::Prepared;
@@ -41,8 +40,7 @@ impl Worker {
     }
 
     /// Serves until `drain` is through.
-    pub(super) async fn run(self, configs: Vec<config::Cluster>, drain: Drain) {
-        self.clusters.update(configs);
+    pub(super) async fn run(self, drain: Drain) {
         let (wheel, budget) = (Wheel::spawn(), Budget::default());
         let served = self.listeners.into_iter().map(|(prepared, socket, metrics)| {
             let name = prepared.config.name.clone();

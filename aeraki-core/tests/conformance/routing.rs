@@ -184,7 +184,33 @@ async fn bad_configurations_are_refused_in_one_line() {
         start("dubbo", "none", address),
         "listener \"in\": routes.inline.routes[0] \"all\".action: there is no cluster \"none\""
     );
+    let listener = Listener::new("in", address, ProtocolConfig::new("dubbo"), RouteSource::Inline(all_to("one")));
+    let config = config::Proxy::default().with_cluster(Cluster::new("one")).with_listener(listener);
+    let on_threads = Proxy::new(config, &Registry::builtin()).and_then(|proxy| proxy.start(2));
     let in_use = start("dubbo", "one", address);
+    assert_eq!(on_threads.expect_err("in use").to_string(), in_use, "and no panic of a runtime dropped in a runtime");
     assert!(in_use.starts_with(&format!("listener \"in\": address: cannot listen on {address}: ")), "{in_use}");
     assert!(!in_use.contains('\n'));
+}
+
+#[tokio::test]
+async fn clusters_that_are_updated_at_once_stay_updated() {
+    for _ in 0..20 {
+        let backend = Backend::bind(DUBBO).await;
+        let listener = Listener::new(
+            "in",
+            ANY.parse().expect("an address"),
+            ProtocolConfig::new("dubbo"),
+            RouteSource::Inline(all_to("one")),
+        );
+        let config = config::Proxy::default().with_cluster(Cluster::new("one")).with_listener(listener);
+        let proxy = Proxy::new(config, &Registry::builtin()).expect("good").start(1).expect("a free port");
+        proxy.update_clusters(&[Cluster::new("one").with_endpoint(backend.address())]).expect("a good cluster");
+        let mut client = Peer::connect(proxy.address("in").expect("the listener"), DUBBO).await;
+        client.call(1, "hello").await;
+        let mut server = backend.accept().await;
+        let request = server.message().await;
+        server.answer(&request).await;
+        assert_eq!(client.message().await.kind(), Kind::Response);
+    }
 }

@@ -90,6 +90,7 @@ impl Answers {
     }
 
     /// Puts a request into the box of an earlier one.
+    #[inline]
     pub(super) fn boxed(&mut self, message: Message) -> Box<Message> {
         self.boxes.fill(message)
     }

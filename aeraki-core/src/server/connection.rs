@@ -170,7 +170,10 @@ where
                     Poll::Ready(filled) => filled?,
                     Poll::Pending => break,
                 },
-                Ok(Decoded::Message(message)) => self.receive(message),
+                Ok(Decoded::Message(message)) => {
+                    let message = self.answers.boxed(message);
+                    self.receive(message);
+                }
                 Ok(Decoded::Invalid(message, error)) => self.reject(&message, error),
                 Ok(_) => self.malformed(DecodeErrorKind::OutOfPlace),
                 Err(error) => self.malformed(error.kind()),
@@ -217,7 +220,7 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn receive(&mut self, message: Message) {
+    fn receive(&mut self, message: Box<Message>) {
         self.metrics.counters.request_decoding_success.inc();
         match message.kind() {
             kind if kind.is_request() => self.call(message),
@@ -229,12 +232,11 @@ where
         }
     }
 
-    fn call(&mut self, message: Message) {
+    fn call(&mut self, message: Box<Message>) {
         let recording = self.record(&message);
         let facts = recording.facts().clone();
         let slot = self.answers.open(&message, recording);
-        let request =
-            Request::new(self.answers.boxed(message), Arc::clone(&self.conn), Arc::clone(&self.batch.rules), facts);
+        let request = Request::new(message, Arc::clone(&self.conn), Arc::clone(&self.batch.rules), facts);
         self.pending.push(slot, self.stack.call(request));
     }
 

@@ -33,7 +33,7 @@ pub use self::{
     mirror::{Mirror, MirrorLayer},
     mutate::{Mutate, MutateFuture, MutateLayer},
     observe::{Observe, ObserveFuture, ObserveLayer},
-    request::{BoxError, BoxFuture, ConnInfo, Forward, Request, Response},
+    request::{BoxError, BoxFuture, ConnInfo, Forward, Forwarding, Request, Response},
     respond::{Respond, RespondFuture, RespondLayer},
     route::{RouteLayer, Routed, SelectRoute},
     upstream::{Resolve, Upstream},

@@ -1,11 +1,21 @@
 //! What travels through the stack.
 
-use std::{fmt, future::Future, net::SocketAddr, pin::Pin, sync::Arc};
+use std::{
+    fmt,
+    future::Future,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use aeraki_codec::{LocalReply, Message, Protocol};
 use aeraki_route::Rules;
 
-use crate::{observe::Facts, upstream::Bindings};
+use crate::{
+    observe::Facts,
+    upstream::{Bindings, Flight},
+};
 
 /// Any error that ends a request; the outermost layer makes a reply of it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -78,5 +88,45 @@ impl ConnInfo {
 /// [`Unspecified`](aeraki_codec::Reason::Unspecified).
 pub trait Forward: Send + Sync + fmt::Debug + 'static {
     /// Sends `request` and waits for its end.
-    fn forward(&self, request: Request) -> BoxFuture<Result<Response, BoxError>>;
+    fn forward(&self, request: Request) -> Forwarding;
+}
+
+/// A request on its way through a [`Forward`], until its end.
+pub struct Forwarding(Way);
+
+enum Way {
+    /// To an endpoint that was known at once, as nearly always: no allocation.
+    Direct(Flight),
+    Boxed(BoxFuture<Result<Response, BoxError>>),
+}
+
+impl Forwarding {
+    /// Puts any future on its way.
+    #[must_use]
+    pub fn boxed(future: impl Future<Output = Result<Response, BoxError>> + Send + 'static) -> Self {
+        Self(Way::Boxed(Box::pin(future)))
+    }
+
+    #[inline]
+    pub(crate) const fn direct(flight: Flight) -> Self {
+        Self(Way::Direct(flight))
+    }
+}
+
+impl Future for Forwarding {
+    type Output = Result<Response, BoxError>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            Way::Direct(flight) => Pin::new(flight).poll(cx),
+            Way::Boxed(future) => future.as_mut().poll(cx),
+        }
+    }
+}
+
+impl fmt::Debug for Forwarding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Forwarding").finish_non_exhaustive()
+    }
 }

@@ -10,7 +10,7 @@ use aeraki_codec::{LocalReply, Reason};
 use futures_util::future::{Either, Ready, ready};
 use tower_service::Service;
 
-use super::{BoxError, BoxFuture, Forward, Response, Routed};
+use super::{BoxError, Forward, Forwarding, Response, Routed};
 
 /// Finds clusters by name.
 pub trait Resolve: Send + Sync + fmt::Debug + 'static {
@@ -37,7 +37,7 @@ impl Upstream {
 impl Service<Routed> for Upstream {
     type Response = Response;
     type Error = BoxError;
-    type Future = Either<BoxFuture<Result<Response, BoxError>>, Ready<Result<Response, BoxError>>>;
+    type Future = Either<Forwarding, Ready<Result<Response, BoxError>>>;
 
     /// Always ready: whether the cluster is can only be known once it has been picked.
     #[inline]

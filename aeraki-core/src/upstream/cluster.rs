@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     observe::Facts,
-    stack::{BoxError, BoxFuture, ConnInfo, Forward, Request, Response},
+    stack::{BoxError, ConnInfo, Forward, Forwarding, Request, Response},
 };
 
 /// Sends requests to the endpoints of one cluster.
@@ -116,10 +116,10 @@ impl Cluster {
 }
 
 impl Forward for Cluster {
-    fn forward(&self, request: Request) -> BoxFuture<Result<Response, BoxError>> {
+    fn forward(&self, request: Request) -> Forwarding {
         match self.directory.choose(&request) {
-            Some((active, bound)) => Box::pin(self.directory.send(request, active, bound)),
-            None => Box::pin(Arc::clone(&self.directory).forward_when_known(request)),
+            Some((active, bound)) => Forwarding::direct(self.directory.send(request, active, bound)),
+            None => Forwarding::boxed(Arc::clone(&self.directory).forward_when_known(request)),
         }
     }
 }
@@ -200,7 +200,7 @@ impl Directory {
 }
 
 /// A request on its way to an endpoint.
-struct Flight {
+pub(crate) struct Flight {
     exchange: Exchange,
     facts: Facts,
     _active: Active,

@@ -221,7 +221,10 @@ impl<'a> Driver<'a> {
         while !self.link().is_congested() {
             match self.framer.decode(self.inbox.bytes(), &self.demand) {
                 Ok(Decoded::Partial) => break,
-                Ok(Decoded::Message(message)) => self.receive(message)?,
+                Ok(Decoded::Message(message)) => {
+                    let message = self.boxes.fill(message);
+                    self.receive(message)?;
+                }
                 Ok(Decoded::Invalid(message, error)) => self.receive_invalid(&message, &error.to_string())?,
                 Ok(_) => return Err(self.nonsense("something that is no message")),
                 Err(error) => return Err(self.nonsense(&error.to_string())),
@@ -230,12 +233,9 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    fn receive(&mut self, message: Message) -> Result<(), LocalReply> {
+    fn receive(&mut self, message: Box<Message>) -> Result<(), LocalReply> {
         match message.kind() {
-            Kind::Response | Kind::Error => {
-                let answer = self.boxes.fill(message);
-                self.deliver(answer.id(), Ok(Some(answer)))
-            }
+            Kind::Response | Kind::Error => self.deliver(message.id(), Ok(Some(message))),
             Kind::Heartbeat | Kind::Event => self.control(Control::Frame(&message)).map(drop),
             _ => self.refuse(&message),
         }

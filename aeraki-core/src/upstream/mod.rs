@@ -33,9 +33,9 @@ use aeraki_codec::Limits;
 use aeraki_route::config;
 use arc_swap::ArcSwap;
 
-pub(crate) use self::binding::Bindings;
 #[cfg(feature = "dns")]
 pub use self::discovery::Hickory;
+pub(crate) use self::{binding::Bindings, cluster::Flight};
 pub use self::{
     cluster::Cluster,
     connect::{Connector, Tcp},

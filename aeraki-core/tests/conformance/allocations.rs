@@ -10,19 +10,20 @@ use crate::{
     wire::{self, Wire},
 };
 
-/// Warm-up and measurement, and what each request may cost.
+/// Of the warm-up and of the measurement.
 const REQUESTS: u32 = 1000;
-const MOST: u64 = 1;
+/// Allocations of all requests together: read buffers are made anew now and then.
+const MOST: u64 = 20;
 
 /// A client, a server and the proxy between them run on this thread; the first two allocate nothing.
 #[test]
-fn a_proxied_request_allocates_once() {
+fn a_proxied_request_allocates_nothing() {
     for wire in wire::ALL {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let (fixture, mut client, mut server) = runtime.block_on(connected(wire));
         runtime.block_on(exchange(wire, &mut client, &mut server));
         let counted = allocation_counter::measure(|| runtime.block_on(exchange(wire, &mut client, &mut server)));
-        assert!(counted.count_total <= MOST * u64::from(REQUESTS) + 20, "{}: {counted:?}", wire.name);
+        assert!(counted.count_total <= MOST, "{}: {counted:?}", wire.name);
         drop(fixture);
     }
 }

@@ -100,7 +100,7 @@ struct Driver<'a> {
     boxes: Boxes,
     /// One-way requests in `out`.
     oneways: Vec<u32>,
-    /// Whether other tasks had a chance to add to the queue.
+    /// Whether other tasks had a chance to add to the queue, or could not where one request is all there may be.
     yielded: bool,
     /// Whether the codec wants no requests yet.
     hold: bool,
@@ -129,7 +129,7 @@ impl<'a> Driver<'a> {
             batch: Queue::new(),
             boxes: Boxes::new(member.link.depth as usize),
             oneways: Vec::new(),
-            yielded: false,
+            yielded: member.link.depth == 1,
             hold: false,
             chatter: 0,
             upkeep,
@@ -325,7 +325,7 @@ impl<'a> Driver<'a> {
     }
 
     fn encode(&mut self) {
-        self.yielded = false;
+        self.yielded = self.link().depth == 1;
         self.writing = true;
         self.activity.used = true;
         self.stats().upstream_rq_total.add(self.batch.len() as u64);

@@ -237,7 +237,8 @@ mod tests {
             let frame: Bytes = inbox.bytes.split().freeze();
             places.insert(frame.as_ptr() as usize / Inbox::CHUNK);
         }
-        assert!(places.len() <= 3, "{places:?}");
+        // two buffers, neither aligned to the places; without reuse there would be at least six
+        assert!(places.len() <= 4, "{places:?}");
     }
 
     #[tokio::test]

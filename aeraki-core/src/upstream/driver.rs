@@ -6,7 +6,7 @@ use std::{
     future::poll_fn,
     io, mem,
     sync::Arc,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -183,10 +183,8 @@ impl<'a> Driver<'a> {
         match self.upkeep.tick(period, activity) {
             Due::Nothing => {}
             Due::Ping => self.ping()?,
-            Due::Retire => {
-                self.stats().upstream_cx_idle_timeout.inc();
-                self.pool.retire(self.member);
-            }
+            Due::Retire if self.pool.retire(self.member) => self.stats().upstream_cx_idle_timeout.inc(),
+            Due::Retire => {}
             Due::Close => return Err(self.ended("did not answer signs of life")),
         }
         Ok(())
@@ -284,7 +282,9 @@ impl<'a> Driver<'a> {
         match flow {
             Flow::Hold => self.hold = true,
             Flow::Ready => self.hold = false,
-            Flow::Drain => self.pool.retire(self.member),
+            Flow::Drain => {
+                self.pool.retire(self.member);
+            }
             Flow::Close => return Err(self.ended("asked for the end of the connection")),
             _ => {}
         }
@@ -306,7 +306,12 @@ impl<'a> Driver<'a> {
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LocalReply>> {
         loop {
             if self.writing {
-                ready!(poll_drain(&mut self.io, cx, &mut self.out)).map_err(|error| self.failed(&error))?;
+                match poll_drain(&mut self.io, cx, &mut self.out) {
+                    Poll::Ready(drained) => drained.map_err(|error| self.failed(&error))?,
+                    // nobody waits for what a peer that does not read would have to take first
+                    Poll::Pending if self.link().is_finished() => return Poll::Ready(Ok(())),
+                    Poll::Pending => return Poll::Pending,
+                }
                 self.writing = false;
                 self.chatter = 0;
                 self.complete_oneways();

@@ -202,6 +202,11 @@ impl Link {
         }
     }
 
+    /// Tells whether the connection has served its purpose.
+    pub(super) fn is_finished(&self) -> bool {
+        matches!(lock(&self.state).phase, Phase::Finished)
+    }
+
     /// Tells whether more answers wait for their callers than the connection may hold.
     pub(super) fn is_congested(&self) -> bool {
         self.held.load(Relaxed) > HELD

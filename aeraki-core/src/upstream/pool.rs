@@ -177,9 +177,10 @@ impl Pool {
         if member.is_retired() {
             state.give_back(member, share);
         } else {
-            let buried = member.buried.load(Relaxed) + share;
+            // on several threads the late answer may be exhumed first, and the count is below zero for a moment
+            let buried = member.buried.load(Relaxed).wrapping_add(share);
             member.buried.store(buried, Relaxed);
-            if buried * 2 > self.depth {
+            if buried.cast_signed() > (self.depth / 2).cast_signed() {
                 self.shared.stats.upstream_cx_retired.inc();
                 state.retire(member);
             }
@@ -197,9 +198,9 @@ impl Pool {
         self.proceed(state);
     }
 
-    /// Lends a connection no more; it ends with its last request.
-    pub(super) fn retire(&self, member: &Arc<Member>) {
-        lock(&self.state).retire(member);
+    /// Lends a connection no more; it ends with its last request. Tells whether it was lent until now.
+    pub(super) fn retire(&self, member: &Arc<Member>) -> bool {
+        lock(&self.state).retire(member)
     }
 
     /// Forgets a connection that has ended, with `failure` where it was never made.
@@ -299,12 +300,14 @@ impl State {
         }
     }
 
-    fn retire(&mut self, member: &Arc<Member>) {
-        if !member.retired.swap(true, Relaxed) {
-            member.load.fetch_sub(member.buried.swap(0, Relaxed), Relaxed);
-            self.free.retain(|other| !Arc::ptr_eq(other, member));
-            member.finish_if_unused();
+    fn retire(&mut self, member: &Arc<Member>) -> bool {
+        if member.retired.swap(true, Relaxed) {
+            return false;
         }
+        member.load.fetch_sub(member.buried.swap(0, Relaxed), Relaxed);
+        self.free.retain(|other| !Arc::ptr_eq(other, member));
+        member.finish_if_unused();
+        true
     }
 
     /// Lends what is free to those who wait, in their order.

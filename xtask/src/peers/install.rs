@@ -43,6 +43,7 @@ pub(crate) fn python(name: &str) -> Result<PathBuf> {
     let requirements = workspace().join("peers").join(name).join("requirements.txt");
     let home = peers_dir().join(name);
     once(&home, &requirements, || {
+        package(Command::new("python3").args(["-c", "import ensurepip"]), "python3-venv")?;
         run(Command::new("python3").args(["-m", "venv"]).arg(&home))?;
         run(Command::new(home.join("bin/pip")).args(["install", "--quiet", "--requirement"]).arg(&requirements))
     })?;
@@ -65,6 +66,8 @@ pub(crate) fn maven(name: &str, build: &str, properties: &[(&str, &str)]) -> Res
     let build = peers_dir().join(build);
     let class_path = build.join("classpath.txt");
     fs::create_dir_all(&build)?;
+    debian("javac", "default-jdk-headless")?;
+    debian("mvn", "maven")?;
     let mut command = Command::new("mvn");
     command.args(["-q", "-B", "compile", "dependency:build-classpath"]).current_dir(source);
     command.arg(format!("-Dbuild.folder={}", build.display()));
@@ -80,6 +83,7 @@ pub(crate) fn npm(name: &str) -> Result<PathBuf> {
     let home = peers_dir().join(name);
     let lock = source.join("package-lock.json");
     once(&home, &lock, || {
+        debian("npm", "npm")?;
         for file in ["package.json", "package-lock.json"] {
             fs::copy(source.join(file), home.join(file))?;
         }
@@ -104,17 +108,32 @@ pub(crate) fn cargo(package: &str, profile: &str) -> Result<PathBuf> {
 }
 
 /// Makes sure that a program of a Debian package is there.
-pub(crate) fn debian(program: &str, package: &str) -> Result<()> {
-    let there = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    if there.is_ok() {
+pub(crate) fn debian(program: &str, name: &str) -> Result<()> {
+    package(Command::new(program).arg("--version"), name)
+}
+
+/// Installs a Debian package unless `probe` succeeds.
+fn package(probe: &mut Command, name: &str) -> Result<()> {
+    let there = probe.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if there.is_ok_and(|status| status.success()) {
         return Ok(());
     }
-    run(Command::new("apt-get").args(["install", "-y", "-qq", package]))
+    run(apt().args(["install", "-y", "-qq", name]))
         .or_else(|_| {
-            run(Command::new("apt-get").args(["update", "-qq"]))?;
-            run(Command::new("apt-get").args(["install", "-y", "-qq", package]))
+            run(apt().args(["update", "-qq"]))?;
+            run(apt().args(["install", "-y", "-qq", name]))
         })
-        .with_context(|| format!("{program} is missing"))
+        .with_context(|| format!("the Debian package {name} is missing"))
+}
+
+fn apt() -> Command {
+    let root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
+    if root {
+        return Command::new("apt-get");
+    }
+    let mut command = Command::new("sudo");
+    command.args(["-n", "apt-get"]);
+    command
 }
 
 /// Runs an installing command to its end; its failure means that the peer is missing.

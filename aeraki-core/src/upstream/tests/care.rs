@@ -35,6 +35,17 @@ async fn a_silent_server_is_pinged_and_closed_when_it_stays_silent() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_connection_whose_server_does_not_read_ends_with_its_last_request() {
+    let mut bench = Bench::with(Serving::Serial, cluster().with_heartbeat_interval(None));
+    let call = bench.call(REQUEST, 1, &"x".repeat(2 << 20));
+    let _server = bench.server().await;
+    settle().await;
+    call.abort();
+    settle().await;
+    assert_eq!((bench.count("upstream_rq_active"), bench.count("upstream_cx_active")), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connection_that_nobody_uses_is_closed() {
     let config = cluster().with_idle_timeout(Some(8 * MINUTE)).with_heartbeat_interval(None);
     let mut bench = Bench::with(Serving::Concurrent, config);

@@ -61,7 +61,7 @@ impl Counts {
     /// Lists the rows that cost too much, or of which nothing is committed.
     fn worse_than(&self, expected: &Self) -> Vec<&str> {
         let worse = |row: &str, count: u64| {
-            expected.rows.get(row).is_none_or(|expected| count * 100 > expected * (100 + TOLERANCE))
+            expected.rows.get(row).is_none_or(|expected| count * 100 > (expected + ROUNDING) * (100 + TOLERANCE))
         };
         self.rows.iter().filter(|(row, count)| worse(row, **count)).map(|(row, _)| row.as_str()).collect()
     }
@@ -102,6 +102,8 @@ fn print(found: &Counts, expected: &Counts) {
 const FILE: &str = "benches/instructions/expected.json";
 /// Percent.
 const TOLERANCE: u64 = 3;
+/// A row of a few dozen instructions moves by as much between two layouts of the same code.
+const ROUNDING: u64 = 3;
 const FEW: u64 = 100;
 const MANY: u64 = 1100;
 
@@ -117,7 +119,7 @@ mod tests {
     #[test]
     fn three_percent_more_is_too_much_and_so_is_what_nobody_committed() {
         let expected = counts(&[("a", 100), ("b", 100), ("gone", 1)]);
-        let found = counts(&[("a", 103), ("b", 104), ("new", 1)]);
+        let found = counts(&[("a", 106), ("b", 107), ("new", 1)]);
         assert_eq!(found.worse_than(&expected), ["b", "new"]);
     }
 }

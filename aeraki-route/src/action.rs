@@ -7,7 +7,7 @@ use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 use xxhash_rust::xxh64::Xxh64;
 
-use crate::config::{self, Destination, Mirror, MutationEntry};
+use crate::config::{self, Destination, Mirror, MutationEntry, MutationValue};
 
 /// A compiled route: everything about it that does not depend on how it was found.
 #[derive(Debug)]
@@ -161,8 +161,9 @@ impl ActionCompiler {
         let mut mutation = Mutation::new();
         for entry in entries {
             match entry {
-                MutationEntry::Set { key, value } => mutation.set(key.clone(), value.clone()),
+                MutationEntry::Set { key, value: MutationValue::Text(value) } => mutation.set(key.clone(), value.clone()),
                 MutationEntry::Remove { key } => mutation.remove(key.clone()),
+                _ => continue,
             };
         }
         Arc::new(mutation)

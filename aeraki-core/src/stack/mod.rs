@@ -16,6 +16,7 @@ mod deadline;
 mod mirror;
 mod mutate;
 mod observe;
+mod rate_limiter;
 mod request;
 mod respond;
 mod route;
@@ -33,6 +34,7 @@ pub use self::{
     mirror::{Mirror, MirrorLayer},
     mutate::{Mutate, MutateFuture, MutateLayer},
     observe::{Observe, ObserveFuture, ObserveLayer},
+    rate_limiter::{RateLimitAnswer, RateLimitAsk, RateLimiter},
     request::{BoxError, BoxFuture, ConnInfo, Forward, Forwarding, Request, Response},
     respond::{Respond, RespondFuture, RespondLayer},
     route::{RouteLayer, Routed, SelectRoute},

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     duration,
     error::{Checked, ensure},
+    policy::{HedgePolicy, RetryPolicy},
 };
 
 /// Where the messages of a route go.
@@ -25,6 +26,12 @@ pub struct RouteAction {
     /// How long a response may take from the moment the whole request is here; none: no limit. Not zero.
     #[serde(default, with = "duration::optional")]
     pub timeout: Option<Duration>,
+    /// Which failures are tried again; none: none is.
+    #[serde(default)]
+    pub retry: Option<RetryPolicy>,
+    /// What happens to tries that take long; only together with `retry`.
+    #[serde(default)]
+    pub hedge: Option<HedgePolicy>,
 }
 
 impl RouteAction {
@@ -60,6 +67,20 @@ impl RouteAction {
         self
     }
 
+    /// Sets which failures are tried again.
+    #[must_use]
+    pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
+        self.retry = Some(retry);
+        self
+    }
+
+    /// Sets what happens to tries that take long.
+    #[must_use]
+    pub fn with_hedge(mut self, hedge: HedgePolicy) -> Self {
+        self.hedge = Some(hedge);
+        self
+    }
+
     /// Returns the clusters that a message may be sent to, mirrors included.
     pub fn clusters(&self) -> impl Iterator<Item = &str> {
         let (single, weighted) = match &self.destination {
@@ -78,9 +99,21 @@ impl RouteAction {
             ensure(!key.is_empty(), format_args!("hashPolicy[{index}]"), "must not be empty")?;
         }
         for (index, mirror) in self.mirrors.iter().enumerate() {
-            ensure(!mirror.cluster.is_empty(), format_args!("mirrors[{index}].cluster"), "must not be empty")?;
+            mirror.check().map_err(|error| error.within(format!("mirrors[{index}]")))?;
         }
-        ensure(self.timeout != Some(Duration::ZERO), "timeout", "must not be zero; leave it out for no limit")
+        ensure(self.timeout != Some(Duration::ZERO), "timeout", "must not be zero; leave it out for no limit")?;
+        self.check_retry()
+    }
+
+    fn check_retry(&self) -> Checked {
+        let hedges = self.hedge.is_some_and(|hedge| hedge.on_per_try_timeout);
+        let Some(retry) = &self.retry else { return ensure(!hedges, "hedge", "has no `retry` to apply to") };
+        retry.check().map_err(|error| error.within("retry"))?;
+        if let (Some(try_), Some(whole)) = (retry.per_try_timeout, self.timeout) {
+            ensure(try_ <= whole, "retry.perTryTimeout", format_args!("must not exceed the timeout of {whole:?}"))?;
+        }
+        ensure(!hedges || retry.repeatable, "hedge.onPerTryTimeout", "is only for requests that are `repeatable`")?;
+        ensure(!hedges || retry.per_try_timeout.is_some(), "hedge.onPerTryTimeout", "needs a `perTryTimeout`")
     }
 }
 
@@ -145,12 +178,54 @@ pub struct Mirror {
     /// Share of the messages that are copied; default: all.
     #[serde(default)]
     pub fraction: FractionalPercent,
+    /// How long a copy may take; default 15 s, not zero.
+    #[serde(default = "mirror_timeout", with = "duration")]
+    pub timeout: Duration,
+    /// Copies under way at a time on each worker, at most; further ones are not sent, and counted; default 1024, not zero.
+    #[serde(default = "mirror_max_active")]
+    pub max_active: u32,
+    /// Whether its answers are compared with the ones that clients get, by status and body, and counted; default: no.
+    #[serde(default)]
+    pub compare: bool,
 }
 
 impl Mirror {
     /// Creates a mirror of `fraction` of the messages.
     pub fn new(cluster: impl Into<String>, fraction: FractionalPercent) -> Self {
-        Self { cluster: cluster.into(), fraction }
+        Self {
+            cluster: cluster.into(),
+            fraction,
+            timeout: mirror_timeout(),
+            max_active: mirror_max_active(),
+            compare: false,
+        }
+    }
+
+    /// Sets how long a copy may take.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sets how many copies may be under way at a time on each worker.
+    #[must_use]
+    pub fn with_max_active(mut self, copies: u32) -> Self {
+        self.max_active = copies;
+        self
+    }
+
+    /// Sets whether answers are compared.
+    #[must_use]
+    pub fn with_compare(mut self, compare: bool) -> Self {
+        self.compare = compare;
+        self
+    }
+
+    fn check(&self) -> Checked {
+        ensure(!self.cluster.is_empty(), "cluster", "must not be empty")?;
+        ensure(self.timeout > Duration::ZERO, "timeout", "must not be zero")?;
+        ensure(self.max_active > 0, "maxActive", "must not be zero")
     }
 }
 
@@ -175,9 +250,20 @@ impl FractionalPercent {
         Self { numerator, denominator }
     }
 
+    /// Creates a fraction of so many per cent.
+    pub const fn percent(percent: u32) -> Self {
+        Self::new(percent, Denominator::Hundred)
+    }
+
     /// Tells whether a uniformly drawn number falls into the fraction.
     pub fn contains(self, draw: u64) -> bool {
         draw % u64::from(self.denominator.value()) < u64::from(self.numerator)
+    }
+
+    /// Refuses more than the whole, where that cannot be what is meant.
+    pub(super) fn check(self) -> Checked {
+        let most = self.denominator.value();
+        ensure(self.numerator <= most, "numerator", format_args!("must not exceed the denominator, which is {most}"))
     }
 }
 
@@ -210,6 +296,14 @@ impl Denominator {
             Self::Million => 1_000_000,
         }
     }
+}
+
+fn mirror_timeout() -> Duration {
+    Duration::from_secs(15)
+}
+
+fn mirror_max_active() -> u32 {
+    1024
 }
 
 // Limit of aeraki.meta_protocol_proxy.config.route.v1alpha.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     duration,
     error::{Checked, ConfigError, ensure},
+    filter::{Filter, FilterOrder},
     route::RouteConfig,
 };
 
@@ -32,6 +33,9 @@ pub struct Listener {
     /// Filters in decode order; none: the router alone.
     #[serde(default)]
     pub filters: Vec<Filter>,
+    /// The order in which the filters see responses; default: that of the list, as upstream's proxy.
+    #[serde(default)]
+    pub response_order: FilterOrder,
     /// How long a connection may be idle: no request in flight and no byte either way; none: for ever. Not zero.
     #[serde(default, with = "duration::optional")]
     pub idle_timeout: Option<Duration>,
@@ -52,6 +56,7 @@ impl Listener {
             protocol,
             routes,
             filters: Vec::new(),
+            response_order: FilterOrder::default(),
             idle_timeout: None,
             limits: ListenerLimits::default(),
         }
@@ -75,6 +80,13 @@ impl Listener {
     #[must_use]
     pub fn with_filter(mut self, filter: Filter) -> Self {
         self.filters.push(filter);
+        self
+    }
+
+    /// Sets the order in which the filters see responses.
+    #[must_use]
+    pub fn with_response_order(mut self, order: FilterOrder) -> Self {
+        self.response_order = order;
         self
     }
 
@@ -106,7 +118,7 @@ impl Listener {
         ensure(!self.stat_prefix.is_empty(), "statPrefix", "must not be empty")?;
         ensure(!self.protocol.name.is_empty(), "protocol.name", "must not be empty")?;
         for (index, filter) in self.filters.iter().enumerate() {
-            ensure(!filter.name.is_empty(), format_args!("filters[{index}].name"), "must not be empty")?;
+            filter.check().map_err(|error| error.within(filter.path(index)))?;
         }
         ensure(
             self.idle_timeout != Some(Duration::ZERO),
@@ -225,40 +237,6 @@ impl RouteSubscription {
     fn check(&self) -> Checked {
         ensure(!self.route_config_name.is_empty(), "routeConfigName", "must not be empty")?;
         ensure(!self.cluster.is_empty(), "cluster", "must not be empty")
-    }
-}
-
-/// A layer-7 filter that a configuration asks for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[non_exhaustive]
-pub struct Filter {
-    /// Registered name, for example `aeraki.meta_protocol.filters.router`; not empty.
-    pub name: String,
-    /// Type URL of its configuration; none: all defaults.
-    #[serde(default)]
-    pub type_url: Option<String>,
-    /// Whether the proxy does what the filter asks for. A known filter that is not built is named, never hidden.
-    #[serde(default)]
-    pub enforced: bool,
-}
-
-impl Filter {
-    /// Creates a filter that the proxy enforces.
-    pub fn enforced(name: impl Into<String>) -> Self {
-        Self { name: name.into(), type_url: None, enforced: true }
-    }
-
-    /// Creates a filter that the proxy knows but does not enforce.
-    pub fn unenforced(name: impl Into<String>) -> Self {
-        Self { name: name.into(), type_url: None, enforced: false }
-    }
-
-    /// Sets the type URL of the filter's configuration.
-    #[must_use]
-    pub fn with_type_url(mut self, type_url: impl Into<String>) -> Self {
-        self.type_url = Some(type_url.into());
-        self
     }
 }
 

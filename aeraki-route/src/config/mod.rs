@@ -11,8 +11,11 @@ mod cluster;
 mod duration;
 mod endpoint;
 pub(crate) mod error;
+mod filter;
 mod listener;
 mod matches;
+mod mutation;
+mod policy;
 mod proxy;
 pub(crate) mod route;
 
@@ -21,10 +24,18 @@ pub use self::{
     cluster::{Cluster, ClusterLimits, Discovery, Dns, LbPolicy},
     endpoint::{Address, AddressError, Endpoint},
     error::ConfigError,
-    listener::{Filter, Listener, ListenerLimits, ProtocolConfig, RouteSource, RouteSubscription, TrafficDirection},
+    filter::{Filter, FilterConfig, FilterOrder},
+    listener::{Listener, ListenerLimits, ProtocolConfig, RouteSource, RouteSubscription, TrafficDirection},
     matches::{AttributeMatch, ValueMatch},
+    mutation::{MutationEntry, MutationValue},
+    policy::{
+        Abort, AbortWith, AdaptiveConcurrency, AuthorizationAction, AuthorizationPolicy, AuthorizationRule, BackOff,
+        Delay, Descriptor, DescriptorEntry, Fault, GlobalRateLimit, HedgePolicy, KeyedBuckets, LimitCondition,
+        LimitScope, LocalRateLimit, MetadataExchange, Operation, Patterns, RequestIds, RetryBudget, RetryOn,
+        RetryPolicy, Shed, Source, TokenBucket,
+    },
     proxy::{Node, Proxy},
-    route::{MutationEntry, Route, RouteConfig},
+    route::{Route, RouteConfig},
 };
 
 #[cfg(test)]

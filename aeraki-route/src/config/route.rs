@@ -4,8 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     action::RouteAction,
-    error::{Checked, ConfigError, FieldError, ensure},
+    error::{Checked, ConfigError, ensure},
     matches::AttributeMatch,
+    mutation::{self, MutationEntry},
+    policy::{AuthorizationPolicy, Fault, GlobalRateLimit, LocalRateLimit},
 };
 
 /// An ordered list of routes; the first one that matches a message wins.
@@ -73,6 +75,18 @@ pub struct Route {
     /// Changes of the response's attributes, at most 1000.
     #[serde(default)]
     pub response_mutation: Vec<MutationEntry>,
+    /// Who may send messages by this route; none: everybody.
+    #[serde(default)]
+    pub authorization: Vec<AuthorizationPolicy>,
+    /// A limit of this route's messages by the proxy itself, besides the listener's.
+    #[serde(default)]
+    pub local_rate_limit: Option<LocalRateLimit>,
+    /// A limit of this route's messages by a rate limit service, besides the listener's.
+    #[serde(default)]
+    pub global_rate_limit: Option<GlobalRateLimit>,
+    /// Faults on purpose.
+    #[serde(default)]
+    pub fault: Option<Fault>,
 }
 
 impl Route {
@@ -102,6 +116,34 @@ impl Route {
         self
     }
 
+    /// Adds a policy of who may send messages.
+    #[must_use]
+    pub fn with_authorization(mut self, policy: AuthorizationPolicy) -> Self {
+        self.authorization.push(policy);
+        self
+    }
+
+    /// Sets a limit by the proxy itself.
+    #[must_use]
+    pub fn with_local_rate_limit(mut self, limit: LocalRateLimit) -> Self {
+        self.local_rate_limit = Some(limit);
+        self
+    }
+
+    /// Sets a limit by a rate limit service.
+    #[must_use]
+    pub fn with_global_rate_limit(mut self, limit: GlobalRateLimit) -> Self {
+        self.global_rate_limit = Some(limit);
+        self
+    }
+
+    /// Sets faults on purpose.
+    #[must_use]
+    pub fn with_fault(mut self, fault: Fault) -> Self {
+        self.fault = Some(fault);
+        self
+    }
+
     /// Returns the path of this route, the one at `index`, in error texts.
     pub(crate) fn path(&self, index: usize) -> String {
         match self.name.as_str() {
@@ -115,49 +157,22 @@ impl Route {
             condition.check().map_err(|error| error.within(condition_path(index, condition)))?;
         }
         self.action.check().map_err(|error| error.within("action"))?;
-        check_mutation(&self.request_mutation, "requestMutation")?;
-        check_mutation(&self.response_mutation, "responseMutation")
-    }
-}
-
-/// One change of a message's attributes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[non_exhaustive]
-pub enum MutationEntry {
-    /// Sets the attribute, replacing a value that is there.
-    Set {
-        /// Name of the attribute, 1 to 16 384 bytes.
-        key: String,
-        /// Its new value, at most 16 384 bytes.
-        value: String,
-    },
-    /// Removes the attribute if it is there.
-    Remove {
-        /// Name of the attribute, 1 to 16 384 bytes.
-        key: String,
-    },
-}
-
-impl MutationEntry {
-    /// Creates an entry that sets `key` to `value`.
-    pub fn set(key: impl Into<String>, value: impl Into<String>) -> Self {
-        Self::Set { key: key.into(), value: value.into() }
+        mutation::check(&self.request_mutation, "requestMutation")?;
+        mutation::check(&self.response_mutation, "responseMutation")?;
+        self.check_policies()
     }
 
-    /// Creates an entry that removes `key`.
-    pub fn remove(key: impl Into<String>) -> Self {
-        Self::Remove { key: key.into() }
-    }
-
-    fn check(&self) -> Checked {
-        let (key, value) = match self {
-            Self::Set { key, value } => (key, value.as_str()),
-            Self::Remove { key } => (key, ""),
-        };
-        let most = MAX_TEXT_BYTES;
-        ensure((1..=most).contains(&key.len()), "key", format_args!("must have 1 to {most} bytes"))?;
-        ensure(value.len() <= most, "value", format_args!("must not exceed {most} bytes"))
+    fn check_policies(&self) -> Checked {
+        for (index, policy) in self.authorization.iter().enumerate() {
+            policy.check().map_err(|error| error.within(policy.path(index)))?;
+        }
+        if let Some(limit) = &self.local_rate_limit {
+            limit.check().map_err(|error| error.within("localRateLimit"))?;
+        }
+        if let Some(limit) = &self.global_rate_limit {
+            limit.check().map_err(|error| error.within("globalRateLimit"))?;
+        }
+        self.fault.as_ref().map_or(Ok(()), |fault| fault.check().map_err(|error| error.within("fault")))
     }
 }
 
@@ -166,15 +181,5 @@ pub(crate) fn condition_path(index: usize, condition: &AttributeMatch) -> String
     format!("matches[{index}] (key {:?})", condition.key)
 }
 
-fn check_mutation(entries: &[MutationEntry], field: &str) -> Checked {
-    let most = MAX_MUTATIONS;
-    ensure(entries.len() <= most, field, format_args!("must not hold more than {most} entries"))?;
-    let mut entries = entries.iter().enumerate();
-    entries.try_for_each(|(index, entry)| entry.check().map_err(|e: FieldError| e.within(format!("{field}[{index}]"))))
-}
-
 /// What a [`RouteConfig`] is called in error texts.
 pub(crate) const KIND: &str = "route configuration";
-// Limits of aeraki.meta_protocol_proxy.config.route.v1alpha.
-const MAX_MUTATIONS: usize = 1000;
-const MAX_TEXT_BYTES: usize = 16_384;

@@ -75,7 +75,7 @@ fn routes_are_written_in_camel_case() {
         json!({"key": "interface", "value": {"prefix": "org."}, "ignoreCase": true, "invert": false,
             "treatMissingAsEmpty": false}),
     );
-    assert_eq!(route["requestMutation"], json!([{"set": {"key": "x-env", "value": "test"}}]));
+    assert_eq!(route["requestMutation"], json!([{"set": {"key": "x-env", "value": {"text": "test"}}}]));
     assert_eq!(route["action"]["timeout"], "0.25s");
     assert_eq!(
         route["action"]["mirrors"],

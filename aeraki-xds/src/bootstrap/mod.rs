@@ -124,7 +124,7 @@ fn node(document: &Value) -> Node {
 }
 
 fn unenforced(listener: &Listener) -> impl Iterator<Item = Warning> {
-    let filters = listener.filters.iter().filter(|filter| !filter.enforced);
+    let filters = listener.filters.iter().filter(|filter| !filter.is_enforced());
     filters.map(|filter| Warning::NotEnforced { listener: listener.name.clone(), filter: filter.name.clone() })
 }
 

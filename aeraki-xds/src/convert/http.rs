@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use aeraki_route::config::{ConfigError, Destination, Mirror, MutationEntry, Route, RouteAction, RouteConfig};
+use aeraki_route::config::{ConfigError, Destination, Mirror, MutationEntry, MutationValue, Route, RouteAction, RouteConfig};
 
 use super::action::{
     duration_from_proto, fraction_from_proto, fraction_to_proto, weighted_from_proto, weighted_to_proto,
@@ -176,7 +176,7 @@ fn mutation_to_proto(
     let (mut remove, mut add) = (Vec::new(), Vec::<HeaderValueOption>::new());
     for entry in entries {
         match entry {
-            MutationEntry::Set { key, value } => add.push(header(key, value)),
+            MutationEntry::Set { key, value: MutationValue::Text(value) } => add.push(header(key, value)),
             MutationEntry::Remove { key } => {
                 add.retain(|option| option.header.as_ref().is_none_or(|header| !header.key.eq_ignore_ascii_case(key)));
                 remove.push(key.clone());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aeraki_route::config::{ConfigError, Filter, ProtocolConfig, RouteSource, RouteSubscription};
+use aeraki_route::config::{ConfigError, Filter, FilterConfig, ProtocolConfig, RouteSource, RouteSubscription};
 
 use super::action::duration_from_proto;
 use super::at::At;
@@ -98,7 +98,7 @@ fn grpc_cluster<'a>(api: &'a ApiConfigSource, at: &At<'_>) -> Result<&'a str, Co
 
 fn filter_from_proto(filter: &proto::MetaProtocolFilter, at: &At<'_>) -> Result<Filter, ConfigError> {
     let mut converted = match filter.name.as_str() {
-        ENFORCED_FILTER => Filter::enforced(ENFORCED_FILTER),
+        ENFORCED_FILTER => Filter::new(ENFORCED_FILTER, FilterConfig::Router),
         name if UNENFORCED_FILTERS.contains(&name) => Filter::unenforced(name),
         name => return Err(at.field("name").refuse(format!("there is no filter {name:?}"))),
     };

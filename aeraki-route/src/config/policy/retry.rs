@@ -1,0 +1,187 @@
+//! Further tries of requests that failed.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{
+    FractionalPercent, duration,
+    error::{Checked, ensure},
+};
+
+/// Tries a request again on another host; `envoy.config.route.v3.RetryPolicy`.
+///
+/// A request whose answer is lost may have been executed. So a failure that cannot be shown to have come before that is
+/// tried again only where the policy says that requests are `repeatable`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[non_exhaustive]
+pub struct RetryPolicy {
+    /// Further tries after the first one, 1 to 10; default 1.
+    #[serde(default = "one")]
+    pub attempts: u32,
+    /// How long one try may take; none: only the route's timeout counts. Not zero.
+    #[serde(default, with = "duration::optional")]
+    pub per_try_timeout: Option<Duration>,
+    /// Which failures are tried again; default: connect failures, resets, refusals.
+    #[serde(default = "default_on")]
+    pub on: Vec<RetryOn>,
+    /// Whether requests may be executed twice; default: no.
+    #[serde(default)]
+    pub repeatable: bool,
+    /// How long to wait before a further try.
+    #[serde(default)]
+    pub back_off: BackOff,
+    /// How many further tries there may be among the requests of the route.
+    #[serde(default)]
+    pub budget: RetryBudget,
+}
+
+impl RetryPolicy {
+    /// Creates a policy of so many further tries.
+    pub fn new(attempts: u32) -> Self {
+        Self {
+            attempts,
+            per_try_timeout: None,
+            on: default_on(),
+            repeatable: false,
+            back_off: BackOff::default(),
+            budget: RetryBudget::default(),
+        }
+    }
+
+    /// Sets how long one try may take.
+    #[must_use]
+    pub fn with_per_try_timeout(mut self, timeout: Duration) -> Self {
+        self.per_try_timeout = Some(timeout);
+        self
+    }
+
+    /// Sets which failures are tried again.
+    #[must_use]
+    pub fn with_on(mut self, on: impl IntoIterator<Item = RetryOn>) -> Self {
+        self.on = on.into_iter().collect();
+        self
+    }
+
+    /// Sets whether requests may be executed twice.
+    #[must_use]
+    pub fn with_repeatable(mut self, repeatable: bool) -> Self {
+        self.repeatable = repeatable;
+        self
+    }
+
+    /// Sets how long to wait before a further try.
+    #[must_use]
+    pub fn with_back_off(mut self, base: Duration, max: Duration) -> Self {
+        self.back_off = BackOff { base, max };
+        self
+    }
+
+    /// Sets how many further tries there may be.
+    #[must_use]
+    pub fn with_budget(mut self, budget: RetryBudget) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    pub(crate) fn check(&self) -> Checked {
+        ensure((1..=10).contains(&self.attempts), "attempts", "must lie between 1 and 10")?;
+        ensure(self.per_try_timeout != Some(Duration::ZERO), "perTryTimeout", "must not be zero")?;
+        ensure(!self.on.is_empty(), "on", "must name at least one kind of failure")?;
+        let BackOff { base, max } = self.back_off;
+        ensure(base > Duration::ZERO, "backOff.base", "must not be zero")?;
+        ensure(base <= max, "backOff.max", "must not be below the base")?;
+        self.budget.fraction.check().map_err(|error| error.within("budget.fraction"))
+    }
+}
+
+/// A kind of failure that may be tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum RetryOn {
+    /// No connection could be made: the request was certainly not executed.
+    ConnectFailure,
+    /// The connection ended before the answer; the request may have been executed.
+    Reset,
+    /// The server said by its status that it did not take the request, such as a full thread pool of Dubbo.
+    Refused,
+    /// The server's own limit is exhausted.
+    OverLimit,
+    /// The try took too long; the request may have been executed.
+    Timeout,
+    /// The answer carries this status of the protocol; the request may have been executed.
+    Status(u32),
+}
+
+/// The time between two tries: full jitter below a bound that doubles with every try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[non_exhaustive]
+pub struct BackOff {
+    /// The first bound; default 25 ms, not zero.
+    #[serde(with = "duration")]
+    pub base: Duration,
+    /// The last bound; default 250 ms, not below the base.
+    #[serde(with = "duration")]
+    pub max: Duration,
+}
+
+impl Default for BackOff {
+    fn default() -> Self {
+        Self { base: Duration::from_millis(25), max: Duration::from_millis(250) }
+    }
+}
+
+/// How many further tries there may be: a share of all requests, and a few in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[non_exhaustive]
+pub struct RetryBudget {
+    /// Share of the requests of the last ten seconds; default 20 %.
+    pub fraction: FractionalPercent,
+    /// Further tries a second that are always allowed; default 3.
+    pub min_per_second: u32,
+}
+
+impl RetryBudget {
+    /// Creates a budget.
+    pub fn new(fraction: FractionalPercent, min_per_second: u32) -> Self {
+        Self { fraction, min_per_second }
+    }
+}
+
+impl Default for RetryBudget {
+    fn default() -> Self {
+        Self { fraction: FractionalPercent::percent(20), min_per_second: 3 }
+    }
+}
+
+/// Sends a second copy of a request that takes long, and uses the first answer; `envoy.config.route.v3.HedgePolicy`.
+///
+/// Takes effect with a [`RetryPolicy`] that is `repeatable` and has a `per_try_timeout`: when that has passed, the next
+/// try begins and the earlier one goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[non_exhaustive]
+pub struct HedgePolicy {
+    /// Whether a try that exceeds its timeout goes on while the next one begins; default: no.
+    #[serde(default)]
+    pub on_per_try_timeout: bool,
+}
+
+impl HedgePolicy {
+    /// Creates a policy under which a try that exceeds its timeout goes on.
+    pub fn on_per_try_timeout() -> Self {
+        Self { on_per_try_timeout: true }
+    }
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn default_on() -> Vec<RetryOn> {
+    vec![RetryOn::ConnectFailure, RetryOn::Reset, RetryOn::Refused]
+}

@@ -1,13 +1,21 @@
 //! What happens to a message whose route is known.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use aeraki_codec::{Attributes, Mutation};
 use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 use xxhash_rust::xxh64::Xxh64;
 
-use crate::config::{self, Destination, Mirror, MutationEntry, MutationValue};
+use crate::{
+    RouteTable,
+    config::{self, Destination, Mirror, MutationEntry, MutationValue, error::FieldError},
+    policy::RoutePolicies,
+};
 
 /// A compiled route: everything about it that does not depend on how it was found.
 #[derive(Debug)]
@@ -20,6 +28,7 @@ pub struct Route {
     request_mutation: Arc<Mutation>,
     response_mutation: Arc<Mutation>,
     timeout: Option<Duration>,
+    policies: Option<Arc<RoutePolicies>>,
 }
 
 #[derive(Debug)]
@@ -107,19 +116,34 @@ impl Route {
     pub fn timeout(&self) -> Option<Duration> {
         self.timeout
     }
+
+    /// Returns what else may happen to its messages; none: nothing.
+    pub fn policies(&self) -> Option<&Arc<RoutePolicies>> {
+        self.policies.as_ref()
+    }
 }
 
 /// Compiles the routes of one table, which share names and empty mutations.
-#[derive(Default)]
-pub(crate) struct ActionCompiler {
+pub(crate) struct ActionCompiler<'a> {
     names: HashSet<Arc<str>, RandomState>,
     unchanged: Arc<Mutation>,
+    /// The policies of the table before, by the names of their routes.
+    previous: HashMap<&'a str, &'a Arc<RoutePolicies>, RandomState>,
 }
 
-impl ActionCompiler {
+impl<'a> ActionCompiler<'a> {
+    /// Makes a compiler; policies go on with the state that they had in `previous`.
+    pub(crate) fn new(previous: Option<&'a RouteTable>) -> Self {
+        let routes = previous.map_or(&[][..], RouteTable::routes).iter();
+        let previous = routes.filter_map(|route| Some((&**route.name(), route.policies()?))).collect();
+        Self { names: HashSet::default(), unchanged: Arc::default(), previous }
+    }
+
     /// Compiles the route at `index`, which has been validated.
-    pub(crate) fn compile(&mut self, index: usize, route: &config::Route) -> Route {
-        Route {
+    pub(crate) fn compile(&mut self, index: usize, route: &config::Route) -> Result<Route, FieldError> {
+        let previous = self.previous.get(&*route.name).map(|previous| &***previous);
+        let policies = RoutePolicies::compile(route, previous).map_err(|error| error.within(route.path(index)))?;
+        Ok(Route {
             index,
             name: route.name.as_str().into(),
             clusters: self.clusters(&route.action.destination),
@@ -128,7 +152,8 @@ impl ActionCompiler {
             request_mutation: self.mutation(&route.request_mutation),
             response_mutation: self.mutation(&route.response_mutation),
             timeout: route.action.timeout,
-        }
+            policies,
+        })
     }
 
     fn clusters(&mut self, destination: &Destination) -> Clusters {
@@ -161,7 +186,9 @@ impl ActionCompiler {
         let mut mutation = Mutation::new();
         for entry in entries {
             match entry {
-                MutationEntry::Set { key, value: MutationValue::Text(value) } => mutation.set(key.clone(), value.clone()),
+                MutationEntry::Set { key, value: MutationValue::Text(value) } => {
+                    mutation.set(key.clone(), value.clone())
+                }
                 MutationEntry::Remove { key } => mutation.remove(key.clone()),
                 _ => continue,
             };

@@ -37,12 +37,12 @@ impl RouteTable {
     pub fn explain<A: Attributes + ?Sized>(&self, attributes: &A) -> Explanation<'_> {
         let mut passed_over = Vec::new();
         for (rule, route) in self.rules() {
-            let fails = |slot| attributes.attr(self.key(slot));
-            let Some(position) = rule.iter().position(|condition| !condition.holds(fails(condition.slot))) else {
+            let value = |condition| attributes.attr(self.key(condition));
+            let Some(position) = rule.iter().position(|condition| !condition.holds(value(condition))) else {
                 return Explanation { route: Some(route), passed_over };
             };
             let condition = &rule[position];
-            let key = self.key(condition.slot);
+            let key = self.key(condition);
             passed_over.push(PassedOver {
                 route,
                 condition: position,

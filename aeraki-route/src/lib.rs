@@ -28,6 +28,7 @@
 //! ```
 
 pub mod config;
+pub mod policy;
 
 mod action;
 mod compile;

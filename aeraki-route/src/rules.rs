@@ -29,7 +29,17 @@ impl Rules {
     ///
     /// As [`RouteTable::compile`].
     pub fn compile(config: &RouteConfig) -> Result<Self, ConfigError> {
-        let table = RouteTable::compile(config)?;
+        Self::compile_after(config, &Self::empty())
+    }
+
+    /// Compiles the rules of a configuration that replaces another: limits go on where a route of the same name has the
+    /// same ones, so that an update fills no bucket.
+    ///
+    /// # Errors
+    ///
+    /// As [`RouteTable::compile`].
+    pub fn compile_after(config: &RouteConfig, previous: &Self) -> Result<Self, ConfigError> {
+        let table = RouteTable::compile_after(config, previous.table())?;
         Ok(Self { demand: table.demand(), table: Some(table) })
     }
 
@@ -68,12 +78,20 @@ pub struct SharedRules {
     current: Arc<ArcSwap<Rules>>,
     /// Rules out of force that somebody may still hold. They are freed here and not where messages are judged.
     retired: Mutex<Vec<Arc<Rules>>>,
+    /// What users outside the rules look at, whichever rules are in force.
+    demand: Demand,
 }
 
 impl SharedRules {
     /// Puts the first rules in force.
     pub fn new(rules: Rules) -> Self {
-        Self { current: Arc::new(ArcSwap::from_pointee(rules)), retired: Mutex::default() }
+        Self::with_demand(rules, Demand::none())
+    }
+
+    /// Puts the first rules in force, and asks messages for more keys than these and any later rules do.
+    pub fn with_demand(rules: Rules, demand: Demand) -> Self {
+        let current = ArcSwap::from_pointee(rules.with_demand(&demand));
+        Self { current: Arc::new(current), retired: Mutex::default(), demand }
     }
 
     /// Returns the rules in force.
@@ -90,7 +108,7 @@ impl SharedRules {
     ///
     /// Old rules are freed by a later call of this method or of [`reclaim`](Self::reclaim), once nobody holds them.
     pub fn swap(&self, rules: Rules) {
-        let old = self.current.swap(Arc::new(rules));
+        let old = self.current.swap(Arc::new(rules.with_demand(&self.demand)));
         self.retired.lock().unwrap_or_else(PoisonError::into_inner).push(old);
         self.reclaim();
     }

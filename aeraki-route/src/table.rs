@@ -6,21 +6,19 @@ use aeraki_codec::{Attributes, Demand};
 
 use crate::{
     action::Route,
-    compile::{Condition, Index, Probe, RuleSet, Slot},
+    compile::{Condition, Matcher},
 };
 
 /// An ordered list of routes, compiled so that the first one that matches a message is found without walking them.
 pub struct RouteTable {
     name: Box<str>,
-    keys: Box<[Box<str>]>,
-    rules: RuleSet,
+    matcher: Matcher,
     routes: Box<[Route]>,
-    index: Index,
 }
 
 impl RouteTable {
-    pub(crate) fn new(name: &str, keys: Box<[Box<str>]>, rules: RuleSet, routes: Box<[Route]>, index: Index) -> Self {
-        Self { name: name.into(), keys, rules, routes, index }
+    pub(crate) fn new(name: &str, matcher: Matcher, routes: Box<[Route]>) -> Self {
+        Self { name: name.into(), matcher, routes }
     }
 
     /// Returns the name of the configuration.
@@ -33,7 +31,7 @@ impl RouteTable {
     /// Allocates nothing, apart from the states of regular expressions when traffic first needs them in a thread.
     #[inline]
     pub fn find<A: Attributes + ?Sized>(&self, attributes: &A) -> Option<&Route> {
-        self.index.find(&self.rules, Probe::new(&self.keys, attributes)).map(|rule| &self.routes[rule])
+        self.matcher.find(attributes).map(|rule| &self.routes[rule])
     }
 
     /// Lists all routes in the order of the configuration.
@@ -43,20 +41,22 @@ impl RouteTable {
 
     /// Lists the keys that conditions look at, in lower case.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
-        self.keys.iter().map(|key| &**key)
+        self.matcher.keys()
     }
 
-    /// Returns every key that the table asks messages for: those of conditions and of hash policies.
+    /// Returns every key that the table asks messages for: those of conditions, of hash policies and of the policies of
+    /// its routes.
     pub fn demand(&self) -> Demand {
-        Demand::of(self.keys().chain(self.routes.iter().flat_map(Route::hash_keys)))
+        let policies = self.routes.iter().filter_map(Route::policies).flat_map(|policies| policies.keys());
+        Demand::of(self.keys().chain(self.routes.iter().flat_map(Route::hash_keys)).chain(policies))
     }
 
-    pub(crate) fn key(&self, slot: Slot) -> &str {
-        &self.keys[slot as usize]
+    pub(crate) fn key(&self, condition: &Condition) -> &str {
+        self.matcher.key(condition.slot)
     }
 
     pub(crate) fn rules(&self) -> impl Iterator<Item = (&[Condition], &Route)> {
-        self.rules.iter().zip(&self.routes)
+        self.matcher.rules().zip(&self.routes)
     }
 }
 

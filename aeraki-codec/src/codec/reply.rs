@@ -68,13 +68,28 @@ impl fmt::Display for Reason {
 pub struct LocalReply {
     reason: Reason,
     text: Cow<'static, str>,
+    status: Option<u32>,
 }
 
 impl LocalReply {
     /// Makes an answer; the text says what the proxy did.
     #[must_use]
     pub fn new(reason: Reason, text: impl Into<Cow<'static, str>>) -> Self {
-        Self { reason, text: text.into() }
+        Self { reason, text: text.into(), status: None }
+    }
+
+    /// Asks for this status of the protocol instead of the one that stands for the reason; a codec without numeric
+    /// statuses, or without this one, goes by the reason.
+    #[must_use]
+    pub fn with_status(mut self, status: u32) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    /// Returns the status of the protocol that is asked for.
+    #[must_use]
+    pub const fn status(&self) -> Option<u32> {
+        self.status
     }
 
     /// Returns the reason.

@@ -15,7 +15,7 @@ pub(super) fn write(to: &Receipt, reply: &LocalReply, out: &mut Output) -> Answe
         return Answer::Close;
     }
     let mark = out.mark();
-    out.put(&header::encode(header::HESSIAN2, status_of(reply.reason()), to.id().number(), 0));
+    out.put(&header::encode(header::HESSIAN2, status_of(reply), to.id().number(), 0));
     write::string(out, truncated(reply.text()));
     let len = out.len_since(mark).saturating_sub(header::LENGTH_OFFSET).saturating_sub(4);
     let len = u32::try_from(len).unwrap_or_default().to_be_bytes();
@@ -27,7 +27,14 @@ pub(super) fn write(to: &Receipt, reply: &LocalReply, out: &mut Output) -> Answe
 
 /// The status that makes a client raise the exception which fits best: 31 its timeout exception, the others its
 /// remoting exception with our text.
-const fn status_of(reason: Reason) -> u8 {
+///
+/// A status that is asked for is taken if it says that the call failed.
+fn status_of(reply: &LocalReply) -> u8 {
+    let asked = reply.status().and_then(|status| u8::try_from(status).ok()).filter(|asked| *asked != status::OK);
+    asked.unwrap_or_else(|| status_of_reason(reply.reason()))
+}
+
+const fn status_of_reason(reason: Reason) -> u8 {
     match reason {
         Reason::RouteNotFound | Reason::ClusterNotFound => status::SERVICE_NOT_FOUND,
         Reason::Overflow | Reason::OverLimit | Reason::Shed => status::THREADPOOL_EXHAUSTED,

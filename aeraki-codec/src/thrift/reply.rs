@@ -45,7 +45,9 @@ pub(super) fn write(to: &Receipt, reply: &LocalReply, limit: usize, out: &mut Ou
 fn write_exception(encoding: Encoding, reply: &LocalReply, out: &mut Output) {
     let text = if reply.text().is_empty() { reply.reason().as_str() } else { reply.text() };
     let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
-    let code = exception_type(reply.reason());
+    // compact encoding writes the type in one byte
+    let asked = reply.status().and_then(|status| u8::try_from(status).ok()).filter(|asked| *asked < 64);
+    let code = asked.unwrap_or_else(|| exception_type(reply.reason()));
     if encoding == Encoding::Compact {
         out.put(&[0x18]);
         write_varint(length, out);

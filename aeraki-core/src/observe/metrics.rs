@@ -77,6 +77,30 @@ counters! {
     mirror_dropped,
     /// Times that a connection was not read because a limit was reached.
     read_paused,
+    /// Requests that authorization policies allowed.
+    authorization_allowed,
+    /// Requests that authorization policies denied.
+    authorization_denied,
+    /// Requests that policies which are only tried would have allowed.
+    authorization_dry_run_allowed,
+    /// Requests that policies which are only tried would have denied.
+    authorization_dry_run_denied,
+    /// Requests that a rate limit service let pass.
+    ratelimit_ok,
+    /// Requests that a rate limit service refused.
+    ratelimit_over_limit,
+    /// Questions that a rate limit service did not answer.
+    ratelimit_error,
+    /// Requests that passed because a rate limit service did not answer.
+    ratelimit_failure_mode_allowed,
+    /// Requests that were held back on purpose.
+    fault_delayed,
+    /// Requests that were ended on purpose.
+    fault_aborted,
+    /// Requests that were not held back, because too many were.
+    fault_delay_overflow,
+    /// Requests that were refused because too many were under way.
+    shed,
 }
 
 /// Counts what happens on one listener of one worker.

@@ -51,7 +51,7 @@ impl Collector for Samples {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         for ((family, name), metric) in &self.families {
             let Some(kind) = metric.values.values().next().map(kind_of) else { continue };
-            let full = format!("{family}_{name}");
+            let full = format!("{family}_{name}").replace('.', "_");
             let mut encoder = encoder.encode_descriptor(&full, metric.help, None, kind)?;
             for (labels, value) in &metric.values {
                 encode(labels, value, &mut encoder)?;

@@ -5,7 +5,7 @@ mod worker;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use aeraki_codec::{Carries, Protocol, Registry};
+use aeraki_codec::{Carries, Demand, Protocol, Registry};
 use aeraki_route::{
     Rules, SharedRules,
     config::{self, ConfigError, Listener, RouteConfig, RouteSource, RouteSubscription},
@@ -17,6 +17,7 @@ use self::worker::Worker;
 use crate::{
     observe::Stats,
     server::{self, ListenerOptions},
+    stack::{CompiledFilters, Filters, RateLimiters},
 };
 
 /// A proxy that has been checked and can be started.
@@ -42,6 +43,8 @@ struct Prepared {
     config: Listener,
     protocol: Arc<dyn Protocol>,
     rules: Arc<SharedRules>,
+    filters: CompiledFilters,
+    services: Arc<dyn RateLimiters>,
 }
 
 impl Proxy {
@@ -50,14 +53,28 @@ impl Proxy {
     /// # Errors
     /// The first fault: the object, the field and the reason.
     pub fn new(config: config::Proxy, registry: &Registry) -> Result<Self, ConfigError> {
+        Self::with_filters(config, registry, &Filters::new())
+    }
+
+    /// Checks a configuration that may ask for filters of the embedder's own, and for rate limit services.
+    ///
+    /// # Errors
+    /// The first fault: the object, the field and the reason.
+    pub fn with_filters(config: config::Proxy, registry: &Registry, filters: &Filters) -> Result<Self, ConfigError> {
         config.validate()?;
         if config.admin.is_some() && !cfg!(feature = "admin") {
             return Err(ConfigError::new("proxy", "admin", "this build has no admin interface (feature `admin`)"));
         }
-        let mut subscribed = BTreeMap::new();
-        let prepare = |listener: &Listener| prepare(listener, registry, &mut subscribed);
-        let listeners = config.listeners.iter().map(prepare).collect::<Result<_, _>>()?;
-        Ok(Self { config, listeners, stats: Stats::new() })
+        let compiled = config.listeners.iter().map(|listener| filters.compile(listener));
+        let compiled = compiled.collect::<Result<Vec<_>, _>>()?;
+        let mut tables = Tables::of(config.listeners.iter().zip(&compiled));
+        let listeners = config.listeners.iter().zip(compiled).map(|(listener, compiled)| {
+            let protocol = find_protocol(listener, registry)?;
+            let rules = rules(listener, &*protocol, &compiled, &mut tables)?;
+            let services = Arc::clone(&filters.services);
+            Ok(Prepared { config: listener.clone(), protocol, rules, filters: compiled, services })
+        });
+        Ok(Self { listeners: listeners.collect::<Result<_, _>>()?, config, stats: Stats::new() })
     }
 
     /// Returns the configuration.
@@ -149,36 +166,67 @@ enum Place {
     Thread,
 }
 
-fn prepare(
-    listener: &Listener,
-    registry: &Registry,
-    subscribed: &mut BTreeMap<String, Arc<SharedRules>>,
-) -> Result<Prepared, ConfigError> {
-    let refuse = |field: &str, reason: String| ConfigError::new(format!("listener {:?}", listener.name), field, reason);
+/// The tables that listeners subscribe to, each once, and what all its listeners' filters ask messages for.
+struct Tables(BTreeMap<String, (Demand, Option<Arc<SharedRules>>)>);
+
+impl Tables {
+    fn of<'a>(listeners: impl Iterator<Item = (&'a Listener, &'a CompiledFilters)>) -> Self {
+        let mut tables = BTreeMap::new();
+        for (listener, filters) in listeners {
+            let RouteSource::Dynamic(subscription) = &listener.routes else { continue };
+            let name = subscription.route_config_name.clone();
+            let (demand, _) = tables.entry(name).or_insert_with(|| (Demand::none(), None));
+            *demand = demand.union(&filters.demand());
+        }
+        Self(tables)
+    }
+
+    fn rules(&mut self, name: &str) -> Arc<SharedRules> {
+        let (demand, rules) = self.0.entry(name.to_owned()).or_insert_with(|| (Demand::none(), None));
+        let empty = || Arc::new(SharedRules::with_demand(Rules::empty(), demand.clone()));
+        Arc::clone(rules.get_or_insert_with(empty))
+    }
+}
+
+fn refuse(listener: &Listener, field: &str, reason: String) -> ConfigError {
+    ConfigError::new(format!("listener {:?}", listener.name), field, reason)
+}
+
+fn find_protocol(listener: &Listener, registry: &Registry) -> Result<Arc<dyn Protocol>, ConfigError> {
     let codec = listener.protocol.codec();
     let protocol = registry.get(codec).ok_or_else(|| {
         let known = registry.names().collect::<Vec<_>>().join(", ");
-        refuse("protocol.codec", format!("there is no codec {codec:?}; known are: {known}"))
+        refuse(listener, "protocol.codec", format!("there is no codec {codec:?}; known are: {known}"))
     })?;
-    if let Some(option) = listener.protocol.options.keys().next() {
-        return Err(refuse("protocol.options", format!("the codec {codec:?} has no option {option:?}")));
+    match listener.protocol.options.keys().next() {
+        Some(option) => {
+            Err(refuse(listener, "protocol.options", format!("the codec {codec:?} has no option {option:?}")))
+        }
+        None => Ok(Arc::clone(protocol)),
     }
-    let rules = match &listener.routes {
+}
+
+fn rules(
+    listener: &Listener,
+    protocol: &dyn Protocol,
+    filters: &CompiledFilters,
+    tables: &mut Tables,
+) -> Result<Arc<SharedRules>, ConfigError> {
+    match &listener.routes {
         RouteSource::Inline(config) => {
-            check_mutations(config, &**protocol).map_err(|route| {
-                refuse("routes.inline", format!("{route} changes attributes, which {codec:?} cannot carry"))
+            check_mutations(config, protocol).map_err(|route| {
+                let codec = listener.protocol.codec();
+                let reason = format!("{route} changes attributes, which {codec:?} cannot carry");
+                refuse(listener, "routes.inline", reason)
             })?;
-            let rules = Rules::compile(config)
-                .map_err(|error| refuse(&format!("routes.inline.{}", error.field()), error.reason().to_owned()))?;
-            Arc::new(SharedRules::new(rules))
+            let rules = Rules::compile(config).map_err(|error| {
+                refuse(listener, &format!("routes.inline.{}", error.field()), error.reason().to_owned())
+            })?;
+            Ok(Arc::new(SharedRules::with_demand(rules, filters.demand())))
         }
-        RouteSource::Dynamic(subscription) => {
-            let table = subscribed.entry(subscription.route_config_name.clone());
-            Arc::clone(table.or_insert_with(|| Arc::new(SharedRules::new(Rules::empty()))))
-        }
-        _ => return Err(refuse("routes", "a source of routes that this proxy does not know".to_owned())),
-    };
-    Ok(Prepared { config: listener.clone(), protocol: Arc::clone(protocol), rules })
+        RouteSource::Dynamic(subscription) => Ok(tables.rules(&subscription.route_config_name)),
+        _ => Err(refuse(listener, "routes", "a source of routes that this proxy does not know".to_owned())),
+    }
 }
 
 /// Names the first route whose changes no message of the protocol can carry.

@@ -70,6 +70,8 @@ pub struct ConnInfo {
     pub peer: SocketAddr,
     /// Our own address.
     pub local: SocketAddr,
+    /// Identity of the peer as in its certificate, without `spiffe://`; none where it has shown none.
+    pub principal: Option<Arc<str>>,
     /// The upstream connections that belong to it.
     pub(crate) bindings: Bindings,
 }
@@ -78,7 +80,14 @@ impl ConnInfo {
     /// Describes a connection.
     #[must_use]
     pub fn new(listener: Arc<str>, protocol: Arc<dyn Protocol>, peer: SocketAddr, local: SocketAddr) -> Self {
-        Self { listener, protocol, peer, local, bindings: Bindings::default() }
+        Self { listener, protocol, peer, local, principal: None, bindings: Bindings::default() }
+    }
+
+    /// Sets the identity of the peer, without `spiffe://`.
+    #[must_use]
+    pub fn with_principal(mut self, principal: impl Into<Arc<str>>) -> Self {
+        self.principal = Some(principal.into());
+        self
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use aeraki_codec::{LocalReply, Mutation, Reason};
-use aeraki_route::Route;
+use aeraki_route::{Route, policy::RoutePolicies};
 use futures_util::future::{Either, Ready, ready};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -30,6 +30,8 @@ pub struct Routed {
     pub mirrors: Vec<Arc<str>>,
     /// How long the response may take from the moment the whole request is here.
     pub timeout: Option<Duration>,
+    /// What else the route asks for; none: nothing.
+    pub policies: Option<Arc<RoutePolicies>>,
 }
 
 /// Finds the first route that matches, by the rules of the request, and picks one of its clusters by weight.
@@ -86,6 +88,7 @@ impl<S> SelectRoute<S> {
             response_mutation: unless_empty(route.response_mutation()),
             mirrors: draw(route, &mut self.draws),
             timeout: route.timeout(),
+            policies: route.policies().cloned(),
             request,
         })
     }

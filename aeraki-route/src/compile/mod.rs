@@ -3,22 +3,20 @@
 mod condition;
 mod index;
 mod keys;
+mod matcher;
 mod regex;
 mod rule_set;
 
-use smallvec::SmallVec;
-
-pub(crate) use self::{
-    condition::Condition,
+pub(crate) use self::{condition::Condition, matcher::Matcher};
+use self::{
     index::Index,
     keys::{Probe, Slot},
     rule_set::RuleSet,
 };
-use self::{keys::KeyInterner, regex::RegexPool};
 use crate::{
     RouteTable,
     action::ActionCompiler,
-    config::{ConfigError, RouteConfig, error::FieldError, route},
+    config::{ConfigError, RouteConfig, route},
 };
 
 impl RouteTable {
@@ -29,27 +27,22 @@ impl RouteTable {
     /// Names the configuration, the route, the key and the reason: whatever [`RouteConfig::validate`] refuses, and
     /// regular expressions that are malformed or too large.
     pub fn compile(config: &RouteConfig) -> Result<Self, ConfigError> {
-        config.validate()?;
-        let mut keys = KeyInterner::default();
-        let rules = compile_rules(config, &mut keys).map_err(|error| error.of(route::KIND, &config.name))?;
-        let mut actions = ActionCompiler::default();
-        let routes = config.routes.iter().enumerate().map(|(index, route)| actions.compile(index, route)).collect();
-        let index = Index::build(&rules);
-        Ok(Self::new(&config.name, keys.into_keys(), rules, routes, index))
+        Self::compile_after(config, None)
     }
-}
 
-fn compile_rules(config: &RouteConfig, keys: &mut KeyInterner) -> Result<RuleSet, FieldError> {
-    let mut regexes = RegexPool::default();
-    let mut rules = RuleSet::default();
-    for (index, route) in config.routes.iter().enumerate() {
-        let conditions = route.matches.iter().enumerate().map(|(position, condition)| {
-            Condition::compile(condition, keys, &mut regexes).map_err(|reason| {
-                let path = route::condition_path(position, condition);
-                FieldError::new("value", reason).within(path).within(route.path(index))
-            })
-        });
-        rules.push(conditions.collect::<Result<SmallVec<[_; 4]>, _>>()?);
+    /// Compiles a table that goes on with the limits of `previous` where a route of the same name has the same ones.
+    ///
+    /// # Errors
+    ///
+    /// As [`compile`](Self::compile).
+    pub fn compile_after(config: &RouteConfig, previous: Option<&Self>) -> Result<Self, ConfigError> {
+        config.validate()?;
+        let refuse = |error: crate::config::error::FieldError| error.of(route::KIND, &config.name);
+        let matches = config.routes.iter().map(|route| route.matches.as_slice());
+        let matcher = Matcher::compile(matches, |index| config.routes[index].path(index)).map_err(refuse)?;
+        let mut actions = ActionCompiler::new(previous);
+        let routes = config.routes.iter().enumerate().map(|(index, route)| actions.compile(index, route));
+        let routes = routes.collect::<Result<_, _>>().map_err(refuse)?;
+        Ok(Self::new(&config.name, matcher, routes))
     }
-    Ok(rules)
 }

@@ -19,6 +19,7 @@ mod policy;
 mod proxy;
 pub(crate) mod route;
 
+pub(crate) use self::policy::ip_block;
 pub use self::{
     action::{Denominator, Destination, FractionalPercent, Mirror, RouteAction, WeightedCluster},
     cluster::{Cluster, ClusterLimits, Discovery, Dns, LbPolicy},

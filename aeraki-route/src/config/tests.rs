@@ -79,7 +79,8 @@ fn routes_are_written_in_camel_case() {
     assert_eq!(route["action"]["timeout"], "0.25s");
     assert_eq!(
         route["action"]["mirrors"],
-        json!([{"cluster": "shadow", "fraction": {"numerator": 5, "denominator": "MILLION"}}]),
+        json!([{"cluster": "shadow", "fraction": {"numerator": 5, "denominator": "MILLION"}, "timeout": "15s",
+            "maxActive": 1024, "compare": false}]),
     );
 }
 

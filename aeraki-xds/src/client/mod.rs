@@ -78,7 +78,7 @@ impl Subscriber {
     /// Keeps `rules` at what the control plane says of the table `name`, until the future is dropped.
     pub async fn drive(&self, name: &str, rules: Arc<SharedRules>) {
         let swap = |routes: &RouteConfig| {
-            rules.swap(Rules::compile(routes)?);
+            rules.swap(Rules::compile_after(routes, &rules.load())?);
             Ok(())
         };
         self.watch(name, swap).await;

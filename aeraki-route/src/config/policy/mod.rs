@@ -11,6 +11,7 @@ mod metadata;
 mod retry;
 mod shed;
 
+pub(crate) use self::authorization::ip_block;
 pub use self::{
     authorization::{AuthorizationAction, AuthorizationPolicy, AuthorizationRule, Operation, Patterns, Source},
     fault::{Abort, AbortWith, Delay, Fault},

@@ -1,5 +1,7 @@
 //! Layers over a service that the test plays itself, with time standing still until everybody waits.
 
+mod gates;
+
 use std::{sync::Arc, time::Duration};
 
 use aeraki_codec::{
@@ -50,8 +52,14 @@ fn routed(timeout: Option<Duration>) -> Routed {
         response_mutation: None,
         mirrors: Vec::new(),
         timeout,
+        policies: None,
         request,
     }
+}
+
+fn apply_policies(metrics: &Arc<Metrics>) -> Arc<dyn Gate<Routed>> {
+    let stats = LocalLimitStats::of_routes("test");
+    Arc::new(ApplyPolicies::new(Arc::new(NoRateLimiters), Wheel::spawn(), stats, Arc::clone(metrics)))
 }
 
 fn service<T, L: Layer<Mock<T, Response>>>(layer: &L) -> (L::Service, Handle<T, Response>) {
@@ -275,7 +283,9 @@ impl Resolve for Nowhere {
 
 #[tokio::test]
 async fn the_whole_stack_answers_for_clusters_that_are_not_there() {
-    let mut stack = stack(Arc::new(Nowhere), Wheel::spawn(), Metrics::new("lines", "test"));
+    let metrics = Metrics::new("lines", "test");
+    let policies = apply_policies(&metrics);
+    let mut stack = stack(Arc::new(Nowhere), Wheel::spawn(), metrics, &GateLayer::new([]), policies);
     for (rules, reason) in [
         (rules([Route::new("all", RouteAction::cluster("c"))]), Reason::ClusterNotFound),
         (Arc::new(Rules::empty()), Reason::RouteNotFound),

@@ -1,0 +1,186 @@
+//! From the filters that a listener asks for to the gates of its stack.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use aeraki_codec::Demand;
+use aeraki_route::{
+    config::{ConfigError, Filter, FilterConfig, Listener},
+    policy::{Authorization, Concurrency, Faults, GlobalLimit, LocalLimit},
+};
+
+use super::{
+    Authorize, Gate, IdentifyRequests, InjectFaults, LimitGlobally, LimitLocally, LocalLimitStats, NoRateLimiters,
+    REQUEST_ID, RateLimiters, ShedLoad, Wheel,
+};
+use crate::observe::{Metrics, Stats};
+
+/// Makes the gate of a filter that an embedder brings, from the bytes of its configuration.
+pub type MakeGate = Arc<dyn Fn(&[u8]) -> Result<Arc<dyn Gate>, String> + Send + Sync>;
+
+/// What filters are made with: the embedder's own ones by their names, and the rate limit services.
+#[derive(Clone)]
+pub struct Filters {
+    own: BTreeMap<String, Own>,
+    pub(crate) services: Arc<dyn RateLimiters>,
+}
+
+#[derive(Clone)]
+struct Own {
+    type_url: String,
+    demand: Demand,
+    make: MakeGate,
+}
+
+impl Filters {
+    /// Knows the filters of this crate, and no rate limit service.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { own: BTreeMap::new(), services: Arc::new(NoRateLimiters) }
+    }
+
+    /// Adds a filter of the embedder's under a name and the type URL of its configuration; it looks at the attributes
+    /// of `demand`. A name that is there already is replaced.
+    #[must_use]
+    pub fn with_own(
+        mut self,
+        name: impl Into<String>,
+        type_url: impl Into<String>,
+        demand: Demand,
+        make: impl Fn(&[u8]) -> Result<Arc<dyn Gate>, String> + Send + Sync + 'static,
+    ) -> Self {
+        self.own.insert(name.into(), Own { type_url: type_url.into(), demand, make: Arc::new(make) });
+        self
+    }
+
+    /// Sets who knows the rate limit services.
+    #[must_use]
+    pub fn with_rate_limiters(mut self, services: Arc<dyn RateLimiters>) -> Self {
+        self.services = services;
+        self
+    }
+
+    /// Compiles the filters of a listener.
+    ///
+    /// # Errors
+    /// Names the listener, the filter and the reason: a name that nobody knows, a configuration that cannot be used.
+    pub fn compile(&self, listener: &Listener) -> Result<CompiledFilters, ConfigError> {
+        let compile = |(index, filter): (usize, &Filter)| {
+            self.compile_one(filter).map_err(|error| {
+                let path = format!("filters[{index}] {:?}", filter.name);
+                let path = if error.0.is_empty() { path } else { format!("{path}.{}", error.0) };
+                ConfigError::new(format!("listener {:?}", listener.name), path, error.1)
+            })
+        };
+        let filters = listener.filters.iter().enumerate().map(compile).collect::<Result<Vec<_>, _>>()?;
+        Ok(CompiledFilters { filters: filters.into_iter().flatten().collect() })
+    }
+
+    fn compile_one(&self, filter: &Filter) -> Result<Option<Compiled>, Refusal> {
+        let refuse = |error: ConfigError| Refusal(format!("config.{}", error.field()), error.reason().to_owned());
+        Ok(Some(match &filter.config {
+            FilterConfig::Router | FilterConfig::MetadataExchange(_) | FilterConfig::Unenforced => return Ok(None),
+            FilterConfig::LocalRateLimit(config) => Compiled::Local(LocalLimit::compile(config).map_err(refuse)?),
+            FilterConfig::GlobalRateLimit(config) => {
+                let limit = Arc::new(GlobalLimit::compile(config).map_err(refuse)?);
+                Compiled::Global(limit, Arc::clone(&self.services))
+            }
+            FilterConfig::Authorization(policies) => {
+                Compiled::Authorization(Arc::new(Authorization::compile(policies).map_err(refuse)?))
+            }
+            FilterConfig::Fault(config) => Compiled::Faults(Arc::new(Faults::compile(config).map_err(refuse)?)),
+            FilterConfig::Shed(config) => Compiled::Shed(Arc::new(Concurrency::new(config).map_err(refuse)?)),
+            FilterConfig::RequestIds(config) => Compiled::RequestIds(IdentifyRequests::new(*config)),
+            FilterConfig::Custom(bytes) => self.own(filter, bytes)?,
+            _ => return Err(Refusal(String::new(), "this proxy does not know such a filter".to_owned())),
+        }))
+    }
+
+    fn own(&self, filter: &Filter, bytes: &[u8]) -> Result<Compiled, Refusal> {
+        let unknown = || Refusal(String::new(), "no filter is registered under this name".to_owned());
+        let own = self.own.get(&filter.name).ok_or_else(unknown)?;
+        if let Some(given) = filter.type_url.as_ref().filter(|given| **given != own.type_url) {
+            return Err(Refusal("typeUrl".to_owned(), format!("must be {:?}, not {given:?}", own.type_url)));
+        }
+        let gate = (own.make)(bytes).map_err(|reason| Refusal("config".to_owned(), reason))?;
+        Ok(Compiled::Own(gate, own.demand.clone()))
+    }
+}
+
+impl Default for Filters {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Filters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Filters").field("own", &self.own.keys()).field("services", &self.services).finish()
+    }
+}
+
+/// The field at fault, and why.
+struct Refusal(String, String);
+
+/// The filters of one listener; their state is shared by all workers.
+#[derive(Clone, Debug)]
+pub struct CompiledFilters {
+    filters: Vec<Compiled>,
+}
+
+#[derive(Clone, Debug)]
+enum Compiled {
+    Local(Arc<LocalLimit>),
+    Global(Arc<GlobalLimit>, Arc<dyn RateLimiters>),
+    Authorization(Arc<Authorization>),
+    Faults(Arc<Faults>),
+    Shed(Arc<Concurrency>),
+    RequestIds(IdentifyRequests),
+    Own(Arc<dyn Gate>, Demand),
+}
+
+impl CompiledFilters {
+    /// Returns every attribute that the filters look at.
+    #[must_use]
+    pub fn demand(&self) -> Demand {
+        self.filters.iter().fold(Demand::none(), |demand, filter| demand.union(&filter.demand()))
+    }
+
+    /// Makes the gates of one worker, which count into `metrics` and `stats`.
+    #[must_use]
+    pub fn gates(&self, wheel: &Wheel, metrics: &Arc<Metrics>, stats: &Stats) -> Vec<Arc<dyn Gate>> {
+        self.filters.iter().map(|filter| filter.gate(wheel, metrics, stats)).collect()
+    }
+}
+
+impl Compiled {
+    fn demand(&self) -> Demand {
+        match self {
+            Self::Local(limit) => Demand::of(limit.keys()),
+            Self::Global(limit, _) => Demand::of(limit.keys()),
+            Self::Authorization(policies) => Demand::of(policies.keys()),
+            Self::Faults(faults) => Demand::of(faults.keys()),
+            Self::Shed(_) => Demand::none(),
+            Self::RequestIds(_) => Demand::of([REQUEST_ID]),
+            Self::Own(_, demand) => demand.clone(),
+        }
+    }
+
+    fn gate(&self, wheel: &Wheel, metrics: &Arc<Metrics>, stats: &Stats) -> Arc<dyn Gate> {
+        let metrics = Arc::clone(metrics);
+        match self {
+            Self::Local(limit) => {
+                let counted = LocalLimitStats::of(limit);
+                stats.register(Arc::clone(&counted) as _);
+                Arc::new(LimitLocally::new(Arc::clone(limit), counted))
+            }
+            Self::Global(limit, services) => {
+                Arc::new(LimitGlobally::new(Arc::clone(limit), Arc::clone(services), metrics))
+            }
+            Self::Authorization(policies) => Arc::new(Authorize::new(Arc::clone(policies), metrics)),
+            Self::Faults(faults) => Arc::new(InjectFaults::new(Arc::clone(faults), wheel.clone(), metrics)),
+            Self::Shed(concurrency) => Arc::new(ShedLoad::new(Arc::clone(concurrency), metrics)),
+            Self::RequestIds(gate) => Arc::new(*gate),
+            Self::Own(gate, _) => Arc::clone(gate),
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! Gates: what they let pass, what they hold back, and what they see of answers.
+
+use std::sync::{
+    Mutex,
+    atomic::{AtomicU32, Ordering::Relaxed},
+};
+
+use aeraki_route::{
+    config::{
+        AbortWith, AuthorizationAction, AuthorizationPolicy, AuthorizationRule, Descriptor, DescriptorEntry, Fault,
+        FilterOrder, FractionalPercent, GlobalRateLimit, LimitScope, LocalRateLimit, Operation, Patterns, RequestIds,
+        Shed, Source, TokenBucket,
+    },
+    policy::{Authorization, Concurrency, Faults, GlobalLimit, LocalLimit},
+};
+
+use super::*;
+
+const ALWAYS: FractionalPercent = FractionalPercent::ALWAYS;
+
+fn metrics() -> Arc<Metrics> {
+    Metrics::new("lines", "test")
+}
+
+fn ask(line: &str) -> Request {
+    request(line, Arc::new(Rules::empty()))
+}
+
+/// A service behind gates, which answers every request at once.
+#[derive(Clone)]
+struct Answers(Arc<AtomicU32>);
+
+impl Service<Request> for Answers {
+    type Response = Response;
+    type Error = BoxError;
+    type Future = std::future::Ready<Result<Response, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), BoxError>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request) -> Self::Future {
+        self.0.fetch_add(1, Relaxed);
+        std::future::ready(Ok(Response::Message(message("R 1 a").into())))
+    }
+}
+
+struct Gatekept {
+    service: Gated<Answers>,
+    passed: Arc<AtomicU32>,
+}
+
+impl Gatekept {
+    fn by(gates: impl IntoIterator<Item = Arc<dyn Gate>>) -> Self {
+        let passed = Arc::default();
+        Self { service: GateLayer::new(gates).layer(Answers(Arc::clone(&passed))), passed }
+    }
+
+    fn call(&mut self, request: Request) -> impl Future<Output = Result<Response, BoxError>> + use<> {
+        self.service.call(request)
+    }
+
+    /// Returns why a request was refused; none if it passed.
+    async fn refusal(&mut self, request: Request) -> Option<Reason> {
+        let error = self.call(request).await.err()?;
+        Some(error.downcast_ref::<LocalReply>().expect("a reply").reason())
+    }
+
+    fn passed(&self) -> u32 {
+        self.passed.load(Relaxed)
+    }
+}
+
+fn bucket(tokens: u32) -> TokenBucket {
+    TokenBucket::new(tokens, 1, Duration::from_secs(1))
+}
+
+fn limit(config: LocalRateLimit) -> (Arc<dyn Gate>, Arc<LocalLimitStats>) {
+    let limit = LocalLimit::compile(&config).expect("valid");
+    let stats = LocalLimitStats::of(&limit);
+    (Arc::new(LimitLocally::new(limit, Arc::clone(&stats))), stats)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_local_limit_refuses_what_has_no_token_until_time_has_passed() {
+    let (gate, stats) = limit(LocalRateLimit::new("t").with_bucket(bucket(2)));
+    let mut kept = Gatekept::by([gate]);
+    let mut refusals = Vec::new();
+    for _ in 0..3 {
+        refusals.push(kept.refusal(ask("Q 1 a")).await);
+    }
+    assert_eq!(refusals, [None, None, Some(Reason::OverLimit)]);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(kept.refusal(ask("Q 1 a")).await, None);
+    assert_eq!((stats.ok.get(), stats.rate_limited.get(), kept.passed()), (3, 1, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_share_a_limit_unless_each_has_its_own() {
+    for (scope, second) in [(LimitScope::Shared, Some(Reason::OverLimit)), (LimitScope::Connection, None)] {
+        let (gate, stats) = limit(LocalRateLimit::new("t").with_bucket(bucket(1)).with_scope(scope));
+        let mut one = Gatekept::by([gate]);
+        let mut other = Gatekept { service: one.service.clone(), passed: Arc::clone(&one.passed) };
+        assert_eq!(one.refusal(ask("Q 1 a")).await, None);
+        assert_eq!(other.refusal(ask("Q 1 a")).await, second);
+        assert_eq!(stats.ok.get() + stats.rate_limited.get(), 2, "they are counted together");
+    }
+}
+
+#[tokio::test]
+async fn authorization_judges_identity_and_attributes() {
+    let rule = AuthorizationRule::default()
+        .with_source({
+            let mut source = Source::default();
+            source.namespaces = Patterns::of(["shop"]);
+            source
+        })
+        .with_operation(Operation::default().with_attribute("method", Patterns::of(["he*"])));
+    let policies = [AuthorizationPolicy::new("p", AuthorizationAction::Allow).with_rule(rule)];
+    let metrics = metrics();
+    let policies = Arc::new(Authorization::compile(&policies).expect("valid"));
+    let mut kept = Gatekept::by([Arc::new(Authorize::new(policies, Arc::clone(&metrics))) as _]);
+    let from = |principal: &str, line: &str| {
+        let mut request = ask(line);
+        let ConnInfo { listener, protocol, peer, local, .. } = &*request.conn;
+        let conn = ConnInfo::new(Arc::clone(listener), Arc::clone(protocol), *peer, *local);
+        request.conn = Arc::new(conn.with_principal(principal));
+        request
+    };
+    assert_eq!(kept.refusal(from("td/ns/shop/sa/web", "Q 1 hello")).await, None);
+    assert_eq!(kept.refusal(from("td/ns/shop/sa/web", "Q 1 bye")).await, Some(Reason::Denied));
+    assert_eq!(kept.refusal(from("td/ns/other/sa/web", "Q 1 hello")).await, Some(Reason::Denied));
+    assert_eq!(kept.refusal(ask("Q 1 hello")).await, Some(Reason::Denied), "nobody in particular");
+    let counters = &metrics.counters;
+    assert_eq!((counters.authorization_allowed.get(), counters.authorization_denied.get()), (1, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn faults_delay_and_end_within_their_bound() {
+    let metrics = metrics();
+    let config = Fault::new()
+        .with_delay(Duration::from_secs(2), ALWAYS)
+        .with_abort(AbortWith::Status(31), ALWAYS)
+        .with_max_active(1);
+    let faults = Arc::new(Faults::compile(&config).expect("valid"));
+    let mut kept = Gatekept::by([Arc::new(InjectFaults::new(faults, Wheel::spawn(), Arc::clone(&metrics))) as _]);
+    let start = Instant::now();
+    let (delayed, at_once) = (kept.call(ask("Q 1 a")), kept.call(ask("Q 2 a")));
+    let error = at_once.await.expect_err("ended");
+    assert_eq!(start.elapsed(), Duration::ZERO, "no room to hold it back");
+    assert_eq!(error.downcast_ref::<LocalReply>().map(LocalReply::status), Some(Some(31)));
+    assert!(delayed.await.is_err());
+    assert!((2000..2020).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+    let counters = &metrics.counters;
+    let counted = [&counters.fault_delayed, &counters.fault_aborted, &counters.fault_delay_overflow];
+    assert_eq!((counted.map(|counter| counter.get()), kept.passed()), ([1, 2, 1], 0));
+
+    drop(kept.call(ask("Q 3 a")));
+    drop(kept.call(ask("Q 4 a")));
+    assert_eq!(counters.fault_delay_overflow.get(), 1, "a request that is gone is not held back any more");
+}
+
+/// Answers by the first value of the first descriptor; says nothing to `mute`.
+#[derive(Debug, Default)]
+struct Limiter(Mutex<Vec<RateLimitAsk>>);
+
+impl RateLimiter for Limiter {
+    fn ask(&self, ask: RateLimitAsk) -> BoxFuture<Result<RateLimitAnswer, BoxError>> {
+        let value = ask.descriptors[0][0].1.clone();
+        self.0.lock().expect("no panic").push(ask);
+        Box::pin(async move {
+            match value.as_str() {
+                "over" => Ok(RateLimitAnswer::OverLimit),
+                "broken" => Err("broken".into()),
+                "mute" => std::future::pending().await,
+                _ => Ok(RateLimitAnswer::Ok),
+            }
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Services(Arc<Limiter>);
+
+impl RateLimiters for Services {
+    fn find(&self, cluster: &str) -> Option<Arc<dyn RateLimiter>> {
+        (cluster == "rls").then(|| Arc::clone(&self.0) as _)
+    }
+}
+
+fn globally(deny: bool, cluster: &str, metrics: &Arc<Metrics>) -> (Gatekept, Arc<Limiter>) {
+    let descriptor = Descriptor::new([DescriptorEntry::new("t", "method")]);
+    let config = GlobalRateLimit::new("shop", cluster, [descriptor]).with_failure_mode_deny(deny).with_hits_addend(3);
+    let limit = Arc::new(GlobalLimit::compile(&config).expect("valid"));
+    let service = Arc::<Limiter>::default();
+    let services = Arc::new(Services(Arc::clone(&service)));
+    (Gatekept::by([Arc::new(LimitGlobally::new(limit, services, Arc::clone(metrics))) as _]), service)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_limit_service_decides_and_holds_nobody_else_up() {
+    let metrics = metrics();
+    let (mut kept, service) = globally(false, "rls", &metrics);
+    let mut mute = task::spawn(kept.call(ask("Q 1 mute")));
+    assert_pending!(mute.poll());
+    assert_eq!(kept.refusal(ask("Q 2 fine")).await, None);
+    assert_eq!(kept.refusal(ask("Q 3 over")).await, Some(Reason::OverLimit));
+    assert_pending!(mute.poll());
+    let asked = service.0.lock().expect("no panic").clone();
+    let expected = RateLimitAsk::new(
+        "shop".to_owned(),
+        vec![vec![("t".to_owned(), "fine".to_owned())]],
+        Duration::from_millis(20),
+    );
+    assert_eq!(asked[1], expected.with_hits_addend(Some(3)));
+    let counters = &metrics.counters;
+    assert_eq!((counters.ratelimit_ok.get(), counters.ratelimit_over_limit.get(), kept.passed()), (1, 1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_failure_of_the_service_goes_by_the_failure_mode() {
+    for (cluster, line) in [("rls", "Q 1 broken"), ("unknown", "Q 1 fine")] {
+        for (deny, expected) in [(false, None), (true, Some(Reason::OverLimit))] {
+            let metrics = metrics();
+            let (mut kept, _) = globally(deny, cluster, &metrics);
+            assert_eq!(kept.refusal(ask(line)).await, expected);
+            let counters = &metrics.counters;
+            assert_eq!(counters.ratelimit_error.get(), 1);
+            assert_eq!(counters.ratelimit_failure_mode_allowed.get(), u64::from(!deny));
+        }
+    }
+}
+
+#[tokio::test]
+async fn load_is_shed_until_requests_have_ended_however_they_do() {
+    let metrics = metrics();
+    let concurrency = Arc::new(Concurrency::new(&Shed::at(1)).expect("valid"));
+    let gate: Arc<dyn Gate> = Arc::new(ShedLoad::new(Arc::clone(&concurrency), Arc::clone(&metrics)));
+    let mut kept = Gatekept::by([gate]);
+    let under_way = kept.call(ask("Q 1 a"));
+    assert_eq!(kept.refusal(ask("Q 2 a")).await, Some(Reason::Shed));
+    drop(under_way);
+    assert_eq!(kept.refusal(ask("Q 3 a")).await, None);
+    assert_eq!(kept.refusal(ask("Q 4 a")).await, None);
+    assert_eq!((concurrency.active(), metrics.counters.shed.get()), (0, 1));
+}
+
+#[tokio::test]
+async fn requests_get_ids_unless_they_bring_one_that_counts() {
+    let id = |replace: bool, line: &str| {
+        let mut request = ask(line);
+        let admitted = IdentifyRequests::new(RequestIds::default().with_replace(replace)).admit(&mut request);
+        assert!(matches!(admitted, Admission::Pass));
+        request.message.mutation().map(|mutation| mutation.get(REQUEST_ID.as_bytes()).is_some())
+    };
+    assert_eq!(id(false, "Q 1 a"), Some(true));
+}
+
+/// Notes who saw a request and its answer, in which order.
+#[derive(Debug)]
+struct Noted(&'static str, Arc<Mutex<Vec<String>>>);
+
+impl Gate for Noted {
+    fn admit(&self, _: &mut Request) -> Admission {
+        self.1.lock().expect("no panic").push(format!("{} admits", self.0));
+        Admission::Watch(Box::new(Self(self.0, Arc::clone(&self.1))))
+    }
+}
+
+impl Watch for Noted {
+    fn answered(&mut self, _: &mut Response) {
+        self.1.lock().expect("no panic").push(format!("{} sees", self.0));
+    }
+}
+
+#[tokio::test]
+async fn answers_pass_the_gates_in_the_order_that_was_asked_for() {
+    for (order, expected) in [
+        (FilterOrder::AsListed, ["a admits", "b admits", "a sees", "b sees"]),
+        (FilterOrder::Reversed, ["a admits", "b admits", "b sees", "a sees"]),
+    ] {
+        let notes = Arc::default();
+        let gates = ["a", "b"].map(|name| Arc::new(Noted(name, Arc::clone(&notes))) as Arc<dyn Gate>);
+        let mut service = GateLayer::new(gates).with_response_order(order).layer(Answers(Arc::default()));
+        service.call(ask("Q 1 a")).await.expect("passes");
+        assert_eq!(*notes.lock().expect("no panic"), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_passes_what_follows_a_gate_that_takes_its_time() {
+    let delay = Fault::new().with_delay(Duration::from_secs(1), ALWAYS);
+    let faults = Arc::new(Faults::compile(&delay).expect("valid"));
+    let metrics = metrics();
+    let held: Arc<dyn Gate> = Arc::new(InjectFaults::new(faults, Wheel::spawn(), metrics));
+    let (limited, _) = limit(LocalRateLimit::new("t").with_bucket(bucket(1)));
+    let mut kept = Gatekept::by([Arc::clone(&held), held, limited]);
+    let start = Instant::now();
+    let (first, second) = (kept.call(ask("Q 1 a")), kept.call(ask("Q 2 a")));
+    let (first, second) = tokio::join!(first, second);
+    assert!(first.is_ok() && second.is_err(), "one token");
+    assert!((2000..2040).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+}
+
+fn policed(route: Route) -> Routed {
+    let rules = rules([route]);
+    let mut routed = routed(None);
+    routed.policies = rules.table().expect("compiled").routes()[0].policies().cloned();
+    routed
+}
+
+#[tokio::test(start_paused = true)]
+async fn routes_have_their_own_policies() {
+    let metrics = metrics();
+    let gate = apply_policies(&metrics);
+    let route = || Route::new("r", RouteAction::cluster("c"));
+    assert!(policed(route()).policies.is_none());
+    assert!(matches!(gate.admit(&mut policed(route())), Admission::Pass));
+
+    let refusal = |routed: &mut Routed| match gate.admit(routed) {
+        Admission::Refuse(reply) => reply.reason(),
+        other => panic!("{other:?}"),
+    };
+    let deny = AuthorizationPolicy::new("d", AuthorizationAction::Deny).with_rule(AuthorizationRule::default());
+    assert_eq!(refusal(&mut policed(route().with_authorization(deny))), Reason::Denied);
+    let abort = Fault::new().with_abort(AbortWith::Reason(Reason::Timeout), ALWAYS);
+    assert_eq!(refusal(&mut policed(route().with_fault(abort))), Reason::Timeout);
+    let mut limited = policed(route().with_local_rate_limit(LocalRateLimit::new("l").with_bucket(bucket(1))));
+    assert!(matches!(gate.admit(&mut limited), Admission::Pass));
+    assert_eq!(refusal(&mut limited), Reason::OverLimit);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_route_asks_the_service_first_and_then_holds_back() {
+    let gate = apply_policies(&metrics());
+    let descriptor = Descriptor::new([DescriptorEntry::new("t", "method")]);
+    let delay = Fault::new().with_delay(Duration::from_secs(1), ALWAYS);
+    let route = Route::new("r", RouteAction::cluster("c")).with_fault(delay);
+    let unknown = GlobalRateLimit::new("shop", "unknown", [descriptor]);
+    for (deny, passes) in [(true, false), (false, true)] {
+        let limited = route.clone().with_global_rate_limit(unknown.clone().with_failure_mode_deny(deny));
+        let Admission::Wait(wait) = gate.admit(&mut policed(limited)) else { panic!("is asked") };
+        let start = Instant::now();
+        assert_eq!(wait.await.is_ok(), passes);
+        assert_eq!(start.elapsed() >= Duration::from_secs(1), passes, "who is refused is not held back");
+    }
+}

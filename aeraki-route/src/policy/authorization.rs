@@ -1,0 +1,198 @@
+//! Who may ask for what, found without walking the policies.
+
+mod conjunction;
+mod index;
+
+use std::{net::IpAddr, sync::Arc};
+
+use aeraki_codec::Attributes;
+
+use self::index::Index;
+use crate::config::{AuthorizationAction, AuthorizationPolicy, ConfigError};
+
+/// Allows and denies messages by all policies together.
+///
+/// Policies that deny come first. Where there are policies that allow, one of them must match. A message with an
+/// ambiguous value of an attribute that a policy asks for cannot be judged, and is denied.
+#[derive(Debug)]
+pub struct Authorization {
+    enforced: Policies,
+    dry_run: Policies,
+    /// The attributes that any policy asks for, in lower case.
+    attributes: Box<[Box<str>]>,
+}
+
+/// Policies that are carried out, or those that are not.
+#[derive(Debug, Default)]
+struct Policies {
+    deny: Index,
+    allow: Index,
+    /// Whether a message must be allowed by a policy.
+    selective: bool,
+}
+
+/// What is known of the client of a message.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Peer<'a> {
+    /// The identity in its certificate, without `spiffe://`; none where it has shown none.
+    pub principal: Option<&'a str>,
+    /// Its address.
+    pub address: IpAddr,
+    /// The port of the proxy that it connected to.
+    pub port: u16,
+}
+
+impl<'a> Peer<'a> {
+    /// Describes a client that has shown no identity.
+    pub fn new(address: IpAddr, port: u16) -> Self {
+        Self { principal: None, address, port }
+    }
+
+    /// Sets the identity, without `spiffe://`.
+    #[must_use]
+    pub fn with_principal(mut self, principal: Option<&'a str>) -> Self {
+        self.principal = principal;
+        self
+    }
+
+    /// Returns the part before the first slash of the identity.
+    fn trust_domain(&self) -> Option<&'a str> {
+        Some(self.principal?.split_once('/')?.0)
+    }
+
+    /// Returns what stands behind `/ns/` in the identity.
+    fn namespace(&self) -> Option<&'a str> {
+        let mut segments = self.principal?.split('/');
+        segments.find(|segment| *segment == "ns")?;
+        segments.next()
+    }
+}
+
+/// What became of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Decision<'a> {
+    /// Whether it may pass.
+    pub allowed: bool,
+    /// Why.
+    pub why: Why<'a>,
+    /// What would have become of it by the policies that are only tried, where there are any.
+    pub dry_run: Option<(bool, Why<'a>)>,
+}
+
+/// Why a message may pass or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Why<'a> {
+    /// This policy matches it.
+    Policy(&'a Arc<str>),
+    /// No policy denies it, and none need allow it.
+    NoPolicy,
+    /// There are policies that allow, and none of them matches.
+    NotAllowed,
+    /// It has different values of this attribute, so that others may read it differently.
+    Ambiguous(&'a str),
+}
+
+impl Authorization {
+    /// Compiles policies.
+    ///
+    /// # Errors
+    ///
+    /// Names the policy, the field and the reason: a pattern with more than one `*`, a network that is none, a port 0.
+    pub fn compile(policies: &[AuthorizationPolicy]) -> Result<Self, ConfigError> {
+        for policy in policies {
+            policy.check().map_err(|error| error.of("authorization policy", &policy.name))?;
+        }
+        Ok(Self::build(policies))
+    }
+
+    /// Compiles policies that have been checked.
+    pub(crate) fn build(policies: &[AuthorizationPolicy]) -> Self {
+        let attributes = policies.iter().flat_map(|policy| &policy.rules).flat_map(|rule| &rule.to);
+        let attributes = attributes.flat_map(|operation| operation.attributes.keys());
+        let mut attributes: Vec<Box<str>> = attributes.map(|name| name.to_ascii_lowercase().into()).collect();
+        attributes.sort_unstable();
+        attributes.dedup();
+        let attributes = attributes.into_boxed_slice();
+        let build = |dry_run| Policies::build(policies.iter().filter(|policy| policy.dry_run == dry_run), &attributes);
+        Self { enforced: build(false), dry_run: build(true), attributes }
+    }
+
+    /// Judges a message of `peer`.
+    pub fn judge<A: Attributes + ?Sized>(&self, message: &A, peer: &Peer<'_>) -> Decision<'_> {
+        if let Some(name) = self.attributes.iter().find(|name| message.is_ambiguous(name)) {
+            return Decision { allowed: false, why: Why::Ambiguous(name), dry_run: None };
+        }
+        let subject = Subject { message, peer, attributes: &self.attributes };
+        let (allowed, why) = self.enforced.judge(&subject);
+        let dry_run = (!self.dry_run.is_empty()).then(|| self.dry_run.judge(&subject));
+        Decision { allowed, why, dry_run }
+    }
+
+    /// Lists the attributes that any policy asks for, in lower case.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.attributes.iter().map(|name| &**name)
+    }
+}
+
+impl Policies {
+    fn build<'a>(policies: impl Iterator<Item = &'a AuthorizationPolicy> + Clone, attributes: &[Box<str>]) -> Self {
+        let of = |action| policies.clone().filter(move |policy| policy.action == action);
+        let build = |action| Index::build(of(action).flat_map(|policy| conjunction::of_policy(policy, attributes)));
+        Self {
+            deny: build(AuthorizationAction::Deny),
+            allow: build(AuthorizationAction::Allow),
+            selective: of(AuthorizationAction::Allow).next().is_some(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.deny.is_empty() && !self.selective
+    }
+
+    fn judge<A: Attributes + ?Sized>(&self, subject: &Subject<'_, A>) -> (bool, Why<'_>) {
+        if let Some(policy) = self.deny.find(subject) {
+            return (false, Why::Policy(policy));
+        }
+        if !self.selective {
+            return (true, Why::NoPolicy);
+        }
+        match self.allow.find(subject) {
+            Some(policy) => (true, Why::Policy(policy)),
+            None => (false, Why::NotAllowed),
+        }
+    }
+}
+
+/// A message and its client, behind the numbers of their fields.
+struct Subject<'m, A: ?Sized> {
+    message: &'m A,
+    peer: &'m Peer<'m>,
+    attributes: &'m [Box<str>],
+}
+
+/// A text of a message or its client that patterns are compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Field {
+    Principal,
+    Namespace,
+    TrustDomain,
+    /// The attribute with this place in [`Authorization::attributes`].
+    Attribute(usize),
+}
+
+impl<'m, A: Attributes + ?Sized> Subject<'m, A> {
+    fn value(&self, field: Field) -> Option<&'m [u8]> {
+        match field {
+            Field::Principal => self.peer.principal.map(str::as_bytes),
+            Field::Namespace => self.peer.namespace().map(str::as_bytes),
+            Field::TrustDomain => self.peer.trust_domain().map(str::as_bytes),
+            Field::Attribute(place) => self.message.attr(self.attributes.get(place)?),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,169 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::{AuthorizationRule, Operation, Patterns, Source};
+
+const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+fn rule(source: Source, operation: Operation) -> AuthorizationRule {
+    AuthorizationRule::default().with_source(source).with_operation(operation)
+}
+
+fn policy(name: &str, action: AuthorizationAction, rule: AuthorizationRule) -> AuthorizationPolicy {
+    AuthorizationPolicy::new(name, action).with_rule(rule)
+}
+
+fn method(patterns: Patterns) -> Operation {
+    Operation::default().with_attribute("Method", patterns)
+}
+
+fn principals(patterns: Patterns) -> Source {
+    Source { principals: patterns, ..Source::default() }
+}
+
+fn peer(principal: &str) -> Peer<'_> {
+    Peer::new(LOCAL, 20880).with_principal((!principal.is_empty()).then_some(principal))
+}
+
+fn allows(policies: &[AuthorizationPolicy], principal: &str, name: &str) -> bool {
+    let authorization = Authorization::compile(policies).expect("valid");
+    authorization.judge(&[("method", name)], &peer(principal)).allowed
+}
+
+#[test]
+fn denying_comes_first_and_a_policy_that_allows_makes_the_rest_forbidden() {
+    use AuthorizationAction::{Allow, Deny};
+    let allow = policy("a", Allow, rule(Source::default(), method(Patterns::of(["say*", "*Now"]))));
+    let deny = policy("d", Deny, rule(principals(Patterns::of(["td/ns/x/sa/bad"])), Operation::default()));
+    assert!(allows(&[], "", "anything"));
+    assert!(allows(&[deny.clone()], "", "anything"));
+    assert!(!allows(&[deny.clone()], "td/ns/x/sa/bad", "anything"));
+    let both = [allow, deny];
+    assert!(allows(&both, "", "sayHello") && allows(&both, "", "goNow") && !allows(&both, "", "go"));
+    assert!(!allows(&both, "td/ns/x/sa/bad", "sayHello"));
+}
+
+#[test]
+fn a_policy_without_rules_that_allows_denies_everything() {
+    let nothing = AuthorizationPolicy::new("none", AuthorizationAction::Allow);
+    let authorization = Authorization::compile(&[nothing]).expect("valid");
+    let decision = authorization.judge(&[("a", "b")], &peer(""));
+    assert_eq!((decision.allowed, decision.why), (false, Why::NotAllowed));
+}
+
+#[test]
+fn identity_is_taken_apart() {
+    let shop = Source { namespaces: Patterns::of(["shop"]), ..Source::default() };
+    let foreign = Source { trust_domains: Patterns::not(["cluster.local"]), ..Source::default() };
+    let allow = |source| [policy("p", AuthorizationAction::Allow, rule(source, Operation::default()))];
+    assert!(allows(&allow(shop.clone()), "cluster.local/ns/shop/sa/web", "m"));
+    assert!(!allows(&allow(shop.clone()), "cluster.local/ns/shopping/sa/web", "m"));
+    assert!(!allows(&allow(shop), "", "m"), "who shows no identity has no namespace");
+    assert!(allows(&allow(foreign.clone()), "other/ns/shop/sa/web", "m"));
+    assert!(!allows(&allow(foreign.clone()), "cluster.local/ns/shop/sa/web", "m"));
+    assert!(allows(&allow(foreign), "", "m"), "an unwanted value that is not there is not there");
+    assert!(!allows(&allow(principals(Patterns::of(["*"]))), "", "m"));
+}
+
+#[test]
+fn addresses_and_ports() {
+    let judge = |block: &str, ports: &[u16], address: &str| {
+        let source = Source { ip_blocks: Patterns::of([block]), ..Source::default() };
+        let operation = Operation { ports: ports.to_vec(), ..Operation::default() };
+        let policies = [policy("p", AuthorizationAction::Allow, rule(source, operation))];
+        let peer = Peer::new(address.parse().expect("an address"), 20880);
+        Authorization::compile(&policies).expect("valid").judge(&[("a", "b")], &peer).allowed
+    };
+    assert!(judge("10.0.0.0/8", &[20880], "10.255.0.1") && !judge("10.0.0.0/8", &[], "11.0.0.1"));
+    assert!(judge("10.0.0.0/8", &[], "::ffff:10.1.1.1") && !judge("fd00::/8", &[], "10.1.1.1"));
+    assert!(judge("fd00::/8", &[], "fd12::1") && judge("0.0.0.0/0", &[], "1.2.3.4"));
+    assert!(judge("10.1.1.1", &[], "10.1.1.1") && !judge("10.1.1.1", &[1], "10.1.1.1"));
+}
+
+#[test]
+fn what_cannot_be_judged_is_denied_and_what_is_only_tried_decides_nothing() {
+    struct Twice;
+    impl Attributes for Twice {
+        fn attr(&self, key: &str) -> Option<&[u8]> {
+            (key == "method").then_some(b"hello")
+        }
+        fn is_ambiguous(&self, key: &str) -> bool {
+            key == "method"
+        }
+    }
+    let allow = policy("a", AuthorizationAction::Allow, rule(Source::default(), method(Patterns::of(["hello"]))));
+    let tried =
+        policy("t", AuthorizationAction::Deny, rule(Source::default(), Operation::default())).with_dry_run(true);
+    let authorization = Authorization::compile(&[allow, tried]).expect("valid");
+    assert_eq!(authorization.judge(&Twice, &peer("")).why, Why::Ambiguous("method"));
+    let decision = authorization.judge(&[("method", "hello")], &peer(""));
+    assert!(decision.allowed);
+    assert_eq!(decision.dry_run, Some((false, Why::Policy(&"t".into()))));
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    let refused = |source, operation| {
+        let policies = [policy("shop/p", AuthorizationAction::Deny, rule(source, operation))];
+        Authorization::compile(&policies).expect_err("wrong").to_string()
+    };
+    let text = "authorization policy \"shop/p\": rules[0].to[0].attributes[\"Method\"].values[1]: `*` may stand at the start or at the end only, once";
+    assert_eq!(refused(Source::default(), method(Patterns::of(["a", "b*c"]))), text);
+    let source = Source { ip_blocks: Patterns::not(["10.0.0.0/33"]), ..Source::default() };
+    assert!(refused(source, Operation::default()).contains("rules[0].from[0].ipBlocks.notValues[0]: \"10.0.0.0/33\""));
+}
+
+/// Judges by the words of the documentation, policy by policy.
+fn naive(policies: &[AuthorizationPolicy], message: &[(&str, &str)], principal: &str) -> bool {
+    let matches = |pattern: &str, value: &str| match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
+        (Some(end), _) => value.ends_with(end),
+        (_, Some(start)) => value.starts_with(start),
+        _ => pattern == value,
+    };
+    let fulfils = |patterns: &Patterns, value: Option<&str>| {
+        let any = |list: &[String]| value.is_some_and(|value| list.iter().any(|pattern| matches(pattern, value)));
+        (patterns.values.is_empty() || any(&patterns.values)) && !any(&patterns.not_values)
+    };
+    let value = |name: &str| message.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| *value);
+    let from = |source: &Source| fulfils(&source.principals, (!principal.is_empty()).then_some(principal));
+    let to = |operation: &Operation| operation.attributes.iter().all(|(name, patterns)| fulfils(patterns, value(name)));
+    let hit = |action| {
+        policies.iter().filter(|policy| policy.action == action).any(|policy| {
+            policy.rules.iter().any(|rule| {
+                (rule.from.is_empty() || rule.from.iter().any(from)) && (rule.to.is_empty() || rule.to.iter().any(to))
+            })
+        })
+    };
+    let selective = policies.iter().any(|policy| policy.action == AuthorizationAction::Allow);
+    !hit(AuthorizationAction::Deny) && (!selective || hit(AuthorizationAction::Allow))
+}
+
+fn patterns() -> impl Strategy<Value = Patterns> {
+    let text = || prop::collection::vec(prop_oneof!["[ab]{1,2}", "[ab]{1,2}[*]", "[*][ab]{0,2}"], 0..3);
+    (text(), text()).prop_map(|(values, not_values)| Patterns { values, not_values })
+}
+
+fn rules() -> impl Strategy<Value = AuthorizationRule> {
+    let sources = prop::collection::vec(patterns().prop_map(principals), 0..3);
+    let operation = prop::collection::btree_map("[xy]", patterns(), 0..3);
+    let operations =
+        prop::collection::vec(operation.prop_map(|attributes| Operation { attributes, ..Operation::default() }), 0..3);
+    (sources, operations).prop_map(|(from, to)| AuthorizationRule { from, to })
+}
+
+proptest! {
+    #[test]
+    fn the_index_agrees_with_the_words(
+        policies in prop::collection::vec((any::<bool>(), prop::collection::vec(rules(), 0..4)), 0..5),
+        x in prop::option::of("[ab]{1,3}"), y in prop::option::of("[ab]{1,3}"), principal in "[ab]{0,3}",
+    ) {
+        let policies: Vec<_> = policies.into_iter().zip(0..).map(|((deny, rules), number)| {
+            let action = if deny { AuthorizationAction::Deny } else { AuthorizationAction::Allow };
+            AuthorizationPolicy { rules, ..AuthorizationPolicy::new(format!("p{number}"), action) }
+        }).collect();
+        let message: Vec<_> = [("X", &x), ("y", &y)].into_iter().filter_map(|(key, value)| Some((key, value.as_deref()?))).collect();
+        let authorization = Authorization::compile(&policies).expect("valid");
+        let decision = authorization.judge(&message, &peer(&principal));
+        prop_assert_eq!(decision.allowed, naive(&policies, &message, &principal), "{:?}", decision);
+    }
+}

@@ -1,0 +1,200 @@
+//! How many requests may be under way: a fixed bound, and one that follows the latency.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use crate::config::{AdaptiveConcurrency, ConfigError, Shed};
+
+/// Counts the requests under way and refuses further ones at its bound.
+#[derive(Debug)]
+pub struct Concurrency {
+    active: AtomicU32,
+    bound: AtomicU32,
+    gradient: Option<Mutex<Gradient>>,
+}
+
+impl Concurrency {
+    /// Makes a count with the bounds of a configuration; the adaptive one starts at its lowest value.
+    ///
+    /// # Errors
+    ///
+    /// Names the field and the reason: no bound at all, a bound or time of zero, a range that is none.
+    pub fn new(config: &Shed) -> Result<Self, ConfigError> {
+        config.check().map_err(|error| error.of("shedding", ""))?;
+        let fixed = config.max_requests.unwrap_or(u32::MAX);
+        let gradient = config.adaptive.map(|adaptive| Gradient::new(adaptive, fixed));
+        let bound = gradient.as_ref().map_or(fixed, Gradient::bound);
+        Ok(Self { active: AtomicU32::new(0), bound: AtomicU32::new(bound), gradient: gradient.map(Mutex::new) })
+    }
+
+    /// Takes a request on, unless the bound is reached; whoever is taken on must [leave](Self::leave).
+    #[must_use]
+    pub fn enter(&self) -> bool {
+        let bound = self.bound();
+        let more = |active: u32| (active < bound).then_some(active + 1);
+        self.active.fetch_update(Relaxed, Relaxed, more).is_ok()
+    }
+
+    /// Ends a request; `latency` is how long its server took to answer, none where it did not.
+    pub fn leave(&self, latency: Option<Duration>, now: Instant) {
+        let active = self.active.fetch_sub(1, Relaxed);
+        let (Some(gradient), Some(latency)) = (&self.gradient, latency) else { return };
+        let mut gradient = gradient.lock().unwrap_or_else(PoisonError::into_inner);
+        if gradient.sample(latency, active, now) {
+            self.bound.store(gradient.bound(), Relaxed);
+        }
+    }
+
+    /// Returns how many requests may be under way now.
+    pub fn bound(&self) -> u32 {
+        self.bound.load(Relaxed)
+    }
+
+    /// Returns how many requests are under way.
+    pub fn active(&self) -> u32 {
+        self.active.load(Relaxed)
+    }
+}
+
+/// The gradient controller of Envoy's adaptive concurrency: the bound grows by its square root while the latency stays
+/// near the best one, and shrinks in proportion to how far it rises above.
+#[derive(Debug)]
+struct Gradient {
+    config: AdaptiveConcurrency,
+    /// The configured bound that the adaptive one may not exceed.
+    fixed: u32,
+    bound: f64,
+    /// The latency that counts as the best, in seconds; none while it is measured.
+    baseline: Option<f64>,
+    /// When the best latency is to be measured anew.
+    remeasure_at: Option<Instant>,
+    /// Latencies since the last change, in seconds, and when that was.
+    samples: Vec<f64>,
+    since: Option<Instant>,
+    /// The most requests under way since the last change.
+    busiest: u32,
+}
+
+impl Gradient {
+    fn new(config: AdaptiveConcurrency, fixed: u32) -> Self {
+        let bound = f64::from(config.min_requests);
+        let (samples, since) = (Vec::new(), None);
+        Self { config, fixed, bound, baseline: None, remeasure_at: None, samples, since, busiest: 0 }
+    }
+
+    fn bound(&self) -> u32 {
+        // a float that is out of range saturates
+        (self.bound as u32).clamp(self.config.min_requests, self.config.max_requests.max(1)).min(self.fixed)
+    }
+
+    /// Takes a latency in, and tells whether the bound may have changed.
+    fn sample(&mut self, latency: Duration, active: u32, now: Instant) -> bool {
+        let since = *self.since.get_or_insert(now);
+        self.busiest = self.busiest.max(active);
+        if self.samples.len() < MOST_SAMPLES {
+            self.samples.push(latency.as_secs_f64());
+        }
+        if self.baseline.is_none() {
+            return self.samples.len() >= BASELINE_SAMPLES && self.measure(now);
+        }
+        if self.remeasure_at.is_some_and(|at| now >= at) {
+            self.baseline = None;
+            self.bound = f64::from(self.config.min_requests);
+            self.begin(now);
+            return true;
+        }
+        now.saturating_duration_since(since) >= self.config.update_interval && self.update(now)
+    }
+
+    /// Ends the measurement of the best latency.
+    fn measure(&mut self, now: Instant) -> bool {
+        self.baseline = Some(self.typical());
+        self.remeasure_at = now.checked_add(self.config.baseline_interval);
+        self.begin(now);
+        false
+    }
+
+    fn update(&mut self, now: Instant) -> bool {
+        let tolerated = self.baseline.unwrap_or_default() * (1.0 + f64::from(self.config.buffer_percent) / 100.0);
+        let gradient = (tolerated / self.typical().max(f64::EPSILON)).clamp(0.5, 2.0);
+        let shrunk = self.bound * gradient.min(1.0);
+        // a bound that nobody comes near says nothing, and does not grow
+        let used = f64::from(self.busiest) * 2.0 >= self.bound;
+        let grown = if gradient >= 1.0 && used { self.bound + self.bound.sqrt() } else { shrunk };
+        self.bound = grown.clamp(f64::from(self.config.min_requests), f64::from(self.config.max_requests));
+        self.begin(now);
+        true
+    }
+
+    /// Returns the latency that nine in ten requests do not exceed.
+    fn typical(&mut self) -> f64 {
+        let place = self.samples.len() * 9 / 10;
+        if place >= self.samples.len() {
+            return 0.0;
+        }
+        *self.samples.select_nth_unstable_by(place, f64::total_cmp).1
+    }
+
+    fn begin(&mut self, now: Instant) {
+        self.samples.clear();
+        self.since = Some(now);
+        self.busiest = 0;
+    }
+}
+
+/// Answers by which the best latency is measured.
+const BASELINE_SAMPLES: usize = 50;
+/// Latencies that are kept between two changes of the bound.
+const MOST_SAMPLES: usize = 1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fixed_bound_is_never_exceeded() {
+        let concurrency = Concurrency::new(&Shed::at(2)).expect("valid");
+        assert!(concurrency.enter() && concurrency.enter() && !concurrency.enter());
+        concurrency.leave(None, Instant::now());
+        assert!(concurrency.enter() && !concurrency.enter());
+        assert_eq!(concurrency.active(), 2);
+    }
+
+    /// Runs a server that takes 10 ms for up to `capacity` requests and longer in proportion above; returns the bound
+    /// after `seconds`.
+    fn settle(concurrency: &Concurrency, capacity: u32, seconds: u64, now: &mut Instant) -> u32 {
+        let end = *now + Duration::from_secs(seconds);
+        while *now < end {
+            let active = (0..500).take_while(|_| concurrency.enter()).count() as u32;
+            let latency = Duration::from_millis(10) * active.max(capacity) / capacity;
+            *now += latency;
+            (0..active).for_each(|_| concurrency.leave(Some(latency), *now));
+        }
+        concurrency.bound()
+    }
+
+    #[test]
+    fn the_bound_follows_what_the_server_can_do() {
+        let adaptive = AdaptiveConcurrency::default().with_range(3, 400);
+        let shed = Shed::default().with_adaptive(adaptive);
+        let concurrency = Concurrency::new(&shed).expect("valid");
+        let mut now = Instant::now();
+        assert_eq!(concurrency.bound(), 3);
+        let wide = settle(&concurrency, 100, 20, &mut now);
+        assert!((100..=160).contains(&wide), "{wide}: near what 100 requests at a time and the buffer allow");
+        let narrow = settle(&concurrency, 20, 20, &mut now);
+        assert!((20..=45).contains(&narrow), "{narrow}: the server became slower");
+    }
+
+    #[test]
+    fn a_range_that_is_none_is_refused() {
+        let shed = Shed::default().with_adaptive(AdaptiveConcurrency::default().with_range(5, 4));
+        let text = Concurrency::new(&shed).expect_err("wrong").to_string();
+        assert_eq!(text, "shedding \"\": adaptive.maxRequests: must not be below minRequests");
+    }
+}

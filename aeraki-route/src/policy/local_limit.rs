@@ -1,0 +1,193 @@
+//! Limits by buckets of tokens.
+
+use std::{
+    num::NonZeroUsize,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Instant,
+};
+
+use aeraki_codec::Attributes;
+use lru::LruCache;
+
+use super::Bucket;
+use crate::{
+    compile::Matcher,
+    config::{ConfigError, LocalRateLimit, error::FieldError},
+};
+
+/// Limits messages: the first condition that matches names the bucket, else the common one does.
+#[derive(Debug)]
+pub struct LocalLimit {
+    config: LocalRateLimit,
+    matcher: Arc<Matcher>,
+    shared: Buckets,
+    /// Buckets by the value of an attribute, the least recently used of which are forgotten.
+    keyed: Option<Mutex<LruCache<Box<[u8]>, Buckets>>>,
+    forgotten: AtomicU64,
+}
+
+/// One bucket for each condition, and the common one behind them.
+#[derive(Debug)]
+struct Buckets(Box<[Option<Bucket>]>);
+
+impl LocalLimit {
+    /// Compiles a limit, whose buckets are full.
+    ///
+    /// # Errors
+    ///
+    /// Names the field and the reason: a size, interval or number out of its range, a malformed regular expression.
+    pub fn compile(config: &LocalRateLimit) -> Result<Arc<Self>, ConfigError> {
+        let built = config.check().and_then(|()| Self::build_after(config, None));
+        built.map_err(|error| error.of("local rate limit", &config.stat_prefix))
+    }
+
+    /// Makes a limit of the same configuration whose buckets are full.
+    #[must_use]
+    pub fn renewed(&self) -> Arc<Self> {
+        Arc::new(Self::new(self.config.clone(), Arc::clone(&self.matcher)))
+    }
+
+    /// Compiles a limit that has been checked, or goes on with `previous` if it is the same.
+    pub(crate) fn build_after(config: &LocalRateLimit, previous: Option<&Arc<Self>>) -> Result<Arc<Self>, FieldError> {
+        if let Some(previous) = previous.filter(|previous| previous.config == *config) {
+            return Ok(Arc::clone(previous));
+        }
+        let rules = config.conditions.iter().map(|condition| condition.matches.as_slice());
+        let matcher = Matcher::compile(rules, |index| format!("localRateLimit.conditions[{index}]"))?;
+        Ok(Arc::new(Self::new(config.clone(), Arc::new(matcher))))
+    }
+
+    fn new(config: LocalRateLimit, matcher: Arc<Matcher>) -> Self {
+        let keyed = config.keyed.as_ref().map(|keyed| {
+            let most = usize::try_from(keyed.max_keys).ok().and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::MIN);
+            // grows with the values that are seen, not with those that may be
+            let mut cache = LruCache::unbounded();
+            cache.resize(most);
+            Mutex::new(cache)
+        });
+        Self { shared: Buckets::new(&config), matcher, keyed, forgotten: AtomicU64::new(0), config }
+    }
+
+    /// Returns the configuration.
+    pub fn config(&self) -> &LocalRateLimit {
+        &self.config
+    }
+
+    /// Tells whether a message may pass, and takes its token.
+    pub fn admits<A: Attributes + ?Sized>(&self, message: &A, now: Instant) -> bool {
+        let place = self.matcher.find(message).unwrap_or(self.config.conditions.len());
+        if self.shared.get(place).is_none() {
+            return true;
+        }
+        let key = self.config.keyed.as_ref().and_then(|keyed| message.attr(&keyed.attribute));
+        let (Some(keyed), Some(key)) = (&self.keyed, key) else { return self.shared.take(place, now) };
+        let mut keyed = keyed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(buckets) = keyed.get(key) {
+            return buckets.take(place, now);
+        }
+        let buckets = Buckets::new(&self.config);
+        let admitted = buckets.take(place, now);
+        if keyed.push(key.into(), buckets).is_some() {
+            self.forgotten.fetch_add(1, Relaxed);
+        }
+        admitted
+    }
+
+    /// Returns how many values were forgotten because too many others came.
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten.load(Relaxed)
+    }
+
+    /// Lists the keys that the limit looks at.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.matcher.keys().chain(self.config.keyed.iter().map(|keyed| keyed.attribute.as_str()))
+    }
+}
+
+impl Buckets {
+    fn new(config: &LocalRateLimit) -> Self {
+        let conditions = config.conditions.iter().map(|condition| Some(condition.bucket));
+        Self(conditions.chain([config.bucket]).map(|bucket| bucket.map(Bucket::new)).collect())
+    }
+
+    fn get(&self, place: usize) -> Option<&Bucket> {
+        self.0.get(place)?.as_ref()
+    }
+
+    fn take(&self, place: usize, now: Instant) -> bool {
+        self.get(place).is_none_or(|bucket| bucket.take(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::{AttributeMatch, KeyedBuckets, LimitCondition, TokenBucket};
+
+    fn bucket(tokens: u32) -> TokenBucket {
+        TokenBucket::new(tokens, 1, Duration::from_secs(1))
+    }
+
+    fn compile(config: LocalRateLimit) -> Arc<LocalLimit> {
+        LocalLimit::compile(&config).expect("valid")
+    }
+
+    /// How many of ten messages pass at once.
+    fn passed(limit: &LocalLimit, message: &[(&str, &str)]) -> usize {
+        let now = Instant::now();
+        (0..10).filter(|_| limit.admits(message, now)).count()
+    }
+
+    #[test]
+    fn the_first_condition_that_matches_decides_alone() {
+        let hello = LimitCondition::new([AttributeMatch::exact("method", "hello")], bucket(2));
+        let any = LimitCondition::new([AttributeMatch::prefix("method", "he")], bucket(3));
+        let config = LocalRateLimit::new("t").with_condition(hello).with_condition(any);
+        let limit = compile(config.clone().with_bucket(bucket(4)));
+        let counts = ["hello", "help", "bye"].map(|method| passed(&limit, &[("method", method)]));
+        assert_eq!(counts, [2, 3, 4], "no message falls through to another bucket");
+        assert_eq!(passed(&compile(config), &[("method", "bye")]), 10, "nothing limits what no condition matches");
+    }
+
+    #[test]
+    fn every_caller_has_its_own_bucket_and_the_least_recent_is_forgotten() {
+        let keyed = KeyedBuckets::new("user").with_max_keys(2);
+        let limit = compile(LocalRateLimit::new("t").with_bucket(bucket(3)).with_keyed(keyed));
+        assert_eq!(["a", "b"].map(|user| passed(&limit, &[("user", user)])), [3, 3]);
+        assert_eq!(passed(&limit, &[("method", "hello")]), 3, "without the attribute: a bucket for all");
+        assert_eq!((passed(&limit, &[("user", "a")]), limit.forgotten()), (0, 0));
+        assert_eq!((passed(&limit, &[("user", "c")]), limit.forgotten()), (3, 1));
+        assert_eq!((passed(&limit, &[("user", "a")]), limit.forgotten()), (0, 1), "a was used after b");
+        assert_eq!((passed(&limit, &[("user", "b")]), limit.forgotten()), (3, 2));
+    }
+
+    #[test]
+    fn an_equal_limit_goes_on_and_another_begins_anew() {
+        let config = LocalRateLimit::new("t").with_bucket(bucket(3));
+        let limit = compile(config.clone());
+        assert_eq!(passed(&limit, &[]), 3);
+        let same = LocalLimit::build_after(&config, Some(&limit)).expect("valid");
+        assert_eq!(passed(&same, &[]), 0);
+        let other = LocalLimit::build_after(&config.with_bucket(bucket(2)), Some(&limit)).expect("valid");
+        assert_eq!(passed(&other, &[]), 2);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let refused = |config: LocalRateLimit| LocalLimit::compile(&config).expect_err("wrong").to_string();
+        let config = || LocalRateLimit::new("t");
+        assert_eq!(refused(config()), "local rate limit \"t\": bucket: is required where there are no conditions");
+        let zero = TokenBucket::new(1, 1, Duration::ZERO);
+        let text = "local rate limit \"t\": bucket.fillInterval: must lie between 1 microsecond and 365 days";
+        assert_eq!(refused(config().with_bucket(zero)), text);
+        let condition = LimitCondition::new([AttributeMatch::regex("m", "(")], bucket(1));
+        assert!(refused(config().with_condition(condition)).contains("conditions[0].matches[0] (key \"m\").value"));
+        let keyed = KeyedBuckets::new("user").with_max_keys(0);
+        assert!(refused(config().with_bucket(bucket(1)).with_keyed(keyed)).contains("keyed.maxKeys: must lie between"));
+    }
+}

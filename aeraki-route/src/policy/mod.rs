@@ -1,0 +1,84 @@
+//! Decisions about requests beyond their route: who may ask, how often, and what goes wrong on purpose.
+//!
+//! Each is compiled from its configuration once and judges messages from then on. None has a clock or randomness of its
+//! own: the caller brings both, so that every decision can be repeated in a test.
+//!
+//! ```
+//! use std::time::{Duration, Instant};
+//! use aeraki_route::{config::{LocalRateLimit, TokenBucket}, policy::LocalLimit};
+//!
+//! let config = LocalRateLimit::new("demo").with_bucket(TokenBucket::new(1, 1, Duration::from_secs(1)));
+//! let limit = LocalLimit::compile(&config)?;
+//! let call = [("method", "sayHello")];
+//! let now = Instant::now();
+//! assert!(limit.admits(&call, now));
+//! assert!(!limit.admits(&call, now + Duration::from_millis(999)), "the only token is gone");
+//! assert!(limit.admits(&call, now + Duration::from_secs(1)));
+//! # Ok::<_, aeraki_route::config::ConfigError>(())
+//! ```
+
+mod authorization;
+mod bucket;
+mod concurrency;
+mod fault;
+mod global_limit;
+mod local_limit;
+
+use std::sync::Arc;
+
+pub use self::{
+    authorization::{Authorization, Decision, Peer, Why},
+    bucket::Bucket,
+    concurrency::Concurrency,
+    fault::{FaultDraw, Faults},
+    global_limit::GlobalLimit,
+    local_limit::LocalLimit,
+};
+use crate::config::{Route, error::FieldError};
+
+/// What may happen to the messages of one route.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct RoutePolicies {
+    /// Who may send them.
+    pub authorization: Option<Authorization>,
+    /// A limit by the proxy itself.
+    pub local_limit: Option<Arc<LocalLimit>>,
+    /// A limit by a rate limit service.
+    pub global_limit: Option<GlobalLimit>,
+    /// Faults on purpose.
+    pub faults: Option<Faults>,
+}
+
+impl RoutePolicies {
+    /// Compiles the policies of a route, which go on with the limits of `previous` where these are the same; none where
+    /// the route has no policies.
+    pub(crate) fn compile(route: &Route, previous: Option<&Self>) -> Result<Option<Arc<Self>>, FieldError> {
+        let authorization = (!route.authorization.is_empty()).then(|| Authorization::build(&route.authorization));
+        let policies = Self {
+            authorization,
+            local_limit: match &route.local_rate_limit {
+                Some(config) => {
+                    Some(LocalLimit::build_after(config, previous.and_then(|old| old.local_limit.as_ref()))?)
+                }
+                None => None,
+            },
+            global_limit: route.global_rate_limit.as_ref().map(GlobalLimit::build).transpose()?,
+            faults: route.fault.as_ref().map(Faults::build).transpose()?,
+        };
+        Ok((!policies.is_empty()).then(|| Arc::new(policies)))
+    }
+
+    /// Lists the keys that the policies look at.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        let authorization = self.authorization.iter().flat_map(Authorization::keys);
+        let local = self.local_limit.iter().flat_map(|limit| limit.keys());
+        let global = self.global_limit.iter().flat_map(GlobalLimit::keys);
+        authorization.chain(local).chain(global).chain(self.faults.iter().flat_map(Faults::keys))
+    }
+
+    fn is_empty(&self) -> bool {
+        let Self { authorization, local_limit, global_limit, faults } = self;
+        authorization.is_none() && local_limit.is_none() && global_limit.is_none() && faults.is_none()
+    }
+}

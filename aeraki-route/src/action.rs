@@ -14,7 +14,7 @@ use xxhash_rust::xxh64::Xxh64;
 use crate::{
     RouteTable,
     config::{self, Destination, Mirror, MutationEntry, MutationValue, error::FieldError},
-    policy::RoutePolicies,
+    policy::{Retries, RoutePolicies},
 };
 
 /// A compiled route: everything about it that does not depend on how it was found.
@@ -29,6 +29,7 @@ pub struct Route {
     response_mutation: Arc<Mutation>,
     timeout: Option<Duration>,
     policies: Option<Arc<RoutePolicies>>,
+    retries: Option<Arc<Retries>>,
 }
 
 #[derive(Debug)]
@@ -117,6 +118,11 @@ impl Route {
         self.timeout
     }
 
+    /// Decides about further tries of its messages; none: there are none.
+    pub fn retries(&self) -> Option<&Arc<Retries>> {
+        self.retries.as_ref()
+    }
+
     /// Returns what else may happen to its messages; none: nothing.
     pub fn policies(&self) -> Option<&Arc<RoutePolicies>> {
         self.policies.as_ref()
@@ -127,22 +133,24 @@ impl Route {
 pub(crate) struct ActionCompiler<'a> {
     names: HashSet<Arc<str>, RandomState>,
     unchanged: Arc<Mutation>,
-    /// The policies of the table before, by the names of their routes.
-    previous: HashMap<&'a str, &'a Arc<RoutePolicies>, RandomState>,
+    /// The routes of the table before, by their names.
+    previous: HashMap<&'a str, &'a Route, RandomState>,
 }
 
 impl<'a> ActionCompiler<'a> {
     /// Makes a compiler; policies go on with the state that they had in `previous`.
     pub(crate) fn new(previous: Option<&'a RouteTable>) -> Self {
         let routes = previous.map_or(&[][..], RouteTable::routes).iter();
-        let previous = routes.filter_map(|route| Some((&**route.name(), route.policies()?))).collect();
+        let previous = routes.map(|route| (&**route.name(), route)).collect();
         Self { names: HashSet::default(), unchanged: Arc::default(), previous }
     }
 
     /// Compiles the route at `index`, which has been validated.
     pub(crate) fn compile(&mut self, index: usize, route: &config::Route) -> Result<Route, FieldError> {
-        let previous = self.previous.get(&*route.name).map(|previous| &***previous);
-        let policies = RoutePolicies::compile(route, previous).map_err(|error| error.within(route.path(index)))?;
+        let previous = self.previous.get(&*route.name).copied();
+        let policies = RoutePolicies::compile(route, previous.and_then(|old| old.policies.as_deref()));
+        let policies = policies.map_err(|error| error.within(route.path(index)))?;
+        let retries = |policy| Retries::build_after(policy, route.action.hedge, previous.and_then(|old| old.retries()));
         Ok(Route {
             index,
             name: route.name.as_str().into(),
@@ -153,6 +161,7 @@ impl<'a> ActionCompiler<'a> {
             response_mutation: self.mutation(&route.response_mutation),
             timeout: route.action.timeout,
             policies,
+            retries: route.action.retry.as_ref().map(retries),
         })
     }
 

@@ -40,5 +40,5 @@ pub use self::{
     action::Route,
     explain::{Explanation, PassedOver},
     rules::{Rules, RulesReader, SharedRules},
-    table::RouteTable,
+    table::{RETRY_HOPS, RouteTable},
 };

@@ -48,7 +48,8 @@ impl RouteTable {
     /// its routes.
     pub fn demand(&self) -> Demand {
         let policies = self.routes.iter().filter_map(Route::policies).flat_map(|policies| policies.keys());
-        Demand::of(self.keys().chain(self.routes.iter().flat_map(Route::hash_keys)).chain(policies))
+        let hops = self.routes.iter().any(|route| route.retries().is_some()).then_some(RETRY_HOPS);
+        Demand::of(self.keys().chain(self.routes.iter().flat_map(Route::hash_keys)).chain(policies).chain(hops))
     }
 
     pub(crate) fn key(&self, condition: &Condition) -> &str {
@@ -59,6 +60,10 @@ impl RouteTable {
         self.matcher.rules().zip(&self.routes)
     }
 }
+
+/// The attribute in which proxies count how often a request was tried again on its way, so that proxies behind each other
+/// do not multiply their tries.
+pub const RETRY_HOPS: &str = "x-aeraki-retries";
 
 impl fmt::Debug for RouteTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -138,4 +138,11 @@ pub trait Protocol: Send + Sync + fmt::Debug + 'static {
     fn carries(&self) -> Carries {
         Carries::Never
     }
+
+    /// Tells whether an answer with this [code](crate::Status::code) says that the server did not take the request, so
+    /// that it was certainly not executed and may be sent elsewhere.
+    fn is_refusal(&self, code: i32) -> bool {
+        let _ = code;
+        false
+    }
 }

@@ -74,6 +74,10 @@ impl Protocol for Dubbo {
         // Bodies in another serialization cannot, and say so one by one: they are too rare for a warning at load.
         Carries::Always
     }
+
+    fn is_refusal(&self, code: i32) -> bool {
+        code == i32::from(status::THREADPOOL_EXHAUSTED)
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default)]

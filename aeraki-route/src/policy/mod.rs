@@ -23,6 +23,7 @@ mod concurrency;
 mod fault;
 mod global_limit;
 mod local_limit;
+mod retry;
 
 use std::sync::Arc;
 
@@ -33,6 +34,7 @@ pub use self::{
     fault::{FaultDraw, Faults},
     global_limit::GlobalLimit,
     local_limit::LocalLimit,
+    retry::{Budget, Failure, Retries},
 };
 use crate::config::{Route, error::FieldError};
 

@@ -101,6 +101,16 @@ counters! {
     fault_delay_overflow,
     /// Requests that were refused because too many were under way.
     shed,
+    /// Further tries.
+    retry,
+    /// Requests that a further try answered.
+    retry_success,
+    /// Further tries that the budget did not allow.
+    retry_overflow,
+    /// Further tries that there were enough of already.
+    retry_limit_exceeded,
+    /// Further tries that were begun while an earlier one went on.
+    hedged,
 }
 
 /// Counts what happens on one listener of one worker.

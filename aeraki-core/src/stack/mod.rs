@@ -10,6 +10,7 @@
 //! | [`MutateLayer`] | the route's changes are applied to request and response |
 //! | [`MirrorLayer`] | other clusters get copies, whose answers are dropped |
 //! | [`DeadlineLayer`] | the route's timeout ends a request |
+//! | [`RetryLayer`] | tries that failed are followed by others |
 //! | [`Upstream`] | the cluster takes the request |
 //!
 //! [`stack`] joins them. Layers above the route see a [`Request`], layers below it a [`Routed`] request. Whatever only
@@ -30,6 +31,7 @@ mod rate_limiter;
 mod request;
 mod request_id;
 mod respond;
+mod retry;
 mod route;
 mod shed;
 #[cfg(test)]
@@ -57,6 +59,7 @@ pub use self::{
     request::{BoxError, BoxFuture, ConnInfo, Forward, Forwarding, Request, Response},
     request_id::{IdentifyRequests, REQUEST_ID},
     respond::{Respond, RespondFuture, RespondLayer},
+    retry::{Retry, RetryFuture, RetryLayer},
     route::{RouteLayer, Routed, SelectRoute},
     shed::ShedLoad,
     upstream::{Resolve, Upstream},
@@ -65,7 +68,7 @@ pub use self::{
 use crate::observe::Metrics;
 
 /// All layers over the clusters.
-pub type Stack = Respond<Observe<Gated<SelectRoute<Gated<Mutate<Mirror<Deadline<Upstream>>>, Routed>>>>>;
+pub type Stack = Respond<Observe<Gated<SelectRoute<Gated<Mutate<Mirror<Deadline<Retry<Upstream>>>>, Routed>>>>>;
 
 /// Joins all layers: what a listener runs unless an embedder composes its own.
 ///
@@ -78,7 +81,8 @@ pub fn stack(
     filters: &GateLayer,
     policies: Arc<dyn Gate<Routed>>,
 ) -> Stack {
-    let deadline = DeadlineLayer::new(wheel).layer(Upstream::new(Arc::clone(&clusters)));
+    let retry = RetryLayer::new(wheel.clone(), Arc::clone(&metrics)).layer(Upstream::new(Arc::clone(&clusters)));
+    let deadline = DeadlineLayer::new(wheel).layer(retry);
     let mirror = MirrorLayer::new(clusters, Arc::clone(&metrics)).layer(deadline);
     let mutate = MutateLayer::new(metrics).layer(mirror);
     let route = RouteLayer::new().layer(GateLayer::new([policies]).layer(mutate));

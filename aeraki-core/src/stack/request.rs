@@ -35,6 +35,8 @@ pub struct Request {
     pub rules: Arc<Rules>,
     /// What is known of it so far.
     pub facts: Facts,
+    /// Hosts that it failed on, which the balancer avoids where there are others.
+    pub(crate) avoid: Option<Arc<Vec<SocketAddr>>>,
 }
 
 impl Request {
@@ -42,7 +44,7 @@ impl Request {
     #[must_use]
     #[inline]
     pub fn new(message: impl Into<Box<Message>>, conn: Arc<ConnInfo>, rules: Arc<Rules>, facts: Facts) -> Self {
-        Self { message: message.into(), conn, rules, facts }
+        Self { message: message.into(), conn, rules, facts, avoid: None }
     }
 }
 

@@ -7,7 +7,10 @@ use std::{
 };
 
 use aeraki_codec::{LocalReply, Mutation, Reason};
-use aeraki_route::{Route, policy::RoutePolicies};
+use aeraki_route::{
+    Route,
+    policy::{Retries, RoutePolicies},
+};
 use futures_util::future::{Either, Ready, ready};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -30,6 +33,8 @@ pub struct Routed {
     pub mirrors: Vec<Arc<str>>,
     /// How long the response may take from the moment the whole request is here.
     pub timeout: Option<Duration>,
+    /// Decides about further tries; none: there are none.
+    pub retries: Option<Arc<Retries>>,
     /// What else the route asks for; none: nothing.
     pub policies: Option<Arc<RoutePolicies>>,
 }
@@ -88,6 +93,7 @@ impl<S> SelectRoute<S> {
             response_mutation: unless_empty(route.response_mutation()),
             mirrors: draw(route, &mut self.draws),
             timeout: route.timeout(),
+            retries: route.retries().cloned(),
             policies: route.policies().cloned(),
             request,
         })

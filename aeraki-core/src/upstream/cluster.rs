@@ -156,7 +156,7 @@ impl Directory {
     fn choose(&self, request: &Request) -> Option<(Active, Option<Arc<Pool>>)> {
         match request.conn.bindings.find(&self.shared.name) {
             Some((endpoint, pool)) => Some((endpoint.enter(), Some(pool))),
-            None => Some((self.pick()?, None)),
+            None => Some((self.pick(request.avoid.as_ref())?, None)),
         }
     }
 
@@ -174,19 +174,27 @@ impl Directory {
     async fn forward_when_known(self: Arc<Self>, request: Request) -> Result<Response, BoxError> {
         let mut known = self.known.subscribe();
         let _ = timeout(self.shared.config.connect_timeout, known.wait_for(|known| *known)).await;
-        let Some(active) = self.pick() else {
+        let Some(active) = self.pick(request.avoid.as_ref()) else {
             let text = format!("cluster {:?} has no endpoint", self.shared.name);
             return Err(LocalReply::new(Reason::NoHealthyUpstream, text).into());
         };
         self.send(request, active, None).await
     }
 
-    fn pick(&self) -> Option<Active> {
+    /// Picks an endpoint, if possible not one of those to avoid.
+    fn pick(&self, avoid: Option<&Arc<Vec<SocketAddr>>>) -> Option<Active> {
         let targets = self.targets.load();
         if targets.is_empty() {
             return None;
         }
-        targets.get(self.balance.pick(&targets)).map(|target| Arc::clone(&target.endpoint).enter())
+        let picked = targets.get(self.balance.pick(&targets))?;
+        let is_good = |target: &&Target| !avoid.is_some_and(|avoid| avoid.contains(&target.endpoint.address));
+        if is_good(&picked) {
+            return Some(Arc::clone(&picked.endpoint).enter());
+        }
+        let others: Vec<&Target> = targets.iter().filter(is_good).collect();
+        let target = fastrand::choice(others).unwrap_or(picked);
+        Some(Arc::clone(&target.endpoint).enter())
     }
 
     /// Returns the pool for a message: one of its own from now on for a connection that must be bound.

@@ -1,6 +1,7 @@
 //! Layers over a service that the test plays itself, with time standing still until everybody waits.
 
 mod gates;
+mod retry;
 
 use std::{sync::Arc, time::Duration};
 
@@ -52,6 +53,7 @@ fn routed(timeout: Option<Duration>) -> Routed {
         response_mutation: None,
         mirrors: Vec::new(),
         timeout,
+        retries: None,
         policies: None,
         request,
     }

@@ -1,0 +1,214 @@
+//! Further tries: which, when, how many, and where.
+
+use aeraki_route::config::{FractionalPercent, HedgePolicy, RetryBudget, RetryOn, RetryPolicy};
+
+use super::*;
+
+/// A retrying service over tries that the test plays.
+struct Retried {
+    service: Retry<Mock<Routed, Response>>,
+    handle: Handle<Routed, Response>,
+    metrics: Arc<Metrics>,
+    policy: RetryPolicy,
+    hedge: Option<HedgePolicy>,
+}
+
+impl Retried {
+    fn new(policy: RetryPolicy) -> Self {
+        let metrics = Metrics::new("lines", "test");
+        let (mock, mut handle) = mock::pair();
+        handle.allow(100);
+        let service = RetryLayer::new(Wheel::spawn(), Arc::clone(&metrics)).layer(mock);
+        Self { service, handle, metrics, policy, hedge: None }
+    }
+
+    fn routed(&self, line: &str) -> Routed {
+        let mut action = RouteAction::cluster("c").with_retry(self.policy.clone());
+        action.hedge = self.hedge;
+        let rules = rules([Route::new("r", action)]);
+        let mut routed = routed(None);
+        routed.request = request(line, Arc::clone(&rules));
+        routed.retries = rules.table().expect("compiled").routes()[0].retries().cloned();
+        routed
+    }
+
+    async fn call(&mut self, routed: Routed) -> task::Spawn<RetryFuture<Mock<Routed, Response>>> {
+        ready(&mut self.service).await;
+        // the mock wants each clone to be ready, which services below the route always are
+        task::spawn(self.service.call(routed))
+    }
+
+    fn counted(&self) -> [u64; 4] {
+        let counters = &self.metrics.counters;
+        [&counters.retry, &counters.retry_success, &counters.retry_overflow, &counters.retry_limit_exceeded]
+            .map(|counter| counter.get())
+    }
+}
+
+fn failure(reason: Reason) -> BoxError {
+    LocalReply::new(reason, "played").into()
+}
+
+fn answer(line: &str) -> Response {
+    Response::Message(message(line).into())
+}
+
+fn reason(result: Result<Response, BoxError>) -> Option<Reason> {
+    result.err()?.downcast_ref::<LocalReply>().map(LocalReply::reason)
+}
+
+/// Ends tries with these failures, one after the other, as far as tries are made; then with an answer.
+async fn play(retried: &mut Retried, routed: Routed, failures: &[Reason]) -> (Option<Reason>, usize) {
+    let future = retried.call(routed).await.into_inner();
+    let handle = &mut retried.handle;
+    let mut tries = 0;
+    let played = async {
+        while let Some((_, responder)) = handle.next_request().await {
+            match failures.get(tries) {
+                Some(reason) => responder.send_error(failure(*reason)),
+                None => responder.send_response(answer("R 1 a")),
+            }
+            tries += 1;
+        }
+    };
+    let result = tokio::select! {
+        result = future => result,
+        () = played => panic!("the service is still there"),
+    };
+    (reason(result), tries)
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_what_was_certainly_not_executed_is_tried_again_unless_it_may_be_repeated() {
+    let all = [RetryOn::ConnectFailure, RetryOn::Reset, RetryOn::Timeout];
+    for (first, repeatable, expected) in [
+        (Reason::ConnectFailure, false, (None, 2)),
+        (Reason::NoHealthyUpstream, false, (None, 2)),
+        (Reason::UpstreamClosed, false, (Some(Reason::UpstreamClosed), 1)),
+        (Reason::UpstreamClosed, true, (None, 2)),
+        (Reason::Timeout, true, (None, 2)),
+        (Reason::Overflow, true, (Some(Reason::Overflow), 1)),
+        (Reason::BadRequest, true, (Some(Reason::BadRequest), 1)),
+    ] {
+        let mut retried = Retried::new(RetryPolicy::new(1).with_on(all).with_repeatable(repeatable));
+        let routed = retried.routed("Q 1 a");
+        assert_eq!(play(&mut retried, routed, &[first]).await, expected, "{first}");
+        assert_eq!(retried.counted()[1], u64::from(expected.0.is_none()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn tries_end_with_their_number_and_with_the_budget() {
+    use Reason::ConnectFailure as No;
+    let mut retried = Retried::new(RetryPolicy::new(2));
+    let routed = retried.routed("Q 1 a");
+    assert_eq!(play(&mut retried, routed, &[No; 5]).await, (Some(No), 3));
+    assert_eq!(retried.counted(), [2, 0, 0, 1]);
+
+    let nothing = RetryBudget::new(FractionalPercent::percent(0), 1);
+    let mut retried = Retried::new(RetryPolicy::new(2).with_budget(nothing));
+    let routed = retried.routed("Q 1 a");
+    assert_eq!(play(&mut retried, routed.clone(), &[No; 5]).await, (Some(No), 2));
+    assert_eq!(retried.counted(), [1, 0, 1, 0], "one a second");
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(play(&mut retried, routed, &[No]).await, (None, 2), "and the next in the next second");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_further_try_waits_and_says_so_and_avoids_the_host() {
+    let wait = Duration::from_secs(100);
+    let mut retried = Retried::new(RetryPolicy::new(3).with_back_off(wait, wait));
+    let routed = retried.routed("Q 1 a");
+    let host = std::net::SocketAddr::from(([127, 0, 0, 1], 9));
+    let mut future = retried.call(routed).await;
+    assert_pending!(future.poll());
+    let (first, responder) = retried.handle.next_request().await.expect("called");
+    assert!(first.request.message.mutation().is_none() && first.request.avoid.is_none());
+    first.request.facts.note(|record| record.endpoint = Some(host));
+    let start = Instant::now();
+    responder.send_error(failure(Reason::ConnectFailure));
+    assert_pending!(future.poll());
+    let next = tokio::select! {
+        next = retried.handle.next_request() => next,
+        _ = future => panic!("another try"),
+    };
+    let (second, _) = next.expect("called");
+    assert!(start.elapsed() > Duration::from_millis(50), "drawn from 100 seconds");
+    assert_eq!(second.request.avoid.as_deref(), Some(&vec![host]));
+    let hops = second.request.message.mutation().and_then(|mutation| mutation.get(b"x-aeraki-retries")).cloned();
+    assert_eq!(hops, Some(aeraki_codec::Change::Set("1".into())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_try_that_takes_too_long_is_given_up_and_followed() {
+    let policy = RetryPolicy::new(1)
+        .with_on([RetryOn::Timeout])
+        .with_repeatable(true)
+        .with_per_try_timeout(Duration::from_millis(100));
+    let mut retried = Retried::new(policy);
+    let routed = retried.routed("Q 1 a");
+    let future = retried.call(routed).await.into_inner();
+    let handle = &mut retried.handle;
+    let start = Instant::now();
+    let played = async {
+        let (_, mute) = handle.next_request().await.expect("called");
+        let (_, second) = handle.next_request().await.expect("called");
+        (start.elapsed(), mute, second)
+    };
+    let (took, second) = tokio::select! {
+        _ = future => panic!("nobody answers yet"),
+        (took, mute, second) = played => { drop(mute); (took, second) }
+    };
+    assert!((100..400).contains(&took.as_millis()), "{took:?}");
+    drop(second);
+}
+
+#[tokio::test(start_paused = true)]
+async fn hedging_lets_the_first_try_go_on_and_takes_the_first_answer() {
+    for (winner, text) in [(0, "R 1 first"), (1, "R 1 second")] {
+        let policy = RetryPolicy::new(1)
+            .with_on([RetryOn::Timeout])
+            .with_repeatable(true)
+            .with_per_try_timeout(Duration::from_millis(100));
+        let mut retried = Retried::new(policy);
+        retried.hedge = Some(HedgePolicy::on_per_try_timeout());
+        let routed = retried.routed("Q 1 a");
+        let future = retried.call(routed).await.into_inner();
+        let handle = &mut retried.handle;
+        let played = async {
+            let (_, first) = handle.next_request().await.expect("called");
+            let (_, second) = handle.next_request().await.expect("called");
+            let mut both = [Some(first), Some(second)];
+            both[winner].take().expect("there").send_response(answer(text));
+            // the other one never answers
+            std::future::pending::<()>().await;
+            drop(both);
+        };
+        let result = tokio::select! { result = future => result, () = played => unreachable!() };
+        let Ok(Response::Message(message)) = result else { panic!("an answer") };
+        assert_eq!(message.frame(), &format!("{text}\n"));
+        assert_eq!(retried.metrics.counters.hedged.get(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn proxies_behind_each_other_do_not_multiply_their_tries() {
+    let mut retried = Retried::new(RetryPolicy::new(5));
+    let mut routed = retried.routed("Q 1 a");
+    let mut head = Head::new();
+    head.set_names(&["x-aeraki-retries"]);
+    head.insert(b"3", &Limits::default(), aeraki_codec::Text::Name(0), aeraki_codec::Text::Frame(0..1)).expect("fits");
+    routed.request.message = Message::new("3".into(), head).into();
+    assert_eq!(play(&mut retried, routed, &[Reason::ConnectFailure]).await, (Some(Reason::ConnectFailure), 1));
+    assert_eq!(retried.counted(), [0, 0, 0, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_policy_there_is_one_try() {
+    let mut retried = Retried::new(RetryPolicy::new(1));
+    let mut routed = retried.routed("Q 1 a");
+    routed.retries = None;
+    let expected = (Some(Reason::ConnectFailure), 1);
+    assert_eq!(play(&mut retried, routed, &[Reason::ConnectFailure]).await, expected);
+    assert_eq!(retried.counted(), [0; 4]);
+}

@@ -6,14 +6,15 @@ use std::{
     time::Duration,
 };
 
-use aeraki_codec::{Attributes, Mutation};
+use aeraki_codec::Attributes;
 use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 use xxhash_rust::xxh64::Xxh64;
 
 use crate::{
     RouteTable,
-    config::{self, Destination, Mirror, MutationEntry, MutationValue, error::FieldError},
+    changes::Changes,
+    config::{self, Destination, Mirror, error::FieldError},
     policy::{Retries, RoutePolicies},
 };
 
@@ -25,8 +26,8 @@ pub struct Route {
     clusters: Clusters,
     hash_policy: Box<[Box<str>]>,
     mirrors: Box<[Mirror]>,
-    request_mutation: Arc<Mutation>,
-    response_mutation: Arc<Mutation>,
+    request_changes: Option<Arc<Changes>>,
+    response_changes: Option<Arc<Changes>>,
     timeout: Option<Duration>,
     policies: Option<Arc<RoutePolicies>>,
     retries: Option<Arc<Retries>>,
@@ -103,14 +104,21 @@ impl Route {
         &self.mirrors
     }
 
-    /// Returns the changes of the request, ready to be attached to it.
-    pub fn request_mutation(&self) -> &Arc<Mutation> {
-        &self.request_mutation
+    /// Returns the changes of requests; none: nothing changes.
+    pub fn request_changes(&self) -> Option<&Arc<Changes>> {
+        self.request_changes.as_ref()
     }
 
-    /// Returns the changes of the response, ready to be attached to it.
-    pub fn response_mutation(&self) -> &Arc<Mutation> {
-        &self.response_mutation
+    /// Returns the changes of responses; none: nothing changes.
+    pub fn response_changes(&self) -> Option<&Arc<Changes>> {
+        self.response_changes.as_ref()
+    }
+
+    /// Lists the attributes of requests that the changes look at.
+    pub(crate) fn change_keys(&self) -> impl Iterator<Item = &str> {
+        let (request, response) = (self.request_changes.iter(), self.response_changes.iter());
+        let sources = request.clone().chain(response).flat_map(|changes| changes.sources());
+        sources.chain(request.flat_map(|changes| changes.targets()))
     }
 
     /// Returns how long a response may take from the moment the whole request is here; `None`: no limit.
@@ -129,10 +137,9 @@ impl Route {
     }
 }
 
-/// Compiles the routes of one table, which share names and empty mutations.
+/// Compiles the routes of one table, which share names.
 pub(crate) struct ActionCompiler<'a> {
     names: HashSet<Arc<str>, RandomState>,
-    unchanged: Arc<Mutation>,
     /// The routes of the table before, by their names.
     previous: HashMap<&'a str, &'a Route, RandomState>,
 }
@@ -142,7 +149,7 @@ impl<'a> ActionCompiler<'a> {
     pub(crate) fn new(previous: Option<&'a RouteTable>) -> Self {
         let routes = previous.map_or(&[][..], RouteTable::routes).iter();
         let previous = routes.map(|route| (&**route.name(), route)).collect();
-        Self { names: HashSet::default(), unchanged: Arc::default(), previous }
+        Self { names: HashSet::default(), previous }
     }
 
     /// Compiles the route at `index`, which has been validated.
@@ -157,8 +164,8 @@ impl<'a> ActionCompiler<'a> {
             clusters: self.clusters(&route.action.destination),
             hash_policy: route.action.hash_policy.iter().map(|key| key.as_str().into()).collect(),
             mirrors: route.action.mirrors.as_slice().into(),
-            request_mutation: self.mutation(&route.request_mutation),
-            response_mutation: self.mutation(&route.response_mutation),
+            request_changes: Changes::compile(&route.request_mutation),
+            response_changes: Changes::compile(&route.response_mutation),
             timeout: route.action.timeout,
             policies,
             retries: route.action.retry.as_ref().map(retries),
@@ -186,22 +193,5 @@ impl<'a> ActionCompiler<'a> {
         let name: Arc<str> = name.into();
         self.names.insert(Arc::clone(&name));
         name
-    }
-
-    fn mutation(&self, entries: &[MutationEntry]) -> Arc<Mutation> {
-        if entries.is_empty() {
-            return Arc::clone(&self.unchanged);
-        }
-        let mut mutation = Mutation::new();
-        for entry in entries {
-            match entry {
-                MutationEntry::Set { key, value: MutationValue::Text(value) } => {
-                    mutation.set(key.clone(), value.clone())
-                }
-                MutationEntry::Remove { key } => mutation.remove(key.clone()),
-                _ => continue,
-            };
-        }
-        Arc::new(mutation)
     }
 }

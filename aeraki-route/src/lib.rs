@@ -31,6 +31,7 @@ pub mod config;
 pub mod policy;
 
 mod action;
+mod changes;
 mod compile;
 mod explain;
 mod rules;
@@ -38,6 +39,7 @@ mod table;
 
 pub use self::{
     action::Route,
+    changes::{ChangeValues, Changes, Origin},
     explain::{Explanation, PassedOver},
     rules::{Rules, RulesReader, SharedRules},
     table::{RETRY_HOPS, RouteTable},

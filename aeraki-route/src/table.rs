@@ -44,12 +44,12 @@ impl RouteTable {
         self.matcher.keys()
     }
 
-    /// Returns every key that the table asks messages for: those of conditions, of hash policies and of the policies of
-    /// its routes.
+    /// Returns every key that the table asks messages for: those of conditions, hash policies, changes and policies.
     pub fn demand(&self) -> Demand {
         let policies = self.routes.iter().filter_map(Route::policies).flat_map(|policies| policies.keys());
         let hops = self.routes.iter().any(|route| route.retries().is_some()).then_some(RETRY_HOPS);
-        Demand::of(self.keys().chain(self.routes.iter().flat_map(Route::hash_keys)).chain(policies).chain(hops))
+        let of_routes = self.routes.iter().flat_map(|route| route.hash_keys().chain(route.change_keys()));
+        Demand::of(self.keys().chain(of_routes).chain(policies).chain(hops))
     }
 
     pub(crate) fn key(&self, condition: &Condition) -> &str {

@@ -7,12 +7,13 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use aeraki_codec::{Message, Mutation};
+use aeraki_codec::{Demand, Head, Limits, Message, Mutation, Protocol, Role};
+use aeraki_route::{ChangeValues, Changes, Origin};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{BoxError, Response, Routed};
+use super::{BoxError, Request, Response, Routed};
 use crate::observe::Metrics;
 
 /// Applies the changes of the route to the request and to the response.
@@ -61,10 +62,11 @@ where
 
     #[inline]
     fn call(&mut self, mut routed: Routed) -> Self::Future {
-        if let Some(mutation) = &routed.request_mutation {
-            apply(&mut routed.request.message, mutation, &self.metrics);
+        let response = routed.response_changes.take();
+        let response = response.map(|changes| Answer::new(changes, &routed.request, Arc::clone(&self.metrics)));
+        if let Some(changes) = &routed.request_changes {
+            change(&mut routed.request, changes, &self.metrics);
         }
-        let response = routed.response_mutation.take().map(|mutation| (mutation, Arc::clone(&self.metrics)));
         MutateFuture { response, inner: self.inner.call(routed) }
     }
 }
@@ -73,7 +75,7 @@ pin_project! {
     /// The future of [`Mutate`].
     #[derive(Debug)]
     pub struct MutateFuture<F> {
-        response: Option<(Arc<Mutation>, Arc<Metrics>)>,
+        response: Option<Answer>,
         #[pin]
         inner: F,
     }
@@ -89,14 +91,71 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut result = ready!(this.inner.poll(cx));
-        if let (Ok(Response::Message(message)), Some((mutation, metrics))) = (&mut result, this.response) {
-            apply(message, mutation, metrics);
+        if let (Ok(Response::Message(message)), Some(answer)) = (&mut result, this.response) {
+            answer.change(message);
         }
         Poll::Ready(result)
     }
 }
 
+/// Changes a request.
+fn change(request: &mut Request, changes: &Changes, metrics: &Metrics) {
+    if let Some(fixed) = changes.fixed() {
+        return apply(&mut request.message, fixed, metrics);
+    }
+    let values = changes.values(&*request.message, &origin(request));
+    let mutation = Arc::new(changes.resolve(&*request.message, &values));
+    apply(&mut request.message, &mutation, metrics);
+}
+
+fn origin(request: &Request) -> Origin {
+    Origin::new(request.conn.peer.ip(), request.message.id())
+}
+
+/// How the answer of a request is changed.
+#[derive(Debug)]
+struct Answer {
+    changes: Arc<Changes>,
+    /// What is needed of the request; none where the changes are the same for every message.
+    sources: Option<Box<(ChangeValues, Arc<dyn Protocol>)>>,
+    metrics: Arc<Metrics>,
+}
+
+impl Answer {
+    fn new(changes: Arc<Changes>, request: &Request, metrics: Arc<Metrics>) -> Self {
+        let sources = changes.fixed().is_none().then(|| {
+            let values = changes.values(&*request.message, &origin(request));
+            Box::new((values, Arc::clone(&request.conn.protocol)))
+        });
+        Self { changes, sources, metrics }
+    }
+
+    fn change(&self, message: &mut Message) {
+        if let Some(fixed) = self.changes.fixed() {
+            apply(message, fixed, &self.metrics);
+        } else if let Some(sources) = &self.sources {
+            let (values, protocol) = &**sources;
+            let there = read(message, &Demand::of(self.changes.targets()), &**protocol);
+            apply(message, &Arc::new(self.changes.resolve(&there, values)), &self.metrics);
+        }
+    }
+}
+
+/// Reads the attributes of an answer that decide on its change; nobody else wants any of answers.
+fn read(message: &Message, demand: &Demand, protocol: &dyn Protocol) -> Message {
+    let (frame, mut head) = (message.frame(), Head::new());
+    if !demand.is_none() {
+        let mut codec = protocol.codec(Role::Client, &Limits::default());
+        // what could be read once can be read again; if not, there are no attributes
+        let _ = codec.measure(frame).and_then(|_| codec.parse(frame, demand, &mut head));
+    }
+    Message::new(frame.clone(), head)
+}
+
 fn apply(message: &mut Message, mutation: &Arc<Mutation>, metrics: &Metrics) {
+    if mutation.is_empty() {
+        return;
+    }
     if message.head().is_mutable() {
         message.apply(mutation);
     } else {

@@ -158,8 +158,19 @@ where
         retries.budget().request(Instant::now().into_std());
         let hops = hops(&routed);
         let under_way = SmallVec::new();
-        let mut tries =
-            Self { service, routed, retries, under_way, begun: 0, next_at: None, due: false, last: None, hops, wheel, metrics };
+        let mut tries = Self {
+            service,
+            routed,
+            retries,
+            under_way,
+            begun: 0,
+            next_at: None,
+            due: false,
+            last: None,
+            hops,
+            wheel,
+            metrics,
+        };
         tries.start();
         tries
     }

@@ -6,9 +6,9 @@ use std::{
     time::Duration,
 };
 
-use aeraki_codec::{LocalReply, Mutation, Reason};
+use aeraki_codec::{LocalReply, Reason};
 use aeraki_route::{
-    Route,
+    Changes, Route,
     policy::{Retries, RoutePolicies},
 };
 use futures_util::future::{Either, Ready, ready};
@@ -26,9 +26,9 @@ pub struct Routed {
     /// The cluster that was picked.
     pub cluster: Arc<str>,
     /// What the route changes in the request.
-    pub request_mutation: Option<Arc<Mutation>>,
+    pub request_changes: Option<Arc<Changes>>,
     /// What the route changes in the response.
-    pub response_mutation: Option<Arc<Mutation>>,
+    pub response_changes: Option<Arc<Changes>>,
     /// The clusters that get a copy, already drawn for.
     pub mirrors: Vec<Arc<str>>,
     /// How long the response may take from the moment the whole request is here.
@@ -89,8 +89,8 @@ impl<S> SelectRoute<S> {
         });
         Ok(Routed {
             cluster,
-            request_mutation: unless_empty(route.request_mutation()),
-            response_mutation: unless_empty(route.response_mutation()),
+            request_changes: route.request_changes().cloned(),
+            response_changes: route.response_changes().cloned(),
             mirrors: draw(route, &mut self.draws),
             timeout: route.timeout(),
             retries: route.retries().cloned(),
@@ -126,8 +126,4 @@ where
 fn draw(route: &Route, draws: &mut fastrand::Rng) -> Vec<Arc<str>> {
     let mirrors = route.mirrors().iter().filter(|mirror| mirror.fraction.contains(draws.u64(..)));
     mirrors.map(|mirror| Arc::from(mirror.cluster.as_str())).collect()
-}
-
-fn unless_empty(mutation: &Arc<Mutation>) -> Option<Arc<Mutation>> {
-    (!mutation.is_empty()).then(|| Arc::clone(mutation))
 }

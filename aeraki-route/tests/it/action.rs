@@ -59,9 +59,13 @@ fn mirrors_mutations_and_timeout_are_carried() {
     let route = table.find(&[("k", "v")]).expect("it takes everything");
     assert_eq!(route.mirrors(), [mirror]);
     assert_eq!(route.timeout(), Some(Duration::from_secs(1)));
-    assert_eq!(route.request_mutation().get(b"a"), Some(&Change::Set("1".into())));
-    assert_eq!(route.request_mutation().get(b"b"), Some(&Change::Remove));
-    assert_eq!(route.response_mutation().len(), 1);
+    let mutation =
+        |changes: Option<&std::sync::Arc<aeraki_route::Changes>>| changes.and_then(|changes| changes.fixed().cloned());
+    let (request, response) = (mutation(route.request_changes()), mutation(route.response_changes()));
+    let (request, response) = (request.expect("plain texts"), response.expect("plain texts"));
+    assert_eq!(request.get(b"a"), Some(&Change::Set("1".into())));
+    assert_eq!(request.get(b"b"), Some(&Change::Remove));
+    assert_eq!(response.len(), 1);
 }
 
 #[test]

@@ -49,8 +49,8 @@ fn routed(timeout: Option<Duration>) -> Routed {
     let request = request("Q 1 a", Arc::new(Rules::empty()));
     Routed {
         cluster: "c".into(),
-        request_mutation: None,
-        response_mutation: None,
+        request_changes: None,
+        response_changes: None,
         mirrors: Vec::new(),
         timeout,
         retries: None,
@@ -144,9 +144,9 @@ async fn route_picks_the_cluster_of_the_first_match() {
         let _future = select.call(request);
         let (routed, _) = handle.next_request().await.expect("called");
         assert_eq!(&*routed.cluster, cluster);
-        assert_eq!(routed.request_mutation.is_some(), method == "special");
+        assert_eq!(routed.request_changes.is_some(), method == "special");
         assert_eq!(routed.timeout.is_some(), method == "special");
-        assert!(routed.response_mutation.is_none());
+        assert!(routed.response_changes.is_none());
         let record = facts.record();
         assert_eq!((record.route.as_deref(), record.cluster.as_deref()), (Some(method), Some(cluster)));
     }
@@ -174,9 +174,8 @@ async fn connections_pick_independently_of_each_other() {
 async fn mutate_changes_both_ways_and_counts_what_cannot_change() {
     let metrics = Metrics::new("lines", "test");
     let (mut mutate, mut handle) = service::<Routed, _>(&MutateLayer::new(Arc::clone(&metrics)));
-    let mut change = aeraki_codec::Mutation::new();
-    change.set("k", "v");
-    let change = Some(Arc::new(change));
+    let entry = || MutationEntry::set("k", "v");
+    let changing = changing([entry()], [entry()]);
     for mutable in [true, false] {
         ready(&mut mutate).await;
         let fixed = |line: &str| {
@@ -187,8 +186,7 @@ async fn mutate_changes_both_ways_and_counts_what_cannot_change() {
         };
         let mut routed = routed(None);
         routed.request.message = fixed("Q 1 a\n").into();
-        routed.request_mutation.clone_from(&change);
-        routed.response_mutation.clone_from(&change);
+        changing(&mut routed);
         let future = mutate.call(routed);
         let (routed, responder) = handle.next_request().await.expect("called");
         assert_eq!(routed.request.message.mutation().is_some(), mutable);
@@ -197,6 +195,48 @@ async fn mutate_changes_both_ways_and_counts_what_cannot_change() {
         assert_eq!(answer.mutation().is_some(), mutable);
     }
     assert_eq!(metrics.counters.mutation_skipped.get(), 2);
+}
+
+/// Gives routed requests the changes of a route.
+fn changing<const N: usize, const M: usize>(
+    request: [MutationEntry; N],
+    response: [MutationEntry; M],
+) -> impl Fn(&mut Routed) {
+    let mut route = Route::new("r", RouteAction::cluster("c"));
+    (route.request_mutation, route.response_mutation) = (request.to_vec(), response.to_vec());
+    let rules = rules([route]);
+    move |routed| {
+        let route = &rules.table().expect("compiled").routes()[0];
+        routed.request_changes = route.request_changes().cloned();
+        routed.response_changes = route.response_changes().cloned();
+    }
+}
+
+#[tokio::test]
+async fn changes_look_at_the_request_and_at_the_answer() {
+    use aeraki_route::config::MutationValue;
+    let (mut mutate, mut handle) = service::<Routed, _>(&MutateLayer::new(Metrics::new("lines", "test")));
+    let method = || MutationValue::Attribute("method".to_owned());
+    let changing = changing(
+        [MutationEntry::append("method", "more"), MutationEntry::set("peer", MutationValue::PeerAddress)],
+        [MutationEntry::append("method", method()), MutationEntry::set_if_absent("other", method())],
+    );
+    ready(&mut mutate).await;
+    let mut routed = routed(None);
+    routed.request.message = message("Q 1 asked").into();
+    changing(&mut routed);
+    let future = mutate.call(routed);
+    let (routed, responder) = handle.next_request().await.expect("called");
+    let value =
+        |message: &Message, key: &str| match message.mutation().and_then(|mutation| mutation.get(key.as_bytes())) {
+            Some(aeraki_codec::Change::Set(value)) => String::from_utf8_lossy(value).into_owned(),
+            other => panic!("{other:?}"),
+        };
+    let request = &routed.request.message;
+    assert_eq!((value(request, "method"), value(request, "peer")), ("asked,more".into(), "127.0.0.1".into()));
+    responder.send_response(Response::Message(message("R 1 told").into()));
+    let Ok(Response::Message(answer)) = future.await else { panic!("an answer") };
+    assert_eq!((value(&answer, "method"), value(&answer, "other")), ("told,asked".into(), "asked".into()));
 }
 
 #[tokio::test(start_paused = true)]

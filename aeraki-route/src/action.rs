@@ -2,7 +2,10 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -25,12 +28,42 @@ pub struct Route {
     name: Arc<str>,
     clusters: Clusters,
     hash_policy: Box<[Box<str>]>,
-    mirrors: Box<[Mirror]>,
+    mirrors: Box<[Arc<MirrorTarget>]>,
     request_changes: Option<Arc<Changes>>,
     response_changes: Option<Arc<Changes>>,
     timeout: Option<Duration>,
     policies: Option<Arc<RoutePolicies>>,
     retries: Option<Arc<Retries>>,
+}
+
+/// A mirror, and how many copies are under way to it.
+#[derive(Debug)]
+pub struct MirrorTarget {
+    config: Mirror,
+    active: AtomicU32,
+}
+
+impl MirrorTarget {
+    fn new(config: Mirror) -> Self {
+        Self { config, active: AtomicU32::new(0) }
+    }
+
+    /// Returns the configuration.
+    pub fn config(&self) -> &Mirror {
+        &self.config
+    }
+
+    /// Begins a copy, unless as many are under way as may be; whoever begins one must [end](Self::end) it.
+    #[must_use]
+    pub fn begin(&self) -> bool {
+        let more = |active: u32| (active < self.config.max_active).then_some(active + 1);
+        self.active.fetch_update(Relaxed, Relaxed, more).is_ok()
+    }
+
+    /// Ends a copy.
+    pub fn end(&self) {
+        self.active.fetch_sub(1, Relaxed);
+    }
 }
 
 #[derive(Debug)]
@@ -100,7 +133,7 @@ impl Route {
     }
 
     /// Returns the clusters that get a copy, each drawn for on its own.
-    pub fn mirrors(&self) -> &[Mirror] {
+    pub fn mirrors(&self) -> &[Arc<MirrorTarget>] {
         &self.mirrors
     }
 
@@ -163,7 +196,7 @@ impl<'a> ActionCompiler<'a> {
             name: route.name.as_str().into(),
             clusters: self.clusters(&route.action.destination),
             hash_policy: route.action.hash_policy.iter().map(|key| key.as_str().into()).collect(),
-            mirrors: route.action.mirrors.as_slice().into(),
+            mirrors: route.action.mirrors.iter().cloned().map(MirrorTarget::new).map(Arc::new).collect(),
             request_changes: Changes::compile(&route.request_mutation),
             response_changes: Changes::compile(&route.response_mutation),
             timeout: route.action.timeout,

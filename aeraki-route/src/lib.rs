@@ -38,7 +38,7 @@ mod rules;
 mod table;
 
 pub use self::{
-    action::Route,
+    action::{MirrorTarget, Route},
     changes::{ChangeValues, Changes, Origin},
     explain::{Explanation, PassedOver},
     rules::{Rules, RulesReader, SharedRules},

@@ -75,6 +75,12 @@ counters! {
     mirrored,
     /// Copies that were not sent: too many were under way, or the cluster is not there.
     mirror_dropped,
+    /// Copies that got no answer in time.
+    mirror_failed,
+    /// Copies whose answer was that of the client.
+    mirror_equal,
+    /// Copies whose answer was another than that of the client.
+    mirror_different,
     /// Times that a connection was not read because a limit was reached.
     read_paused,
     /// Requests that authorization policies allowed.

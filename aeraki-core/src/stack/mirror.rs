@@ -1,42 +1,40 @@
 //! Sends copies of requests to other clusters.
 
 use std::{
+    future::Future,
+    pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
+    task::{Context, Poll, ready},
 };
 
-use aeraki_codec::Affinity;
-use tokio::{sync::Semaphore, time::timeout};
+use aeraki_codec::{Affinity, Body, Kind, Message, Status};
+use aeraki_route::MirrorTarget;
+use pin_project_lite::pin_project;
+use smallvec::SmallVec;
+use tokio::{sync::oneshot, time::timeout};
 use tower_layer::Layer;
 use tower_service::Service;
+use xxhash_rust::xxh3::xxh3_64;
 
-use super::{BoxError, Request, Resolve, Response, Routed};
+use super::{BoxError, Forward, Request, Resolve, Response, Routed};
 use crate::observe::{Facts, Metrics};
 
-/// Sends a copy of the request to each cluster that was drawn, in a task of its own; what comes of it is dropped.
+/// Sends a copy of the request to each mirror that was drawn, in a task of its own; what comes of it is dropped, or
+/// compared with the answer that the client gets.
 ///
-/// Nothing that a mirror does touches the request itself. A copy is given up after a minute. A request that needs a
-/// connection of its own is not copied.
+/// Nothing that a mirror does touches the request itself. A copy is given up after the mirror's timeout. A request that
+/// needs a connection of its own is not copied.
 #[derive(Clone, Debug)]
 pub struct MirrorLayer {
     clusters: Arc<dyn Resolve>,
     metrics: Arc<Metrics>,
-    most: usize,
 }
 
 impl MirrorLayer {
-    /// Makes the layer; at most 1024 copies are under way at a time.
+    /// Makes the layer.
     #[must_use]
     pub const fn new(clusters: Arc<dyn Resolve>, metrics: Arc<Metrics>) -> Self {
-        Self { clusters, metrics, most: 1024 }
-    }
-
-    /// Sets how many copies may be under way at a time; further ones are not sent.
-    #[must_use]
-    pub const fn with_most(mut self, most: usize) -> Self {
-        self.most = most;
-        self
+        Self { clusters, metrics }
     }
 }
 
@@ -44,8 +42,7 @@ impl<S> Layer<S> for MirrorLayer {
     type Service = Mirror<S>;
 
     fn layer(&self, inner: S) -> Mirror<S> {
-        let room = Arc::new(Semaphore::new(self.most));
-        Mirror { inner, clusters: Arc::clone(&self.clusters), metrics: Arc::clone(&self.metrics), room }
+        Mirror { inner, clusters: Arc::clone(&self.clusters), metrics: Arc::clone(&self.metrics) }
     }
 }
 
@@ -55,24 +52,85 @@ pub struct Mirror<S> {
     inner: S,
     clusters: Arc<dyn Resolve>,
     metrics: Arc<Metrics>,
-    room: Arc<Semaphore>,
 }
 
 impl<S> Mirror<S> {
-    fn send(&self, cluster: &str, request: &Request) {
-        let cluster = self.clusters.resolve(cluster);
-        let (Some(cluster), Ok(room)) = (cluster, Arc::clone(&self.room).try_acquire_owned()) else {
-            self.metrics.counters.mirror_dropped.inc();
-            return;
+    /// Sends a copy; returns where the answer of the request itself is waited for.
+    fn send(&self, target: Arc<MirrorTarget>, request: &Request) -> Option<oneshot::Sender<Digest>> {
+        let counters = &self.metrics.counters;
+        let cluster = self.clusters.resolve(&target.config().cluster);
+        let (Some(cluster), Some(place)) = (cluster, Place::take(target)) else {
+            counters.mirror_dropped.inc();
+            return None;
         };
-        self.metrics.counters.mirrored.inc();
+        counters.mirrored.inc();
         let mut copy = request.clone();
         copy.facts = request.facts.note(|record| Facts::new(record.started, record.kind, record.request_bytes));
-        tokio::spawn(async move {
-            // neither answer nor failure is of interest
-            let _ = timeout(PATIENCE, cluster.forward(copy)).await;
-            drop(room);
-        });
+        let compare = place.0.config().compare && request.message.kind() == Kind::Request;
+        let (told, original) = if compare { Some(oneshot::channel()).unzip() } else { (None, None) };
+        tokio::spawn(follow(place, cluster, copy, original, Arc::clone(&self.metrics)));
+        told
+    }
+}
+
+/// Waits for the end of a copy, and for that of the request if they are to be compared.
+async fn follow(
+    place: Place,
+    cluster: Arc<dyn Forward>,
+    copy: Request,
+    original: Option<oneshot::Receiver<Digest>>,
+    metrics: Arc<Metrics>,
+) {
+    let answer = timeout(place.0.config().timeout, cluster.forward(copy)).await;
+    let answered = match &answer {
+        Ok(Ok(Response::Message(message))) => Some(Digest::of(message)),
+        Ok(Ok(_)) => return,
+        _ => None,
+    };
+    // the mirror has done its work, however long the request itself takes
+    drop(place);
+    let Some(answered) = answered else { return metrics.counters.mirror_failed.inc() };
+    let Some(Ok(expected)) = (match original {
+        Some(original) => Some(original.await),
+        None => None,
+    }) else {
+        return;
+    };
+    let counter =
+        if answered == expected { &metrics.counters.mirror_equal } else { &metrics.counters.mirror_different };
+    counter.inc();
+}
+
+/// One of the copies that may be under way to a mirror.
+struct Place(Arc<MirrorTarget>);
+
+impl Place {
+    fn take(target: Arc<MirrorTarget>) -> Option<Self> {
+        target.begin().then(|| Self(target))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+/// An answer as far as it is compared: ids and attributes differ in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Digest {
+    kind: Kind,
+    status: Status,
+    body: u64,
+}
+
+impl Digest {
+    fn of(message: &Message) -> Self {
+        let body = match message.body() {
+            Body::Whole(body) => xxh3_64(&body),
+            _ => 0,
+        };
+        Self { kind: message.kind(), status: message.status(), body }
     }
 }
 
@@ -82,7 +140,7 @@ where
 {
     type Response = Response;
     type Error = BoxError;
-    type Future = S::Future;
+    type Future = MirrorFuture<S::Future>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
@@ -91,13 +149,42 @@ where
 
     #[inline]
     fn call(&mut self, mut routed: Routed) -> Self::Future {
+        let mut compared = SmallVec::new();
         if !routed.mirrors.is_empty() && routed.request.message.head().affinity() == Affinity::Any {
-            for cluster in std::mem::take(&mut routed.mirrors) {
-                self.send(&cluster, &routed.request);
-            }
+            let mirrors = std::mem::take(&mut routed.mirrors).into_iter();
+            compared.extend(mirrors.filter_map(|target| self.send(target, &routed.request)));
         }
-        self.inner.call(routed)
+        MirrorFuture { compared, inner: self.inner.call(routed) }
     }
 }
 
-const PATIENCE: Duration = Duration::from_secs(60);
+pin_project! {
+    /// The future of [`Mirror`].
+    #[derive(Debug)]
+    pub struct MirrorFuture<F> {
+        compared: SmallVec<[oneshot::Sender<Digest>; 1]>,
+        #[pin]
+        inner: F,
+    }
+}
+
+impl<F> Future for MirrorFuture<F>
+where
+    F: Future<Output = Result<Response, BoxError>>,
+{
+    type Output = Result<Response, BoxError>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let result = ready!(this.inner.poll(cx));
+        if let (Ok(Response::Message(answer)), false) = (&result, this.compared.is_empty()) {
+            let digest = Digest::of(answer);
+            for mirror in this.compared.drain(..) {
+                // one that has been given up does not care
+                let _ = mirror.send(digest);
+            }
+        }
+        Poll::Ready(result)
+    }
+}

@@ -8,7 +8,7 @@ use std::{
 
 use aeraki_codec::{LocalReply, Reason};
 use aeraki_route::{
-    Changes, Route,
+    Changes, MirrorTarget, Route,
     policy::{Retries, RoutePolicies},
 };
 use futures_util::future::{Either, Ready, ready};
@@ -30,7 +30,7 @@ pub struct Routed {
     /// What the route changes in the response.
     pub response_changes: Option<Arc<Changes>>,
     /// The clusters that get a copy, already drawn for.
-    pub mirrors: Vec<Arc<str>>,
+    pub mirrors: Vec<Arc<MirrorTarget>>,
     /// How long the response may take from the moment the whole request is here.
     pub timeout: Option<Duration>,
     /// Decides about further tries; none: there are none.
@@ -123,7 +123,6 @@ where
 }
 
 /// Draws for each mirror on its own; allocates nothing where there are none.
-fn draw(route: &Route, draws: &mut fastrand::Rng) -> Vec<Arc<str>> {
-    let mirrors = route.mirrors().iter().filter(|mirror| mirror.fraction.contains(draws.u64(..)));
-    mirrors.map(|mirror| Arc::from(mirror.cluster.as_str())).collect()
+fn draw(route: &Route, draws: &mut fastrand::Rng) -> Vec<Arc<MirrorTarget>> {
+    route.mirrors().iter().filter(|mirror| mirror.config().fraction.contains(draws.u64(..))).cloned().collect()
 }

@@ -181,7 +181,7 @@ pub struct Mirror {
     /// How long a copy may take; default 15 s, not zero.
     #[serde(default = "mirror_timeout", with = "duration")]
     pub timeout: Duration,
-    /// Copies under way at a time on each worker, at most; further ones are not sent, and counted; default 1024, not zero.
+    /// Copies under way at a time, at most; further ones are not sent, and counted; default 1024, not zero.
     #[serde(default = "mirror_max_active")]
     pub max_active: u32,
     /// Whether its answers are compared with the ones that clients get, by status and body, and counted; default: no.
@@ -208,7 +208,7 @@ impl Mirror {
         self
     }
 
-    /// Sets how many copies may be under way at a time on each worker.
+    /// Sets how many copies may be under way at a time.
     #[must_use]
     pub fn with_max_active(mut self, copies: u32) -> Self {
         self.max_active = copies;

@@ -1,6 +1,7 @@
 //! Layers over a service that the test plays itself, with time standing still until everybody waits.
 
 mod gates;
+mod mirror;
 mod retry;
 
 use std::{sync::Arc, time::Duration};
@@ -263,55 +264,6 @@ async fn deadline_ends_a_request_in_time_and_no_sooner() {
     assert_pending!(unlimited.poll());
     responder.send_response(Response::Oneway);
     assert!(assert_ready!(unlimited.poll()).is_ok());
-}
-
-/// Takes copies and never answers.
-#[derive(Debug, Default)]
-struct Mute(Arc<std::sync::Mutex<Vec<String>>>);
-
-impl Forward for Mute {
-    fn forward(&self, request: Request) -> Forwarding {
-        let text = String::from_utf8_lossy(request.message.frame()).into_owned();
-        self.0.lock().expect("no panic").push(text);
-        Forwarding::boxed(std::future::pending())
-    }
-}
-
-#[derive(Debug)]
-struct OnlyMute(Arc<Mute>);
-
-impl Resolve for OnlyMute {
-    fn resolve(&self, cluster: &str) -> Option<Arc<dyn Forward>> {
-        (cluster == "mute").then(|| Arc::clone(&self.0) as _)
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn mirrors_get_copies_and_touch_nothing() {
-    let metrics = Metrics::new("lines", "test");
-    let mute = Arc::new(Mute::default());
-    let layer = MirrorLayer::new(Arc::new(OnlyMute(Arc::clone(&mute))), Arc::clone(&metrics)).with_most(2);
-    let (mut mirror, mut handle) = service::<Routed, _>(&layer);
-    for _ in 0..3 {
-        ready(&mut mirror).await;
-        let mut routed = routed(None);
-        routed.mirrors = vec!["mute".into(), "unknown".into()];
-        let facts = routed.request.facts.clone();
-        let future = mirror.call(routed);
-        handle.next_request().await.expect("called").1.send_response(Response::Oneway);
-        assert!(matches!(future.await, Ok(Response::Oneway)));
-        assert_eq!(facts.record().answer, None);
-    }
-    tokio::time::sleep(Duration::from_millis(1)).await;
-    assert_eq!(*mute.0.lock().expect("no panic"), ["Q 1 a\n"; 2], "no more than two at a time");
-    assert_eq!((metrics.counters.mirrored.get(), metrics.counters.mirror_dropped.get()), (2, 4));
-    // mute ones are given up
-    tokio::time::sleep(Duration::from_secs(61)).await;
-    ready(&mut mirror).await;
-    let mut routed = routed(None);
-    routed.mirrors = vec!["mute".into()];
-    drop(mirror.call(routed));
-    assert_eq!(metrics.counters.mirrored.get(), 3);
 }
 
 #[derive(Debug)]

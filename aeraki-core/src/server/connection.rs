@@ -304,7 +304,7 @@ where
         if self.drain.poll(cx) == Phase::Closing {
             return Some(self.cut(End::Cut));
         }
-        let busy = self.pending.len() > 0;
+        let busy = !self.pending.is_empty();
         if let Intake::Closed { eof } = self.intake
             && !busy
             && self.answers.output.is_empty()

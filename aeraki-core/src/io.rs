@@ -13,7 +13,7 @@ use std::{
 };
 
 use aeraki_codec::{Output, Wanted};
-use bytes::{BufMut, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::sync::lock;
@@ -142,7 +142,7 @@ where
     T: AsyncWrite + Unpin,
 {
     while !output.is_empty() {
-        if ready!(pin!(io.write_buf(output)).poll(cx))? == 0 {
+        if ready!(poll_write(io, cx, output))? == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
     }
@@ -150,6 +150,21 @@ where
         output.release();
     }
     Pin::new(io).poll_flush(cx)
+}
+
+/// Writes once.
+fn poll_write<T>(io: &mut T, cx: &mut Context<'_>, output: &mut Output) -> Poll<io::Result<usize>>
+where
+    T: AsyncWrite + Unpin,
+{
+    let chunk = output.chunk();
+    if chunk.len() < output.remaining() {
+        return pin!(io.write_buf(output)).poll(cx);
+    }
+    // one piece, as nearly always: a vectored write would make room for 64
+    let written = ready!(Pin::new(io).poll_write(cx, chunk))?;
+    output.advance(written);
+    Poll::Ready(Ok(written))
 }
 
 /// Buffers that a worker keeps at most while nobody uses them.

@@ -25,7 +25,7 @@ pub struct Record {
     pub kind: Kind,
     /// Length of the request's frame in bytes.
     pub request_bytes: u64,
-    /// Length of the answer in bytes; 0 while there is none.
+    /// Length of the answer in bytes; 0 until its last byte is written.
     pub response_bytes: u64,
     /// Name of the route that was chosen.
     pub route: Option<Arc<str>>,

@@ -16,7 +16,7 @@ impl Histogram {
     /// Adds one duration.
     pub fn observe(&self, duration: Duration) {
         let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        let bucket = BOUNDS_MS.iter().position(|bound| us <= to_us(*bound)).unwrap_or(BOUNDS_MS.len());
+        let bucket = BOUNDS_US.iter().position(|bound| us <= *bound).unwrap_or(BOUNDS_US.len());
         self.buckets[bucket].fetch_add(1, Relaxed);
         self.sum_us.fetch_add(us, Relaxed);
     }
@@ -76,13 +76,21 @@ impl Distribution {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the bounds are small and positive")]
-const fn to_us(ms: f64) -> u64 {
-    (ms * 1000.0) as u64
-}
-
 const BOUNDS_MS: [f64; 19] =
     [0.5, 1.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1e3, 2.5e3, 5e3, 1e4, 3e4, 6e4, 3e5, 6e5, 1.8e6, 3.6e6];
+/// The same in microseconds.
+const BOUNDS_US: [u64; BOUNDS_MS.len()] = bounds_us();
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the bounds are small and positive")]
+const fn bounds_us() -> [u64; BOUNDS_MS.len()] {
+    let mut bounds = [0; BOUNDS_MS.len()];
+    let mut place = 0;
+    while place < bounds.len() {
+        bounds[place] = (BOUNDS_MS[place] * 1000.0) as u64;
+        place += 1;
+    }
+    bounds
+}
 
 #[cfg(test)]
 mod tests {

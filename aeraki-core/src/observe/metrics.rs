@@ -169,9 +169,9 @@ impl Metrics {
     }
 
     /// Counts a request that ends, from the record of it.
-    pub(super) fn end(&self, record: &Record) {
+    pub(super) fn end(&self, record: &Record, at: Instant) {
         self.request_active.dec();
-        self.request_time_ms.observe(Instant::now().saturating_duration_since(record.started));
+        self.request_time_ms.observe(at.saturating_duration_since(record.started));
         if let Some(reason) = record.reason {
             count(&self.local_replies, Reason::ALL, reason);
             self.counters.local_response_business_exception.inc();

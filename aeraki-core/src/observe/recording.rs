@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::{Facts, Metrics};
 
-/// Keeps the record of one request open; it is counted when this is dropped, exactly once.
+/// Keeps the record of one request open; it is counted when this is ended or dropped, exactly once.
 #[derive(Debug)]
 pub struct Recording {
     facts: Facts,
     metrics: Arc<Metrics>,
+    open: bool,
 }
 
 impl Recording {
@@ -16,13 +19,22 @@ impl Recording {
     #[must_use]
     pub fn begin(facts: Facts, metrics: Arc<Metrics>) -> Self {
         metrics.begin(facts.note(|record| record.kind));
-        Self { facts, metrics }
+        Self { facts, metrics, open: true }
     }
 
-    /// Counts the request as ended, and returns its facts.
+    /// Counts the request as ended when the last of `response_bytes` was written, and returns its facts.
     #[must_use]
-    pub fn end(self) -> Facts {
+    pub fn end(mut self, response_bytes: u64, at: Instant) -> Facts {
+        self.close(response_bytes, at);
         self.facts.clone()
+    }
+
+    fn close(&mut self, response_bytes: u64, at: Instant) {
+        self.open = false;
+        self.facts.note(|record| {
+            record.response_bytes = response_bytes;
+            self.metrics.end(record, at);
+        });
     }
 
     /// Returns the facts that are being recorded.
@@ -40,6 +52,8 @@ impl Recording {
 
 impl Drop for Recording {
     fn drop(&mut self) {
-        self.facts.note(|record| self.metrics.end(record));
+        if self.open {
+            self.close(0, Instant::now());
+        }
     }
 }

@@ -33,8 +33,8 @@ pub(super) struct Answers {
     put: u64,
     /// Bytes that were ever written to the client.
     written: u64,
-    /// Requests whose answer is not all written, by the value of `put` behind it.
-    leaving: VecDeque<(u64, Recording)>,
+    /// Requests whose answer is not all written.
+    leaving: VecDeque<Leaving>,
     /// Boxes of answers that were written, for the next requests.
     boxes: Boxes,
     /// Facts of requests that have ended, for the next ones.
@@ -49,6 +49,16 @@ struct Open {
     held: usize,
     /// The answer, while an earlier one is missing.
     done: Option<Box<Response>>,
+}
+
+/// A request whose answer is in the output.
+#[derive(Debug)]
+struct Leaving {
+    recording: Recording,
+    /// The value of `put` behind the answer.
+    end: u64,
+    /// Length of the answer in bytes.
+    len: u64,
 }
 
 /// An answer that the protocol cannot express: the connection is to be closed.
@@ -129,16 +139,20 @@ impl Answers {
             self.keep(slot, response);
             return Ok(());
         }
-        self.order.pop_front();
-        let open = self.close(slot);
-        self.write(open, response, codec)?;
-        while let Some(&next) = self.order.front() {
-            let Some(response) = self.open.get_mut(next).and_then(|open| open.done.take()) else { break };
+        let mut turn = Some((slot, response));
+        while let Some((slot, response)) = turn {
             self.order.pop_front();
-            let open = self.close(next);
-            self.write(open, *response, codec)?;
+            self.write(slot, response, codec)?;
+            turn = self.take_next();
         }
         Ok(())
+    }
+
+    /// Takes the answer whose turn has come, where it waits for that.
+    fn take_next(&mut self) -> Option<(usize, Response)> {
+        let next = *self.order.front()?;
+        let response = self.open.get_mut(next)?.done.take()?;
+        Some((next, *response))
     }
 
     /// Drops all requests whose answer is not in the output yet.
@@ -146,11 +160,6 @@ impl Answers {
         self.open.clear();
         self.order.clear();
         self.held = 0;
-    }
-
-    /// Takes note that what is not written yet never will be.
-    pub(super) fn lose(&self) {
-        self.leaving.iter().for_each(|(_, recording)| recording.facts().note(|record| record.response_bytes = 0));
     }
 
     /// Tells whether answers leave in the order of their requests.
@@ -173,12 +182,13 @@ impl Answers {
         self.held + self.output.len() + self.leaving.len() * RECORD
     }
 
-    /// Takes note of what [`output`](Self::output) has lost to the client, and closes the records of finished requests.
-    pub(super) fn note_written(&mut self) -> bool {
+    /// Takes note of what [`output`](Self::output) has lost to the client until `now`, and closes the records of
+    /// finished requests.
+    pub(super) fn note_written(&mut self, now: Instant) -> bool {
         let before = self.written;
         self.written = self.put - self.output.remaining() as u64;
-        while let Some((_, recording)) = self.leaving.pop_front_if(|(end, _)| *end <= self.written) {
-            let facts = recording.end();
+        while let Some(Leaving { recording, len, .. }) = self.leaving.pop_front_if(|it| it.end <= self.written) {
+            let facts = recording.end(len, now);
             if self.facts.len() < KEPT_SLOTS {
                 self.facts.push(facts);
             }
@@ -222,22 +232,16 @@ impl Answers {
         }
     }
 
-    fn close(&mut self, slot: usize) -> Open {
-        let open = self.open.remove(slot);
-        self.held -= open.held;
-        open
-    }
-
-    fn write(&mut self, open: Open, mut response: Response, codec: &mut dyn Codec) -> Result<(), Inexpressible> {
+    fn write(&mut self, slot: usize, mut response: Response, codec: &mut dyn Codec) -> Result<(), Inexpressible> {
         let before = self.put;
-        let Open { receipt, recording, .. } = open;
+        let Open { receipt, recording, held, .. } = self.open.remove(slot);
+        self.held -= held;
         let result = self.put(|output| write(&receipt, &recording, &mut response, codec, output));
         if let Response::Message(message) = response {
             self.boxes.empty(message);
         }
-        recording.facts().note(|record| record.response_bytes = self.put - before);
         if self.put > before {
-            self.leaving.push_back((self.put, recording));
+            self.leaving.push_back(Leaving { recording, end: self.put, len: self.put - before });
         }
         result
     }

@@ -79,6 +79,7 @@ impl Charge {
     }
 
     /// Is ready when the budget has room; else the task is woken once it has.
+    #[inline]
     pub(super) fn poll_room(&mut self, cx: &Context<'_>) -> Poll<()> {
         if self.budget.is_over() {
             self.wait(cx.waker());
@@ -87,7 +88,9 @@ impl Charge {
                 return Poll::Pending;
             }
         }
-        self.stop_waiting();
+        if self.place.is_some() {
+            self.stop_waiting();
+        }
         Poll::Ready(())
     }
 

@@ -116,13 +116,13 @@ where
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        self.watch_drain(cx);
+        let phase = self.watch_drain(cx);
         loop {
             let Ok(()) = self.poll_requests(cx) else { return Poll::Ready(self.gone()) };
             let answered = self.poll_answers(cx);
             let Ok(written) = self.poll_write(cx) else { return Poll::Ready(self.gone()) };
             self.charge.set(self.answers.held() + self.inbox.bytes().len());
-            if let Some(end) = self.poll_end(cx) {
+            if let Some(end) = self.poll_end(cx, phase) {
                 return Poll::Ready(end);
             }
             // only a bound makes another turn worth while: else the stream has said that nothing more is there
@@ -132,14 +132,16 @@ where
         }
     }
 
-    fn watch_drain(&mut self, cx: &Context<'_>) {
-        if self.drain.poll(cx) >= Phase::Draining && self.intake == Intake::Open {
+    fn watch_drain(&mut self, cx: &Context<'_>) -> Phase {
+        let phase = self.drain.poll(cx);
+        if phase >= Phase::Draining && self.intake == Intake::Open {
             let told = self.control(Control::Goodbye);
             if self.intake == Intake::Open {
                 self.intake = if told { Intake::UntilQuiet } else { Intake::WhatIsHere { eof: false } };
                 self.batch.moved_at = Instant::now();
             }
         }
+        phase
     }
 
     /// Takes the answers of requests that have ended, and tells whether there were any.
@@ -293,18 +295,19 @@ where
         if let Poll::Ready(Err(error)) = poll_drain(&mut self.io, cx, &mut self.answers.output) {
             return Err(error);
         }
-        let written = self.answers.note_written();
+        let now = Instant::now();
+        let written = self.answers.note_written(now);
         if written {
-            self.batch.moved_at = Instant::now();
+            self.batch.moved_at = now;
         }
         Ok(written)
     }
 
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Option<End> {
-        if self.drain.poll(cx) == Phase::Closing {
+    fn poll_end(&mut self, cx: &mut Context<'_>, phase: Phase) -> Option<End> {
+        if phase == Phase::Closing {
             return Some(self.cut(End::Cut));
         }
-        let busy = self.pending.len() > 0;
+        let busy = !self.pending.is_empty();
         if let Intake::Closed { eof } = self.intake
             && !busy
             && self.answers.output.is_empty()
@@ -347,13 +350,11 @@ where
     }
 
     fn cut(&self, end: End) -> End {
-        self.answers.lose();
         self.metrics.counters.cx_destroy_local_with_active_rq.add(self.answers.unfinished() as u64);
         end
     }
 
     fn gone(&self) -> End {
-        self.answers.lose();
         self.metrics.counters.cx_destroy_remote_with_active_rq.add(self.answers.unfinished() as u64);
         End::Gone
     }

@@ -5,6 +5,7 @@ mod answers;
 mod budget;
 mod connection;
 mod drain;
+mod group;
 mod listener;
 mod pending;
 mod rpc;

@@ -16,6 +16,12 @@ use super::{BoxError, Forward, Forwarding, Response, Routed};
 pub trait Resolve: Send + Sync + fmt::Debug + 'static {
     /// Returns the cluster of this name.
     fn resolve(&self, cluster: &str) -> Option<Arc<dyn Forward>>;
+
+    /// Returns a number that changes when any name is given to another cluster, so that until then none need be
+    /// resolved again; `None`, the default: every request is.
+    fn generation(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// Hands every request to the cluster that was picked for it.
@@ -24,13 +30,38 @@ pub trait Resolve: Send + Sync + fmt::Debug + 'static {
 #[derive(Clone, Debug)]
 pub struct Upstream {
     clusters: Arc<dyn Resolve>,
+    /// Clusters that were found in `generation`, by names that are told apart by where they lie: routes share them.
+    found: Vec<(Arc<str>, Arc<dyn Forward>)>,
+    generation: Option<u64>,
 }
 
 impl Upstream {
     /// Makes the service; `clusters` knows the clusters.
     #[must_use]
     pub const fn new(clusters: Arc<dyn Resolve>) -> Self {
-        Self { clusters }
+        Self { clusters, found: Vec::new(), generation: None }
+    }
+
+    #[inline]
+    fn find(&mut self, name: &Arc<str>) -> Option<&Arc<dyn Forward>> {
+        let generation = self.clusters.generation();
+        if generation.is_none() || generation != self.generation {
+            self.generation = generation;
+            self.found.clear();
+        }
+        let known = self.found.iter().position(|(known, _)| Arc::ptr_eq(known, name));
+        let place = known.or_else(|| self.resolve(name))?;
+        self.found.get(place).map(|(_, cluster)| cluster)
+    }
+
+    #[inline(never)]
+    fn resolve(&mut self, name: &Arc<str>) -> Option<usize> {
+        let cluster = self.clusters.resolve(name)?;
+        if self.found.len() == MOST_FOUND {
+            self.found.clear();
+        }
+        self.found.push((Arc::clone(name), cluster));
+        Some(self.found.len() - 1)
     }
 }
 
@@ -47,10 +78,13 @@ impl Service<Routed> for Upstream {
 
     #[inline]
     fn call(&mut self, routed: Routed) -> Self::Future {
-        let Some(cluster) = self.clusters.resolve(&routed.cluster) else {
+        let Some(cluster) = self.find(&routed.cluster) else {
             let text = format!("there is no cluster {:?}", routed.cluster);
             return Either::Right(ready(Err(LocalReply::new(Reason::ClusterNotFound, text).into())));
         };
         Either::Left(cluster.forward(routed.request))
     }
 }
+
+/// Clusters that one connection keeps at hand.
+const MOST_FOUND: usize = 8;

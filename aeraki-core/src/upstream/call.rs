@@ -83,6 +83,7 @@ impl Stage {
 impl Future for Exchange {
     type Output = Outcome;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
         loop {
             let share = self.share;
@@ -132,6 +133,7 @@ struct Call {
 }
 
 impl Call {
+    #[inline]
     fn begin(pool: &Arc<Pool>, member: Arc<Member>, share: u32, message: Box<Message>) -> Result<Self, Refused> {
         let mut call = Self { pool: Arc::clone(pool), member, share, slot: None };
         call.slot = Some(call.member.link.submit(message)?);
@@ -142,6 +144,7 @@ impl Call {
 impl Future for Call {
     type Output = Result<Outcome, Refused>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(slot) = self.slot else { return Poll::Pending };
         let outcome = ready!(self.member.link.poll_outcome(slot, cx));

@@ -51,7 +51,8 @@ enum Slot {
     Waiting {
         original: Id,
         oneway: bool,
-        caller: Waker,
+        /// None before it has asked for the outcome.
+        caller: Option<Waker>,
     },
     Done(Outcome),
     /// The connection ended before the request was written.
@@ -119,7 +120,7 @@ impl Link {
             Phase::Closed(reply) => return Err(Refused { message, end: Some(reply.clone()) }),
         }
         let oneway = message.kind() == Kind::Oneway;
-        let waiting = Slot::Waiting { original: message.id(), oneway, caller: Waker::noop().clone() };
+        let waiting = Slot::Waiting { original: message.id(), oneway, caller: None };
         let (slot, id) = state.slots.insert(waiting);
         if let Some(id) = id {
             message.set_id(id);
@@ -133,13 +134,14 @@ impl Link {
     }
 
     /// Takes the outcome, or the unwritten request, out of a slot, or notes who is to be woken.
+    #[inline]
     pub(super) fn poll_outcome(&self, slot: u32, cx: &Context<'_>) -> Poll<Result<Outcome, Refused>> {
         let mut state = lock(&self.state);
-        if let Some(Slot::Waiting { caller, .. }) = state.slots.get_mut(slot) {
-            caller.clone_from(cx.waker());
-            return Poll::Pending;
-        }
         let outcome = match state.slots.get_mut(slot) {
+            Some(Slot::Waiting { caller, .. }) => {
+                note(caller, cx.waker());
+                return Poll::Pending;
+            }
             Some(Slot::Done(outcome)) => mem::replace(outcome, Ok(None)),
             _ => return Poll::Ready(state.take_unsent(slot)),
         };
@@ -213,6 +215,7 @@ impl Link {
     }
 
     /// Hands an answer to the caller of the request with this id.
+    #[inline]
     pub(super) fn answer(&self, id: Id, outcome: Outcome) -> Delivered {
         let mut state = lock(&self.state);
         match state.slots.find(id) {
@@ -229,6 +232,7 @@ impl Link {
         self.settle(lock(&self.state), slot, outcome)
     }
 
+    #[inline]
     fn settle(&self, mut state: MutexGuard<'_, State>, slot: u32, mut outcome: Outcome) -> Delivered {
         let Some(place) = state.slots.get_mut(slot) else { return Delivered::Stale };
         let Slot::Waiting { original, caller, .. } = place else { return state.settle_unclaimed(slot) };
@@ -236,10 +240,10 @@ impl Link {
             message.set_id(id);
         }
         self.held.fetch_add(held_by(&outcome), Relaxed);
-        let caller = mem::replace(caller, Waker::noop().clone());
+        let caller = caller.take();
         *place = Slot::Done(outcome);
         drop(state);
-        caller.wake();
+        wake(caller);
         Delivered::Yes
     }
 
@@ -256,10 +260,10 @@ impl Link {
         let unanswered = state.slots.iter_mut().filter(|slot| matches!(slot, Slot::Waiting { .. }));
         let failed = unanswered.map(|slot| mem::replace(slot, Slot::Done(Err(reply.clone()))));
         let before = callers.len();
-        callers.extend(failed.filter_map(Slot::into_caller));
+        callers.extend(failed.map(Slot::into_caller));
         drop(state);
         let count = callers.len() - before;
-        callers.into_iter().for_each(Waker::wake);
+        callers.into_iter().for_each(wake);
         count
     }
 
@@ -273,7 +277,7 @@ impl Link {
 
 impl State {
     /// Gives the requests that were not written back to their callers.
-    fn return_queue(&mut self, reply: &LocalReply) -> Vec<Waker> {
+    fn return_queue(&mut self, reply: &LocalReply) -> Vec<Option<Waker>> {
         let queue = mem::take(&mut self.queue);
         let mut callers = Vec::with_capacity(queue.len());
         for (slot, mut message) in queue {
@@ -282,7 +286,7 @@ impl State {
                 message.set_id(*id);
             }
             let refused = Refused { message, end: Some(reply.clone()) };
-            callers.extend(mem::replace(place, Slot::Returned(refused)).into_caller());
+            callers.push(mem::replace(place, Slot::Returned(refused)).into_caller());
         }
         callers
     }
@@ -312,12 +316,19 @@ impl Slot {
     }
 
     fn into_caller(self) -> Option<Waker> {
-        if let Self::Waiting { caller, .. } = self { Some(caller) } else { None }
+        if let Self::Waiting { caller, .. } = self { caller } else { None }
     }
 }
 
 fn held_by(outcome: &Outcome) -> usize {
     outcome.as_ref().ok().and_then(Option::as_ref).map_or(0, |message| message.len())
+}
+
+fn note(caller: &mut Option<Waker>, waker: &Waker) {
+    match caller {
+        Some(known) => known.clone_from(waker),
+        None => *caller = Some(waker.clone()),
+    }
 }
 
 fn wake(task: Option<Waker>) {

@@ -26,7 +26,10 @@ mod upkeep;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use aeraki_codec::Limits;
@@ -57,6 +60,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Clusters {
     clusters: ArcSwap<HashMap<Arc<str>, Arc<Cluster>, foldhash::fast::RandomState>>,
+    /// Grows when `clusters` has been replaced.
+    generation: AtomicU64,
     /// One update at a time.
     updating: Mutex<()>,
     context: Context,
@@ -141,7 +146,8 @@ impl Clusters {
     }
 
     fn counting(context: Context, usage: Arc<Mutex<Usages>>) -> Self {
-        Self { clusters: ArcSwap::default(), updating: Mutex::default(), context, usage }
+        let generation = AtomicU64::new(0);
+        Self { clusters: ArcSwap::default(), generation, updating: Mutex::default(), context, usage }
     }
 
     /// Makes these the clusters from now on; call it on the worker's runtime.
@@ -168,6 +174,8 @@ impl Clusters {
             .collect();
         let new = Arc::new(new);
         self.clusters.store(Arc::clone(&new));
+        // who sees the new number finds the new clusters
+        self.generation.fetch_add(1, Ordering::Release);
         for (name, cluster) in old.iter() {
             match new.get(name) {
                 Some(next) if Arc::ptr_eq(next, cluster) => {}
@@ -204,6 +212,10 @@ impl Clusters {
 impl Resolve for Clusters {
     fn resolve(&self, cluster: &str) -> Option<Arc<dyn Forward>> {
         Some(self.get(cluster)?)
+    }
+
+    fn generation(&self) -> Option<u64> {
+        Some(self.generation.load(Ordering::Acquire))
     }
 }
 

@@ -164,6 +164,7 @@ impl Pool {
     }
 
     /// Takes back what was lent of a connection.
+    #[inline]
     pub(super) fn release(&self, member: &Arc<Member>, share: u32) {
         let mut state = lock(&self.state);
         state.give_back(member, share);
@@ -232,12 +233,13 @@ impl Pool {
     }
 
     /// Serves who waits; without anybody, a draining pool retires its connections.
+    #[inline]
     fn proceed(&self, mut state: MutexGuard<'_, State>) {
-        state.grant();
+        if !state.waiting.is_empty() {
+            state.grant();
+        }
         if state.draining && state.waiting.is_empty() {
-            for member in state.members.clone() {
-                state.retire(&member);
-            }
+            state.retire_all();
         }
     }
 
@@ -270,6 +272,7 @@ impl Pool {
 
 impl State {
     /// Lends a share of the member that has the least to do and that much left.
+    #[inline]
     fn take(&mut self, share: u32) -> Option<Arc<Member>> {
         let mut best: Option<(usize, u32)> = None;
         for (place, member) in self.free.iter().enumerate().rev() {
@@ -308,6 +311,12 @@ impl State {
         self.free.retain(|other| !Arc::ptr_eq(other, member));
         member.finish_if_unused();
         true
+    }
+
+    fn retire_all(&mut self) {
+        for member in self.members.clone() {
+            self.retire(&member);
+        }
     }
 
     /// Lends what is free to those who wait, in their order.

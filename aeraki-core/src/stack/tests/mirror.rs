@@ -11,7 +11,7 @@ use super::*;
 
 /// Takes copies: the cluster `mute` never answers, `echo` does at once.
 #[derive(Debug, Default)]
-struct Takes {
+pub(super) struct Takes {
     copies: Mutex<Vec<String>>,
     answers: Option<&'static str>,
 }

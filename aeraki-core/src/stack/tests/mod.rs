@@ -4,7 +4,13 @@ mod gates;
 mod mirror;
 mod retry;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use aeraki_codec::{
     Decoded, Demand, Framer, Head, Id, Kind, Limits, LocalReply, Message, Outcome, Protocol, Reason, Replies, Role,
@@ -23,6 +29,7 @@ use tower_test::mock::{self, Handle, Mock};
 use super::*;
 use crate::{
     observe::{Facts, Metrics},
+    sync::lock,
     testing::Lines,
 };
 
@@ -290,4 +297,47 @@ async fn the_whole_stack_answers_for_clusters_that_are_not_there() {
         assert_eq!(local(stack.call(request).await).reason(), reason);
         assert_eq!(facts.record().reason, Some(reason));
     }
+}
+
+/// Knows every cluster, and keeps the names that it was asked for.
+#[derive(Debug, Default)]
+struct Inquired {
+    generation: AtomicU64,
+    names: Mutex<Vec<String>>,
+}
+
+impl Resolve for Inquired {
+    fn resolve(&self, cluster: &str) -> Option<Arc<dyn Forward>> {
+        lock(&self.names).push(cluster.to_owned());
+        (cluster != "unknown").then(|| Arc::new(mirror::Takes::default()) as _)
+    }
+
+    fn generation(&self) -> Option<u64> {
+        Some(self.generation.load(Relaxed)).filter(|generation| *generation > 0)
+    }
+}
+
+#[test]
+fn clusters_are_looked_up_again_when_they_have_changed() {
+    let clusters = Arc::new(Inquired::default());
+    let mut upstream = Upstream::new(Arc::clone(&clusters) as _);
+    let mut inquired = |names: &[&Arc<str>]| {
+        for name in names {
+            let mut routed = routed(None);
+            routed.cluster = Arc::clone(name);
+            drop(upstream.call(routed));
+        }
+        std::mem::take(&mut *lock(&clusters.names))
+    };
+    let (a, b, unknown): (Arc<str>, Arc<str>, Arc<str>) = ("a".into(), "b".into(), "unknown".into());
+    assert_eq!(inquired(&[&a, &a]), ["a", "a"], "nobody says that they stay");
+    clusters.generation.store(1, Relaxed);
+    assert_eq!(inquired(&[&a, &b, &a, &b]), ["a", "b"]);
+    assert_eq!(inquired(&[&unknown, &unknown]), ["unknown", "unknown"]);
+    clusters.generation.store(2, Relaxed);
+    assert_eq!(inquired(&[&b, &b, &a]), ["b", "a"]);
+
+    let many: Vec<Arc<str>> = (0..100).map(|n| n.to_string().into()).collect();
+    assert_eq!(inquired(&many.iter().collect::<Vec<_>>()).len(), 100);
+    assert_eq!(inquired(&[&many[99], &a]), ["a"], "only a few are kept");
 }

@@ -67,8 +67,10 @@ async fn a_removed_cluster_finishes_what_it_has() {
     let call = bench.call(REQUEST, 1, "x");
     let mut server = bench.server().await;
     let (_, id, _) = server.read().await;
+    let generation = bench.clusters.generation();
     bench.clusters.update([]);
     assert!(bench.clusters.get("c").is_none());
+    assert_ne!(bench.clusters.generation(), generation, "who has it at hand looks again");
     server.write(RESPONSE, id, "y").await;
     assert_eq!(answer(call).await.1, "y");
     assert!(server.is_closed().await);

@@ -29,13 +29,21 @@ pub(crate) fn check(vector: &Vector) -> Result<(), String> {
         }
     }
     let (transport, encoding) = dialect(expect)?;
-    let protocol = &if told { Thrift::default() } else { Thrift::fixed(transport, encoding) };
+    let protocol = &protocol(vector);
     let message = check_codec(protocol, bytes, expect)?;
     let view = if told { thrift::message(bytes) } else { thrift::message_as(bytes, transport, encoding) };
     let view = view.map_err(|error| error.to_string())?;
     check_head(&message, &expect["message"])?;
     check_envelope(&view, expect)?;
     check_round_trip(protocol, &message)
+}
+
+/// The protocol that a connection with such bytes must be told, or tells from them.
+pub(crate) fn protocol(vector: &Vector) -> Thrift {
+    match (vector.expect.get("auto_detect"), dialect(&vector.expect)) {
+        (Some(_), Ok((transport, encoding))) => Thrift::fixed(transport, encoding),
+        _ => Thrift::default(),
+    }
 }
 
 fn check_codec(protocol: &Thrift, bytes: &[u8], expect: &Json) -> Result<Message, String> {

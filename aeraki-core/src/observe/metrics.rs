@@ -63,6 +63,8 @@ counters! {
     cx_destroy_remote_with_active_rq,
     /// Connections closed because they were idle.
     idle_timeout,
+    /// Connections closed because the rest of a frame did not come.
+    unfinished_frame_timeout,
     /// Connections accepted.
     downstream_cx_total,
     /// Connections that could not be accepted.

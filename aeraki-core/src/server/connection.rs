@@ -44,6 +44,8 @@ pub(super) struct Connection<S: Service<Request>> {
     pub(super) charge: Charge,
     /// Whether a bound was reached when a request was last asked for.
     pub(super) paused: bool,
+    /// Whether the rest of a frame was missing when the stream was last read.
+    pub(super) unfinished: bool,
     pub(super) drain: DrainWatch,
     pub(super) alarm: Alarm,
     pub(super) metrics: Arc<Metrics>,
@@ -55,6 +57,8 @@ pub(super) struct Bounds {
     pub(super) requests: usize,
     pub(super) bytes: usize,
     pub(super) idle: Option<Duration>,
+    /// How long the rest of a frame may stay away.
+    pub(super) unfinished: Option<Duration>,
 }
 
 /// What is the same for all requests of one read.
@@ -166,11 +170,15 @@ where
 
     /// Takes requests as long as the bounds allow and there are any.
     fn poll_requests(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        self.unfinished = false;
         while self.may_take(cx) {
             match self.framer.decode(self.inbox.bytes(), self.batch.rules.demand()) {
                 Ok(Decoded::Partial) => match self.poll_fill(cx) {
                     Poll::Ready(filled) => filled?,
-                    Poll::Pending => break,
+                    Poll::Pending => {
+                        self.unfinished = !self.inbox.is_empty();
+                        break;
+                    }
                 },
                 Ok(Decoded::Message(message)) => {
                     let message = self.answers.boxed(message);
@@ -318,6 +326,10 @@ where
             self.metrics.counters.idle_timeout.inc();
             return Some(self.cut(End::Idle));
         }
+        if self.poll_unfinished(cx, busy) {
+            self.metrics.counters.unfinished_frame_timeout.inc();
+            return Some(self.cut(End::Idle));
+        }
         let quiet = self.quiet_limit().filter(|_| !busy)?;
         if !self.alarm.poll(cx, self.batch.moved_at + quiet) {
             return None;
@@ -336,6 +348,13 @@ where
             Intake::Closed { .. } => Some(UNREAD.min(self.bounds.idle.unwrap_or(UNREAD))),
             _ => self.bounds.idle,
         }
+    }
+
+    /// Tells whether the rest of a frame has stayed away for too long. Where the proxy does not read, it is not the client
+    /// who is waited for.
+    fn poll_unfinished(&mut self, cx: &mut Context<'_>, busy: bool) -> bool {
+        let limit = self.bounds.unfinished.filter(|_| self.unfinished && !busy);
+        limit.is_some_and(|limit| self.alarm.poll(cx, self.batch.moved_at + limit))
     }
 
     /// Tells whether the client has neither taken its answers nor sent the rest of a frame for long, while the budget

@@ -43,7 +43,7 @@ impl<S> Rpc<S>
 where
     S: Service<Request, Response = Response, Error = Infallible> + Clone + Send,
 {
-    /// Serves `protocol` by `stack`, which judges requests by `rules`; limits are the defaults, time-outs are off.
+    /// Serves `protocol` by `stack`, which judges requests by `rules`; limits are the defaults, the idle time-out is off.
     #[must_use]
     pub fn new(
         listener: impl Into<Arc<str>>,
@@ -115,6 +115,7 @@ where
             bounds: self.bounds(),
             charge: self.budget.charge(),
             paused: false,
+            unfinished: false,
             drain: drain.watch(),
             alarm: Alarm::default(),
             metrics: Arc::clone(&self.metrics),
@@ -126,6 +127,7 @@ where
             requests: usize::try_from(self.limits.max_requests_in_flight).unwrap_or(usize::MAX),
             bytes: usize::try_from(self.limits.max_buffered_bytes).unwrap_or(usize::MAX),
             idle: self.idle_timeout,
+            unfinished: self.limits.unfinished_frame_timeout,
         }
     }
 }

@@ -240,7 +240,7 @@ impl RouteSubscription {
     }
 }
 
-/// What one downstream connection may take before the proxy stops reading from it.
+/// What one downstream connection may take: beyond a number the proxy stops reading from it, beyond a time it closes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[non_exhaustive]
@@ -251,6 +251,10 @@ pub struct ListenerLimits {
     pub max_buffered_bytes: u64,
     /// Bytes of one frame; none: the codec's own limit. Not zero.
     pub max_frame_bytes: Option<u64>,
+    /// How long the rest of a frame may stay away: no byte either way, and no request in flight; default 60 s, none: for
+    /// ever. Not zero.
+    #[serde(with = "duration::optional")]
+    pub unfinished_frame_timeout: Option<Duration>,
 }
 
 impl ListenerLimits {
@@ -275,16 +279,33 @@ impl ListenerLimits {
         self
     }
 
+    /// Sets how long the rest of a frame may stay away; none: for ever.
+    #[must_use]
+    pub fn with_unfinished_frame_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.unfinished_frame_timeout = timeout;
+        self
+    }
+
     fn check(&self) -> Checked {
         ensure(self.max_requests_in_flight > 0, "maxRequestsInFlight", "must not be zero")?;
         ensure(self.max_buffered_bytes > 0, "maxBufferedBytes", "must not be zero")?;
-        ensure(self.max_frame_bytes != Some(0), "maxFrameBytes", "must not be zero")
+        ensure(self.max_frame_bytes != Some(0), "maxFrameBytes", "must not be zero")?;
+        ensure(
+            self.unfinished_frame_timeout != Some(Duration::ZERO),
+            "unfinishedFrameTimeout",
+            "must not be zero; null for no limit",
+        )
     }
 }
 
 impl Default for ListenerLimits {
     fn default() -> Self {
-        Self { max_requests_in_flight: 128, max_buffered_bytes: 1 << 20, max_frame_bytes: None }
+        Self {
+            max_requests_in_flight: 128,
+            max_buffered_bytes: 1 << 20,
+            max_frame_bytes: None,
+            unfinished_frame_timeout: Some(Duration::from_secs(60)),
+        }
     }
 }
 

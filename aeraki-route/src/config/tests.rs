@@ -91,6 +91,10 @@ fn left_out_fields_take_their_documented_defaults() {
     assert_eq!(cluster.connect_timeout, Duration::from_secs(5));
     let mirror: Mirror = from_value(json!({"cluster": "a"})).expect("reads");
     assert_eq!(mirror.fraction, FractionalPercent::ALWAYS);
+    let limits = |json| from_value::<ListenerLimits>(json).expect("reads").unfinished_frame_timeout;
+    assert_eq!(limits(json!({})), Some(Duration::from_secs(60)));
+    assert_eq!(limits(json!({"unfinishedFrameTimeout": "1.5s"})), Some(Duration::from_millis(1500)));
+    assert_eq!(limits(json!({"unfinishedFrameTimeout": null})), None);
     let unknown = from_value::<Cluster>(json!({"name": "a", "conectTimeout": "1s"})).expect_err("is refused");
     assert!(unknown.to_string().contains("unknown field `conectTimeout`"), "{unknown}");
 }
@@ -188,6 +192,10 @@ fn proxy_refusals_name_object_field_and_reason() {
         (
             proxy_refusal(|proxy| proxy.listeners[0].limits.max_requests_in_flight = 0),
             r#"listener "dubbo": limits.maxRequestsInFlight: must not be zero"#,
+        ),
+        (
+            proxy_refusal(|proxy| proxy.listeners[0].limits.unfinished_frame_timeout = Some(Duration::ZERO)),
+            r#"listener "dubbo": limits.unfinishedFrameTimeout: must not be zero; null for no limit"#,
         ),
         (
             proxy_refusal(|proxy| proxy.listeners[0].stat_prefix.clear()),

@@ -344,6 +344,49 @@ async fn is_idle_only_when_idle() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_rest_of_a_frame_does_not_stay_away_for_ever() {
+    let mut fixture = Fixture::new(Lines::new(Replies::AnyOrder));
+    sleep(Duration::from_secs(3600)).await;
+    fixture.send("Q 1 a\nQ 2").await;
+    let (request, responder) = fixture.request().await;
+    sleep(Duration::from_secs(600)).await;
+    responder.send_response(answer(&request, "R one"));
+    fixture.expect("R 1 one\n").await;
+    sleep(Duration::from_secs(59)).await;
+    fixture.send(" ").await;
+    let silent_since = Instant::now();
+    assert_eq!(fixture.rest().await, "");
+    assert_eq!(silent_since.elapsed().as_secs(), 60);
+    assert_eq!((fixture.count("unfinished_frame_timeout"), fixture.count("idle_timeout")), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rest_of_a_frame_may_stay_away_where_no_limit_is_set() {
+    let limits = ListenerLimits::default().with_unfinished_frame_timeout(None);
+    let mut fixture = Fixture::with(Lines::new(Replies::AnyOrder), |rpc| rpc.with_limits(limits));
+    fixture.send("Q 1").await;
+    sleep(Duration::from_secs(3600)).await;
+    fixture.send(" a\n").await;
+    assert_eq!(text(&fixture.request().await.0.message), "Q 1 a");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rest_of_a_frame_that_is_not_read_does_not_stay_away() {
+    let mut fixture = Fixture::new(Lines::new(Replies::AnyOrder));
+    fixture.stack.allow(1);
+    fixture.send("Q 1").await;
+    fixture.expect_silence().await;
+    fixture.send(" a\nQ 2").await;
+    let (request, responder) = fixture.request().await;
+    responder.send_response(answer(&request, "R one"));
+    fixture.expect("R 1 one\n").await;
+    fixture.send(" b\n").await;
+    sleep(Duration::from_secs(3600)).await;
+    fixture.stack.allow(1);
+    assert_eq!(text(&fixture.request().await.0.message), "Q 2 b");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_has_no_place_is_counted_and_dropped() {
     let mut fixture = Fixture::new(Lines::new(Replies::AnyOrder));
     fixture.send("R 1 stray\nE 2 stray\nV 3 event\nX 4 bad\nQ 5 a\n").await;

@@ -4,6 +4,8 @@ mod bounds;
 mod calls;
 mod care;
 mod cost;
+#[cfg(feature = "dns")]
+mod dns;
 mod endings;
 mod hostile;
 mod property;

@@ -113,7 +113,7 @@ fn resolving(discovery: Discovery) -> (Bench, Arc<Names>) {
     (bench, names)
 }
 
-fn endpoints(bench: &Bench) -> Vec<String> {
+pub(super) fn endpoints(bench: &Bench) -> Vec<String> {
     bench.clusters.get("c").expect("configured").endpoints().iter().map(ToString::to_string).collect()
 }
 

@@ -16,7 +16,16 @@ pub trait RateLimiters: Send + Sync + fmt::Debug + 'static {
 
 /// Knows no service: every question fails, and the limit's failure mode decides.
 #[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
 pub struct NoRateLimiters;
+
+impl NoRateLimiters {
+    /// Makes one.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self
+    }
+}
 
 impl RateLimiters for NoRateLimiters {
     fn find(&self, _: &str) -> Option<Arc<dyn RateLimiter>> {

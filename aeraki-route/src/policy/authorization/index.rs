@@ -58,8 +58,8 @@ impl Index {
     pub(super) fn find<A: Attributes + ?Sized>(&self, subject: &Subject<'_, A>) -> Option<&Arc<str>> {
         let mut best = NONE;
         let mut consider = |candidates: &[u32]| {
-            let better = candidates.iter().copied().take_while(|id| *id < best);
-            let found = better.filter(|id| self.conjunctions[*id as usize].holds(subject)).next();
+            let mut better = candidates.iter().copied().take_while(|id| *id < best);
+            let found = better.find(|id| self.conjunctions[*id as usize].holds(subject));
             best = found.unwrap_or(best);
         };
         for index in &self.fields {

@@ -63,6 +63,8 @@ pub mod bootstrap;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod convert;
+#[cfg(test)]
+mod fixtures;
 #[cfg(feature = "bootstrap")]
 mod json;
 #[allow(

@@ -6,7 +6,9 @@
 
 use std::time::Duration;
 
-use aeraki_route::config::{ConfigError, Destination, Mirror, MutationEntry, MutationValue, Route, RouteAction, RouteConfig};
+use aeraki_route::config::{
+    ConfigError, Destination, Mirror, MutationEntry, MutationValue, Route, RouteAction, RouteConfig,
+};
 
 use super::action::{
     duration_from_proto, fraction_from_proto, fraction_to_proto, weighted_from_proto, weighted_to_proto,

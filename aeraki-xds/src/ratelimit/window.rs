@@ -122,7 +122,10 @@ mod tests {
     #[test]
     fn a_window_begins_at_a_multiple_of_its_length() {
         let window = Window::at(Unit::Minute, 125);
-        assert_eq!((window.start(), window.left(125), window.left(179)), (120, Duration::from_secs(55), Duration::from_secs(1)));
+        assert_eq!(
+            (window.start(), window.left(125), window.left(179)),
+            (120, Duration::from_secs(55), Duration::from_secs(1))
+        );
         assert_eq!(Window::at(Unit::Minute, 180).previous(), window);
         assert_eq!(Window::at(Unit::Second, 125).left(125), Duration::from_secs(1));
     }

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, hash_map};
 
-use serde::{Deserialize, de::DeserializeOwned, de::IgnoredAny};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, IgnoredAny},
+};
 
 use super::{Alternatives, Level, Limit, Limits, LimitsError, Node, Pattern, Rate};
 use crate::ratelimit::Unit;
@@ -139,13 +142,19 @@ impl LimitRule {
         }
         let unit = self.unit.ok_or_else(|| fault("unit", "must be set, unless unlimited"))?;
         let requests_per_unit = self.requests_per_unit;
-        let requests_per_unit = requests_per_unit.ok_or_else(|| fault("requests_per_unit", "must be set, unless unlimited"))?;
+        let requests_per_unit =
+            requests_per_unit.ok_or_else(|| fault("requests_per_unit", "must be set, unless unlimited"))?;
         Ok(Some(Rate { requests_per_unit, unit }))
     }
 }
 
 fn fault(field: &str, reason: impl Into<String>) -> Fault {
     (field.to_owned(), reason.into())
+}
+
+/// Takes a field with nothing behind its colon for one that is not there.
+fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// What tells a ConfigMap from a domain.
@@ -164,7 +173,7 @@ struct ConfigMap {
 #[serde(deny_unknown_fields)]
 struct DomainRules {
     domain: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     descriptors: Vec<Rule>,
 }
 
@@ -173,10 +182,10 @@ struct DomainRules {
 struct Rule {
     key: String,
     /// Empty: any.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     value: String,
     rate_limit: Option<LimitRule>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     descriptors: Vec<Self>,
     #[serde(default)]
     shadow_mode: bool,
@@ -201,7 +210,7 @@ struct LimitRule {
     unlimited: bool,
     #[serde(default)]
     name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     replaces: Vec<Replaced>,
 }
 

@@ -47,9 +47,7 @@ impl Limits {
     ///
     /// Names file, field and reason of the first fault: a text that is not YAML, an unknown field or unit, an empty domain
     /// or key, a domain or descriptor that is there already, a limit without unit or number, an unlimited one with a unit.
-    pub fn parse<N: AsRef<str>, T: AsRef<str>>(
-        files: impl IntoIterator<Item = (N, T)>,
-    ) -> Result<Self, LimitsError> {
+    pub fn parse<N: AsRef<str>, T: AsRef<str>>(files: impl IntoIterator<Item = (N, T)>) -> Result<Self, LimitsError> {
         let mut limits = Self::default();
         for (name, text) in files {
             limits.add_text(name.as_ref(), text.as_ref())?;
@@ -72,7 +70,11 @@ impl Limits {
     }
 
     /// Finds the limit for a descriptor, and what is counted for it.
-    pub(super) fn find<'a>(&'a self, domain: &str, entries: &'a [Entry]) -> Option<(&'a Limit, Vec<(&'a str, &'a str)>)> {
+    pub(super) fn find<'a>(
+        &'a self,
+        domain: &str,
+        entries: &'a [Entry],
+    ) -> Option<(&'a Limit, Vec<(&'a str, &'a str)>)> {
         let mut level = self.domains.get(domain)?;
         let mut limit = None;
         let mut counted = Vec::with_capacity(entries.len());

@@ -17,6 +17,8 @@
 //! | `server` | [`server`]: MetaRDS and ADS, state of the world | tonic |
 //! | `client` | [`client`]: subscribes to route tables and keeps rules in force | tonic |
 //! | `bootstrap` | [`bootstrap`]: an Envoy bootstrap YAML as plain configuration | no tonic |
+//! | `ratelimit` | [`ratelimit`]: Envoy's rate limit service; beside `client` what asks it, beside `server` the service | |
+//! | `redis` | counters of the rate limit service in Redis, for several replicas | `ratelimit`, `server` |
 //!
 //! Always there: the messages ([`proto`]), the conversions ([`convert`]), the protocol ([`ads`]) and [`Snapshot`].
 //!
@@ -61,6 +63,8 @@ pub mod bootstrap;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod convert;
+#[cfg(test)]
+mod fixtures;
 #[cfg(feature = "bootstrap")]
 mod json;
 #[allow(
@@ -75,6 +79,8 @@ mod json;
 )]
 #[rustfmt::skip]
 pub mod proto;
+#[cfg(feature = "ratelimit")]
+pub mod ratelimit;
 #[cfg(feature = "server")]
 pub mod server;
 mod snapshot;

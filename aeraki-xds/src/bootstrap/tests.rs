@@ -1,9 +1,8 @@
-use std::path::{Path, PathBuf};
-
 use aeraki_route::config::{Address, Discovery, LbPolicy, RouteSource};
 use proptest::prelude::*;
 
 use super::*;
+use crate::fixtures::fixtures;
 
 /// A bootstrap with one listener, whose MetaProtocol proxy has the fields `filter`, and one cluster.
 fn bootstrap(filter: &str, cluster: &str) -> String {
@@ -177,7 +176,7 @@ fn bad_yaml_is_refused_with_line_and_column() {
 
 #[test]
 fn upstream_test_configurations_load_unmodified() {
-    let Some(folder) = fixtures() else { return };
+    let Some(folder) = fixtures("meta-protocol-proxy") else { return };
     let files = [
         ("brpc/test.yaml", 0),
         ("dubbo/test.yaml", 2),
@@ -207,15 +206,4 @@ proptest! {
         }
         drop(Bootstrap::from_yaml(&text));
     }
-}
-
-/// The folder of upstream's configurations, beside the repository; without it the test is skipped.
-fn fixtures() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/fixtures/meta-protocol-proxy");
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    assert!(std::env::var("AERAKI_FIXTURES").as_deref() != Ok("required"), "{} is required", folder.display());
-    eprintln!("skipped: {} is absent", folder.display());
-    None
 }

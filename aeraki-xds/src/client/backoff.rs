@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 /// How long to wait between attempts: doubling from `first` to `most`, each shortened at random by up to a half, so that
-/// many clients of one control plane do not come back together.
+/// many clients of one server do not come back together.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     first: Duration,
@@ -16,7 +16,7 @@ impl Backoff {
     }
 
     /// Returns the wait before the next attempt.
-    pub(super) fn next(&mut self) -> Duration {
+    pub(crate) fn next(&mut self) -> Duration {
         let doubled = 2u32.saturating_pow(self.attempts);
         self.attempts = self.attempts.saturating_add(1);
         let most = self.first.saturating_mul(doubled).min(self.most);
@@ -24,7 +24,7 @@ impl Backoff {
     }
 
     /// Starts over: the last attempt went well.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.attempts = 0;
     }
 }

@@ -4,6 +4,7 @@
 //! while the control plane is away.
 
 mod backoff;
+pub(crate) mod channel;
 mod node;
 mod subscription;
 
@@ -41,19 +42,8 @@ impl Subscriber {
     ///
     /// Fails if the cluster has no endpoint.
     pub fn new(cluster: &Cluster, node: &Node) -> Result<Self, ConfigError> {
-        let refuse = |reason: String| ConfigError::new(format!("cluster {:?}", cluster.name), "endpoints", reason);
-        if cluster.endpoints.is_empty() {
-            return Err(refuse("a control plane must have at least one".to_owned()));
-        }
-        let endpoint = |address: &_| -> Result<Endpoint, ConfigError> {
-            let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|e| refuse(e.to_string()))?;
-            Ok(endpoint
-                .connect_timeout(cluster.connect_timeout)
-                .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-                .keep_alive_while_idle(true))
-        };
         Ok(Self {
-            endpoints: cluster.endpoints.iter().map(|known| endpoint(&known.address)).collect::<Result<_, _>>()?,
+            endpoints: channel::endpoints(cluster, "a control plane")?,
             channel: OnceLock::new(),
             node: node::to_proto(node),
             backoff: Backoff::default(),
@@ -179,6 +169,5 @@ pub enum Event<'a> {
     },
 }
 
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 /// Room for a table of some hundred thousand routes.
 const MAX_RESPONSE_BYTES: usize = 64 << 20;

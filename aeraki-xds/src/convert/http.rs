@@ -121,6 +121,7 @@ fn mutation_from_proto(
 }
 
 fn route_to_proto(route: &Route, at: &At<'_>) -> Result<proto::Route, ConfigError> {
+    refuse_policies(route, at)?;
     let convert = |(index, condition): (usize, &_)| matcher::to_proto(condition, &at.item("matches", index));
     let criteria = proto::RouteMatch {
         headers: route.matches.iter().enumerate().map(convert).collect::<Result<_, _>>()?,
@@ -143,12 +144,31 @@ fn route_to_proto(route: &Route, at: &At<'_>) -> Result<proto::Route, ConfigErro
     })
 }
 
+/// Refuses what a proxy would not be told of.
+fn refuse_policies(route: &Route, at: &At<'_>) -> Result<(), ConfigError> {
+    let told = [
+        ("authorization", route.authorization.is_empty()),
+        ("localRateLimit", route.local_rate_limit.is_none()),
+        ("globalRateLimit", route.global_rate_limit.is_none()),
+        ("fault", route.fault.is_none()),
+        ("action.retry", route.action.retry.is_none()),
+        ("action.hedge", route.action.hedge.is_none()),
+    ];
+    match told.into_iter().find(|(_, absent)| !absent) {
+        Some((field, _)) => Err(at.field(field).refuse("cannot be carried by MetaRDS yet")),
+        None => Ok(()),
+    }
+}
+
 fn action_to_proto(action: &RouteAction, at: &At<'_>) -> Result<proto::RouteAction, ConfigError> {
     let specifier = match &action.destination {
         Destination::Cluster(name) => ClusterSpecifier::Cluster(name.clone()),
         Destination::Weighted(clusters) => ClusterSpecifier::WeightedClusters(weighted_to_proto(clusters)),
         _ => return Err(at.field("destination").refuse("has no form in protobuf")),
     };
+    if let Some(mirror) = action.mirrors.iter().find(|mirror| mirror.compare) {
+        return Err(at.refuse(format!("the mirror {:?} compares, which MetaRDS cannot carry yet", mirror.cluster)));
+    }
     let mirror = |mirror: &Mirror| RequestMirrorPolicy {
         cluster: mirror.cluster.clone(),
         runtime_fraction: Some(fraction_to_proto(mirror.fraction)),

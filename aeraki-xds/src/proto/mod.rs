@@ -41,6 +41,15 @@ pub mod envoy {
             }
         }
     }
+    pub mod extensions {
+        pub mod common {
+            pub mod ratelimit {
+                pub mod v3 {
+                    include!("envoy.extensions.common.ratelimit.v3.rs");
+                }
+            }
+        }
+    }
     pub mod r#type {
         pub mod matcher {
             pub mod v3 {
@@ -55,6 +64,11 @@ pub mod envoy {
         pub mod discovery {
             pub mod v3 {
                 include!("envoy.service.discovery.v3.rs");
+            }
+        }
+        pub mod ratelimit {
+            pub mod v3 {
+                include!("envoy.service.ratelimit.v3.rs");
             }
         }
         pub mod route {

@@ -162,5 +162,5 @@ impl<S: Source> AggregatedDiscoveryService for Service<S> {
 
 type Responses = Pin<Box<dyn Stream<Item = Result<DiscoveryResponse, Status>> + Send>>;
 
-/// How often a silent subscriber is asked whether it is still there.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+/// How often a silent client is asked whether it is still there.
+pub(crate) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);

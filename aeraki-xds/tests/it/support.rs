@@ -26,6 +26,11 @@ impl Port {
     pub(crate) fn address(&self) -> SocketAddr {
         self.0.local_addr().expect("the listener is bound")
     }
+
+    /// Listens on it, beside whoever does so already.
+    pub(crate) fn listen(&self) -> tokio::net::TcpListener {
+        self.0.try_clone().and_then(tokio::net::TcpListener::from_std).expect("the listener can be shared")
+    }
 }
 
 pub(crate) struct ControlPlane {
@@ -40,8 +45,7 @@ impl ControlPlane {
         let (observer, events) = Events::new();
         let server =
             Server::observed(publisher.clone(), move |event: &server::Event<'_>| observer.send(server_line(event)));
-        let listener =
-            port.0.try_clone().and_then(tokio::net::TcpListener::from_std).expect("the listener can be shared");
+        let listener = port.listen();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
             let stopped = async { drop(stopped.await) };

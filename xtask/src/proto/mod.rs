@@ -146,6 +146,7 @@ const ROOTS: &[&str] = &[
     "envoy/extensions/filters/network/thrift_proxy/v3/thrift_proxy.proto",
     "envoy/extensions/transport_sockets/tls/v3/tls.proto",
     "envoy/service/discovery/v3/ads.proto",
+    "envoy/service/ratelimit/v3/rls.proto",
     "envoy/service/route/v3/rds.proto",
     "udpa/type/v1/typed_struct.proto",
     "xds/type/v3/typed_struct.proto",
@@ -154,6 +155,7 @@ const ROOTS: &[&str] = &[
 /// Methods that get Rust code, client and server.
 const METHODS: &[&str] = &[
     "envoy.service.discovery.v3.AggregatedDiscoveryService.StreamAggregatedResources",
+    "envoy.service.ratelimit.v3.RateLimitService.ShouldRateLimit",
     "envoy.service.route.v3.RouteDiscoveryService.StreamRoutes",
 ];
 
@@ -207,8 +209,15 @@ const MESSAGES: &[&str] = &[
     "envoy.config.route.v3.VirtualHost",
     "envoy.config.route.v3.WeightedCluster",
     "envoy.config.route.v3.WeightedCluster.ClusterWeight",
+    "envoy.extensions.common.ratelimit.v3.RateLimitDescriptor",
+    "envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.Entry",
+    "envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.RateLimitOverride",
     "envoy.service.discovery.v3.DiscoveryRequest",
     "envoy.service.discovery.v3.DiscoveryResponse",
+    "envoy.service.ratelimit.v3.RateLimitRequest",
+    "envoy.service.ratelimit.v3.RateLimitResponse",
+    "envoy.service.ratelimit.v3.RateLimitResponse.DescriptorStatus",
+    "envoy.service.ratelimit.v3.RateLimitResponse.RateLimit",
     "envoy.type.matcher.v3.RegexMatcher",
     "envoy.type.matcher.v3.RegexMatcher.GoogleRE2",
     "envoy.type.matcher.v3.StringMatcher",

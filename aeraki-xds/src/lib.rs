@@ -15,9 +15,9 @@
 //! | Feature | Brings | Needs |
 //! |---|---|---|
 //! | `server` | [`server`]: MetaRDS and ADS, state of the world | tonic |
-//! | `client` | [`client`]: subscribes to route tables and keeps rules in force | tonic |
+//! | `client` | [`client`]: subscribes to route tables and keeps rules in force | tonic, `aeraki-core` |
 //! | `bootstrap` | [`bootstrap`]: an Envoy bootstrap YAML as plain configuration | no tonic |
-//! | `ratelimit` | [`ratelimit`]: Envoy's rate limit service; beside `client` what asks it, beside `server` the service | |
+//! | `ratelimit` | module `ratelimit`: Envoy's rate limit service; beside `client` what asks it, beside `server` the service | |
 //! | `redis` | counters of the rate limit service in Redis, for several replicas | `ratelimit`, `server` |
 //!
 //! Always there: the messages ([`proto`]), the conversions ([`convert`]), the protocol ([`ads`]) and [`Snapshot`].

@@ -59,7 +59,10 @@ fn a_start_that_cannot_be_is_one_line() {
     let said = refusal(good.path(), &["--prot", "1"]);
     assert_eq!(said, "error: unexpected argument '--prot' found");
     let said = refusal(good.path(), &["--redis", "redis://127.0.0.1:1"]);
-    assert!(said.starts_with("--redis: the counters cannot be reached: "), "{said}");
+    assert!(
+        said.starts_with("--redis: the counters cannot be reached: ") && said.matches("refused").count() == 1,
+        "{said}"
+    );
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let addr = taken.local_addr().expect("an address").to_string();
     let said = refusal(good.path(), &["--addr", &addr]);

@@ -49,10 +49,10 @@ impl<'a> Hit<'a> {
     }
 }
 
-/// The counters cannot be reached.
+/// The counters cannot be reached; the text holds the cause.
 #[derive(Debug, thiserror::Error)]
 #[error("the counters cannot be reached: {0}")]
-pub struct StoreError(#[source] Box<dyn Error + Send + Sync>);
+pub struct StoreError(Box<dyn Error + Send + Sync>);
 
 impl StoreError {
     /// Creates an error from what keeps a store from counting.

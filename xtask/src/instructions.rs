@@ -1,7 +1,9 @@
 //! What a turn of each row of `benches/instructions` costs, in user instructions, beside what is committed.
 //!
 //! Each row runs under callgrind with few and with many turns, so that what it does to start cancels out. A busy machine
-//! changes nothing; another compiler does, so that only counts of the one that was committed are judged.
+//! changes nothing; another compiler does, so that only counts of the one that was committed are judged. Hash tables are
+//! seeded anew in every process, and some seeds make longer ways: a row that costs too much is counted again, and its
+//! cheapest run counts.
 
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
@@ -23,12 +25,16 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     for row in output(&mut Command::new(&program))?.lines() {
         counts.insert(row.to_owned(), turn(&program, row)?);
     }
-    let found = Counts { compiler: output(Command::new("rustc").arg("--version"))?.trim().to_owned(), rows: counts };
+    let mut found =
+        Counts { compiler: output(Command::new("rustc").arg("--version"))?.trim().to_owned(), rows: counts };
     if bless {
+        found.lower(&program, |_| true)?;
         print(&found, &found);
         return found.write();
     }
     let expected = Counts::read()?;
+    let worse: Vec<_> = found.worse_than(&expected).into_iter().map(str::to_owned).collect();
+    found.lower(&program, |row| worse.iter().any(|worse| worse == row))?;
     print(&found, &expected);
     if found.compiler != expected.compiler {
         println!("not judged: counted with {}, committed for {}", found.compiler, expected.compiler);
@@ -56,6 +62,16 @@ impl Counts {
     fn write(&self) -> Result<()> {
         let text = serde_json::to_string_pretty(&json!({ "compiler": self.compiler, "rows": self.rows }))?;
         Ok(fs::write(workspace().join(FILE), text + "\n")?)
+    }
+
+    /// Counts rows again and keeps the cheapest run of each.
+    fn lower(&mut self, program: &Path, again: impl Fn(&str) -> bool) -> Result<()> {
+        for (row, count) in self.rows.iter_mut().filter(|(row, _)| again(row)) {
+            for _ in 0..AGAIN {
+                *count = turn(program, row)?.min(*count);
+            }
+        }
+        Ok(())
     }
 
     /// Lists the rows that cost too much, or of which nothing is committed.
@@ -104,6 +120,8 @@ const FILE: &str = "benches/instructions/expected.json";
 const TOLERANCE: u64 = 3;
 /// A row of a few dozen instructions moves by as much between two layouts of the same code.
 const ROUNDING: u64 = 3;
+/// Further runs of a row.
+const AGAIN: u32 = 5;
 const FEW: u64 = 100;
 const MANY: u64 = 1100;
 

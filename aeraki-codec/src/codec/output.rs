@@ -150,12 +150,16 @@ impl Output {
         count.saturating_sub(dropped)
     }
 
+    /// Drops everything and keeps the buffer.
+    fn clear(&mut self) {
+        self.buffer.clear();
+        self.shared.clear();
+        (self.read, self.shared_len) = (0, 0);
+    }
+
     /// Moves unwritten bytes to the front once the written ones are the larger part.
     fn compact(&mut self) {
-        if self.is_empty() {
-            self.buffer.clear();
-            self.read = 0;
-        } else if self.read > Self::COPIED && self.read > self.buffer.len() / 2 {
+        if self.read > Self::COPIED && self.read > self.buffer.len() / 2 {
             self.buffer.drain(..self.read);
             for (end, _) in &mut self.shared {
                 *end = end.saturating_sub(self.read);
@@ -179,7 +183,11 @@ impl Buf for Output {
     }
 
     fn advance(&mut self, count: usize) {
-        let mut left = count.min(self.len());
+        if count >= self.len() {
+            self.clear();
+            return;
+        }
+        let mut left = count;
         while left > 0 {
             left = self.drop_front(left);
         }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Affinity, DecodeError, DecodeErrorKind, Demand, Head, Limits, Text,
-    hessian2::{self, Entry, Event, Reader},
+    hessian2::{self, Event, Reader},
     message::Wanted,
 };
 
@@ -96,38 +96,37 @@ impl<'m> Filler<'m> {
         self.attachments(&mut reader, None)
     }
 
-    fn attachments(
-        &mut self,
-        reader: &mut Reader<'m>,
-        mut identity: Option<&mut Identity<'m>>,
-    ) -> Result<(), DecodeError> {
+    fn attachments(&mut self, reader: &mut Reader<'m>, identity: Option<&mut Identity<'m>>) -> Result<(), DecodeError> {
         self.notes.attachments = u32::try_from(reader.offset()).unwrap_or(0);
         self.notes.plain_map = reader.rest().first() == Some(&b'H');
         if !open_attachments(reader)? {
-            return Ok(());
+            Ok(())
+        } else if reader.rest_is_ascii() {
+            self.pairs(reader, identity, Reader::ascii_pair)
+        } else {
+            self.pairs(reader, identity, Reader::plain_pair)
         }
+    }
+
+    /// Goes through the pairs of the open map, of which nearly all are two strings that `plain` reads.
+    #[inline(never)]
+    fn pairs(
+        &mut self,
+        reader: &mut Reader<'m>,
+        mut identity: Option<&mut Identity<'m>>,
+        plain: impl Fn(&mut Reader<'m>) -> Option<(hessian2::Text<'m>, hessian2::Text<'m>)>,
+    ) -> Result<(), DecodeError> {
         while !reader.terminator() {
-            match reader.plain_texts() {
-                Some([key, _]) if !self.may_concern(&key) => {}
-                Some([key, value]) => {
-                    let name = key.as_utf8().unwrap_or_default();
-                    if self.is_wanted(name, Some(value), identity.as_deref_mut()) {
-                        self.insert(text_of(&key, name), &value)?;
-                    }
-                }
-                None => {
-                    let Some(entry) = reader.entry().map_err(in_body)? else { break };
-                    self.odd_attachment(&entry, identity.as_deref_mut())?;
-                }
+            let Some((key, value)) = plain(reader) else {
+                self.odd_attachment(reader, identity.as_deref_mut())?;
+                continue;
+            };
+            let name = key.as_utf8().unwrap_or_default();
+            if self.is_wanted(name, Some(value), identity.as_deref_mut()) {
+                self.insert_other(key, name, value)?;
             }
         }
         Ok(())
-    }
-
-    /// Tells by its length alone whether a key may be part of the identity, wanted, or tell of a callback.
-    fn may_concern(&self, key: &hessian2::Text<'m>) -> bool {
-        let len = key.as_utf8().unwrap_or_default().len();
-        len >= CALLBACK.len() || Identity::may_take(len) || self.demand.may_want(len)
     }
 
     fn insert_identity(&mut self, identity: &Identity<'m>) -> Result<(), DecodeError> {
@@ -149,32 +148,58 @@ impl<'m> Filler<'m> {
         Ok(())
     }
 
+    #[inline]
     fn insert_name(&mut self, name: usize, value: Option<hessian2::Text<'m>>) -> Result<(), DecodeError> {
         match value {
-            Some(value) if self.wanted.name(name) => self.insert(Text::Name(name), &value),
+            Some(value) if self.wanted.name(name) => self.insert_named(name, value),
             _ => Ok(()),
         }
     }
 
+    #[inline(never)]
+    fn insert_named(&mut self, name: usize, value: hessian2::Text<'m>) -> Result<(), DecodeError> {
+        self.insert(Text::Name(name), &value)
+    }
+
+    /// Inserts what is none of the codec's own names.
+    #[inline(never)]
+    fn insert_other(
+        &mut self,
+        key: hessian2::Text<'m>,
+        name: &[u8],
+        value: hessian2::Text<'m>,
+    ) -> Result<(), DecodeError> {
+        self.insert(text_of(&key, name), &value)
+    }
+
     /// Gives a pair to the identity; tells whether it is none of its parts, and wanted.
+    #[inline(always)]
     fn is_wanted(
         &mut self,
         name: &[u8],
         value: Option<hessian2::Text<'m>>,
         identity: Option<&mut Identity<'m>>,
     ) -> bool {
-        if identity.is_some_and(|identity| identity.take(name, value)) {
+        let has_identity = identity.is_some();
+        if let Some(identity) = identity
+            && identity.take(name, value)
+        {
             return false;
         }
         if name.starts_with(CALLBACK) {
             self.out.set_affinity(Affinity::Bound);
         }
-        self.wanted.others && self.demand.wants(name)
+        self.wanted.others && self.demand.wants(name) && !(has_identity && Identity::is_name(name))
     }
 
     /// A pair that is not two plain strings.
     #[cold]
-    fn odd_attachment(&mut self, entry: &Entry<'m>, identity: Option<&mut Identity<'m>>) -> Result<(), DecodeError> {
+    fn odd_attachment(
+        &mut self,
+        reader: &mut Reader<'m>,
+        identity: Option<&mut Identity<'m>>,
+    ) -> Result<(), DecodeError> {
+        let Some(entry) = reader.entry().map_err(in_body)? else { return Ok(()) };
         let Event::Text(key) = entry.key else {
             self.notes.plain_map = false;
             return Ok(());
@@ -215,14 +240,18 @@ impl<'m> Filler<'m> {
         }
     }
 
+    #[inline(always)]
     fn insert(&mut self, key: Text<'_>, value: &hessian2::Text<'m>) -> Result<(), DecodeError> {
         match value.utf8_range() {
             Some(range) => self.out.insert(self.frame, self.limits, key, Text::Frame(range)),
-            None => {
-                let value = self.utf8(value)?;
-                self.out.insert(self.frame, self.limits, key, Text::Copied(&value))
-            }
+            None => self.insert_joined(key, value),
         }
+    }
+
+    #[cold]
+    fn insert_joined(&mut self, key: Text<'_>, value: &hessian2::Text<'m>) -> Result<(), DecodeError> {
+        let value = self.utf8(value)?;
+        self.out.insert(self.frame, self.limits, key, Text::Copied(&value))
     }
 
     /// Joins chunks and surrogates. A lone surrogate keeps its three octets: no UTF-8 and so equal to nothing that a

@@ -28,28 +28,33 @@ impl<'a> Identity<'a> {
         Self { interface: field(head.path), version: field(head.version), group: field(None) }
     }
 
-    /// Tells by its length alone whether [`take`](Self::take) may be true of a key.
-    pub(super) const fn may_take(len: usize) -> bool {
-        matches!(len, 4..=7 | 9 | 14)
+    /// Takes an attachment that belongs to the identity, and drops those of which the provider takes the value from
+    /// elsewhere; false for all others.
+    #[inline(always)]
+    pub(super) fn take(&mut self, key: &[u8], value: Option<Text<'a>>) -> bool {
+        // A `match` would look at one byte after the other.
+        let field = if key == b"path" {
+            &mut self.interface
+        } else if key == b"version" {
+            &mut self.version
+        } else if key == b"group" {
+            &mut self.group
+        } else {
+            return key == b"interface" || key == b"method";
+        };
+        field.attach(value);
+        true
     }
 
-    /// Takes an attachment that belongs to the identity; false for all others. A key that differs in case only, and
-    /// the attachments `interface` and `method`, say nothing to the provider and are dropped.
-    #[inline]
-    pub(super) fn take(&mut self, key: &[u8], value: Option<Text<'a>>) -> bool {
-        match key {
-            b"path" => self.interface.attach(value),
-            b"version" => self.version.attach(value),
-            b"group" => self.group.attach(value),
-            b"interface" | b"method" => {}
-            _ => return NAMES.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(key)),
-        }
-        true
+    /// Tells whether a key is one of the [`NAMES`] but for its case, which says nothing to the provider.
+    pub(super) fn is_name(key: &[u8]) -> bool {
+        NAMES.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(key))
     }
 }
 
 impl<'a> Field<'a> {
     /// Takes the value of an attachment; there is none where it is no string.
+    #[inline(never)]
     fn attach(&mut self, value: Option<Text<'a>>) {
         let Some(value) = value else {
             self.ambiguous = true;
@@ -75,13 +80,3 @@ pub(super) const VERSION: usize = 2;
 pub(super) const GROUP: usize = 3;
 pub(super) const METHOD: usize = 4;
 pub(super) const GENERIC_METHOD: usize = 5;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_name_has_a_length_that_may_be_taken() {
-        assert!(NAMES.iter().all(|name| Identity::may_take(name.len())));
-    }
-}

@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::{Binary, Class, Event, Text, Type, input::Input};
+use super::{Binary, Class, Event, Text, Type, input::Input, text::is_ascii};
 use crate::{DecodeError, DecodeErrorKind, Limits};
 
 /// Reads the values of one body, in order, with the tables that they share.
@@ -113,6 +113,36 @@ impl<'a> Reader<'a> {
     #[inline(always)]
     pub fn plain_texts<const N: usize>(&mut self) -> Option<[Text<'a>; N]> {
         Text::read_all_plain(&mut self.input)
+    }
+
+    /// Reads a string as [`plain_texts`](Self::plain_texts) does.
+    #[inline(always)]
+    pub(crate) fn plain_text(&mut self) -> Option<Text<'a>> {
+        Text::read_plain(&mut self.input)
+    }
+
+    /// Reads two strings as [`plain_texts`](Self::plain_texts) does.
+    #[inline(always)]
+    pub(crate) fn plain_pair(&mut self) -> Option<(Text<'a>, Text<'a>)> {
+        let mut input = self.input;
+        let pair = (Text::read_plain(&mut input)?, Text::read_plain(&mut input)?);
+        self.input = input;
+        Some(pair)
+    }
+
+    /// Does the same where [`rest_is_ascii`](Self::rest_is_ascii) was true, so that nobody need look again.
+    #[inline(always)]
+    pub(crate) fn ascii_pair(&mut self) -> Option<(Text<'a>, Text<'a>)> {
+        let mut input = self.input;
+        let pair = (Text::read_ascii(&mut input)?, Text::read_ascii(&mut input)?);
+        self.input = input;
+        Some(pair)
+    }
+
+    /// Tells whether all bytes not read yet are ASCII.
+    #[inline]
+    pub(crate) fn rest_is_ascii(&self) -> bool {
+        is_ascii(self.input.rest())
     }
 
     #[inline(never)]

@@ -14,13 +14,13 @@ use crate::{DecodeError, DecodeErrorKind};
 pub struct Text<'a> {
     encoded: &'a [u8],
     offset: u32,
-    head: u8,
-    chunked: bool,
-    irregular: bool,
+    /// Bytes in front of the characters, where they can be lent as they are; one of the constants below where not. Without
+    /// gaps and flags between its fields a text stays in registers.
+    head: u32,
 }
 
 impl<'a> Text<'a> {
-    const EMPTY: Self = Self { encoded: &[], offset: 0, head: 0, chunked: false, irregular: false };
+    const EMPTY: Self = Self { encoded: &[], offset: 0, head: 0 };
 
     /// Reads `N` strings if all of them are what most strings are; else nothing is read.
     #[inline(always)]
@@ -37,20 +37,29 @@ impl<'a> Text<'a> {
     /// Reads the string that most strings are: in one piece, shorter than 1024 units, ASCII.
     #[inline(always)]
     pub(super) fn read_plain(input: &mut Input<'a>) -> Option<Self> {
-        let bytes = input.rest();
-        let (head, len, text) = match *bytes {
-            [len @ 0x00..=SHORT, ref text @ ..] => (1u8, u16::from(len), text),
-            [high @ 0x30..=0x33, low, ref text @ ..] => (2, u16::from_be_bytes([high & 0x03, low]), text),
-            _ => return None,
-        };
-        let len = usize::from(len);
-        let (encoded, rest) = bytes.split_at_checked(len.saturating_add(usize::from(head)))?;
-        if !starts_ascii(text, len) {
+        let mut rest = *input;
+        let text = Self::read_ascii(&mut rest)?;
+        let head = text.head as usize;
+        if !starts_ascii(input.rest().get(head..)?, text.encoded.len().saturating_sub(head)) {
             return None;
         }
+        *input = rest;
+        Some(text)
+    }
+
+    /// Reads such a string where all of the input is known to be ASCII: it has as many bytes as units.
+    #[inline(always)]
+    pub(super) fn read_ascii(input: &mut Input<'a>) -> Option<Self> {
+        let bytes = input.rest();
+        let (head, len) = match *bytes {
+            [len @ 0x00..=SHORT, ..] => (1, usize::from(len)),
+            [high @ 0x30..=0x33, low, ..] => (2, usize::from(high & 0x03) << 8 | usize::from(low)),
+            _ => return None,
+        };
+        let (encoded, rest) = bytes.split_at_checked(len.saturating_add(head as usize))?;
         let offset = input.offset_u32();
         input.advance_to(rest);
-        Some(Self { encoded, offset, head, chunked: false, irregular: false })
+        Some(Self { encoded, offset, head })
     }
 
     /// Reads a string of any form.
@@ -77,20 +86,20 @@ impl<'a> Text<'a> {
             2
         };
         let irregular = skip_units(input, units, wide)?;
-        let encoded = input.since(start);
-        Ok(Self { encoded, offset: start.offset_u32(), head, chunked: false, irregular })
+        let head = if irregular { head | IRREGULAR } else { head };
+        Ok(Self { encoded: input.since(start), offset: start.offset_u32(), head })
     }
 
     #[cold]
     fn read_chunks(input: &mut Input<'a>, start: Input<'a>, wide: bool) -> Result<Self, DecodeError> {
-        let (mut irregular, mut last) = (false, false);
+        let mut last = false;
         *input = start;
         while !last {
             let (len, is_last) = chunk_len(input)?;
-            irregular |= skip_units(input, len, wide)?;
+            skip_units(input, len, wide)?;
             last = is_last;
         }
-        Ok(Self { encoded: input.since(start), offset: start.offset_u32(), head: 0, chunked: true, irregular })
+        Ok(Self { encoded: input.since(start), offset: start.offset_u32(), head: CHUNKED })
     }
 
     /// Returns the whole value as it stands on the wire, lengths and chunk heads included.
@@ -113,7 +122,7 @@ impl<'a> Text<'a> {
     /// neither chunked nor with characters above U+FFFF, lone surrogates or overlong forms.
     #[inline]
     pub fn as_utf8(&self) -> Option<&'a [u8]> {
-        if self.chunked || self.irregular { None } else { self.encoded.get(usize::from(self.head)..) }
+        if self.head < IRREGULAR { self.encoded.get(self.head as usize..) } else { None }
     }
 
     /// Iterates over the chunks, each as its octets on the wire. A pair of surrogates may be
@@ -130,10 +139,11 @@ impl<'a> Text<'a> {
 
     /// Returns the octets of all chunks joined, surrogates left as they are.
     pub fn to_bytes(&self) -> Cow<'a, [u8]> {
-        if self.chunked {
+        if self.head == CHUNKED {
             Cow::Owned(self.chunks().collect::<Vec<_>>().concat())
         } else {
-            Cow::Borrowed(self.encoded.get(usize::from(self.head)..).unwrap_or_default())
+            let head = self.head & !IRREGULAR;
+            Cow::Borrowed(self.encoded.get(head as usize..).unwrap_or_default())
         }
     }
 
@@ -141,8 +151,8 @@ impl<'a> Text<'a> {
     #[inline]
     pub fn utf8_range(&self) -> Option<Range<usize>> {
         let offset = usize::try_from(self.offset).ok()?;
-        let lent = !self.chunked && !self.irregular;
-        lent.then(|| offset.saturating_add(usize::from(self.head))..offset.saturating_add(self.encoded.len()))
+        let lent = self.head < IRREGULAR;
+        lent.then(|| offset.saturating_add(self.head as usize)..offset.saturating_add(self.encoded.len()))
     }
 
     /// Returns the string with pairs of surrogates joined, or `None` where one stands alone: there is no UTF-8 for
@@ -190,12 +200,13 @@ fn starts_ascii(bytes: &[u8], len: usize) -> bool {
 }
 
 /// Like that of the standard library, which goes through the last bytes of short texts one by one.
-#[inline]
-fn is_ascii(text: &[u8]) -> bool {
+#[inline(always)]
+pub(super) fn is_ascii(text: &[u8]) -> bool {
     let ascii = |word: &[u8; 8]| u64::from_le_bytes(*word) & HIGH_BITS == 0;
-    match text.last_chunk() {
-        Some(last) if text.len() < LONG => text.as_chunks().0.iter().all(ascii) && ascii(last),
-        _ => text.is_ascii(),
+    match (text.last_chunk::<LONG>(), text.last_chunk()) {
+        (Some(last), _) => text.as_chunks::<LONG>().0.as_flattened().is_ascii() && last.is_ascii(),
+        (None, Some(last)) => text.as_chunks().0.iter().all(ascii) && ascii(last),
+        (None, None) => text.is_ascii(),
     }
 }
 
@@ -299,11 +310,15 @@ fn code_point(lead: u8, octets: &mut impl Iterator<Item = u8>) -> u32 {
     octets.take(following).fold(u32::from(bits), |point, octet| point << 6 | u32::from(octet & 0x3f))
 }
 
+/// The head of a text that is no UTF-8 as it stands, beside the number of its bytes.
+const IRREGULAR: u32 = 4;
+/// The head of a text that comes in chunks.
+const CHUNKED: u32 = 8;
 /// The greatest leading byte that is a length.
 const SHORT: u8 = 0x1f;
 /// The bit in each byte of a word that ASCII leaves clear.
 const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
-/// From this length on the standard library takes large steps.
-const LONG: usize = 64;
+/// The step in which the standard library goes through a text.
+const LONG: usize = 32;
 const CHUNK: u8 = b'R';
 const FINAL: u8 = b'S';

@@ -129,8 +129,10 @@ impl AttributeTable {
 
     fn add(&mut self, frame: &[u8], limits: &Limits, entry: Entry) -> Result<(), DecodeError> {
         // The length alone tells most keys apart.
-        let same = |old: &Entry| old.key.len() == entry.key.len() && self.is_same(frame, old.key, entry.key);
-        if let Some(index) = self.entries.iter().position(same) {
+        let similar = |old: &Entry| old.key.len() == entry.key.len();
+        if self.entries.iter().any(similar)
+            && let Some(index) = self.entries.iter().position(|old| self.is_same(frame, old.key, entry.key))
+        {
             self.replace(frame, index, entry.value);
         } else if self.entries.len() < limits.attributes {
             self.entries.push(entry);
@@ -140,6 +142,8 @@ impl AttributeTable {
         Ok(())
     }
 
+    /// Rarely asked: keys of the same length are few.
+    #[inline(never)]
     fn is_same(&self, frame: &[u8], key: Span, other: Span) -> bool {
         let other = self.resolve(frame, other).unwrap_or_default();
         self.resolve(frame, key).is_some_and(|key| key.eq_ignore_ascii_case(other))

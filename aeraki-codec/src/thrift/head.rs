@@ -103,10 +103,10 @@ impl HeadReader<'_> {
         if self.demand.is_none() && !out.kind().is_request() {
             return Ok(());
         }
-        let name = payload.message.get(begin.name_range(0)).unwrap_or_default();
+        let name = || payload.message.get(begin.name_range(0)).unwrap_or_default();
         let span = match payload.at {
             Some(at) => Span::new(begin.name_range(at)),
-            None => out.copy(name),
+            None => out.copy(name()),
         };
         let Some(span) = span else { return Err(DecodeError::new(DecodeErrorKind::FrameTooLarge, 0)) };
         out.set_echo(span);
@@ -118,10 +118,11 @@ impl HeadReader<'_> {
             insert(METHOD, Some(span))?;
         }
         if self.wanted.name(THRIFT_SERVICE) {
-            insert(THRIFT_SERVICE, Begin::split(name).0.and_then(|service| span.part(0..service.len())))?;
+            insert(THRIFT_SERVICE, Begin::split(name()).0.and_then(|service| span.part(0..service.len())))?;
         }
         if self.wanted.name(THRIFT_METHOD) {
-            insert(THRIFT_METHOD, span.part(name.len().saturating_sub(Begin::split(name).1.len())..name.len()))?;
+            let method = Begin::split(name()).1;
+            insert(THRIFT_METHOD, span.part(span.len().saturating_sub(method.len())..span.len()))?;
         }
         Ok(())
     }

@@ -210,17 +210,25 @@ pub(in crate::dubbo) struct CallHead<'a> {
 impl<'a> CallHead<'a> {
     #[inline(always)]
     pub(in crate::dubbo) fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        let [dubbo_version, path, version, method] = match reader.plain_texts() {
-            Some(fields) => fields.map(Some),
-            None => Self::read_any(reader).map_err(in_body)?,
-        };
+        let (dubbo_version, path) = two_fields(reader)?;
+        let (version, method) = two_fields(reader)?;
         Ok(Self { dubbo_version, path, version, method })
     }
+}
 
-    #[cold]
-    fn read_any(reader: &mut Reader<'a>) -> Result<[Option<Text<'a>>; 4], DecodeError> {
-        Ok([reader.text()?, reader.text()?, reader.text()?, reader.text()?])
+type TwoFields<'a> = (Option<Text<'a>>, Option<Text<'a>>);
+
+#[inline(always)]
+fn two_fields<'a>(reader: &mut Reader<'a>) -> Result<TwoFields<'a>, DecodeError> {
+    match reader.plain_pair() {
+        Some((first, second)) => Ok((Some(first), Some(second))),
+        None => any_two_fields(reader).map_err(in_body),
     }
+}
+
+#[cold]
+fn any_two_fields<'a>(reader: &mut Reader<'a>) -> Result<TwoFields<'a>, DecodeError> {
+    Ok((reader.text()?, reader.text()?))
 }
 
 /// What follows them, up to the attachments.
@@ -248,9 +256,9 @@ impl<'a> Tail<'a> {
         };
         let mut first_argument = None;
         for index in 0..arguments {
-            match reader.event().map_err(in_body)? {
-                Event::Text(text) if index == 0 => first_argument = Some(text),
-                event => reader.skip_children_of(&event).map_err(in_body)?,
+            let text = argument(reader)?;
+            if index == 0 {
+                first_argument = text;
             }
         }
         let attachments_offset = reader.offset();
@@ -263,6 +271,23 @@ impl<'a> Tail<'a> {
             reader.int()?;
         }
         reader.text().map(|_| ())
+    }
+}
+
+/// Reads over an argument and returns it if it is a string.
+#[inline]
+fn argument<'a>(reader: &mut Reader<'a>) -> Result<Option<Text<'a>>, DecodeError> {
+    match reader.plain_text() {
+        Some(text) => Ok(Some(text)),
+        None => any_argument(reader).map_err(in_body),
+    }
+}
+
+#[inline(never)]
+fn any_argument<'a>(reader: &mut Reader<'a>) -> Result<Option<Text<'a>>, DecodeError> {
+    match reader.event()? {
+        Event::Text(text) => Ok(Some(text)),
+        event => reader.skip_children_of(&event).map(|()| None),
     }
 }
 

@@ -61,10 +61,12 @@ async fn run(args: Args) -> anyhow::Result<()> {
     let listener = TcpListener::bind(args.xds_addr).await.with_context(|| format!("--xds-addr {}", args.xds_addr))?;
     tracing::info!("serving MetaRDS on {}", listener.local_addr()?);
 
+    // before anything says that it runs, so that whoever waits for that may end it
+    let stop = stopped()?;
     let publisher = Publisher::new();
     let controller = Controller::new(publisher.clone(), Options::default());
     let publishing = tokio::spawn(controller.run(source.worlds(), report));
-    let served = Server::observed(publisher, log_event).serve(listener, stopped()?).await;
+    let served = Server::observed(publisher, log_event).serve(listener, stop).await;
     publishing.abort();
     Ok(served?)
 }

@@ -87,8 +87,8 @@ async fn run(args: Args) -> anyhow::Result<()> {
 
 async fn serve<S: Store>(args: &Args, server: Server<S>, changes: watch::Receiver<()>) -> anyhow::Result<()> {
     let listener = TcpListener::bind(args.addr).await.with_context(|| format!("--addr {}", args.addr))?;
-    tracing::info!("serving rate limits on {}", listener.local_addr()?);
     let stopped = stopped()?;
+    tracing::info!("serving rate limits on {}", listener.local_addr()?);
     let (drain, draining) = oneshot::channel::<()>();
     let mut serving = tokio::spawn(server.clone().serve(listener, async { drop(draining.await) }));
     tokio::select! {

@@ -2,7 +2,9 @@
 
 use smallvec::SmallVec;
 
-use super::{Binary, Class, Event, Text, Type, input::Input, text::is_ascii};
+#[cfg(feature = "dubbo")]
+use super::text::is_ascii;
+use super::{Binary, Class, Event, Text, Type, input::Input};
 use crate::{DecodeError, DecodeErrorKind, Limits};
 
 /// Reads the values of one body, in order, with the tables that they share.
@@ -116,12 +118,14 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a string as [`plain_texts`](Self::plain_texts) does.
+    #[cfg(feature = "dubbo")]
     #[inline(always)]
     pub(crate) fn plain_text(&mut self) -> Option<Text<'a>> {
         Text::read_plain(&mut self.input)
     }
 
     /// Reads two strings as [`plain_texts`](Self::plain_texts) does.
+    #[cfg(feature = "dubbo")]
     #[inline(always)]
     pub(crate) fn plain_pair(&mut self) -> Option<(Text<'a>, Text<'a>)> {
         let mut input = self.input;
@@ -131,6 +135,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Does the same where [`rest_is_ascii`](Self::rest_is_ascii) was true, so that nobody need look again.
+    #[cfg(feature = "dubbo")]
     #[inline(always)]
     pub(crate) fn ascii_pair(&mut self) -> Option<(Text<'a>, Text<'a>)> {
         let mut input = self.input;
@@ -140,6 +145,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Tells whether all bytes not read yet are ASCII.
+    #[cfg(feature = "dubbo")]
     #[inline]
     pub(crate) fn rest_is_ascii(&self) -> bool {
         is_ascii(self.input.rest())

@@ -97,6 +97,8 @@ pub(crate) fn cargo(package: &str, profile: &str) -> Result<PathBuf> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(["build", "--quiet", "--message-format", "json", "--profile", profile, "--package", package]);
+    // a build in increments is cut into other parts, and what is inlined into what would differ from a plain one
+    command.env("CARGO_INCREMENTAL", "0");
     let built = command.current_dir(workspace()).output()?;
     ensure!(built.status.success(), "{package} does not build: {}", String::from_utf8_lossy(&built.stderr));
     let artifacts = String::from_utf8(built.stdout)?;

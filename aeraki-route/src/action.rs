@@ -161,7 +161,9 @@ impl ActionCompiler {
         let mut mutation = Mutation::new();
         for entry in entries {
             match entry {
-                MutationEntry::Set { key, value: MutationValue::Text(value) } => mutation.set(key.clone(), value.clone()),
+                MutationEntry::Set { key, value: MutationValue::Text(value) } => {
+                    mutation.set(key.clone(), value.clone())
+                }
                 MutationEntry::Remove { key } => mutation.remove(key.clone()),
                 _ => continue,
             };

@@ -29,7 +29,9 @@ pub fn cluster_from_proto(cluster: &proto::Cluster) -> Result<Cluster, ConfigErr
     }
     converted.lb_policy = lb_policy(cluster, at)?;
     converted.limits = limits(cluster);
-    if let Some(timeout) = duration::positive_from_proto(cluster.connect_timeout.as_ref(), &at.field("connect_timeout"))? {
+    if let Some(timeout) =
+        duration::positive_from_proto(cluster.connect_timeout.as_ref(), &at.field("connect_timeout"))?
+    {
         converted.connect_timeout = timeout;
     }
     if let Some(settings) = cluster.metadata.as_ref().and_then(|metadata| metadata.filter_metadata.get(OWN_METADATA)) {

@@ -35,11 +35,7 @@ pub fn listener_from_proto(listener: &proto::Listener, known: &KnownFilters) -> 
     Ok(converted)
 }
 
-fn meta_protocol(
-    listener: &proto::Listener,
-    known: &KnownFilters,
-    at: &At<'_>,
-) -> Result<MetaProtocol, ConfigError> {
+fn meta_protocol(listener: &proto::Listener, known: &KnownFilters, at: &At<'_>) -> Result<MetaProtocol, ConfigError> {
     let [chain] = listener.filter_chains.as_slice() else {
         let count = listener.filter_chains.len();
         return Err(at.field("filter_chains").refuse(format!("must hold exactly one filter chain, not {count}")));

@@ -12,8 +12,9 @@ pub(in super::super) fn from_proto(
     authorization: &proto::Authorization,
     at: &At<'_>,
 ) -> Result<Vec<AuthorizationPolicy>, ConfigError> {
-    let convert =
-        |(index, policy): (usize, &proto::Policy)| policy_from_proto(policy, &at.named("policies", index, &policy.name));
+    let convert = |(index, policy): (usize, &proto::Policy)| {
+        policy_from_proto(policy, &at.named("policies", index, &policy.name))
+    };
     authorization.policies.iter().enumerate().map(convert).collect()
 }
 
@@ -86,8 +87,7 @@ fn source_to_proto(source: &Source) -> proto::Source {
 }
 
 fn operation_from_proto(operation: &proto::Operation, at: &At<'_>) -> Result<Operation, ConfigError> {
-    let attribute =
-        |(name, patterns): (&String, &proto::Patterns)| (name.clone(), patterns_from_proto(Some(patterns)));
+    let attribute = |(name, patterns): (&String, &proto::Patterns)| (name.clone(), patterns_from_proto(Some(patterns)));
     let mut converted = Operation::default();
     converted.attributes = operation.attributes.iter().map(attribute).collect();
     converted.ports = ports_from_proto(&operation.ports, "ports", at)?;

@@ -71,9 +71,10 @@ fn from_proto(fault: &proto::Fault, at: &At<'_>) -> Result<Fault, ConfigError> {
 
 /// What restricts a fault to certain requests must not be ignored: it would hit the others too.
 fn from_http(fault: &HttpFault, at: &At<'_>) -> Result<Fault, ConfigError> {
-    for (name, empty) in
-        [("upstream_cluster", fault.upstream_cluster.is_empty()), ("downstream_nodes", fault.downstream_nodes.is_empty())]
-    {
+    for (name, empty) in [
+        ("upstream_cluster", fault.upstream_cluster.is_empty()),
+        ("downstream_nodes", fault.downstream_nodes.is_empty()),
+    ] {
         if !empty {
             return Err(at.field(name).refuse("is not supported: use headers"));
         }

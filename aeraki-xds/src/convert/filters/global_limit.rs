@@ -35,8 +35,7 @@ pub(in super::super) fn to_proto(limit: &GlobalRateLimit, at: &At<'_>) -> Result
         match descriptor.entries.as_slice() {
             [only] => descriptors.push(entry_to_proto(only)),
             entries => {
-                compound_descriptors
-                    .push(CompoundDescriptor { entries: entries.iter().map(entry_to_proto).collect() });
+                compound_descriptors.push(CompoundDescriptor { entries: entries.iter().map(entry_to_proto).collect() });
             }
         }
     }

@@ -14,10 +14,7 @@ pub(super) fn from_proto(shed: &proto::Shed, at: &At<'_>) -> Result<Shed, Config
     Ok(converted)
 }
 
-fn adaptive_from_proto(
-    adaptive: &proto::AdaptiveConcurrency,
-    at: &At<'_>,
-) -> Result<AdaptiveConcurrency, ConfigError> {
+fn adaptive_from_proto(adaptive: &proto::AdaptiveConcurrency, at: &At<'_>) -> Result<AdaptiveConcurrency, ConfigError> {
     let default = AdaptiveConcurrency::default();
     let interval = |interval: Option<&_>, name| duration::exact_from_proto(interval, &at.field(name));
     let (update, baseline) = (adaptive.update_interval.as_ref(), adaptive.baseline_interval.as_ref());

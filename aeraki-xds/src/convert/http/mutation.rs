@@ -82,9 +82,7 @@ fn addition_from_proto(option: &HeaderValueOption, at: &At<'_>) -> Result<Mutati
             Err(at.field("append_action").refuse("OVERWRITE_IF_EXISTS is not supported"))
         }
         (Some(_), Ok(_)) => Err(at.field("append").refuse("excludes \"append_action\", which is given too")),
-        (_, Err(_)) => {
-            Err(at.field("append_action").refuse(format!("there is no action {}", option.append_action)))
-        }
+        (_, Err(_)) => Err(at.field("append_action").refuse(format!("there is no action {}", option.append_action))),
     }
 }
 

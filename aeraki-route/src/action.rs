@@ -161,9 +161,7 @@ impl ActionCompiler {
         let mut mutation = Mutation::new();
         for entry in entries {
             match entry {
-                MutationEntry::Set { key, value: MutationValue::Text(value) } => {
-                    mutation.set(key.clone(), value.clone())
-                }
+                MutationEntry::Set { key, value: MutationValue::Text(value) } => mutation.set(key.clone(), value.clone()),
                 MutationEntry::Remove { key } => mutation.remove(key.clone()),
                 _ => continue,
             };

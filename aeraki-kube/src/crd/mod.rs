@@ -25,9 +25,9 @@ pub use self::{
         Destination, MetaRoute, MetaRouteDestination, MetaRouteMatch, MetaRouter, MetaRouterSpec, Percent, PortSelector,
     },
     mutation::{KeyValue, MutationOperation, ValueFrom},
-    rate_limit::{Descriptor, DescriptorEntry, GlobalRateLimit, KeyedBuckets, LocalRateLimit, RateLimitCondition, TokenBucket},
-    resilience::{
-        BackOff, Fault, FaultAbort, FaultDelay, Hedging, MirrorDestination, Retries, RetryBudget,
+    rate_limit::{
+        Descriptor, DescriptorEntry, GlobalRateLimit, KeyedBuckets, LocalRateLimit, RateLimitCondition, TokenBucket,
     },
+    resilience::{BackOff, Fault, FaultAbort, FaultDelay, Hedging, MirrorDestination, Retries, RetryBudget},
     string_match::{StringMatch, StringMatchError},
 };

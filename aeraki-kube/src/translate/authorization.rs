@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aeraki_route::config::{
-    AuthorizationAction, AuthorizationPolicy, AuthorizationRule, Operation, Patterns, Source,
-};
+use aeraki_route::config::{AuthorizationAction, AuthorizationPolicy, AuthorizationRule, Operation, Patterns, Source};
 
 use super::{
     Translation,
@@ -40,7 +38,12 @@ impl Authorization {
         for object in world.authorization_policies() {
             let crd::MetaAuthorizationPolicySpec { hosts, action, dry_run, rules } = &object.spec;
             let scope = hosts_of(world, object, hosts, translation);
-            all.add(object, scope, make(object, *action, rules).map(|policy| policy.with_dry_run(*dry_run)), translation);
+            all.add(
+                object,
+                scope,
+                make(object, *action, rules).map(|policy| policy.with_dry_run(*dry_run)),
+                translation,
+            );
         }
         for object in world.dubbo_authorization_policies() {
             let crd::DubboAuthorizationPolicySpec { rules, action } = &object.spec;

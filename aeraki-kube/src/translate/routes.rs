@@ -153,8 +153,7 @@ impl<'a> Scope<'a> {
         translated.request_mutation = resilience::mutations(&route.request_mutation);
         translated.response_mutation = resilience::mutations(&route.response_mutation);
         let prefix = || format!("{}.route_{index}", self.service.host);
-        translated.local_rate_limit =
-            route.local_rate_limit.as_ref().map(|limit| limits::local(limit, &prefix()));
+        translated.local_rate_limit = route.local_rate_limit.as_ref().map(|limit| limits::local(limit, &prefix()));
         translated.global_rate_limit = route.global_rate_limit.as_ref().map(limits::global);
         translated.fault = route.fault.as_ref().map(resilience::fault);
         Ok(translated)
@@ -190,12 +189,7 @@ impl<'a> Scope<'a> {
         Ok(action)
     }
 
-    fn target(
-        &self,
-        router: &'a MetaRouter,
-        destination: &'a Destination,
-        field: &str,
-    ) -> Result<Target<'a>, Fault> {
+    fn target(&self, router: &'a MetaRouter, destination: &'a Destination, field: &str) -> Result<Target<'a>, Fault> {
         Target::find(self.world, router, destination, (self.service.host, self.port), field)
     }
 }

@@ -103,7 +103,10 @@ fn what_is_written_is_read_again() {
 
 #[test]
 fn policies_that_are_written_are_read_again() {
-    for kind in ["metaprotocol.aeraki.io/v1alpha1, kind: MetaAuthorizationPolicy", "dubbo.aeraki.io/v1alpha1, kind: DubboAuthorizationPolicy"] {
+    for kind in [
+        "metaprotocol.aeraki.io/v1alpha1, kind: MetaAuthorizationPolicy",
+        "dubbo.aeraki.io/v1alpha1, kind: DubboAuthorizationPolicy",
+    ] {
         let text = format!(
             "{{apiVersion: {kind}, metadata: {{name: a, namespace: shop}}, spec: {{action: DENY, rules: [\
              {{from: [{{source: {{notPrincipals: [a], ipBlocks: [10.0.0.0/8]}}}}], \

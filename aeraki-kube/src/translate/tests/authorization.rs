@@ -1,8 +1,6 @@
 //! Who may ask for what.
 
-use aeraki_route::config::{
-    AuthorizationAction, AuthorizationPolicy, AuthorizationRule, Operation, Patterns, Source,
-};
+use aeraki_route::config::{AuthorizationAction, AuthorizationPolicy, AuthorizationRule, Operation, Patterns, Source};
 
 use super::*;
 

@@ -125,7 +125,8 @@ fn limits_of_a_router_are_those_of_its_routes() {
 
 #[test]
 fn a_route_with_limits_of_its_own_is_exempt_from_those_of_the_router() {
-    let other = "globalRateLimit: {domain: other, rateLimitService: rls, descriptors: [{property: a, descriptorKey: b}]}";
+    let other =
+        "globalRateLimit: {domain: other, rateLimitService: rls, descriptors: [{property: a, descriptorKey: b}]}";
     let translation = both(|text| {
         text.replace("  routes:\n", &format!("  {other}\n  routes:\n"))
             .replace("  - name: share\n", &format!("  - name: share\n    {LIMITS}\n    {GLOBAL}\n"))
@@ -141,9 +142,8 @@ fn a_route_with_limits_of_its_own_is_exempt_from_those_of_the_router() {
 #[test]
 fn what_is_wrong_with_a_route_is_told_in_the_words_of_the_router() {
     let limit = |fields: &str| format!("localRateLimit: {{tokenBucket: {{maxTokens: 1, fillInterval: 1s}}, {fields}}}");
-    let asked = |descriptor: &str| {
-        format!("globalRateLimit: {{domain: d, rateLimitService: s, descriptors: [{descriptor}]}}")
-    };
+    let asked =
+        |descriptor: &str| format!("globalRateLimit: {{domain: d, rateLimitService: s, descriptors: [{descriptor}]}}");
     for (fields, expected) in [
         ("timeout: 0s".to_owned(), "timeout: must be a time above zero"),
         ("retries: {attempts: 11}".to_owned(), "retries.attempts: must lie between 1 and 10"),
@@ -189,7 +189,9 @@ fn what_is_wrong_with_a_route_is_told_in_the_words_of_the_router() {
         (limit("keyed: {}"), "localRateLimit.keyed.attribute: must not be empty"),
         (limit("keyed: {attribute: a, maxKeys: 0}"), "localRateLimit.keyed.maxKeys: must lie between 1 and 1000000"),
         (
-            limit("conditions: [{match: {attributes: {a: {regex: '('}}}, tokenBucket: {maxTokens: 1, fillInterval: 1s}}]"),
+            limit(
+                "conditions: [{match: {attributes: {a: {regex: '('}}}, tokenBucket: {maxTokens: 1, fillInterval: 1s}}]",
+            ),
             "localRateLimit.conditions[0].match.attributes.a.regex: not a regular expression: unclosed group (at byte 0)",
         ),
         (

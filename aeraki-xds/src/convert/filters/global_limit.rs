@@ -9,7 +9,7 @@ use crate::proto::envoy::config::core::v3::ApiVersion;
 use crate::proto::envoy::config::ratelimit::v3::RateLimitServiceConfig;
 use proto::rate_limit::{CompoundDescriptor, Descriptor as DescriptorProto};
 
-/// Every descriptor of upstream's has one entry; compound ones follow.
+/// Descriptors of one entry come first, wherever they stand, so that the same limits always read the same.
 pub(in super::super) fn from_proto(limit: &proto::RateLimit, at: &At<'_>) -> Result<GlobalRateLimit, ConfigError> {
     let service_at = &at.field("rate_limit_service");
     let service = service_at.require(limit.rate_limit_service.as_ref())?;
@@ -18,7 +18,9 @@ pub(in super::super) fn from_proto(limit: &proto::RateLimit, at: &At<'_>) -> Res
     let single = limit.descriptors.iter().map(|descriptor| Descriptor::new([entry_from_proto(descriptor)]));
     let compound = limit.compound_descriptors.iter();
     let compound = compound.map(|compound| Descriptor::new(compound.entries.iter().map(entry_from_proto)));
-    let mut converted = GlobalRateLimit::new(&limit.domain, cluster, single.chain(compound));
+    let mut descriptors: Vec<_> = single.chain(compound).collect();
+    descriptors.sort_by_key(|descriptor| descriptor.entries.len() != 1);
+    let mut converted = GlobalRateLimit::new(&limit.domain, cluster, descriptors);
     converted.matches = matcher::criteria_from_proto(limit.r#match.as_ref(), at)?;
     if let Some(timeout) = duration::exact_from_proto(limit.timeout.as_ref(), &at.field("timeout"))? {
         converted.timeout = timeout;

@@ -65,7 +65,6 @@ fn one(filter: &str, config: Option<Any>) -> Result<Filter, String> {
 }
 
 /// Packs a message that is written as YAML.
-#[cfg(feature = "bootstrap")]
 fn packed<M: Name>(yaml: &str) -> Option<Any> {
     let descriptor = crate::json::descriptor(&M::full_name()).expect("is there");
     let value: serde_json::Value = serde_saphyr::from_str(yaml).expect("is YAML");
@@ -73,7 +72,6 @@ fn packed<M: Name>(yaml: &str) -> Option<Any> {
     Some(Any { type_url: M::type_url(), value: message.encode_to_vec().into() })
 }
 
-#[cfg(feature = "bootstrap")]
 #[test]
 fn every_filter_is_read() {
     use filters::{authorization, fault, local_ratelimit, metadata_exchange, ratelimit, request_id, shed};
@@ -142,7 +140,6 @@ fn every_filter_is_read() {
     }
 }
 
-#[cfg(feature = "bootstrap")]
 #[test]
 fn an_adaptive_bound_has_defaults() {
     let shed = packed::<filters::shed::v1alpha::Shed>("{adaptive: {max_requests: 50, update_interval: 0.5s}}");

@@ -1,3 +1,4 @@
+#[cfg(feature = "bootstrap")]
 mod filters;
 mod mutations;
 mod policies;

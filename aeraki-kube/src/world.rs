@@ -3,7 +3,7 @@
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use crate::{
-    crd::{ApplicationProtocol, MetaRouter},
+    crd::{ApplicationProtocol, DubboAuthorizationPolicy, MetaAuthorizationPolicy, MetaRouter},
     istio::{DestinationRule, Service, ServiceEntry},
     object::{Object, ObjectRef},
 };
@@ -16,6 +16,10 @@ pub enum AnyObject {
     MetaRouter(MetaRouter),
     /// The codec of a protocol.
     ApplicationProtocol(ApplicationProtocol),
+    /// Who may ask for what.
+    MetaAuthorizationPolicy(MetaAuthorizationPolicy),
+    /// Who may ask for what of Dubbo services.
+    DubboAuthorizationPolicy(DubboAuthorizationPolicy),
     /// A service.
     ServiceEntry(ServiceEntry),
     /// The subsets of a service.
@@ -30,6 +34,8 @@ impl AnyObject {
         match self {
             Self::MetaRouter(object) => object.reference(),
             Self::ApplicationProtocol(object) => object.reference(),
+            Self::MetaAuthorizationPolicy(object) => object.reference(),
+            Self::DubboAuthorizationPolicy(object) => object.reference(),
             Self::ServiceEntry(object) => object.reference(),
             Self::DestinationRule(object) => object.reference(),
             Self::Service(object) => object.reference(),
@@ -41,6 +47,8 @@ impl AnyObject {
     pub fn in_namespace(mut self, namespace: &str) -> Self {
         let metadata = match &mut self {
             Self::MetaRouter(object) => &mut object.metadata,
+            Self::MetaAuthorizationPolicy(object) => &mut object.metadata,
+            Self::DubboAuthorizationPolicy(object) => &mut object.metadata,
             Self::ServiceEntry(object) => &mut object.metadata,
             Self::DestinationRule(object) => &mut object.metadata,
             Self::Service(object) => &mut object.metadata,
@@ -63,6 +71,8 @@ pub struct World {
     services: Index<ServiceEntry>,
     routers: Index<MetaRouter>,
     rules: Index<DestinationRule>,
+    policies: Index<MetaAuthorizationPolicy>,
+    dubbo_policies: Index<DubboAuthorizationPolicy>,
     meta_routers: Vec<Arc<MetaRouter>>,
     protocols: Vec<Arc<ApplicationProtocol>>,
     codecs: BTreeMap<String, String>,
@@ -81,9 +91,13 @@ impl World {
                 AnyObject::MetaRouter(router) => routers.push(Arc::new(router)),
                 AnyObject::DestinationRule(rule) => rules.push(Arc::new(rule)),
                 AnyObject::ApplicationProtocol(protocol) => world.protocols.push(Arc::new(protocol)),
+                AnyObject::MetaAuthorizationPolicy(policy) => world.policies.add_by_namespace(policy),
+                AnyObject::DubboAuthorizationPolicy(policy) => world.dubbo_policies.add_by_namespace(policy),
             }
         }
         world.services.sort();
+        world.policies.sort();
+        world.dubbo_policies.sort();
         sort_by_age(&mut world.homeless);
         world.add_routers(routers);
         world.add_rules(rules);
@@ -119,6 +133,16 @@ impl World {
     /// Finds the destination rules of a host whose service lives in `namespace`, in order of precedence.
     pub fn destination_rules(&self, host: &str, namespace: &str) -> impl Iterator<Item = &Arc<DestinationRule>> {
         self.rules.get(host, namespace)
+    }
+
+    /// Lists the policies of who may ask for what, by namespace and in order of precedence.
+    pub fn authorization_policies(&self) -> impl Iterator<Item = &Arc<MetaAuthorizationPolicy>> {
+        self.policies.0.values().flatten()
+    }
+
+    /// Lists the policies of who may ask for what of Dubbo services, by namespace and in order of precedence.
+    pub fn dubbo_authorization_policies(&self) -> impl Iterator<Item = &Arc<DubboAuthorizationPolicy>> {
+        self.dubbo_policies.0.values().flatten()
     }
 
     /// Lists the registrations of codecs, in order of precedence.
@@ -183,7 +207,7 @@ impl World {
 /// The domain of a cluster that was not given another one.
 pub const DEFAULT_DOMAIN: &str = "cluster.local";
 
-/// Finds objects by host, in order of age.
+/// Finds objects by host, or policies by namespace, in order of age.
 #[derive(Debug)]
 struct Index<T>(BTreeMap<String, Vec<Arc<T>>>);
 
@@ -196,6 +220,10 @@ impl<T> Default for Index<T> {
 impl<S> Index<Object<S>> {
     fn add(&mut self, host: String, object: &Arc<Object<S>>) {
         self.0.entry(host).or_default().push(Arc::clone(object));
+    }
+
+    fn add_by_namespace(&mut self, object: Object<S>) {
+        self.add(object.metadata.namespace.clone(), &Arc::new(object));
     }
 
     fn sort(&mut self) {

@@ -6,7 +6,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_saphyr::{Error, MessageFormatter, UserMessageFormatter};
 
 use crate::{
-    crd::{ApplicationProtocolSpec, MetaRouterSpec},
+    crd::{ApplicationProtocolSpec, DubboAuthorizationPolicySpec, MetaAuthorizationPolicySpec, MetaRouterSpec},
     istio::{DestinationRuleSpec, ServiceEntrySpec, ServiceSpec},
     object::{Object, Resource},
     world::AnyObject,
@@ -90,6 +90,12 @@ impl Source<'_> {
             (MetaRouterSpec::GROUP, MetaRouterSpec::KIND) => AnyObject::MetaRouter(self.object(file)?),
             (ApplicationProtocolSpec::GROUP, ApplicationProtocolSpec::KIND) => {
                 AnyObject::ApplicationProtocol(self.object(file)?)
+            }
+            (MetaAuthorizationPolicySpec::GROUP, MetaAuthorizationPolicySpec::KIND) => {
+                AnyObject::MetaAuthorizationPolicy(self.object(file)?)
+            }
+            (DubboAuthorizationPolicySpec::GROUP, DubboAuthorizationPolicySpec::KIND) => {
+                AnyObject::DubboAuthorizationPolicy(self.object(file)?)
             }
             (ServiceEntrySpec::GROUP, ServiceEntrySpec::KIND) => AnyObject::ServiceEntry(self.object(file)?),
             (DestinationRuleSpec::GROUP, DestinationRuleSpec::KIND) => AnyObject::DestinationRule(self.object(file)?),

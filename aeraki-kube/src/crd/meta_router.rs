@@ -1,11 +1,14 @@
 //! How the requests of a service are routed.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
+    duration,
+    mutation::KeyValue,
     rate_limit::{GlobalRateLimit, LocalRateLimit},
+    resilience::{Fault, Hedging, MirrorDestination, Retries},
     string_match::StringMatch,
 };
 use crate::object::{Object, Resource};
@@ -27,10 +30,10 @@ pub struct MetaRouterSpec {
     /// The routes in order; the first one that matches is taken.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<MetaRoute>,
-    /// Limits that each server keeps by itself.
+    /// Limits of all requests that each proxy keeps by itself; routes with limits of their own are exempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local_rate_limit: Option<LocalRateLimit>,
-    /// Limits that a rate limit service keeps for all servers.
+    /// Limits of all requests that a rate limit service keeps; routes with limits of their own are exempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub global_rate_limit: Option<GlobalRateLimit>,
     /// Namespaces that see the router; `.` is its own, `*` or nothing is all.
@@ -64,10 +67,31 @@ pub struct MetaRoute {
     /// The share of requests that is copied; 100 where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mirror_percentage: Option<Percent>,
-    /// Attributes set in requests.
+    /// Where further copies go, instead of `mirror`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mirrors: Vec<MirrorDestination>,
+    /// How long an answer may take; where absent, there is no limit.
+    #[serde(default, with = "duration::optional", skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
+    /// Which failures are tried again; where absent, none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<Retries>,
+    /// What happens to tries that take long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hedging: Option<Hedging>,
+    /// Faults on purpose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Fault>,
+    /// Limits of this route that each proxy keeps by itself, instead of the router's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_rate_limit: Option<LocalRateLimit>,
+    /// Limits of this route that a rate limit service keeps, instead of the router's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub global_rate_limit: Option<GlobalRateLimit>,
+    /// Changes of requests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub request_mutation: Vec<KeyValue>,
-    /// Attributes set in responses.
+    /// Changes of responses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub response_mutation: Vec<KeyValue>,
 }
@@ -127,17 +151,4 @@ pub struct Percent {
     /// 0 to 100.
     #[serde(default)]
     pub value: f64,
-}
-
-/// Holds an attribute's name and the value that it gets.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[non_exhaustive]
-pub struct KeyValue {
-    /// The attribute's name.
-    #[serde(default)]
-    pub key: String,
-    /// Its new value.
-    #[serde(default)]
-    pub value: String,
 }

@@ -1,4 +1,4 @@
-//! The rate limits of a MetaRouter.
+//! The rate limits of a MetaRouter or of one of its routes.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{duration, meta_router::MetaRouteMatch};
 
-/// Holds the limits that a server keeps by itself: the first condition that matches, else the common bucket.
+/// Holds the limits that a proxy keeps by itself: the first condition that matches, else the common bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
@@ -17,6 +17,22 @@ pub struct LocalRateLimit {
     /// Limits of certain requests, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<RateLimitCondition>,
+    /// Buckets for every value of an attribute; none is one set of buckets for all requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keyed: Option<KeyedBuckets>,
+}
+
+/// Asks for a set of buckets for every value of an attribute.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[non_exhaustive]
+pub struct KeyedBuckets {
+    /// The attribute's name.
+    #[serde(default)]
+    pub attribute: String,
+    /// Values that are remembered, 1 to 1000000; 10000 where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_keys: Option<u32>,
 }
 
 /// Holds the limit of certain requests.
@@ -71,13 +87,32 @@ pub struct GlobalRateLimit {
     /// What the service is told of a request.
     #[serde(default)]
     pub descriptors: Vec<Descriptor>,
+    /// How much a request counts; 1 where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hits_addend: Option<u32>,
+}
+
+/// Holds one pair of attribute and key, or several whose combination is limited.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Descriptor {
+    /// The attribute's name.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub property: String,
+    /// The key under which the service knows it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub descriptor_key: String,
+    /// The pairs of a combination, in the order of the service's configuration, instead of the two above.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub entries: Vec<DescriptorEntry>,
 }
 
 /// Pairs an attribute with the key under which the rate limit service knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
-pub struct Descriptor {
+pub struct DescriptorEntry {
     /// The attribute's name.
     #[serde(default)]
     pub property: String,

@@ -3,13 +3,20 @@
 //! [`translate`] reads a [`World`] and makes a [`Translation`]: a route configuration `<host>_<port>` for every
 //! MetaProtocol port of every service, the clusters that they name, and a [`Rejection`] for everything that could
 //! not be made. A router with a fault is refused whole: its routes are *held*, and [`Translation::keep`] fills
-//! them from the last good translation.
+//! them from the last good translation. So are all routes of services for which an authorization policy with a fault
+//! is meant: without it they would be open to everybody.
+//!
+//! Whoever serves the routes enforces them: limits of a router are limits of each of its routes that has none of its
+//! own, and the authorization policies of a namespace are those of the routes of its services.
 
+mod authorization;
 mod check;
 mod clusters;
+mod limits;
 mod names;
 mod protocols;
 mod rejection;
+mod resilience;
 mod routes;
 mod services;
 mod target;
@@ -114,13 +121,14 @@ pub fn translate(world: &World, options: &Options) -> Translation {
     }
     services::reject_unreachable(world, &mut translation);
     protocols::reject_faulty(world, &mut translation);
+    let authorization = authorization::Authorization::collect(world, &mut translation);
     for host in world.hosts() {
         let service = services::Service::collect(world, host, &mut translation);
         if service.ports.is_empty() {
             continue;
         }
         clusters::translate(world, &service, options, &mut translation);
-        routes::translate(world, &service, &mut translation);
+        routes::translate(world, &service, &authorization, &mut translation);
     }
     translation
 }

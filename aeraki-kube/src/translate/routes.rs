@@ -4,20 +4,23 @@ use std::{mem, sync::Arc};
 
 use aeraki_route::RouteTable;
 use aeraki_route::config::{
-    AttributeMatch, Denominator, Destination as RouteDestination, FractionalPercent, Mirror, MutationEntry, Route,
-    RouteAction, RouteConfig, ValueMatch, WeightedCluster,
+    AttributeMatch, AuthorizationPolicy, Destination as RouteDestination, Mirror, Route, RouteAction, RouteConfig,
+    ValueMatch, WeightedCluster,
 };
 
 use super::{
     Translation,
+    authorization::Authorization,
     check::validate,
+    limits,
     names::route_name,
     rejection::{Fault, Rejection, RejectionKind},
-    services::Service,
+    resilience::{self, share},
+    services::{Declared, Service},
     target::Target,
 };
 use crate::{
-    crd::{Destination, KeyValue, MetaRoute, MetaRouter, StringMatch},
+    crd::{Destination, MetaRoute, MetaRouteMatch, MetaRouter, StringMatch},
     protocol::PortProtocol,
     world::World,
 };
@@ -25,26 +28,30 @@ use crate::{
 /// Adds the routes of a host, one configuration for each MetaProtocol port.
 ///
 /// A host without routes of its own gets a default one to the whole service.
-pub(super) fn translate(world: &World, service: &Service<'_>, translation: &mut Translation) {
-    let router = in_force(world, service, translation).filter(|router| !router.spec.routes.is_empty());
+pub(super) fn translate(
+    world: &World,
+    service: &Service<'_>,
+    authorization: &Authorization,
+    translation: &mut Translation,
+) {
+    let router = in_force(world, service, translation);
     let refused = router.is_some_and(|router| validate(router).iter().any(Rejection::refuses));
-    for port in service.ports.keys().copied() {
-        let name = route_name(service.host, port);
-        let Some(router) = router else {
-            let routes = RouteConfig::new(&name, [default_route(world, service, port)]);
-            translation.routes.insert(name, Arc::new(routes));
-            continue;
-        };
-        let scope = Scope { world, router, host: service.host, port };
-        match scope.routes(&name) {
-            Ok(routes) if !refused => {
+    for (port, declared) in &service.ports {
+        let name = route_name(service.host, *port);
+        let guards = authorization.of(service, protocol(declared));
+        let scope = Scope { world, router, service, port: *port, guards: guards.as_deref().unwrap_or_default() };
+        let held = refused || guards.is_none();
+        match scope.routes(&name).and_then(|routes| if held { Ok(None) } else { compiled(routes).map(Some) }) {
+            Ok(Some(routes)) => {
                 translation.routes.insert(name, Arc::new(routes));
             }
-            Ok(_) => {
+            Ok(None) => {
                 translation.held.insert(name);
             }
             Err(Fault { field, reason }) => {
-                translation.reject(Rejection::invalid(router, field, reason));
+                if let Some(router) = router {
+                    translation.reject(Rejection::invalid(router, field, reason));
+                }
                 translation.held.insert(name);
             }
         }
@@ -79,46 +86,85 @@ fn in_force<'a>(world: &'a World, service: &Service<'_>, translation: &mut Trans
     Some(first)
 }
 
-fn default_route(world: &World, service: &Service<'_>, port: u16) -> Route {
-    let target = Target::service(service.host, service.namespace, port);
-    let mut action = RouteAction::cluster(target.cluster());
-    target.add_hash_key(world, &mut action);
-    Route::new("default", action)
+/// What a port speaks; all that declare it agree.
+fn protocol<'a>(declared: &[Declared<'a>]) -> &'a str {
+    match declared.first().map(|first| PortProtocol::of(&first.port.name)) {
+        Some(PortProtocol::MetaProtocol(name)) => name,
+        _ => "",
+    }
 }
 
-/// What a router's routes are made for: one port of one host.
+fn compiled(routes: RouteConfig) -> Result<RouteConfig, Fault> {
+    match RouteTable::compile(&routes) {
+        Ok(_) => Ok(routes),
+        Err(error) => Err(Fault { field: format!("spec.{}", error.field()), reason: error.reason().to_owned() }),
+    }
+}
+
+/// What routes are made for: one port of one host.
 struct Scope<'a> {
     world: &'a World,
-    router: &'a MetaRouter,
-    host: &'a str,
+    router: Option<&'a MetaRouter>,
+    service: &'a Service<'a>,
     port: u16,
+    guards: &'a [AuthorizationPolicy],
 }
 
 impl<'a> Scope<'a> {
     fn routes(&self, name: &str) -> Result<RouteConfig, Fault> {
-        let routes = self.router.spec.routes.iter().enumerate();
-        let routes = routes.map(|(index, route)| self.route(route, &format!("spec.routes[{index}]")));
-        let config = RouteConfig::new(name, routes.collect::<Result<Vec<_>, _>>()?);
-        match RouteTable::compile(&config) {
-            Ok(_) => Ok(config),
-            Err(error) => Err(Fault { field: format!("spec.{}", error.field()), reason: error.reason().to_owned() }),
+        let mut routes = Vec::new();
+        if let Some(router) = self.router {
+            for (index, route) in router.spec.routes.iter().enumerate() {
+                routes.push(self.route(router, route, index)?);
+            }
         }
+        if routes.is_empty() {
+            routes.push(self.default_route());
+        }
+        for route in &mut routes {
+            self.add_common(route);
+        }
+        Ok(RouteConfig::new(name, routes))
     }
 
-    fn route(&self, route: &'a MetaRoute, field: &str) -> Result<Route, Fault> {
-        let mut translated = Route::new(&route.name, self.action(route, field)?);
-        let attributes = route.matches.iter().flat_map(|matches| &matches.attributes);
-        translated.matches = attributes.map(|(key, value)| AttributeMatch::new(key, value_match(value))).collect();
-        translated.request_mutation = mutations(&route.request_mutation);
-        translated.response_mutation = mutations(&route.response_mutation);
+    fn default_route(&self) -> Route {
+        let target = Target::service(self.service.host, self.service.namespace, self.port);
+        let mut action = RouteAction::cluster(target.cluster());
+        target.add_hash_key(self.world, &mut action);
+        Route::new("default", action)
+    }
+
+    /// Adds what holds for every route that says nothing else of it.
+    fn add_common(&self, route: &mut Route) {
+        if let Some(router) = self.router {
+            // one prefix for all routes, as they share the limit
+            let local = || router.spec.local_rate_limit.as_ref().map(|limit| limits::local(limit, self.service.host));
+            route.local_rate_limit = route.local_rate_limit.take().or_else(local);
+            let global = || router.spec.global_rate_limit.as_ref().map(limits::global);
+            route.global_rate_limit = route.global_rate_limit.take().or_else(global);
+        }
+        route.authorization.extend_from_slice(self.guards);
+    }
+
+    fn route(&self, router: &'a MetaRouter, route: &'a MetaRoute, index: usize) -> Result<Route, Fault> {
+        let action = self.action(router, route, &format!("spec.routes[{index}]"))?;
+        let mut translated = Route::new(&route.name, action);
+        translated.matches = conditions(route.matches.as_ref());
+        translated.request_mutation = resilience::mutations(&route.request_mutation);
+        translated.response_mutation = resilience::mutations(&route.response_mutation);
+        let prefix = || format!("{}.route_{index}", self.service.host);
+        translated.local_rate_limit = route.local_rate_limit.as_ref().map(|limit| limits::local(limit, &prefix()));
+        translated.global_rate_limit = route.global_rate_limit.as_ref().map(limits::global);
+        translated.fault = route.fault.as_ref().map(resilience::fault);
         Ok(translated)
     }
 
-    fn action(&self, route: &'a MetaRoute, field: &str) -> Result<RouteAction, Fault> {
+    fn action(&self, router: &'a MetaRouter, route: &'a MetaRoute, field: &str) -> Result<RouteAction, Fault> {
+        let target = |destination, field: String| self.target(router, destination, &field);
         let mut action = RouteAction::default();
         let mut clusters = Vec::with_capacity(route.route.len());
         for (index, entry) in route.route.iter().enumerate() {
-            let target = self.target(&entry.destination, &format!("{field}.route[{index}].destination"))?;
+            let target = target(&entry.destination, format!("{field}.route[{index}].destination"))?;
             target.add_hash_key(self.world, &mut action);
             clusters.push(WeightedCluster::new(target.cluster(), entry.weight));
         }
@@ -128,19 +174,33 @@ impl<'a> Scope<'a> {
             _ => RouteDestination::Weighted(clusters),
         };
         if let Some(mirror) = &route.mirror {
-            let target = self.target(mirror, &format!("{field}.mirror"))?;
-            let percent = route.mirror_percentage.map_or(100.0, |share| share.value);
-            action.mirrors.push(Mirror::new(target.cluster(), fraction(percent)));
+            let target = target(mirror, format!("{field}.mirror"))?;
+            action.mirrors.push(Mirror::new(target.cluster(), share(route.mirror_percentage)));
         }
+        for (index, mirror) in route.mirrors.iter().enumerate() {
+            let target = target(&mirror.destination, format!("{field}.mirrors[{index}].destination"))?;
+            let mut copy = Mirror::new(target.cluster(), share(mirror.percentage)).with_compare(mirror.compare);
+            copy.timeout = mirror.timeout.unwrap_or(copy.timeout);
+            action.mirrors.push(copy);
+        }
+        action.timeout = route.timeout;
+        action.retry = route.retries.as_ref().map(resilience::retry);
+        action.hedge = route.hedging.as_ref().and_then(resilience::hedge);
         Ok(action)
     }
 
-    fn target(&self, destination: &'a Destination, field: &str) -> Result<Target<'a>, Fault> {
-        Target::find(self.world, self.router, destination, (self.host, self.port), field)
+    fn target(&self, router: &'a MetaRouter, destination: &'a Destination, field: &str) -> Result<Target<'a>, Fault> {
+        Target::find(self.world, router, destination, (self.service.host, self.port), field)
     }
 }
 
-fn value_match(condition: &StringMatch) -> ValueMatch {
+/// Translates conditions; none is met by everything.
+pub(super) fn conditions(matches: Option<&MetaRouteMatch>) -> Vec<AttributeMatch> {
+    let attributes = matches.into_iter().flat_map(|matches| &matches.attributes);
+    attributes.map(|(key, value)| AttributeMatch::new(key, value_match(value))).collect()
+}
+
+pub(super) fn value_match(condition: &StringMatch) -> ValueMatch {
     match condition {
         StringMatch::Present => ValueMatch::Present(true),
         // Envoy's matcher takes these two for "any value", and users rely on it
@@ -150,17 +210,4 @@ fn value_match(condition: &StringMatch) -> ValueMatch {
         StringMatch::Prefix(text) => ValueMatch::Prefix(text.clone()),
         StringMatch::Regex(text) => ValueMatch::Regex(text.clone()),
     }
-}
-
-fn mutations(entries: &[KeyValue]) -> Vec<MutationEntry> {
-    entries.iter().map(|entry| MutationEntry::set(&entry.key, &entry.value)).collect()
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a checked percentage gives at most a million; less than a millionth is cut off"
-)]
-fn fraction(percent: f64) -> FractionalPercent {
-    FractionalPercent::new((percent * 10_000.0) as u32, Denominator::Million)
 }

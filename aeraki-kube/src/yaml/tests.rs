@@ -40,7 +40,8 @@ fn markers_inside_a_line_or_word_do_not_cut() {
 #[test]
 fn a_fault_is_reported_with_place_field_and_reason() {
     let expected = "a.yaml:9:5: spec.routes[0].naem: unknown field `naem`, \
-        expected one of name, match, route, mirror, mirrorPercentage, requestMutation, responseMutation";
+        expected one of name, match, route, mirror, mirrorPercentage, mirrors, timeout, retries, hedging, fault, \
+        localRateLimit, globalRateLimit, requestMutation, responseMutation";
     assert_eq!(error(&format!("---\n---\n{}", ROUTER.replace("  - name: all", "  - naem: all"))), expected);
     let with_match =
         |text: &str| ROUTER.replace("    route:", &format!("    match: {{attributes: {text}}}\n    route:"));
@@ -90,7 +91,7 @@ fn other_kinds_keep_fields_that_are_not_used() {
 fn what_is_written_is_read_again() {
     let text = ROUTER.replace(
         "    route:",
-        "    match: {attributes: {a: {exact: x}, b: {regex: y}, c: {}}}\n    mirror: {host: m, subset: s, port: {number: 7}}\n    mirrorPercentage: {value: 12.5}\n    requestMutation: [{key: k, value: v}]\n    route:",
+        "    match: {attributes: {a: {exact: x}, b: {regex: y}, c: {}}}\n    mirror: {host: m, subset: s, port: {number: 7}}\n    mirrorPercentage: {value: 12.5}\n    requestMutation: [{key: k, value: v}, {key: r, operation: REMOVE}, {key: a, operation: SET_IF_ABSENT, valueFrom: {peerAddress: true}}]\n    timeout: 2s\n    retries: {attempts: 2, perTryTimeout: 1s, retryOn: reset, repeatable: true, backOff: {base: 1ms}, budget: {percentage: {value: 5}}}\n    hedging: {onPerTryTimeout: true}\n    fault: {delay: {percentage: {value: 1}, fixedDelay: 1s}, abort: {reason: fault}}\n    globalRateLimit: {domain: d, rateLimitService: s, descriptors: [{entries: [{property: a, descriptorKey: b}]}]}\n    route:",
     );
     let text =
         text.replace("  routes:", "  localRateLimit: {tokenBucket: {maxTokens: 3, fillInterval: 1m0.5s}}\n  routes:");
@@ -98,6 +99,31 @@ fn what_is_written_is_read_again() {
     let written = serde_saphyr::to_string(&read).expect("YAML");
     assert!(written.starts_with("apiVersion: metaprotocol.aeraki.io/v1alpha1\nkind: MetaRouter\n"), "{written}");
     assert_eq!(serde_saphyr::from_str::<crate::crd::MetaRouter>(&written).expect(&written), read);
+}
+
+#[test]
+fn policies_that_are_written_are_read_again() {
+    for kind in [
+        "metaprotocol.aeraki.io/v1alpha1, kind: MetaAuthorizationPolicy",
+        "dubbo.aeraki.io/v1alpha1, kind: DubboAuthorizationPolicy",
+    ] {
+        let text = format!(
+            "{{apiVersion: {kind}, metadata: {{name: a, namespace: shop}}, spec: {{action: DENY, rules: [\
+             {{from: [{{source: {{notPrincipals: [a], ipBlocks: [10.0.0.0/8]}}}}], \
+             to: [{{operation: {{methods: [get*], attributes: {{user: {{notValues: [root]}}}}, ports: [1]}}}}]}}]}}}}"
+        );
+        let documents = parse("a.yaml", &text).expect(&text);
+        let Some(Document::Object(object)) = documents.first() else { panic!("{documents:?}") };
+        let written = match &**object {
+            AnyObject::MetaAuthorizationPolicy(policy) => serde_saphyr::to_string(policy),
+            AnyObject::DubboAuthorizationPolicy(policy) => serde_saphyr::to_string(policy),
+            other => panic!("{other:?}"),
+        };
+        let written = written.expect("YAML");
+        assert_eq!(parse("a.yaml", &written).expect(&written), documents, "{written}");
+    }
+    let unknown = "{apiVersion: dubbo.aeraki.io/v1alpha1, kind: DubboAuthorizationPolicy, metadata: {name: a}, spec: {selector: {}}}";
+    assert!(error(unknown).contains("spec.selector: unknown field `selector`, expected one of rules, action"));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use aeraki_kube::{
     AnyObject, DEFAULT_DOMAIN, Options, Rejection, Translation, World, translate,
     yaml::{self, Document},
 };
-use aeraki_route::config::{Destination, RouteConfig, ValueMatch};
+use aeraki_route::config::{AuthorizationAction, Destination, RouteConfig, ValueMatch};
 
 /// Finds the fixtures. Without them a test is skipped, or fails where `AERAKI_FIXTURES=required`.
 fn fixtures() -> Option<PathBuf> {
@@ -142,6 +142,38 @@ fn weights_and_mutations_and_mirrors_are_carried() {
     assert!(mirror.routes[0].action.mirrors[0].cluster.contains("|v2|"));
     assert_eq!(mirror.routes[0].action.mirrors[0].fraction.numerator, 1_000_000);
     assert_eq!(mirror.routes[0].action.hash_policy, ["method"], "of consistent-hash-destinationrule.yaml");
+}
+
+#[test]
+fn limits_are_those_of_every_route() {
+    let demo = "org.apache.dubbo.samples.basic.api.demoservice_20880";
+    let Some(local) = route_of("e2e-metaprotocol-dubbo", "metarouter-local-ratelimit.yaml", demo) else { return };
+    let limit = local.routes[0].local_rate_limit.as_ref().expect("a limit");
+    assert_eq!((limit.bucket.map(|bucket| bucket.max_tokens), limit.conditions.len()), (Some(5), 1));
+    let global = route_of("demo-metaprotocol-dubbo", "metarouter-global-ratelimit.yaml", demo).expect("fixtures");
+    let limit = global.routes[0].global_rate_limit.as_ref().expect("a limit");
+    assert_eq!(limit.cluster, "outbound|8081||rate-limit-server.meta-dubbo.svc.cluster.local");
+    assert!(limit.failure_mode_deny && limit.timeout.as_millis() == 100 && limit.matches.len() == 1);
+    assert_eq!(global.routes[0].name, "default");
+}
+
+#[test]
+fn authorization_policies_guard_the_services_of_their_namespace() {
+    let Some(root) = fixtures() else { return };
+    let service = "{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {name: o, namespace: dubbo}, \
+                   spec: {hosts: [order.example], ports: [{number: 20880, name: tcp-metaprotocol-dubbo}]}}";
+    let service = yaml::parse("service.yaml", service).expect("YAML").into_iter().filter_map(Document::into_object);
+    let policies = ["dubbo-authorization-allow.yaml", "dubbo-authorization-deny.yaml"]
+        .into_iter()
+        .flat_map(|file| objects(&root.join("authored").join(file), "default"));
+    let translation = translate(&World::new(service.chain(policies), DEFAULT_DOMAIN), &Options::default());
+    assert!(translation.rejections.is_empty(), "{:?}", translation.rejections);
+    let policies = &translation.routes["order.example_20880"].routes[0].authorization;
+    let names: Vec<_> = policies.iter().map(|policy| (policy.name.as_str(), policy.action)).collect();
+    let (allow, deny) = (AuthorizationAction::Allow, AuthorizationAction::Deny);
+    assert_eq!(names, [("dubbo/allow-consumer", allow), ("dubbo/deny-batch", deny)]);
+    assert_eq!(policies[0].rules[0].to[0].attributes["method"].values, ["get*"]);
+    assert_eq!(policies[1].rules[0].from[0].principals.not_values, ["cluster.local/ns/batch-ops/sa/admin"]);
 }
 
 #[test]

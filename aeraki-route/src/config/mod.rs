@@ -33,7 +33,7 @@ pub use self::{
         Abort, AbortWith, AdaptiveConcurrency, AuthorizationAction, AuthorizationPolicy, AuthorizationRule, BackOff,
         Delay, Descriptor, DescriptorEntry, Fault, GlobalRateLimit, HedgePolicy, KeyedBuckets, LimitCondition,
         LimitScope, LocalRateLimit, MetadataExchange, Operation, Patterns, RequestIds, RetryBudget, RetryOn,
-        RetryPolicy, Shed, Source, TokenBucket,
+        RetryOnError, RetryPolicy, Shed, Source, TokenBucket,
     },
     proxy::{Node, Proxy},
     route::{Route, RouteConfig},

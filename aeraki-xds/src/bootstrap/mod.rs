@@ -9,7 +9,7 @@ use prost::{Message, Name};
 use prost_reflect::{DynamicMessage, Value as Field};
 use serde_json::Value;
 
-use crate::convert::{cluster_from_proto, listener_from_proto, socket_of};
+use crate::convert::{KnownFilters, cluster_from_proto, listener_from_proto, socket_of};
 use crate::json::{self, JsonError, Reader};
 use crate::proto::envoy::config::core::v3::Address;
 
@@ -33,6 +33,17 @@ impl Bootstrap {
     /// Names the place and the reason: text that is not YAML, a field that is unknown or of the wrong type, and everything
     /// that [`Proxy::validate`] and the conversions refuse.
     pub fn from_yaml(text: &str) -> Result<Self, BootstrapError> {
+        Self::from_yaml_with(text, &KnownFilters::default())
+    }
+
+    /// Reads a bootstrap whose listeners may ask for filters that an embedder brings along.
+    ///
+    /// In the text, the configuration of such a filter is of a type that is known here, such as `google.protobuf.Struct`.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_yaml`](Self::from_yaml).
+    pub fn from_yaml_with(text: &str, known: &KnownFilters) -> Result<Self, BootstrapError> {
         let options = serde_saphyr::options! { with_snippet: false };
         let document: Value = serde_saphyr::from_str_with_options(text, options)
             .map_err(|error| BootstrapError::Yaml(error.to_string()))?;
@@ -42,7 +53,7 @@ impl Bootstrap {
         if message.has_field_by_name("dynamic_resources") {
             return Err(refuse("dynamic_resources", "is not supported: listeners and clusters must be static"));
         }
-        let proxy = proxy(&message, node(&document))?;
+        let proxy = proxy(&message, node(&document), known)?;
         let unused = reader.into_unused().into_iter().map(|path| Warning::Unused { path });
         let warnings = unused.chain(proxy.listeners.iter().flat_map(unenforced)).collect();
         Ok(Self { proxy, warnings })
@@ -95,11 +106,11 @@ impl From<JsonError> for BootstrapError {
     }
 }
 
-fn proxy(bootstrap: &DynamicMessage, node: Node) -> Result<Proxy, BootstrapError> {
+fn proxy(bootstrap: &DynamicMessage, node: Node, known: &KnownFilters) -> Result<Proxy, BootstrapError> {
     let mut proxy = Proxy::new(node);
     proxy.admin = admin(bootstrap)?;
     if let Some(resources) = message(bootstrap, "static_resources") {
-        proxy.listeners = each(&resources, "listeners", listener_from_proto)?;
+        proxy.listeners = each(&resources, "listeners", |listener| listener_from_proto(listener, known))?;
         proxy.clusters = each(&resources, "clusters", cluster_from_proto)?;
     }
     proxy.validate()?;

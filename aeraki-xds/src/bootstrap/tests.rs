@@ -1,4 +1,4 @@
-use aeraki_route::config::{Address, Discovery, LbPolicy, RouteSource};
+use aeraki_route::config::{Address, Discovery, Filter, FilterConfig, LbPolicy, RouteSource};
 use proptest::prelude::*;
 
 use super::*;
@@ -98,7 +98,7 @@ fn clusters_are_read_in_full() {
 fn what_has_no_effect_is_named_once_and_what_is_not_enforced_is_named_so() {
     let filter = FILTER.replace(
         "codec:",
-        "tracing: {verbose: true}, metaProtocolFilters: [{name: aeraki.meta_protocol.filters.local_ratelimit}, \
+        "tracing: {verbose: true}, metaProtocolFilters: [{name: aeraki.meta_protocol.filters.istio_stats}, \
          {name: aeraki.meta_protocol.filters.router}], codec:",
     );
     let warnings =
@@ -109,9 +109,23 @@ fn what_has_no_effect_is_named_once_and_what_is_not_enforced_is_named_so() {
         [
             "static_resources.clusters[0].common_lb_config: accepted, but has no effect",
             &format!("{PROXY}.tracing: accepted, but has no effect"),
-            r#"listener "in": filter aeraki.meta_protocol.filters.local_ratelimit: NOT ENFORCED"#,
+            r#"listener "in": filter aeraki.meta_protocol.filters.istio_stats: NOT ENFORCED"#,
         ]
     );
+}
+
+#[test]
+fn filters_of_an_embedder_are_handed_on() {
+    let filter = FILTER.replace(
+        "codec:",
+        "metaProtocolFilters: {name: acme.audit, config: {'@type': x/google.protobuf.StringValue, value: all}}, codec:",
+    );
+    let text = bootstrap(&filter, "type: STATIC");
+    Bootstrap::from_yaml(&text).expect_err("is unknown");
+    let read = Bootstrap::from_yaml_with(&text, &KnownFilters::new(["acme.audit"])).expect("is known");
+    let filters = &read.proxy.listeners[0].filters;
+    let expected = Filter::new("acme.audit", FilterConfig::Custom(b"\x0a\x03all".to_vec()));
+    assert_eq!(filters.as_slice(), [expected.with_type_url("x/google.protobuf.StringValue")]);
 }
 
 #[test]
@@ -180,10 +194,10 @@ fn upstream_test_configurations_load_unmodified() {
     let files = [
         ("brpc/test.yaml", 0),
         ("dubbo/test.yaml", 2),
-        ("global-ratelimit/test.yaml", 1),
-        ("local-ratelimit/test-full-match-condition.yaml", 1),
-        ("local-ratelimit/test-no-global-bucket-no-matched-condition.yaml", 1),
-        ("local-ratelimit/test-only-global-token.yaml", 1),
+        ("global-ratelimit/test.yaml", 0),
+        ("local-ratelimit/test-full-match-condition.yaml", 0),
+        ("local-ratelimit/test-no-global-bucket-no-matched-condition.yaml", 0),
+        ("local-ratelimit/test-only-global-token.yaml", 0),
         ("rds/test.yaml", 0),
         ("thrift/test.yaml", 0),
     ];

@@ -38,6 +38,7 @@ const INSIDE: &[&str] = &[
     "aeraki.meta_protocol_proxy.v1alpha.MetaProtocolProxy.meta_protocol_filters",
     "aeraki.meta_protocol_proxy.v1alpha.MetaProtocolProxy.protocol",
     "aeraki.meta_protocol_proxy.v1alpha.MetaProtocolProxy.rds",
+    "aeraki.meta_protocol_proxy.v1alpha.MetaProtocolProxy.reverse_response_filters",
     "aeraki.meta_protocol_proxy.v1alpha.MetaProtocolProxy.route_config",
     "aeraki.meta_protocol_proxy.v1alpha.MetaProtocolProxy.stat_prefix",
     "envoy.config.bootstrap.v3.Admin.address",

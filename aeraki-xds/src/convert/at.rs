@@ -16,6 +16,7 @@ enum Segment<'a> {
     Resource { kind: &'a str, name: &'a str },
     Field(&'a str),
     Item { list: &'a str, index: usize, name: &'a str },
+    Entry { map: &'a str, key: &'a str },
 }
 
 impl<'a> At<'a> {
@@ -35,6 +36,11 @@ impl<'a> At<'a> {
     /// An item that goes by `name`, unless that is empty.
     pub(super) fn named(&'a self, list: &'a str, index: usize, name: &'a str) -> Self {
         Self { outer: Some(self), segment: Segment::Item { list, index, name } }
+    }
+
+    /// What a map holds under a key.
+    pub(super) fn entry(&'a self, map: &'a str, key: &'a str) -> Self {
+        Self { outer: Some(self), segment: Segment::Entry { map, key } }
     }
 
     pub(super) fn refuse(&self, reason: impl Into<String>) -> ConfigError {
@@ -67,6 +73,7 @@ impl fmt::Display for At<'_> {
             Segment::Field(name) => f.write_str(name),
             Segment::Item { list, index, name: "" } => write!(f, "{list}[{index}]"),
             Segment::Item { list, index, name } => write!(f, "{list}[{index}] {name:?}"),
+            Segment::Entry { map, key } => write!(f, "{map}[{key:?}]"),
         }
     }
 }

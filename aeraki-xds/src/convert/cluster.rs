@@ -5,8 +5,8 @@ use std::time::Duration;
 use aeraki_route::config::{Cluster, ClusterLimits, ConfigError, Discovery, Dns, LbPolicy};
 use prost_types::{Struct, value::Kind};
 
-use super::action::duration_from_proto;
 use super::at::At;
+use super::duration;
 use super::endpoint::endpoints_from_proto;
 use super::tls::refuse_tls;
 use crate::proto::envoy::config::cluster::v3 as proto;
@@ -29,7 +29,9 @@ pub fn cluster_from_proto(cluster: &proto::Cluster) -> Result<Cluster, ConfigErr
     }
     converted.lb_policy = lb_policy(cluster, at)?;
     converted.limits = limits(cluster);
-    if let Some(timeout) = duration_from_proto(cluster.connect_timeout.as_ref(), &at.field("connect_timeout"))? {
+    if let Some(timeout) =
+        duration::positive_from_proto(cluster.connect_timeout.as_ref(), &at.field("connect_timeout"))?
+    {
         converted.connect_timeout = timeout;
     }
     if let Some(settings) = cluster.metadata.as_ref().and_then(|metadata| metadata.filter_metadata.get(OWN_METADATA)) {
@@ -78,7 +80,7 @@ fn discovery(cluster: &proto::Cluster, at: &At<'_>) -> Result<Discovery, ConfigE
 }
 
 fn dns(cluster: &proto::Cluster, at: &At<'_>) -> Result<Dns, ConfigError> {
-    let refresh = duration_from_proto(cluster.dns_refresh_rate.as_ref(), &at.field("dns_refresh_rate"))?;
+    let refresh = duration::positive_from_proto(cluster.dns_refresh_rate.as_ref(), &at.field("dns_refresh_rate"))?;
     Ok(Dns::every(refresh.unwrap_or(DNS_REFRESH)).with_respect_ttl(cluster.respect_dns_ttl))
 }
 

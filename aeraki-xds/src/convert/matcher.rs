@@ -3,6 +3,7 @@
 use aeraki_route::config::{AttributeMatch, ConfigError, ValueMatch};
 
 use super::at::At;
+use crate::proto::aeraki::meta_protocol_proxy::config::route::v1alpha::RouteMatch;
 use crate::proto::envoy::config::route::v3::{HeaderMatcher, header_matcher::HeaderMatchSpecifier as Specifier};
 use crate::proto::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
 use crate::proto::envoy::r#type::matcher::v3::{RegexMatcher, StringMatcher, regex_matcher};
@@ -19,7 +20,25 @@ pub(super) fn matches_from_proto(
     matchers.iter().enumerate().map(convert).collect()
 }
 
-pub(super) fn to_proto(condition: &AttributeMatch, at: &At<'_>) -> Result<HeaderMatcher, ConfigError> {
+/// Converts the matchers in the field `match` of the native shape; an absent one matches everything.
+pub(super) fn criteria_from_proto(
+    criteria: Option<&RouteMatch>,
+    at: &At<'_>,
+) -> Result<Vec<AttributeMatch>, ConfigError> {
+    let metadata = criteria.map_or(&[][..], |criteria| &criteria.metadata);
+    matches_from_proto(metadata, "metadata", &at.field("match"))
+}
+
+pub(super) fn criteria_to_proto(matches: &[AttributeMatch], at: &At<'_>) -> Result<RouteMatch, ConfigError> {
+    Ok(RouteMatch { metadata: matches_to_proto(matches, at)? })
+}
+
+pub(super) fn matches_to_proto(matches: &[AttributeMatch], at: &At<'_>) -> Result<Vec<HeaderMatcher>, ConfigError> {
+    let convert = |(index, condition): (usize, &_)| to_proto(condition, &at.item("matches", index));
+    matches.iter().enumerate().map(convert).collect()
+}
+
+fn to_proto(condition: &AttributeMatch, at: &At<'_>) -> Result<HeaderMatcher, ConfigError> {
     Ok(HeaderMatcher {
         name: condition.key.clone(),
         invert_match: condition.invert,

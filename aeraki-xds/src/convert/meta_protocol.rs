@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use aeraki_route::config::{ConfigError, Filter, FilterConfig, ProtocolConfig, RouteSource, RouteSubscription};
+use aeraki_route::config::{ConfigError, Filter, FilterOrder, ProtocolConfig, RouteSource, RouteSubscription};
 
-use super::action::duration_from_proto;
 use super::at::At;
-use super::native;
+use super::filters::{self, KnownFilters};
+use super::unpack::unpack;
+use super::{duration, grpc, native};
 use crate::Any;
 use crate::proto::aeraki::meta_protocol_proxy::v1alpha as proto;
 use crate::proto::envoy::config::core::v3::api_config_source::ApiType;
 use crate::proto::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
-use crate::proto::envoy::config::core::v3::grpc_service::TargetSpecifier;
 use crate::proto::envoy::config::core::v3::{ApiConfigSource, ConfigSource};
 use proto::MetaProtocolProxy;
 use proto::meta_protocol_proxy::RouteSpecifier;
@@ -22,27 +22,22 @@ pub(super) struct MetaProtocol {
     pub(super) stat_prefix: String,
     pub(super) routes: RouteSource,
     pub(super) filters: Vec<Filter>,
+    pub(super) response_order: FilterOrder,
     pub(super) idle_timeout: Option<Duration>,
 }
 
-pub(super) fn from_any(config: &Any, at: &At<'_>) -> Result<MetaProtocol, ConfigError> {
-    let proxy: MetaProtocolProxy = match config.type_url.rsplit('/').next() {
-        Some("udpa.type.v1.TypedStruct" | "xds.type.v3.TypedStruct") => typed_struct(config, at)?,
-        _ => config.unpack().map_err(|error| at.refuse(error.to_string()))?,
-    };
-    from_proto(&proxy, at)
-}
-
-fn from_proto(proxy: &MetaProtocolProxy, at: &At<'_>) -> Result<MetaProtocol, ConfigError> {
+pub(super) fn from_any(config: &Any, known: &KnownFilters, at: &At<'_>) -> Result<MetaProtocol, ConfigError> {
+    let proxy: MetaProtocolProxy = unpack(config, at)?;
     let filter = |(index, filter): (usize, &proto::MetaProtocolFilter)| {
-        filter_from_proto(filter, &at.item("meta_protocol_filters", index))
+        filters::from_proto(filter, known, &at.item("meta_protocol_filters", index))
     };
     Ok(MetaProtocol {
-        protocol: protocol(proxy),
+        protocol: protocol(&proxy),
         stat_prefix: proxy.stat_prefix.clone(),
-        routes: routes(proxy, at)?,
+        routes: routes(&proxy, at)?,
         filters: proxy.meta_protocol_filters.iter().enumerate().map(filter).collect::<Result<_, _>>()?,
-        idle_timeout: duration_from_proto(proxy.idle_timeout.as_ref(), &at.field("idle_timeout"))?,
+        response_order: if proxy.reverse_response_filters { FilterOrder::Reversed } else { FilterOrder::AsListed },
+        idle_timeout: duration::positive_from_proto(proxy.idle_timeout.as_ref(), &at.field("idle_timeout"))?,
     })
 }
 
@@ -78,7 +73,7 @@ fn subscription(name: &str, source: &ConfigSource, at: &At<'_>) -> Result<RouteS
     let mut subscription = RouteSubscription::new(name, grpc_cluster(api, &at.field("api_config_source"))?);
     if let Some(timeout) = &source.initial_fetch_timeout {
         let at = &at.field("initial_fetch_timeout");
-        subscription.initial_fetch_timeout = duration_from_proto(Some(timeout), at)?.unwrap_or_default();
+        subscription.initial_fetch_timeout = duration::positive_from_proto(Some(timeout), at)?.unwrap_or_default();
     }
     Ok(subscription)
 }
@@ -90,39 +85,5 @@ fn grpc_cluster<'a>(api: &'a ApiConfigSource, at: &At<'_>) -> Result<&'a str, Co
     let [service] = api.grpc_services.as_slice() else {
         return Err(at.field("grpc_services").refuse("must hold exactly one service"));
     };
-    let Some(TargetSpecifier::EnvoyGrpc(target)) = &service.target_specifier else {
-        return Err(at.item("grpc_services", 0).field("envoy_grpc").refuse("is required"));
-    };
-    Ok(&target.cluster_name)
+    grpc::cluster_from_proto(service, &at.item("grpc_services", 0))
 }
-
-fn filter_from_proto(filter: &proto::MetaProtocolFilter, at: &At<'_>) -> Result<Filter, ConfigError> {
-    let mut converted = match filter.name.as_str() {
-        ENFORCED_FILTER => Filter::new(ENFORCED_FILTER, FilterConfig::Router),
-        name if UNENFORCED_FILTERS.contains(&name) => Filter::unenforced(name),
-        name => return Err(at.field("name").refuse(format!("there is no filter {name:?}"))),
-    };
-    converted.type_url = filter.config.as_ref().map(|config| config.type_url.clone());
-    Ok(converted)
-}
-
-#[cfg(feature = "bootstrap")]
-fn typed_struct(config: &Any, at: &At<'_>) -> Result<MetaProtocolProxy, ConfigError> {
-    crate::json::typed_struct(config).map_err(|error| at.refuse(error.to_string()))
-}
-
-#[cfg(not(feature = "bootstrap"))]
-fn typed_struct(_: &Any, at: &At<'_>) -> Result<MetaProtocolProxy, ConfigError> {
-    Err(at.refuse("a TypedStruct needs the feature `bootstrap`"))
-}
-
-/// The filter that forwards; the proxy always does.
-const ENFORCED_FILTER: &str = "aeraki.meta_protocol.filters.router";
-
-/// Filters that upstream's proxy has and this one does not have yet.
-const UNENFORCED_FILTERS: &[&str] = &[
-    "aeraki.meta_protocol.filters.istio_stats",
-    "aeraki.meta_protocol.filters.local_ratelimit",
-    "aeraki.meta_protocol.filters.metadata_exchange",
-    "aeraki.meta_protocol.filters.ratelimit",
-];

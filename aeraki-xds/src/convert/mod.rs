@@ -4,20 +4,26 @@
 //! reason. What a message holds beyond the plain configuration is ignored, as upstream's proxy does, unless ignoring
 //! it would be unsafe (TLS that would not be spoken).
 
-mod action;
 mod at;
 mod cluster;
+mod duration;
 mod endpoint;
+mod filters;
+mod fraction;
+mod grpc;
 mod http;
 mod listener;
 mod matcher;
 mod meta_protocol;
 mod native;
 mod tls;
+mod unpack;
+mod weighted;
 
 pub use self::cluster::cluster_from_proto;
 #[cfg(feature = "bootstrap")]
 pub(crate) use self::endpoint::socket_of;
+pub use self::filters::KnownFilters;
 pub use self::http::{routes_from_http, routes_to_http};
 pub use self::listener::listener_from_proto;
 

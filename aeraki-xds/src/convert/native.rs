@@ -2,9 +2,8 @@
 
 use aeraki_route::config::{ConfigError, Destination, Mirror, MutationEntry, Route, RouteAction, RouteConfig};
 
-use super::action::{fraction_from_proto, weighted_from_proto};
 use super::at::At;
-use super::matcher::matches_from_proto;
+use super::{fraction, matcher, weighted};
 use crate::proto::aeraki::meta_protocol_proxy::config::route::v1alpha as proto;
 use proto::route_action::{ClusterSpecifier, RequestMirrorPolicy};
 
@@ -17,9 +16,8 @@ pub(super) fn routes_from_proto(routes: &proto::RouteConfiguration, at: &At<'_>)
 
 fn route_from_proto(route: &proto::Route, at: &At<'_>) -> Result<Route, ConfigError> {
     let action = at.field("route").require(route.route.as_ref())?;
-    let metadata = route.r#match.as_ref().map_or(&[][..], |criteria| &criteria.metadata);
     let mut converted = Route::new(&route.name, action_from_proto(action, &at.field("route"))?);
-    converted.matches = matches_from_proto(metadata, "metadata", &at.field("match"))?;
+    converted.matches = matcher::criteria_from_proto(route.r#match.as_ref(), at)?;
     converted.request_mutation = mutation(&route.request_mutation);
     converted.response_mutation = mutation(&route.response_mutation);
     Ok(converted)
@@ -28,11 +26,11 @@ fn route_from_proto(route: &proto::Route, at: &At<'_>) -> Result<Route, ConfigEr
 fn action_from_proto(action: &proto::RouteAction, at: &At<'_>) -> Result<RouteAction, ConfigError> {
     let destination = match at.field("cluster_specifier").require(action.cluster_specifier.as_ref())? {
         ClusterSpecifier::Cluster(name) => Destination::Cluster(name.clone()),
-        ClusterSpecifier::WeightedClusters(weighted) => weighted_from_proto(weighted, at)?,
+        ClusterSpecifier::WeightedClusters(clusters) => weighted::from_proto(clusters, at)?,
     };
     let mirror = |(index, policy): (usize, &RequestMirrorPolicy)| {
         let at = at.named("request_mirror_policies", index, &policy.cluster);
-        Ok(Mirror::new(&policy.cluster, fraction_from_proto(policy.runtime_fraction.as_ref(), &at)?))
+        Ok(Mirror::new(&policy.cluster, fraction::from_runtime(policy.runtime_fraction.as_ref(), &at)?))
     };
     let mut converted = RouteAction::default();
     converted.destination = destination;

@@ -13,6 +13,8 @@ pub struct MetaProtocolProxy {
     pub idle_timeout: ::core::option::Option<::prost_types::Duration>,
     #[prost(message, optional, tag = "12")]
     pub protocol: ::core::option::Option<ApplicationProtocol>,
+    #[prost(bool, tag = "100")]
+    pub reverse_response_filters: bool,
     #[prost(oneof = "meta_protocol_proxy::RouteSpecifier", tags = "3, 4")]
     pub route_specifier: ::core::option::Option<meta_protocol_proxy::RouteSpecifier>,
 }

@@ -74,8 +74,8 @@ pub struct Cluster {
     pub max_requests_per_connection: ::core::option::Option<u32>,
     #[prost(message, optional, tag = "10")]
     pub circuit_breakers: ::core::option::Option<CircuitBreakers>,
-    #[prost(map = "string, message", tag = "36")]
-    pub typed_extension_protocol_options: ::std::collections::HashMap<
+    #[prost(btree_map = "string, message", tag = "36")]
+    pub typed_extension_protocol_options: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
         crate::Any,
     >,

@@ -151,13 +151,13 @@ impl ::prost::Name for Node {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Metadata {
-    #[prost(map = "string, message", tag = "1")]
-    pub filter_metadata: ::std::collections::HashMap<
+    #[prost(btree_map = "string, message", tag = "1")]
+    pub filter_metadata: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
         ::prost_types::Struct,
     >,
-    #[prost(map = "string, message", tag = "2")]
-    pub typed_filter_metadata: ::std::collections::HashMap<
+    #[prost(btree_map = "string, message", tag = "2")]
+    pub typed_filter_metadata: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
         crate::Any,
     >,

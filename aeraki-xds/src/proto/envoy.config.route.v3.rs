@@ -25,8 +25,8 @@ pub struct VirtualHost {
     pub response_headers_to_remove: ::prost::alloc::vec::Vec<
         ::prost::alloc::string::String,
     >,
-    #[prost(map = "string, message", tag = "15")]
-    pub typed_per_filter_config: ::std::collections::HashMap<
+    #[prost(btree_map = "string, message", tag = "15")]
+    pub typed_per_filter_config: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
         crate::Any,
     >,
@@ -34,8 +34,12 @@ pub struct VirtualHost {
     pub include_request_attempt_count: bool,
     #[prost(bool, tag = "19")]
     pub include_attempt_count_in_response: bool,
+    #[prost(message, optional, tag = "16")]
+    pub retry_policy: ::core::option::Option<RetryPolicy>,
     #[prost(message, optional, tag = "20")]
     pub retry_policy_typed_config: ::core::option::Option<crate::Any>,
+    #[prost(message, optional, tag = "17")]
+    pub hedge_policy: ::core::option::Option<HedgePolicy>,
     #[prost(bool, tag = "23")]
     pub include_is_timeout_retry_header: bool,
     #[prost(message, optional, tag = "18")]
@@ -109,8 +113,8 @@ pub struct Route {
     pub r#match: ::core::option::Option<RouteMatch>,
     #[prost(message, optional, tag = "4")]
     pub metadata: ::core::option::Option<super::super::core::v3::Metadata>,
-    #[prost(map = "string, message", tag = "13")]
-    pub typed_per_filter_config: ::std::collections::HashMap<
+    #[prost(btree_map = "string, message", tag = "13")]
+    pub typed_per_filter_config: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
         crate::Any,
     >,
@@ -200,8 +204,8 @@ pub mod weighted_cluster {
         pub response_headers_to_remove: ::prost::alloc::vec::Vec<
             ::prost::alloc::string::String,
         >,
-        #[prost(map = "string, message", tag = "10")]
-        pub typed_per_filter_config: ::std::collections::HashMap<
+        #[prost(btree_map = "string, message", tag = "10")]
+        pub typed_per_filter_config: ::prost::alloc::collections::BTreeMap<
             ::prost::alloc::string::String,
             crate::Any,
         >,
@@ -302,6 +306,8 @@ pub struct RouteAction {
     pub idle_timeout: ::core::option::Option<::prost_types::Duration>,
     #[prost(message, optional, tag = "42")]
     pub flush_timeout: ::core::option::Option<::prost_types::Duration>,
+    #[prost(message, optional, tag = "9")]
+    pub retry_policy: ::core::option::Option<RetryPolicy>,
     #[prost(message, optional, tag = "33")]
     pub retry_policy_typed_config: ::core::option::Option<crate::Any>,
     #[prost(message, repeated, tag = "30")]
@@ -322,6 +328,8 @@ pub struct RouteAction {
     pub internal_redirect_action: i32,
     #[prost(message, optional, tag = "31")]
     pub max_internal_redirects: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "27")]
+    pub hedge_policy: ::core::option::Option<HedgePolicy>,
     #[prost(oneof = "route_action::ClusterSpecifier", tags = "1, 2, 3, 37")]
     pub cluster_specifier: ::core::option::Option<route_action::ClusterSpecifier>,
     #[prost(oneof = "route_action::HostRewriteSpecifier", tags = "6, 7, 29, 44")]
@@ -510,6 +518,80 @@ impl ::prost::Name for RouteAction {
         "type.googleapis.com/envoy.config.route.v3.RouteAction".into()
     }
 }
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RetryPolicy {
+    #[prost(string, tag = "1")]
+    pub retry_on: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub num_retries: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "3")]
+    pub per_try_timeout: ::core::option::Option<::prost_types::Duration>,
+    #[prost(message, optional, tag = "13")]
+    pub per_try_idle_timeout: ::core::option::Option<::prost_types::Duration>,
+    #[prost(int64, tag = "6")]
+    pub host_selection_retry_max_attempts: i64,
+    #[prost(uint32, repeated, tag = "7")]
+    pub retriable_status_codes: ::prost::alloc::vec::Vec<u32>,
+    #[prost(message, optional, tag = "8")]
+    pub retry_back_off: ::core::option::Option<retry_policy::RetryBackOff>,
+    #[prost(message, repeated, tag = "9")]
+    pub retriable_headers: ::prost::alloc::vec::Vec<HeaderMatcher>,
+    #[prost(message, repeated, tag = "10")]
+    pub retriable_request_headers: ::prost::alloc::vec::Vec<HeaderMatcher>,
+    #[prost(bool, tag = "14")]
+    pub refresh_cluster_on_retry: bool,
+}
+/// Nested message and enum types in `RetryPolicy`.
+pub mod retry_policy {
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct RetryBackOff {
+        #[prost(message, optional, tag = "1")]
+        pub base_interval: ::core::option::Option<::prost_types::Duration>,
+        #[prost(message, optional, tag = "2")]
+        pub max_interval: ::core::option::Option<::prost_types::Duration>,
+    }
+    impl ::prost::Name for RetryBackOff {
+        const NAME: &'static str = "RetryBackOff";
+        const PACKAGE: &'static str = "envoy.config.route.v3";
+        fn full_name() -> ::prost::alloc::string::String {
+            "envoy.config.route.v3.RetryPolicy.RetryBackOff".into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "type.googleapis.com/envoy.config.route.v3.RetryPolicy.RetryBackOff".into()
+        }
+    }
+}
+impl ::prost::Name for RetryPolicy {
+    const NAME: &'static str = "RetryPolicy";
+    const PACKAGE: &'static str = "envoy.config.route.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.config.route.v3.RetryPolicy".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.config.route.v3.RetryPolicy".into()
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HedgePolicy {
+    #[prost(message, optional, tag = "1")]
+    pub initial_requests: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "2")]
+    pub additional_request_chance: ::core::option::Option<
+        super::super::super::r#type::v3::FractionalPercent,
+    >,
+    #[prost(bool, tag = "3")]
+    pub hedge_on_per_try_timeout: bool,
+}
+impl ::prost::Name for HedgePolicy {
+    const NAME: &'static str = "HedgePolicy";
+    const PACKAGE: &'static str = "envoy.config.route.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.config.route.v3.HedgePolicy".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.config.route.v3.HedgePolicy".into()
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HeaderMatcher {
     #[prost(string, tag = "1")]
@@ -598,8 +680,8 @@ pub struct RouteConfiguration {
     pub vhost_header: ::prost::alloc::string::String,
     #[prost(bool, tag = "15")]
     pub ignore_path_parameters_in_path_matching: bool,
-    #[prost(map = "string, message", tag = "16")]
-    pub typed_per_filter_config: ::std::collections::HashMap<
+    #[prost(btree_map = "string, message", tag = "16")]
+    pub typed_per_filter_config: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
         crate::Any,
     >,

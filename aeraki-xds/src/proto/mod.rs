@@ -8,6 +8,48 @@ pub mod aeraki {
                 }
             }
         }
+        pub mod filters {
+            pub mod authorization {
+                pub mod v1alpha {
+                    include!("aeraki.meta_protocol_proxy.filters.authorization.v1alpha.rs");
+                }
+            }
+            pub mod fault {
+                pub mod v1alpha {
+                    include!("aeraki.meta_protocol_proxy.filters.fault.v1alpha.rs");
+                }
+            }
+            pub mod local_ratelimit {
+                pub mod v1alpha {
+                    include!("aeraki.meta_protocol_proxy.filters.local_ratelimit.v1alpha.rs");
+                }
+            }
+            pub mod metadata_exchange {
+                pub mod v1alpha {
+                    include!("aeraki.meta_protocol_proxy.filters.metadata_exchange.v1alpha.rs");
+                }
+            }
+            pub mod ratelimit {
+                pub mod v1alpha {
+                    include!("aeraki.meta_protocol_proxy.filters.ratelimit.v1alpha.rs");
+                }
+            }
+            pub mod request_id {
+                pub mod v1alpha {
+                    include!("aeraki.meta_protocol_proxy.filters.request_id.v1alpha.rs");
+                }
+            }
+            pub mod router {
+                pub mod v1alpha {
+                    include!("aeraki.meta_protocol_proxy.filters.router.v1alpha.rs");
+                }
+            }
+            pub mod shed {
+                pub mod v1alpha {
+                    include!("aeraki.meta_protocol_proxy.filters.shed.v1alpha.rs");
+                }
+            }
+        }
         pub mod v1alpha {
             include!("aeraki.meta_protocol_proxy.v1alpha.rs");
         }
@@ -35,6 +77,11 @@ pub mod envoy {
                 include!("envoy.config.listener.v3.rs");
             }
         }
+        pub mod ratelimit {
+            pub mod v3 {
+                include!("envoy.config.ratelimit.v3.rs");
+            }
+        }
         pub mod route {
             pub mod v3 {
                 include!("envoy.config.route.v3.rs");
@@ -46,6 +93,22 @@ pub mod envoy {
             pub mod ratelimit {
                 pub mod v3 {
                     include!("envoy.extensions.common.ratelimit.v3.rs");
+                }
+            }
+        }
+        pub mod filters {
+            pub mod common {
+                pub mod fault {
+                    pub mod v3 {
+                        include!("envoy.extensions.filters.common.fault.v3.rs");
+                    }
+                }
+            }
+            pub mod http {
+                pub mod fault {
+                    pub mod v3 {
+                        include!("envoy.extensions.filters.http.fault.v3.rs");
+                    }
                 }
             }
         }

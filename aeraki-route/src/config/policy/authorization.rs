@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::error::{Checked, ensure};
+use crate::config::error::{Checked, FieldError, ensure};
 
 /// Allows or denies requests; the semantics of DubboAuthorizationPolicy for every protocol.
 ///
@@ -146,14 +146,28 @@ impl Patterns {
         self.values.is_empty() && self.not_values.is_empty()
     }
 
+    /// Tells what is wrong with a pattern; none if it can be used.
+    pub fn fault(pattern: &str) -> Option<&'static str> {
+        let inner = pattern.strip_prefix('*').unwrap_or_else(|| pattern.strip_suffix('*').unwrap_or(pattern));
+        if pattern.is_empty() {
+            Some("must not be empty")
+        } else if inner.contains('*') {
+            Some("`*` may stand at the start or at the end only, once")
+        } else {
+            None
+        }
+    }
+
     fn check(&self, field: &str) -> Checked {
-        let lists = [("values", &self.values), ("notValues", &self.not_values)];
-        for (list, patterns) in lists {
-            for (index, pattern) in patterns.iter().enumerate() {
-                let inner = pattern.strip_prefix('*').unwrap_or_else(|| pattern.strip_suffix('*').unwrap_or(pattern));
-                let path = format_args!("{field}.{list}[{index}]");
-                ensure(!pattern.is_empty(), path, "must not be empty")?;
-                ensure(!inner.contains('*'), path, "`*` may stand at the start or at the end only, once")?;
+        self.check_each(field, |pattern| Self::fault(pattern).map(str::to_owned))
+    }
+
+    fn check_each(&self, field: &str, fault: impl Fn(&str) -> Option<String>) -> Checked {
+        for (list, entries) in [("values", &self.values), ("notValues", &self.not_values)] {
+            for (index, entry) in entries.iter().enumerate() {
+                if let Some(reason) = fault(entry) {
+                    return Err(FieldError::new(format_args!("{field}.{list}[{index}]"), reason));
+                }
             }
         }
         Ok(())
@@ -176,11 +190,17 @@ pub struct Source {
 }
 
 impl Source {
+    /// Tells what is wrong with a text in the place of an IP block; none if it can be used.
+    pub fn ip_block_fault(text: &str) -> Option<String> {
+        let known = ip_block(text).is_some();
+        (!known).then(|| format!("{text:?} is neither an address nor a network such as 10.0.0.0/8"))
+    }
+
     fn check(&self) -> Checked {
         self.principals.check("principals")?;
         self.namespaces.check("namespaces")?;
         self.trust_domains.check("trustDomains")?;
-        check_blocks(&self.ip_blocks)
+        self.ip_blocks.check_each("ipBlocks", Self::ip_block_fault)
     }
 }
 
@@ -213,16 +233,6 @@ impl Operation {
         let ports = self.ports.iter().chain(&self.not_ports);
         ensure(!ports.clone().any(|port| *port == 0), "ports", "0 is not a port")
     }
-}
-
-fn check_blocks(blocks: &Patterns) -> Checked {
-    for (list, texts) in [("values", &blocks.values), ("notValues", &blocks.not_values)] {
-        for (index, text) in texts.iter().enumerate() {
-            let reason = format_args!("{text:?} is neither an address nor a network such as 10.0.0.0/8");
-            ensure(ip_block(text).is_some(), format_args!("ipBlocks.{list}[{index}]"), reason)?;
-        }
-    }
-    Ok(())
 }
 
 /// Reads an address, or a network with the length of its prefix.

@@ -123,14 +123,24 @@ pub enum AbortWith {
     Status(u32),
 }
 
+impl AbortWith {
+    /// Finds a reason by its name in metrics, such as `fault`; none if there is none of this name.
+    pub fn reason(name: &str) -> Option<Self> {
+        find_reason(name).map(Self::Reason)
+    }
+}
+
+fn find_reason(name: &str) -> Option<Reason> {
+    Reason::ALL.iter().find(|reason| reason.as_str() == name).copied()
+}
+
 fn write_reason<S: Serializer>(reason: &Reason, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(reason.as_str())
 }
 
 fn read_reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Reason, D::Error> {
     let name = String::deserialize(deserializer)?;
-    let known = Reason::ALL.iter().find(|reason| reason.as_str() == name);
-    known.copied().ok_or_else(|| D::Error::custom(format!("there is no reason {name:?}")))
+    find_reason(&name).ok_or_else(|| D::Error::custom(format!("there is no reason {name:?}")))
 }
 
 fn max_active() -> u32 {

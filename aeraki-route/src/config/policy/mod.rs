@@ -18,6 +18,6 @@ pub use self::{
     global_limit::{Descriptor, DescriptorEntry, GlobalRateLimit},
     local_limit::{KeyedBuckets, LimitCondition, LimitScope, LocalRateLimit, TokenBucket},
     metadata::{MetadataExchange, RequestIds},
-    retry::{BackOff, HedgePolicy, RetryBudget, RetryOn, RetryPolicy},
+    retry::{BackOff, HedgePolicy, RetryBudget, RetryOn, RetryOnError, RetryPolicy},
     shed::{AdaptiveConcurrency, Shed},
 };

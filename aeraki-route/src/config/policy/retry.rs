@@ -1,6 +1,6 @@
 //! Further tries of requests that failed.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -115,6 +115,61 @@ pub enum RetryOn {
     Status(u32),
 }
 
+impl RetryOn {
+    /// Reads a list as Envoy and Istio write it: names such as `connect-failure`, and statuses, separated by commas.
+    ///
+    /// Of their names, `refused-stream` is [`Refused`](Self::Refused), `reset-before-request` is
+    /// [`ConnectFailure`](Self::ConnectFailure), `gateway-error` is what HTTP proxies answer 502 to 504 for, connect
+    /// failures, resets, refusals and timeouts, and `retriable-status-codes` adds nothing to the statuses that are given.
+    /// What is named twice is listed once.
+    ///
+    /// # Errors
+    ///
+    /// The first name that is unknown. Those that stand for statuses of HTTP or gRPC, such as `5xx`, are.
+    pub fn list(text: &str) -> Result<Vec<Self>, RetryOnError> {
+        let mut list = Vec::new();
+        for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+            for kind in Self::named(name)? {
+                if !list.contains(&kind) {
+                    list.push(kind);
+                }
+            }
+        }
+        Ok(list)
+    }
+
+    /// Returns its name in such a list; none for a status.
+    pub fn name(self) -> Option<&'static str> {
+        NAMES.iter().find(|(_, kind)| *kind == self).map(|(name, _)| *name)
+    }
+
+    fn named(name: &str) -> Result<Vec<Self>, RetryOnError> {
+        if let Some((_, kind)) = NAMES.iter().find(|(known, _)| *known == name) {
+            return Ok(vec![*kind]);
+        }
+        match name {
+            "refused-stream" => Ok(vec![Self::Refused]),
+            "reset-before-request" => Ok(vec![Self::ConnectFailure]),
+            "gateway-error" => Ok(vec![Self::ConnectFailure, Self::Reset, Self::Refused, Self::Timeout]),
+            "retriable-status-codes" => Ok(Vec::new()),
+            _ => Ok(vec![Self::Status(name.parse().map_err(|_| RetryOnError(name.to_owned()))?)]),
+        }
+    }
+}
+
+/// Reports a name that is no kind of failure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetryOnError(String);
+
+impl fmt::Display for RetryOnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = NAMES.map(|(name, _)| name).join(", ");
+        write!(f, "{:?} is unknown: use {names}, or statuses of the protocol", self.0)
+    }
+}
+
+impl std::error::Error for RetryOnError {}
+
 /// The time between two tries: full jitter below a bound that doubles with every try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -184,4 +239,42 @@ fn one() -> u32 {
 
 fn default_on() -> Vec<RetryOn> {
     vec![RetryOn::ConnectFailure, RetryOn::Reset, RetryOn::Refused]
+}
+
+const NAMES: [(&str, RetryOn); 5] = [
+    ("connect-failure", RetryOn::ConnectFailure),
+    ("reset", RetryOn::Reset),
+    ("refused", RetryOn::Refused),
+    ("over-limit", RetryOn::OverLimit),
+    ("timeout", RetryOn::Timeout),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_envoy_and_istio_are_read() {
+        use RetryOn::{ConnectFailure, OverLimit, Refused, Reset, Status, Timeout};
+        for (text, expected) in [
+            ("", vec![]),
+            ("connect-failure,reset, refused", vec![ConnectFailure, Reset, Refused]),
+            ("over-limit,timeout,over-limit", vec![OverLimit, Timeout]),
+            ("refused-stream,gateway-error", vec![Refused, ConnectFailure, Reset, Timeout]),
+            ("retriable-status-codes,reset-before-request,100", vec![ConnectFailure, Status(100)]),
+        ] {
+            assert_eq!(RetryOn::list(text), Ok(expected), "{text}");
+        }
+        let expected = r#""5xx" is unknown: use connect-failure, reset, refused, over-limit, timeout, or statuses of the protocol"#;
+        assert_eq!(RetryOn::list("reset,5xx").expect_err("is of HTTP").to_string(), expected);
+    }
+
+    #[test]
+    fn names_are_those_of_the_plain_form() {
+        for (name, kind) in NAMES {
+            assert_eq!(serde_json::to_value(kind).expect("is text"), name);
+            assert_eq!(kind.name(), Some(name));
+        }
+        assert_eq!(RetryOn::Status(1).name(), None);
+    }
 }

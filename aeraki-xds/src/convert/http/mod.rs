@@ -1,21 +1,18 @@
 //! The shape of MetaRDS: routes of any protocol dressed as `envoy.config.route.v3.RouteConfiguration`.
 //!
 //! What upstream's proxy reads of it is read here: one virtual host, per route its name, the header matchers, cluster or
-//! weighted clusters, hash keys, mirrors and headers to add. Beyond that the standard fields `timeout` and
-//! `*_headers_to_remove` count, which that proxy ignores; so one resource serves old and new proxies.
+//! weighted clusters, hash keys, mirrors and headers to add. Beyond that the standard fields `timeout`, `retry_policy`,
+//! `hedge_policy`, `*_headers_to_remove` and `typed_per_filter_config` count, which that proxy ignores; so one resource
+//! serves old and new proxies.
 
-use std::time::Duration;
+mod mutation;
+mod per_filter;
+mod retry;
 
-use aeraki_route::config::{
-    ConfigError, Destination, Mirror, MutationEntry, MutationValue, Route, RouteAction, RouteConfig,
-};
+use aeraki_route::config::{ConfigError, Destination, Mirror, Route, RouteAction, RouteConfig};
 
-use super::action::{
-    duration_from_proto, fraction_from_proto, fraction_to_proto, weighted_from_proto, weighted_to_proto,
-};
 use super::at::At;
-use super::matcher;
-use crate::proto::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
+use super::{duration, fraction, matcher, weighted};
 use crate::proto::envoy::config::route::v3 as proto;
 use proto::route_action::hash_policy::{Header, PolicySpecifier};
 use proto::route_action::{ClusterSpecifier, HashPolicy, RequestMirrorPolicy};
@@ -72,27 +69,31 @@ fn route_from_proto(route: &proto::Route, at: &At<'_>) -> Result<Route, ConfigEr
     let mut converted = Route::new(&route.name, action_from_proto(action, &at.field("route"))?);
     converted.matches = matcher::matches_from_proto(headers, "headers", &at.field("match"))?;
     let (remove, add) = (&route.request_headers_to_remove, &route.request_headers_to_add);
-    converted.request_mutation = mutation_from_proto(remove, add, "request_headers_to_add", at)?;
+    converted.request_mutation = mutation::from_proto(remove, add, "request_headers_to_add", at)?;
     let (remove, add) = (&route.response_headers_to_remove, &route.response_headers_to_add);
-    converted.response_mutation = mutation_from_proto(remove, add, "response_headers_to_add", at)?;
+    converted.response_mutation = mutation::from_proto(remove, add, "response_headers_to_add", at)?;
+    per_filter::apply(&route.typed_per_filter_config, &mut converted, at)?;
     Ok(converted)
 }
 
 fn action_from_proto(action: &proto::RouteAction, at: &At<'_>) -> Result<RouteAction, ConfigError> {
     let destination = match &action.cluster_specifier {
         Some(ClusterSpecifier::Cluster(name)) => Destination::Cluster(name.clone()),
-        Some(ClusterSpecifier::WeightedClusters(weighted)) => weighted_from_proto(weighted, at)?,
+        Some(ClusterSpecifier::WeightedClusters(clusters)) => weighted::from_proto(clusters, at)?,
         _ => return Err(at.field("cluster_specifier").refuse("must be cluster or weighted_clusters")),
     };
     let mirror = |(index, policy): (usize, &RequestMirrorPolicy)| {
         let at = at.named("request_mirror_policies", index, &policy.cluster);
-        Ok(Mirror::new(&policy.cluster, fraction_from_proto(policy.runtime_fraction.as_ref(), &at)?))
+        Ok(Mirror::new(&policy.cluster, fraction::from_runtime(policy.runtime_fraction.as_ref(), &at)?))
     };
     let mut converted = RouteAction::default();
     converted.destination = destination;
     converted.hash_policy = action.hash_policy.iter().filter_map(hash_key).map(str::to_owned).collect();
     converted.mirrors = action.request_mirror_policies.iter().enumerate().map(mirror).collect::<Result<_, _>>()?;
-    converted.timeout = duration_from_proto(action.timeout.as_ref(), &at.field("timeout"))?;
+    converted.timeout = duration::positive_from_proto(action.timeout.as_ref(), &at.field("timeout"))?;
+    let retry = |policy| retry::from_proto(policy, &at.field("retry_policy"));
+    converted.retry = action.retry_policy.as_ref().map(retry).transpose()?;
+    converted.hedge = action.hedge_policy.as_ref().map(retry::hedge_from_proto);
     Ok(converted)
 }
 
@@ -102,36 +103,16 @@ fn hash_key(policy: &HashPolicy) -> Option<&str> {
     }
 }
 
-/// Removes come first, as in Envoy; every addition replaces, as in upstream's proxy.
-fn mutation_from_proto(
-    remove: &[String],
-    add: &[HeaderValueOption],
-    list: &str,
-    at: &At<'_>,
-) -> Result<Vec<MutationEntry>, ConfigError> {
-    let set = |(index, option): (usize, &HeaderValueOption)| {
-        let at = at.item(list, index);
-        let header = at.field("header").require(option.header.as_ref())?;
-        let raw = std::str::from_utf8(&header.raw_value).map_err(|_| at.field("header").refuse("is not UTF-8"))?;
-        let value = if header.value.is_empty() { raw } else { &header.value };
-        Ok(MutationEntry::set(&header.key, value))
-    };
-    let removed = remove.iter().map(|key| Ok(MutationEntry::remove(key)));
-    removed.chain(add.iter().enumerate().map(set)).collect()
-}
-
 fn route_to_proto(route: &Route, at: &At<'_>) -> Result<proto::Route, ConfigError> {
-    refuse_policies(route, at)?;
-    let convert = |(index, condition): (usize, &_)| matcher::to_proto(condition, &at.item("matches", index));
     let criteria = proto::RouteMatch {
-        headers: route.matches.iter().enumerate().map(convert).collect::<Result<_, _>>()?,
+        headers: matcher::matches_to_proto(&route.matches, at)?,
         path_specifier: Some(proto::route_match::PathSpecifier::Prefix("/".to_owned())),
         ..proto::RouteMatch::default()
     };
     let (request_headers_to_remove, request_headers_to_add) =
-        mutation_to_proto(&route.request_mutation, &at.field("requestMutation"))?;
+        mutation::to_proto(&route.request_mutation, &at.field("requestMutation"))?;
     let (response_headers_to_remove, response_headers_to_add) =
-        mutation_to_proto(&route.response_mutation, &at.field("responseMutation"))?;
+        mutation::to_proto(&route.response_mutation, &at.field("responseMutation"))?;
     Ok(proto::Route {
         name: route.name.clone(),
         r#match: Some(criteria),
@@ -140,46 +121,31 @@ fn route_to_proto(route: &Route, at: &At<'_>) -> Result<proto::Route, ConfigErro
         request_headers_to_remove,
         response_headers_to_add,
         response_headers_to_remove,
+        typed_per_filter_config: per_filter::to_proto(route, at)?,
         ..proto::Route::default()
     })
-}
-
-/// Refuses what a proxy would not be told of.
-fn refuse_policies(route: &Route, at: &At<'_>) -> Result<(), ConfigError> {
-    let told = [
-        ("authorization", route.authorization.is_empty()),
-        ("localRateLimit", route.local_rate_limit.is_none()),
-        ("globalRateLimit", route.global_rate_limit.is_none()),
-        ("fault", route.fault.is_none()),
-        ("action.retry", route.action.retry.is_none()),
-        ("action.hedge", route.action.hedge.is_none()),
-    ];
-    match told.into_iter().find(|(_, absent)| !absent) {
-        Some((field, _)) => Err(at.field(field).refuse("cannot be carried by MetaRDS yet")),
-        None => Ok(()),
-    }
 }
 
 fn action_to_proto(action: &RouteAction, at: &At<'_>) -> Result<proto::RouteAction, ConfigError> {
     let specifier = match &action.destination {
         Destination::Cluster(name) => ClusterSpecifier::Cluster(name.clone()),
-        Destination::Weighted(clusters) => ClusterSpecifier::WeightedClusters(weighted_to_proto(clusters)),
+        Destination::Weighted(clusters) => ClusterSpecifier::WeightedClusters(weighted::to_proto(clusters)),
         _ => return Err(at.field("destination").refuse("has no form in protobuf")),
     };
-    if let Some(mirror) = action.mirrors.iter().find(|mirror| mirror.compare) {
-        return Err(at.refuse(format!("the mirror {:?} compares, which MetaRDS cannot carry yet", mirror.cluster)));
-    }
     let mirror = |mirror: &Mirror| RequestMirrorPolicy {
         cluster: mirror.cluster.clone(),
-        runtime_fraction: Some(fraction_to_proto(mirror.fraction)),
+        runtime_fraction: Some(fraction::to_runtime(mirror.fraction)),
         ..RequestMirrorPolicy::default()
     };
-    let timeout = |timeout: Duration| timeout.try_into().map_err(|_| at.field("timeout").refuse("is too long"));
+    let timeout = |timeout| duration::to_proto(timeout, &at.field("timeout"));
+    let retry = |policy| retry::to_proto(policy, &at.field("retry"));
     Ok(proto::RouteAction {
         cluster_specifier: Some(specifier),
         hash_policy: action.hash_policy.iter().map(|key| hash_policy(key)).collect(),
         request_mirror_policies: action.mirrors.iter().map(mirror).collect(),
         timeout: action.timeout.map(timeout).transpose()?,
+        retry_policy: action.retry.as_ref().map(retry).transpose()?,
+        hedge_policy: action.hedge.map(retry::hedge_to_proto),
         ..proto::RouteAction::default()
     })
 }
@@ -187,31 +153,6 @@ fn action_to_proto(action: &RouteAction, at: &At<'_>) -> Result<proto::RouteActi
 fn hash_policy(key: &str) -> HashPolicy {
     let header = Header { header_name: key.to_owned() };
     HashPolicy { policy_specifier: Some(PolicySpecifier::Header(header)), ..HashPolicy::default() }
-}
-
-/// Splits into keys to remove and values to set. Because removing comes first there, a value that is removed later in
-/// the list is not set at all.
-fn mutation_to_proto(
-    entries: &[MutationEntry],
-    at: &At<'_>,
-) -> Result<(Vec<String>, Vec<HeaderValueOption>), ConfigError> {
-    let (mut remove, mut add) = (Vec::new(), Vec::<HeaderValueOption>::new());
-    for entry in entries {
-        match entry {
-            MutationEntry::Set { key, value: MutationValue::Text(value) } => add.push(header(key, value)),
-            MutationEntry::Remove { key } => {
-                add.retain(|option| option.header.as_ref().is_none_or(|header| !header.key.eq_ignore_ascii_case(key)));
-                remove.push(key.clone());
-            }
-            _ => return Err(at.refuse("has no form in protobuf")),
-        }
-    }
-    Ok((remove, add))
-}
-
-fn header(key: &str, value: &str) -> HeaderValueOption {
-    let header = HeaderValue { key: key.to_owned(), value: value.to_owned(), ..HeaderValue::default() };
-    HeaderValueOption { header: Some(header), ..HeaderValueOption::default() }
 }
 
 /// What the resource is called in error texts.

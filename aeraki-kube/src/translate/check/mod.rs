@@ -1,13 +1,22 @@
 //! What a router must look like, whatever else is in the world.
 
-use std::collections::BTreeMap;
+mod limits;
+mod mutations;
+mod resilience;
 
-use super::rejection::Rejection;
-use crate::crd::{Destination, LocalRateLimit, MetaRoute, MetaRouter, StringMatch, TokenBucket};
+use std::{collections::BTreeMap, time::Duration};
+
+use aeraki_route::{
+    RouteTable,
+    config::{AttributeMatch, Route, RouteAction, RouteConfig},
+};
+
+use super::{rejection::Rejection, routes::value_match};
+use crate::crd::{Destination, MetaRoute, MetaRouter, Percent, StringMatch};
 
 /// Checks one router by itself, as an admission webhook does; an empty list means that it is fine.
 ///
-/// Regular expressions, keys, sizes and counts are checked by the route table when the router is translated.
+/// Keys, sizes and counts are checked by the route table when the router is translated.
 pub fn validate(router: &MetaRouter) -> Vec<Rejection> {
     let mut check = Check { router, faults: Vec::new() };
     check.router();
@@ -37,8 +46,12 @@ impl Check<'_> {
         }
         self.unreachable_routes();
         self.export_to();
-        self.local_rate_limit();
-        self.global_rate_limit();
+        if let Some(limit) = &spec.local_rate_limit {
+            self.local_rate_limit(limit, "spec.localRateLimit");
+        }
+        if let Some(limit) = &spec.global_rate_limit {
+            self.global_rate_limit(limit, "spec.globalRateLimit");
+        }
     }
 
     fn route(&mut self, route: &MetaRoute, field: &str) {
@@ -55,20 +68,47 @@ impl Check<'_> {
             self.require(sum == 100, format!("{field}.route"), format!("the weights must sum up to 100, not {sum}"));
         }
         self.mirror(route, field);
+        self.resilience(route, field);
+        self.mutations(&route.request_mutation, &format!("{field}.requestMutation"));
+        self.mutations(&route.response_mutation, &format!("{field}.responseMutation"));
+        if let Some(limit) = &route.local_rate_limit {
+            self.local_rate_limit(limit, &format!("{field}.localRateLimit"));
+        }
+        if let Some(limit) = &route.global_rate_limit {
+            self.global_rate_limit(limit, &format!("{field}.globalRateLimit"));
+        }
     }
 
     fn mirror(&mut self, route: &MetaRoute, field: &str) {
         if let Some(mirror) = &route.mirror {
             self.destination(mirror, &format!("{field}.mirror"));
         }
-        let Some(share) = route.mirror_percentage else { return };
-        let field = format!("{field}.mirrorPercentage");
-        self.require(route.mirror.is_some(), &field, "has no `mirror` to apply to");
+        if let Some(share) = route.mirror_percentage {
+            let field = format!("{field}.mirrorPercentage");
+            self.require(route.mirror.is_some(), &field, "has no `mirror` to apply to");
+            self.share(Some(share), &field);
+        }
         self.require(
-            share.value > 0.0 && share.value <= 100.0,
-            format!("{field}.value"),
-            "must lie above 0 and not exceed 100",
+            route.mirror.is_none() || route.mirrors.is_empty(),
+            format!("{field}.mirrors"),
+            "excludes `mirror`, which is given too",
         );
+        for (index, mirror) in route.mirrors.iter().enumerate() {
+            let field = format!("{field}.mirrors[{index}]");
+            self.destination(&mirror.destination, &format!("{field}.destination"));
+            self.share(mirror.percentage, &format!("{field}.percentage"));
+            self.time(mirror.timeout, format!("{field}.timeout"));
+        }
+    }
+
+    /// Checks a share of requests that must not be nothing.
+    fn share(&mut self, share: Option<Percent>, field: &str) {
+        let holds = share.is_none_or(|share| share.value > 0.0 && share.value <= 100.0);
+        self.require(holds, format!("{field}.value"), "must lie above 0 and not exceed 100");
+    }
+
+    fn time(&mut self, time: Option<Duration>, field: String) {
+        self.require(time.is_none_or(|time| !time.is_zero()), field, "must be a time above zero");
     }
 
     fn destination(&mut self, destination: &Destination, field: &str) {
@@ -88,8 +128,13 @@ impl Check<'_> {
 
     fn attributes(&mut self, attributes: &BTreeMap<String, StringMatch>, field: &str) {
         for (key, value) in attributes {
-            let empty = matches!(value, StringMatch::Regex(regex) if regex.is_empty());
-            self.require(!empty, format!("{field}.attributes.{key}.regex"), "must not be empty");
+            let StringMatch::Regex(regex) = value else { continue };
+            let field = format!("{field}.attributes.{key}.regex");
+            if regex.is_empty() {
+                self.require(false, field, "must not be empty");
+            } else if let Some(reason) = regex_fault(value) {
+                self.require(false, field, reason);
+            }
         }
     }
 
@@ -100,7 +145,7 @@ impl Check<'_> {
         let Some(last) = routes.iter().position(matches_all) else { return };
         for index in last + 1..routes.len() {
             let reason = format!("is never reached, since spec.routes[{last}] matches everything");
-            self.faults.push(Rejection::ineffective(self.router, format!("spec.routes[{index}]"), reason));
+            self.ineffective(format!("spec.routes[{index}]"), reason);
         }
     }
 
@@ -114,60 +159,11 @@ impl Check<'_> {
         }
     }
 
-    fn local_rate_limit(&mut self) {
-        let Some(LocalRateLimit { token_bucket, conditions }) = &self.router.spec.local_rate_limit else { return };
-        let field = "spec.localRateLimit";
-        self.require(
-            token_bucket.is_some() || !conditions.is_empty(),
-            field,
-            "must hold a `tokenBucket` or `conditions`",
-        );
-        if let Some(bucket) = token_bucket {
-            self.bucket(bucket, &format!("{field}.tokenBucket"));
-        }
-        for (index, condition) in conditions.iter().enumerate() {
-            let field = format!("{field}.conditions[{index}]");
-            match &condition.matches {
-                Some(matches) => self.attributes(&matches.attributes, &format!("{field}.match")),
-                None => self.require(false, format!("{field}.match"), "is missing"),
-            }
-            match &condition.token_bucket {
-                Some(bucket) => self.bucket(bucket, &format!("{field}.tokenBucket")),
-                None => self.require(false, format!("{field}.tokenBucket"), "is missing"),
-            }
-        }
-        self.not_enforced(field, "requests are not limited");
-    }
-
-    fn bucket(&mut self, bucket: &TokenBucket, field: &str) {
-        self.require(bucket.max_tokens > 0, format!("{field}.maxTokens"), "must be at least 1");
-        self.require(bucket.tokens_per_fill != Some(0), format!("{field}.tokensPerFill"), "must be at least 1");
-        let fills = bucket.fill_interval.is_some_and(|interval| !interval.is_zero());
-        self.require(fills, format!("{field}.fillInterval"), "must be a time above zero");
-    }
-
-    fn global_rate_limit(&mut self) {
-        let Some(limit) = &self.router.spec.global_rate_limit else { return };
-        let field = "spec.globalRateLimit";
-        self.require(!limit.domain.is_empty(), format!("{field}.domain"), "must not be empty");
-        self.require(!limit.rate_limit_service.is_empty(), format!("{field}.rateLimitService"), "must not be empty");
-        self.require(!limit.descriptors.is_empty(), format!("{field}.descriptors"), "must hold a descriptor");
-        for (index, descriptor) in limit.descriptors.iter().enumerate() {
-            let complete = !descriptor.property.is_empty() && !descriptor.descriptor_key.is_empty();
-            self.require(
-                complete,
-                format!("{field}.descriptors[{index}]"),
-                "must have a `property` and a `descriptorKey`",
-            );
-        }
-        if let Some(matches) = &limit.matches {
-            self.attributes(&matches.attributes, &format!("{field}.match"));
-        }
-        self.not_enforced(field, "requests are not limited");
-    }
-
     fn not_enforced(&mut self, field: &str, consequence: &str) {
-        let reason = format!("NOT ENFORCED yet: {consequence}");
+        self.ineffective(field, format!("NOT ENFORCED yet: {consequence}"));
+    }
+
+    fn ineffective(&mut self, field: impl Into<String>, reason: impl Into<String>) {
         self.faults.push(Rejection::ineffective(self.router, field, reason));
     }
 
@@ -180,6 +176,13 @@ impl Check<'_> {
             self.faults.push(Rejection::invalid(self.router, field, reason()));
         }
     }
+}
+
+/// Has a table compile the expression alone, as it will be.
+fn regex_fault(condition: &StringMatch) -> Option<String> {
+    let condition = AttributeMatch::new("attribute", value_match(condition));
+    let route = Route::new("", RouteAction::cluster("cluster")).with_match(condition);
+    RouteTable::compile(&RouteConfig::new("", [route])).err().map(|error| error.reason().to_owned())
 }
 
 /// Tells whether a text is a host name: DNS labels, one dot allowed at the end, the last label not a number.

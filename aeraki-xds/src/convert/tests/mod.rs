@@ -1,8 +1,13 @@
+#[cfg(feature = "bootstrap")]
+mod filters;
+mod mutations;
+mod policies;
+mod strategies;
+
 use std::time::Duration;
 
 use aeraki_route::config::{
-    AttributeMatch, Denominator, Destination, FractionalPercent, Mirror, MutationEntry, Route, RouteAction,
-    RouteConfig, ValueMatch,
+    AttributeMatch, Denominator, FractionalPercent, Mirror, MutationEntry, Route, RouteAction, RouteConfig, ValueMatch,
 };
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -104,10 +109,9 @@ fn a_mirror_without_fraction_gets_everything() {
 }
 
 #[test]
-fn removals_come_before_additions_and_every_addition_replaces() {
+fn removals_come_before_additions() {
     let header = |key: &str, value: &str, raw: &'static [u8]| HeaderValueOption {
         header: Some(HeaderValue { key: key.to_owned(), value: value.to_owned(), raw_value: Bytes::from_static(raw) }),
-        append_action: 1,
         ..HeaderValueOption::default()
     };
     let route = read(&resource(|route, _| {
@@ -234,85 +238,9 @@ fn what_is_sent_has_the_shape_of_metards() {
     assert_eq!(routes_from_http(&expected), Ok(config));
 }
 
-fn key() -> impl Strategy<Value = String> {
-    "[a-z]{1,4}"
-}
-
-fn value_match() -> impl Strategy<Value = ValueMatch> {
-    prop_oneof![
-        any::<bool>().prop_map(ValueMatch::Present),
-        Just(ValueMatch::Any),
-        ".{0,3}".prop_map(ValueMatch::Exact),
-        ".{0,3}".prop_map(ValueMatch::Prefix),
-        ".{0,3}".prop_map(ValueMatch::Suffix),
-        ".{0,3}".prop_map(ValueMatch::Contains),
-        "[a-z]{1,3}".prop_map(ValueMatch::Regex),
-        any::<(i64, i64)>().prop_map(|(start, end)| ValueMatch::Range { start, end }),
-    ]
-}
-
-fn condition() -> impl Strategy<Value = AttributeMatch> {
-    (key(), value_match(), any::<[bool; 3]>()).prop_map(|(key, value, [ignore_case, invert, empty])| {
-        let text = |value: &ValueMatch| {
-            use ValueMatch::{Contains, Exact, Prefix, Suffix};
-            matches!(value, Exact(_) | Prefix(_) | Suffix(_) | Contains(_))
-        };
-        let ignore_case = ignore_case && text(&value);
-        AttributeMatch::new(key, value)
-            .with_ignore_case(ignore_case)
-            .with_invert(invert)
-            .with_treat_missing_as_empty(empty)
-    })
-}
-
-fn action() -> impl Strategy<Value = RouteAction> {
-    let destination = prop_oneof![
-        key().prop_map(Destination::Cluster),
-        prop::collection::vec((key(), 1u32..1000), 1..4)
-            .prop_map(|clusters| RouteAction::weighted(clusters).destination),
-    ];
-    let denominator =
-        prop_oneof![Just(Denominator::Hundred), Just(Denominator::TenThousand), Just(Denominator::Million)];
-    let mirror = (key(), any::<u32>(), denominator).prop_map(|(cluster, numerator, denominator)| {
-        Mirror::new(cluster, FractionalPercent::new(numerator, denominator))
-    });
-    let timeout = prop::option::of((1u64..1 << 40).prop_map(Duration::from_nanos));
-    (destination, prop::collection::vec(key(), 0..3), prop::collection::vec(mirror, 0..3), timeout).prop_map(
-        |(destination, hash_policy, mirrors, timeout)| {
-            let mut action = RouteAction::default();
-            action.destination = destination;
-            action.hash_policy = hash_policy;
-            action.mirrors = mirrors;
-            action.timeout = timeout;
-            action
-        },
-    )
-}
-
-/// Entries in the order that the wire keeps: removals first.
-fn mutation() -> impl Strategy<Value = Vec<MutationEntry>> {
-    let removals = prop::collection::vec(key().prop_map(MutationEntry::remove), 0..3);
-    let settings =
-        prop::collection::vec((key(), ".{0,3}").prop_map(|(key, value)| MutationEntry::set(key, value)), 0..3);
-    (removals, settings).prop_map(|(removals, settings)| [removals, settings].concat())
-}
-
-fn config() -> impl Strategy<Value = RouteConfig> {
-    let route = (".{0,4}", prop::collection::vec(condition(), 0..4), action(), mutation(), mutation()).prop_map(
-        |(name, matches, action, request, response)| {
-            let mut route = Route::new(name, action);
-            route.matches = matches;
-            route.request_mutation = request;
-            route.response_mutation = response;
-            route
-        },
-    );
-    (".{0,8}", prop::collection::vec(route, 1..5)).prop_map(|(name, routes)| RouteConfig::new(name, routes))
-}
-
 proptest! {
     #[test]
-    fn routes_survive_the_wire(config in config()) {
+    fn routes_survive_the_wire(config in strategies::config()) {
         let bytes = routes_to_http(&config).expect("has a form").encode_to_vec();
         let received = proto::RouteConfiguration::decode(bytes.as_slice()).expect("was encoded");
         prop_assert_eq!(routes_from_http(&received), Ok(config));
@@ -320,7 +248,7 @@ proptest! {
 
     /// Damaged resources are refused or read as something that the wire can carry again; nothing panics.
     #[test]
-    fn damaged_resources_do_no_harm(config in config(), damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8)) {
+    fn damaged_resources_do_no_harm(config in strategies::config(), damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8)) {
         let mut bytes = routes_to_http(&config).expect("has a form").encode_to_vec();
         for (index, byte) in damage {
             *index.get_mut(&mut bytes) = byte;

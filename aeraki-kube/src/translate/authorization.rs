@@ -1,0 +1,225 @@
+//! Who may ask for what of a service: the policies of its namespace.
+
+use std::collections::BTreeMap;
+
+use aeraki_route::config::{AuthorizationAction, AuthorizationPolicy, AuthorizationRule, Operation, Patterns, Source};
+
+use super::{
+    Translation,
+    rejection::{Fault, Rejection},
+    services::Service,
+};
+use crate::{
+    crd::{self, AttributeValues, AuthorizationOperation, AuthorizationSource},
+    object::{Object, Resource},
+    world::World,
+};
+
+/// The policies of all namespaces, made for routes.
+pub(super) struct Authorization(BTreeMap<String, Vec<Guard>>);
+
+/// One policy and what it applies to.
+struct Guard {
+    scope: Scope,
+    /// None where the policy is refused.
+    policy: Option<AuthorizationPolicy>,
+}
+
+enum Scope {
+    Namespace,
+    Hosts(Vec<String>),
+    Protocol(&'static str),
+}
+
+impl Authorization {
+    /// Makes the policies; what is wrong with one, or has no effect, is told.
+    pub(super) fn collect(world: &World, translation: &mut Translation) -> Self {
+        let mut all = Self(BTreeMap::new());
+        for object in world.authorization_policies() {
+            let crd::MetaAuthorizationPolicySpec { hosts, action, dry_run, rules } = &object.spec;
+            let scope = hosts_of(world, object, hosts, translation);
+            all.add(
+                object,
+                scope,
+                make(object, *action, rules).map(|policy| policy.with_dry_run(*dry_run)),
+                translation,
+            );
+        }
+        for object in world.dubbo_authorization_policies() {
+            let crd::DubboAuthorizationPolicySpec { rules, action } = &object.spec;
+            all.add(object, Scope::Protocol("dubbo"), make(object, *action, rules), translation);
+        }
+        all
+    }
+
+    /// Lists the policies of a service for a port that speaks `protocol`; none where one of them is refused, so that
+    /// what was in force before must stay.
+    pub(super) fn of(&self, service: &Service<'_>, protocol: &str) -> Option<Vec<AuthorizationPolicy>> {
+        let guards = self.0.get(service.namespace).map_or(&[][..], Vec::as_slice);
+        let applies = |guard: &&Guard| match &guard.scope {
+            Scope::Namespace => true,
+            Scope::Hosts(hosts) => hosts.iter().any(|host| host == service.host),
+            Scope::Protocol(name) => *name == protocol,
+        };
+        guards.iter().filter(applies).map(|guard| guard.policy.clone()).collect()
+    }
+
+    fn add<S: Resource>(
+        &mut self,
+        object: &Object<S>,
+        scope: Scope,
+        made: Result<AuthorizationPolicy, Vec<Fault>>,
+        translation: &mut Translation,
+    ) {
+        let policy = made.map_err(|faults| {
+            for Fault { field, reason } in faults {
+                translation.reject(Rejection::invalid(object, field, reason));
+            }
+        });
+        let namespace = object.metadata.namespace.clone();
+        self.0.entry(namespace).or_default().push(Guard { scope, policy: policy.ok() });
+    }
+}
+
+/// Completes the hosts of a policy. One whose service lives elsewhere is told: a policy holds for its own namespace.
+fn hosts_of(
+    world: &World,
+    object: &crd::MetaAuthorizationPolicy,
+    hosts: &[String],
+    translation: &mut Translation,
+) -> Scope {
+    if hosts.is_empty() {
+        return Scope::Namespace;
+    }
+    let namespace = object.metadata.namespace.as_str();
+    let mut resolved = Vec::with_capacity(hosts.len());
+    for (index, host) in hosts.iter().enumerate() {
+        let host = world.resolve(host, namespace).into_owned();
+        let home = world.services(&host).first().map(|entry| entry.metadata.namespace.as_str());
+        let reason = match home {
+            None => Some(format!("no service has the host `{host}`")),
+            Some(home) if home != namespace => Some(format!("`{host}` is a service of the namespace `{home}`")),
+            Some(_) => None,
+        };
+        if let Some(reason) = reason {
+            translation.reject(Rejection::ineffective(object, format!("spec.hosts[{index}]"), reason));
+        }
+        resolved.push(host);
+    }
+    Scope::Hosts(resolved)
+}
+
+fn make<S: Resource>(
+    object: &Object<S>,
+    action: AuthorizationAction,
+    rules: &[crd::AuthorizationRule],
+) -> Result<AuthorizationPolicy, Vec<Fault>> {
+    let mut check = Check::default();
+    let name = format!("{}/{}", object.metadata.namespace, object.metadata.name);
+    let mut policy = AuthorizationPolicy::new(name, action);
+    for (index, rule) in rules.iter().enumerate() {
+        let field = format!("spec.rules[{index}]");
+        let mut translated = AuthorizationRule::default();
+        for (index, from) in rule.from.iter().enumerate() {
+            translated.from.push(check.source(&from.source, &format!("{field}.from[{index}].source")));
+        }
+        for (index, to) in rule.to.iter().enumerate() {
+            translated.to.push(check.operation(&to.operation, &format!("{field}.to[{index}].operation")));
+        }
+        policy.rules.push(translated);
+    }
+    if check.faults.is_empty() { Ok(policy) } else { Err(check.faults) }
+}
+
+/// Translates the parts of a policy and gathers what is wrong with them.
+#[derive(Default)]
+struct Check {
+    faults: Vec<Fault>,
+}
+
+impl Check {
+    fn source(&mut self, source: &AuthorizationSource, field: &str) -> Source {
+        let mut translated = Source::default();
+        let named = |name: &str, not_name: &str| (format!("{field}.{name}"), format!("{field}.{not_name}"));
+        let AuthorizationSource { principals, not_principals, namespaces, not_namespaces, .. } = source;
+        let fields = named("principals", "notPrincipals");
+        translated.principals = self.patterns(principals, not_principals, &fields);
+        translated.namespaces = self.patterns(namespaces, not_namespaces, &named("namespaces", "notNamespaces"));
+        let AuthorizationSource { trust_domains, not_trust_domains, ip_blocks, not_ip_blocks, .. } = source;
+        let fields = named("trustDomains", "notTrustDomains");
+        translated.trust_domains = self.patterns(trust_domains, not_trust_domains, &fields);
+        let fields = named("ipBlocks", "notIpBlocks");
+        translated.ip_blocks = self.lists(ip_blocks, not_ip_blocks, &fields, Source::ip_block_fault);
+        translated
+    }
+
+    fn operation(&mut self, operation: &AuthorizationOperation, field: &str) -> Operation {
+        let mut translated = Operation::default();
+        for (name, AttributeValues { values, not_values }) in &operation.attributes {
+            let field = format!("{field}.attributes.{name}");
+            self.require(!name.is_empty(), &field, || "the name of an attribute must not be empty".to_owned());
+            let fields = (format!("{field}.values"), format!("{field}.notValues"));
+            translated.attributes.insert(name.clone(), self.patterns(values, not_values, &fields));
+        }
+        let AuthorizationOperation { interfaces, not_interfaces, methods, not_methods, .. } = operation;
+        let known = [
+            ("interface", interfaces, not_interfaces, ("interfaces", "notInterfaces")),
+            ("method", methods, not_methods, ("methods", "notMethods")),
+        ];
+        for (attribute, values, not_values, (name, not_name)) in known {
+            let fields = (format!("{field}.{name}"), format!("{field}.{not_name}"));
+            let patterns = self.patterns(values, not_values, &fields);
+            if patterns.is_empty() {
+                continue;
+            }
+            // names of attributes are compared without regard to case
+            let twice = translated.attributes.keys().any(|key| key.eq_ignore_ascii_case(attribute));
+            let path = format!("{field}.attributes.{attribute}");
+            self.require(!twice, path, || format!("excludes `{name}` and `{not_name}`, which are given too"));
+            translated.attributes.insert(attribute.to_owned(), patterns);
+        }
+        translated.ports = self.ports(&operation.ports, &format!("{field}.ports"));
+        translated.not_ports = self.ports(&operation.not_ports, &format!("{field}.notPorts"));
+        translated
+    }
+
+    fn patterns(&mut self, values: &[String], not_values: &[String], fields: &(String, String)) -> Patterns {
+        self.lists(values, not_values, fields, |pattern| Patterns::fault(pattern).map(str::to_owned))
+    }
+
+    fn lists(
+        &mut self,
+        values: &[String],
+        not_values: &[String],
+        (field, not_field): &(String, String),
+        fault: impl Fn(&str) -> Option<String>,
+    ) -> Patterns {
+        for (list, field) in [(values, field), (not_values, not_field)] {
+            for (index, entry) in list.iter().enumerate() {
+                if let Some(reason) = fault(entry) {
+                    self.faults.push(Fault { field: format!("{field}[{index}]"), reason });
+                }
+            }
+        }
+        let mut patterns = Patterns::of(values);
+        patterns.not_values = not_values.to_vec();
+        patterns
+    }
+
+    fn ports(&mut self, ports: &[u32], field: &str) -> Vec<u16> {
+        let mut translated = Vec::with_capacity(ports.len());
+        for (index, port) in ports.iter().enumerate() {
+            match u16::try_from(*port) {
+                Ok(port) if port > 0 => translated.push(port),
+                _ => self.require(false, format!("{field}[{index}]"), || format!("{port} is not a port")),
+            }
+        }
+        translated
+    }
+
+    fn require(&mut self, holds: bool, field: impl Into<String>, reason: impl FnOnce() -> String) {
+        if !holds {
+            self.faults.push(Fault { field: field.into(), reason: reason() });
+        }
+    }
+}

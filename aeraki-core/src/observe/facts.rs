@@ -8,6 +8,8 @@ use std::{
 use aeraki_codec::{Kind, Reason, Status};
 use tokio::time::Instant;
 
+use crate::stack::PeerMetadata;
+
 /// Gathers what is known of one request while it passes the stack; a handle, cheap to clone.
 ///
 /// Made when the frame is cut, filled by the layers, and closed by the connection when the last byte of the answer is
@@ -35,6 +37,8 @@ pub struct Record {
     pub endpoint: Option<SocketAddr>,
     /// Why the proxy answered itself.
     pub reason: Option<Reason>,
+    /// What the other proxy says of its node, where [metadata is exchanged](crate::stack::ExchangeMetadata).
+    pub peer: Option<Arc<PeerMetadata>>,
     /// Kind and status of the upstream's answer.
     pub answer: Option<(Kind, Status)>,
 }
@@ -50,6 +54,7 @@ impl Record {
             cluster: None,
             endpoint: None,
             reason: None,
+            peer: None,
             answer: None,
         }
     }

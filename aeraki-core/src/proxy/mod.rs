@@ -65,7 +65,7 @@ impl Proxy {
         if config.admin.is_some() && !cfg!(feature = "admin") {
             return Err(ConfigError::new("proxy", "admin", "this build has no admin interface (feature `admin`)"));
         }
-        let compiled = config.listeners.iter().map(|listener| filters.compile(listener));
+        let compiled = config.listeners.iter().map(|listener| filters.compile(listener, &config.node));
         let compiled = compiled.collect::<Result<Vec<_>, _>>()?;
         let mut tables = Tables::of(config.listeners.iter().zip(&compiled));
         let listeners = config.listeners.iter().zip(compiled).map(|(listener, compiled)| {

@@ -4,13 +4,13 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use aeraki_codec::Demand;
 use aeraki_route::{
-    config::{ConfigError, Filter, FilterConfig, Listener},
+    config::{ConfigError, Filter, FilterConfig, Listener, Node},
     policy::{Authorization, Concurrency, Faults, GlobalLimit, LocalLimit},
 };
 
 use super::{
-    Authorize, Gate, IdentifyRequests, InjectFaults, LimitGlobally, LimitLocally, LocalLimitStats, NoRateLimiters,
-    REQUEST_ID, RateLimiters, ShedLoad, Wheel,
+    Authorize, ExchangeMetadata, Gate, IdentifyRequests, InjectFaults, LimitGlobally, LimitLocally, LocalLimitStats,
+    NoRateLimiters, REQUEST_ID, RateLimiters, ShedLoad, Wheel,
 };
 use crate::observe::{Metrics, Stats};
 
@@ -59,13 +59,13 @@ impl Filters {
         self
     }
 
-    /// Compiles the filters of a listener.
+    /// Compiles the filters of a listener on `node`.
     ///
     /// # Errors
     /// Names the listener, the filter and the reason: a name that nobody knows, a configuration that cannot be used.
-    pub fn compile(&self, listener: &Listener) -> Result<CompiledFilters, ConfigError> {
+    pub fn compile(&self, listener: &Listener, node: &Node) -> Result<CompiledFilters, ConfigError> {
         let compile = |(index, filter): (usize, &Filter)| {
-            self.compile_one(filter).map_err(|error| {
+            self.compile_one(filter, listener, node).map_err(|error| {
                 let path = format!("filters[{index}] {:?}", filter.name);
                 let path = if error.0.is_empty() { path } else { format!("{path}.{}", error.0) };
                 ConfigError::new(format!("listener {:?}", listener.name), path, error.1)
@@ -75,10 +75,10 @@ impl Filters {
         Ok(CompiledFilters { filters: filters.into_iter().flatten().collect() })
     }
 
-    fn compile_one(&self, filter: &Filter) -> Result<Option<Compiled>, Refusal> {
+    fn compile_one(&self, filter: &Filter, listener: &Listener, node: &Node) -> Result<Option<Compiled>, Refusal> {
         let refuse = |error: ConfigError| Refusal(format!("config.{}", error.field()), error.reason().to_owned());
         Ok(Some(match &filter.config {
-            FilterConfig::Router | FilterConfig::MetadataExchange(_) | FilterConfig::Unenforced => return Ok(None),
+            FilterConfig::Router | FilterConfig::Unenforced => return Ok(None),
             FilterConfig::LocalRateLimit(config) => Compiled::Local(LocalLimit::compile(config).map_err(refuse)?),
             FilterConfig::GlobalRateLimit(config) => {
                 let limit = Arc::new(GlobalLimit::compile(config).map_err(refuse)?);
@@ -89,6 +89,9 @@ impl Filters {
             }
             FilterConfig::Fault(config) => Compiled::Faults(Arc::new(Faults::compile(config).map_err(refuse)?)),
             FilterConfig::Shed(config) => Compiled::Shed(Arc::new(Concurrency::new(config).map_err(refuse)?)),
+            FilterConfig::MetadataExchange(config) => {
+                Compiled::Exchange(ExchangeMetadata::new(*config, listener.direction, node))
+            }
             FilterConfig::RequestIds(config) => Compiled::RequestIds(IdentifyRequests::new(*config)),
             FilterConfig::Custom(bytes) => self.own(filter, bytes)?,
             _ => return Err(Refusal(String::new(), "this proxy does not know such a filter".to_owned())),
@@ -134,6 +137,7 @@ enum Compiled {
     Authorization(Arc<Authorization>),
     Faults(Arc<Faults>),
     Shed(Arc<Concurrency>),
+    Exchange(ExchangeMetadata),
     RequestIds(IdentifyRequests),
     Own(Arc<dyn Gate>, Demand),
 }
@@ -160,6 +164,7 @@ impl Compiled {
             Self::Authorization(policies) => Demand::of(policies.keys()),
             Self::Faults(faults) => Demand::of(faults.keys()),
             Self::Shed(_) => Demand::none(),
+            Self::Exchange(exchange) => exchange.demand(),
             Self::RequestIds(_) => Demand::of([REQUEST_ID]),
             Self::Own(_, demand) => demand.clone(),
         }
@@ -179,6 +184,7 @@ impl Compiled {
             Self::Authorization(policies) => Arc::new(Authorize::new(Arc::clone(policies), metrics)),
             Self::Faults(faults) => Arc::new(InjectFaults::new(Arc::clone(faults), wheel.clone(), metrics)),
             Self::Shed(concurrency) => Arc::new(ShedLoad::new(Arc::clone(concurrency), metrics)),
+            Self::Exchange(exchange) => exchange.gate(metrics),
             Self::RequestIds(gate) => Arc::new(*gate),
             Self::Own(gate, _) => Arc::clone(gate),
         }

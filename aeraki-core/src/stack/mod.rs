@@ -18,6 +18,7 @@
 
 mod authorize;
 mod deadline;
+mod exchange;
 mod fault;
 mod filters;
 mod gate;
@@ -46,6 +47,7 @@ use tower_layer::Layer;
 pub use self::{
     authorize::Authorize,
     deadline::{Deadline, DeadlineFuture, DeadlineLayer},
+    exchange::{ExchangeMetadata, PeerMetadata},
     fault::InjectFaults,
     filters::{CompiledFilters, Filters, MakeGate},
     gate::{Admission, Gate, GateLayer, Gated, GatedFuture, Watch},

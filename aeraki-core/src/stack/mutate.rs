@@ -142,7 +142,7 @@ impl Answer {
 }
 
 /// Reads the attributes of an answer that decide on its change; nobody else wants any of answers.
-fn read(message: &Message, demand: &Demand, protocol: &dyn Protocol) -> Message {
+pub(super) fn read(message: &Message, demand: &Demand, protocol: &dyn Protocol) -> Message {
     let (frame, mut head) = (message.frame(), Head::new());
     if !demand.is_none() {
         let mut codec = protocol.codec(Role::Client, &Limits::default());
@@ -152,7 +152,8 @@ fn read(message: &Message, demand: &Demand, protocol: &dyn Protocol) -> Message 
     Message::new(frame.clone(), head)
 }
 
-fn apply(message: &mut Message, mutation: &Arc<Mutation>, metrics: &Metrics) {
+/// Lets a message carry a change, or counts that it cannot.
+pub(super) fn apply(message: &mut Message, mutation: &Arc<Mutation>, metrics: &Metrics) {
     if mutation.is_empty() {
         return;
     }

@@ -3,6 +3,7 @@
 mod allocations;
 mod bytes_in;
 mod closing;
+mod exchange;
 mod flow;
 mod hostile_clients;
 mod hostile_servers;

@@ -147,7 +147,11 @@ impl Fixture {
         let address = ANY.parse().expect("an address");
         let listener = Listener::new("in", address, ProtocolConfig::new(wire.name), RouteSource::Inline(routes));
         let config = clusters.into_iter().fold(config::Proxy::default(), config::Proxy::with_cluster);
-        let config = config.with_listener(adjust(listener));
+        Self::of(wire, config.with_listener(adjust(listener)))
+    }
+
+    /// Runs a configuration whose listener is called `in`.
+    pub(crate) fn of(wire: Wire, config: config::Proxy) -> Self {
         let proxy = Proxy::new(config, &Registry::builtin()).expect("a good configuration");
         let rules = Arc::clone(proxy.rules("in").expect("the listener"));
         Self { proxy: proxy.start_here().expect("a free port"), rules, wire }

@@ -41,7 +41,7 @@ impl Filter {
 
     /// Tells whether the proxy does what the filter asks for.
     pub fn is_enforced(&self) -> bool {
-        !matches!(self.config, FilterConfig::Unenforced | FilterConfig::MetadataExchange(_))
+        !matches!(self.config, FilterConfig::Unenforced)
     }
 
     /// Returns the path of this filter, the one at `index`, in error texts.
@@ -87,7 +87,7 @@ pub enum FilterConfig {
     Fault(Box<Fault>),
     /// Refuses requests while too many are under way.
     Shed(Shed),
-    /// Tells the peers who the other is; not built yet, and so [not enforced](Filter::is_enforced).
+    /// Tells proxies on which node the other is.
     MetadataExchange(MetadataExchange),
     /// Gives every request an id.
     RequestIds(RequestIds),

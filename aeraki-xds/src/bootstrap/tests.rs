@@ -193,7 +193,7 @@ fn upstream_test_configurations_load_unmodified() {
     let Some(folder) = fixtures("meta-protocol-proxy") else { return };
     let files = [
         ("brpc/test.yaml", 0),
-        ("dubbo/test.yaml", 2),
+        ("dubbo/test.yaml", 1),
         ("global-ratelimit/test.yaml", 0),
         ("local-ratelimit/test-full-match-condition.yaml", 0),
         ("local-ratelimit/test-no-global-bucket-no-matched-condition.yaml", 0),

@@ -42,6 +42,8 @@
 
 #[cfg(feature = "client")]
 mod client;
+#[cfg(feature = "client")]
+mod clients;
 #[cfg(feature = "server")]
 mod decision;
 #[cfg(feature = "server")]
@@ -53,10 +55,13 @@ mod store;
 #[cfg(feature = "server")]
 mod window;
 
-#[cfg(feature = "client")]
-pub use self::client::{AskError, Client};
 #[cfg(feature = "redis")]
 pub use self::store::RedisStore;
+#[cfg(feature = "client")]
+pub use self::{
+    client::{AskError, Client},
+    clients::Clients,
+};
 #[cfg(feature = "server")]
 pub use self::{
     limits::{Limits, LimitsError},

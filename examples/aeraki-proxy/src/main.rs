@@ -14,8 +14,14 @@ use std::{
 };
 
 use aeraki_codec::Registry;
-use aeraki_core::proxy::{Proxy, Running};
-use aeraki_xds::bootstrap::{Bootstrap, Warning};
+use aeraki_core::{
+    proxy::{Proxy, Running},
+    stack::Filters,
+};
+use aeraki_xds::{
+    bootstrap::{Bootstrap, Warning},
+    ratelimit::Clients,
+};
 use anyhow::{Context, Result, bail};
 use clap::{Parser, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
@@ -69,7 +75,8 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Result<()> {
     let text = std::fs::read_to_string(&args.config_path)?;
     let Bootstrap { proxy: config, warnings, .. } = Bootstrap::from_yaml(&text)?;
-    let proxy = Proxy::new(config, &Registry::builtin())?;
+    let filters = Filters::new().with_rate_limiters(Clients::new(&config.clusters));
+    let proxy = Proxy::with_filters(config, &Registry::builtin(), &filters)?;
     warn(&warnings);
     if args.mode == Mode::Validate {
         tracing::info!("{}: the configuration is good", args.config_path.display());

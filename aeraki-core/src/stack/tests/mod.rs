@@ -1,5 +1,6 @@
 //! Layers over a service that the test plays itself, with time standing still until everybody waits.
 
+mod exchange;
 mod gates;
 mod mirror;
 mod retry;

@@ -1,11 +1,8 @@
 //! What happens to a message whose route is known.
 
 use std::{
-    collections::{HashMap, HashSet},
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering::Relaxed},
-    },
+    collections::{HashMap, HashSet, hash_map::Entry},
+    sync::Arc,
     time::Duration,
 };
 
@@ -18,7 +15,8 @@ use crate::{
     RouteTable,
     changes::Changes,
     config::{self, Destination, Mirror, error::FieldError},
-    policy::{Retries, RoutePolicies},
+    places::{Place, Places},
+    policy::{LimitCompiler, Retries, RoutePolicies},
 };
 
 /// A compiled route: everything about it that does not depend on how it was found.
@@ -40,12 +38,12 @@ pub struct Route {
 #[derive(Debug)]
 pub struct MirrorTarget {
     config: Mirror,
-    active: AtomicU32,
+    active: Places,
 }
 
 impl MirrorTarget {
     fn new(config: Mirror) -> Self {
-        Self { config, active: AtomicU32::new(0) }
+        Self { config, active: Places::default() }
     }
 
     /// Returns the configuration.
@@ -53,16 +51,9 @@ impl MirrorTarget {
         &self.config
     }
 
-    /// Begins a copy, unless as many are under way as may be; whoever begins one must [end](Self::end) it.
-    #[must_use]
-    pub fn begin(&self) -> bool {
-        let more = |active: u32| (active < self.config.max_active).then_some(active + 1);
-        self.active.fetch_update(Relaxed, Relaxed, more).is_ok()
-    }
-
-    /// Ends a copy.
-    pub fn end(&self) {
-        self.active.fetch_sub(1, Relaxed);
+    /// Begins a copy, which goes on as long as the place is kept; none where as many are under way as may be.
+    pub fn begin(&self) -> Option<Place> {
+        self.active.take(self.config.max_active)
     }
 }
 
@@ -170,25 +161,47 @@ impl Route {
     }
 }
 
+/// Files routes under their names; an empty name, or one that several have, tells nobody apart.
+fn by_name(routes: &[Route]) -> HashMap<&str, Option<&Route>, RandomState> {
+    let mut named = HashMap::default();
+    for route in routes.iter().filter(|route| !route.name.is_empty()) {
+        match named.entry(&**route.name()) {
+            Entry::Vacant(entry) => _ = entry.insert(Some(route)),
+            Entry::Occupied(mut entry) => _ = entry.insert(None),
+        }
+    }
+    named
+}
+
+/// Makes a mirror, or goes on with an equal one that the route had, which may have copies under way.
+fn mirror_after(mirror: &Mirror, previous: Option<&Route>) -> Arc<MirrorTarget> {
+    let same = previous.into_iter().flat_map(Route::mirrors).find(|old| old.config == *mirror);
+    same.map_or_else(|| Arc::new(MirrorTarget::new(mirror.clone())), Arc::clone)
+}
+
 /// Compiles the routes of one table, which share names.
 pub(crate) struct ActionCompiler<'a> {
     names: HashSet<Arc<str>, RandomState>,
-    /// The routes of the table before, by their names.
-    previous: HashMap<&'a str, &'a Route, RandomState>,
+    /// The routes of the table before, by their names; those whose name says nothing are left out.
+    previous: HashMap<&'a str, Option<&'a Route>, RandomState>,
+    limits: LimitCompiler,
 }
 
 impl<'a> ActionCompiler<'a> {
     /// Makes a compiler; policies go on with the state that they had in `previous`.
     pub(crate) fn new(previous: Option<&'a RouteTable>) -> Self {
-        let routes = previous.map_or(&[][..], RouteTable::routes).iter();
-        let previous = routes.map(|route| (&**route.name(), route)).collect();
-        Self { names: HashSet::default(), previous }
+        let routes = previous.map_or(&[][..], RouteTable::routes);
+        let policies = routes.iter().filter_map(Route::policies);
+        let limits = LimitCompiler::after(policies.filter_map(|policies| policies.local_limit.as_ref()));
+        Self { names: HashSet::default(), previous: by_name(routes), limits }
     }
 
     /// Compiles the route at `index`, which has been validated.
     pub(crate) fn compile(&mut self, index: usize, route: &config::Route) -> Result<Route, FieldError> {
-        let previous = self.previous.get(&*route.name).copied();
-        let policies = RoutePolicies::compile(route, previous.and_then(|old| old.policies.as_deref()));
+        // of several routes of one name, only the first goes on
+        let previous = self.previous.remove(&*route.name).flatten();
+        let old_policies = previous.and_then(|old| old.policies.as_deref());
+        let policies = RoutePolicies::compile(route, &mut self.limits, old_policies);
         let policies = policies.map_err(|error| error.within(route.path(index)))?;
         let retries = |policy| Retries::build_after(policy, route.action.hedge, previous.and_then(|old| old.retries()));
         Ok(Route {
@@ -196,7 +209,7 @@ impl<'a> ActionCompiler<'a> {
             name: route.name.as_str().into(),
             clusters: self.clusters(&route.action.destination),
             hash_policy: route.action.hash_policy.iter().map(|key| key.as_str().into()).collect(),
-            mirrors: route.action.mirrors.iter().cloned().map(MirrorTarget::new).map(Arc::new).collect(),
+            mirrors: route.action.mirrors.iter().map(|mirror| mirror_after(mirror, previous)).collect(),
             request_changes: Changes::compile(&route.request_mutation),
             response_changes: Changes::compile(&route.response_mutation),
             timeout: route.action.timeout,

@@ -34,6 +34,7 @@ mod action;
 mod changes;
 mod compile;
 mod explain;
+mod places;
 mod rules;
 mod table;
 
@@ -41,6 +42,7 @@ pub use self::{
     action::{MirrorTarget, Route},
     changes::{ChangeValues, Changes, Origin},
     explain::{Explanation, PassedOver},
+    places::Place,
     rules::{Rules, RulesReader, SharedRules},
     table::{RETRY_HOPS, RouteTable},
 };

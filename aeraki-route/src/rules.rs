@@ -1,6 +1,9 @@
 //! What judges a message: one immutable set of rules, swapped whole.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use aeraki_codec::{Attributes, Demand};
 use arc_swap::{ArcSwap, Cache};
@@ -80,6 +83,16 @@ pub struct SharedRules {
     retired: Mutex<Vec<Arc<Rules>>>,
     /// What users outside the rules look at, whichever rules are in force.
     demand: Demand,
+    check: Check,
+}
+
+/// What users ask of a configuration before its rules come into force.
+struct Check(Box<dyn Fn(&RouteConfig) -> Result<(), ConfigError> + Send + Sync>);
+
+impl fmt::Debug for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Check").finish_non_exhaustive()
+    }
 }
 
 impl SharedRules {
@@ -91,7 +104,30 @@ impl SharedRules {
     /// Puts the first rules in force, and asks messages for more keys than these and any later rules do.
     pub fn with_demand(rules: Rules, demand: Demand) -> Self {
         let current = ArcSwap::from_pointee(rules.with_demand(&demand));
-        Self { current: Arc::new(current), retired: Mutex::default(), demand }
+        let check = Check(Box::new(|_| Ok(())));
+        Self { current: Arc::new(current), retired: Mutex::default(), demand, check }
+    }
+
+    /// Lets `check` refuse configurations, such as those that ask for what their protocol cannot do.
+    #[must_use]
+    pub fn with_check(
+        mut self,
+        check: impl Fn(&RouteConfig) -> Result<(), ConfigError> + Send + Sync + 'static,
+    ) -> Self {
+        self.check = Check(Box::new(check));
+        self
+    }
+
+    /// Puts the rules of a configuration in force, which go on with the state of those before; see
+    /// [`Rules::compile_after`]. If it is refused, those stay.
+    ///
+    /// # Errors
+    ///
+    /// As [`RouteTable::compile`], and what the [check](Self::with_check) refuses.
+    pub fn update(&self, config: &RouteConfig) -> Result<(), ConfigError> {
+        (self.check.0)(config)?;
+        self.swap(Rules::compile_after(config, &self.load())?);
+        Ok(())
     }
 
     /// Returns the rules in force.

@@ -159,6 +159,7 @@ impl Codec for Connection {
             Kind::Heartbeat => parse_event(&mut filler, header),
             _ if !header.is_hessian2() => {
                 filler.out.set_mutable(false);
+                filler.out.set_opaque();
                 set_status(filler.out, header);
                 Ok(())
             }

@@ -186,6 +186,14 @@ fn a_bad_request_can_be_answered() {
 }
 
 #[test]
+fn what_is_written_in_another_serialization_cannot_be_judged() {
+    // flag 0x06: fastjson, which the proxy passes on and does not read
+    let message = message(&frame(0xc6, 0, b"\"2.0.2\"\n\"a.Service\"\n"));
+    assert_eq!((message.kind(), message.attr("method")), (Kind::Request, None));
+    assert!(Attributes::is_ambiguous(&message, "method") && Attributes::is_ambiguous(&message, "anything"));
+}
+
+#[test]
 fn signs_of_life_are_answered_in_their_own_serialization() {
     for (frame, answer) in [
         (frame(0xe2, 0, b"N"), frame(0x22, 20, b"N")),

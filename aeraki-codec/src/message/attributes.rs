@@ -19,7 +19,8 @@ pub trait Attributes {
     /// Returns the value under `key`.
     fn attr(&self, key: &str) -> Option<&[u8]>;
 
-    /// Tells whether `key` came more than once with different bytes, so that peers may disagree on its value.
+    /// Tells whether peers may disagree on the value of `key`: it came more than once with different bytes, or the
+    /// attributes of the message cannot be read.
     fn is_ambiguous(&self, key: &str) -> bool {
         let _ = key;
         false

@@ -44,6 +44,7 @@ pub struct Head {
     kind: Kind,
     affinity: Affinity,
     immutable: bool,
+    opaque: bool,
 }
 
 impl Head {
@@ -55,10 +56,12 @@ impl Head {
 
     /// Forgets everything, keeping allocated room.
     pub fn clear(&mut self) {
-        let Self { attributes, id, stream, notes, echo, status, head_len, dialect, kind, affinity, immutable } = self;
+        let Self { attributes, id, stream, notes, echo, status, head_len, dialect, kind, affinity, immutable, opaque } =
+            self;
         attributes.clear();
         (*id, *stream, *notes, *echo) = Default::default();
-        (*status, *head_len, *dialect, *kind, *affinity, *immutable) = Default::default();
+        (*status, *head_len, *dialect, *kind, *affinity) = Default::default();
+        (*immutable, *opaque) = Default::default();
     }
 
     /// Returns what kind of message this is.
@@ -148,6 +151,18 @@ impl Head {
     /// Declares whether a mutation of this message can be written; it can unless said otherwise.
     pub const fn set_mutable(&mut self, mutable: bool) {
         self.immutable = !mutable;
+    }
+
+    /// Tells whether the attributes could not be read.
+    #[must_use]
+    pub const fn is_opaque(&self) -> bool {
+        self.opaque
+    }
+
+    /// Declares that the attributes cannot be read: those that are there may be others for the receiver, and whoever must
+    /// know one for sure takes every key for [ambiguous](super::Attributes::is_ambiguous).
+    pub const fn set_opaque(&mut self) {
+        self.opaque = true;
     }
 
     /// Returns the four numbers that the codec keeps from `parse` for `encode` and `reply`, such as offsets.

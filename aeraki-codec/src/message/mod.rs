@@ -147,7 +147,7 @@ impl Attributes for Message {
     }
 
     fn is_ambiguous(&self, key: &str) -> bool {
-        self.head.attributes().is_ambiguous(&self.frame, key)
+        self.head.is_opaque() || self.head.attributes().is_ambiguous(&self.frame, key)
     }
 }
 

@@ -1,23 +1,24 @@
 //! A whole proxy from its configuration: listeners, stacks and clusters on one or more workers.
 
 mod running;
+mod tables;
 mod worker;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use aeraki_codec::{Carries, Demand, Protocol, Registry};
+use aeraki_codec::{Protocol, Registry};
 use aeraki_route::{
-    Rules, SharedRules,
-    config::{self, ConfigError, Listener, RouteConfig, RouteSource, RouteSubscription},
+    SharedRules,
+    config::{self, ConfigError, Listener, RouteSource, RouteSubscription},
 };
 use tokio::runtime::Handle;
 
 pub use self::running::Running;
-use self::worker::Worker;
+use self::{tables::Tables, worker::Worker};
 use crate::{
     observe::Stats,
     server::{self, ListenerOptions},
-    stack::{CompiledFilters, Filters, RateLimiters},
+    stack::{CompiledFilters, Filters, LocalLimitStats, RateLimiters},
 };
 
 /// A proxy that has been checked and can be started.
@@ -65,16 +66,21 @@ impl Proxy {
         if config.admin.is_some() && !cfg!(feature = "admin") {
             return Err(ConfigError::new("proxy", "admin", "this build has no admin interface (feature `admin`)"));
         }
-        let compiled = config.listeners.iter().map(|listener| filters.compile(listener, &config.node));
-        let compiled = compiled.collect::<Result<Vec<_>, _>>()?;
-        let mut tables = Tables::of(config.listeners.iter().zip(&compiled));
-        let listeners = config.listeners.iter().zip(compiled).map(|(listener, compiled)| {
-            let protocol = find_protocol(listener, registry)?;
-            let rules = rules(listener, &*protocol, &compiled, &mut tables)?;
+        let prepare =
+            |listener: &Listener| Ok((find_protocol(listener, registry)?, filters.compile(listener, &config.node)?));
+        let prepared = config.listeners.iter().map(prepare).collect::<Result<Vec<_>, ConfigError>>()?;
+        let mut tables = Tables::new(&filters.services);
+        let listeners = config.listeners.iter().zip(&prepared);
+        listeners.for_each(|(listener, (protocol, filters))| tables.add(listener, protocol, filters));
+        let listeners = config.listeners.iter().zip(prepared).map(|(listener, (protocol, compiled))| {
+            let rules = tables.rules(listener, &protocol, &compiled)?;
             let services = Arc::clone(&filters.services);
             Ok(Prepared { config: listener.clone(), protocol, rules, filters: compiled, services })
         });
-        Ok(Self { listeners: listeners.collect::<Result<_, _>>()?, config, stats: Stats::new() })
+        let listeners = listeners.collect::<Result<Vec<_>, ConfigError>>()?;
+        let stats = Stats::new();
+        stats.register(Arc::new(limit_stats(&listeners)));
+        Ok(Self { listeners, config, stats })
     }
 
     /// Returns the configuration.
@@ -166,26 +172,10 @@ enum Place {
     Thread,
 }
 
-/// The tables that listeners subscribe to, each once, and what all its listeners' filters ask messages for.
-struct Tables(BTreeMap<String, (Demand, Option<Arc<SharedRules>>)>);
-
-impl Tables {
-    fn of<'a>(listeners: impl Iterator<Item = (&'a Listener, &'a CompiledFilters)>) -> Self {
-        let mut tables = BTreeMap::new();
-        for (listener, filters) in listeners {
-            let RouteSource::Dynamic(subscription) = &listener.routes else { continue };
-            let name = subscription.route_config_name.clone();
-            let (demand, _) = tables.entry(name).or_insert_with(|| (Demand::none(), None));
-            *demand = demand.union(&filters.demand());
-        }
-        Self(tables)
-    }
-
-    fn rules(&mut self, name: &str) -> Arc<SharedRules> {
-        let (demand, rules) = self.0.entry(name.to_owned()).or_insert_with(|| (Demand::none(), None));
-        let empty = || Arc::new(SharedRules::with_demand(Rules::empty(), demand.clone()));
-        Arc::clone(rules.get_or_insert_with(empty))
-    }
+/// Shows every local rate limit, those of tables that several listeners share once.
+fn limit_stats(listeners: &[Prepared]) -> LocalLimitStats {
+    let limits = listeners.iter().flat_map(|prepared| prepared.filters.local_limits()).cloned();
+    LocalLimitStats::new(limits, listeners.iter().map(|prepared| Arc::clone(&prepared.rules)))
 }
 
 fn refuse(listener: &Listener, field: &str, reason: String) -> ConfigError {
@@ -203,41 +193,6 @@ fn find_protocol(listener: &Listener, registry: &Registry) -> Result<Arc<dyn Pro
             Err(refuse(listener, "protocol.options", format!("the codec {codec:?} has no option {option:?}")))
         }
         None => Ok(Arc::clone(protocol)),
-    }
-}
-
-fn rules(
-    listener: &Listener,
-    protocol: &dyn Protocol,
-    filters: &CompiledFilters,
-    tables: &mut Tables,
-) -> Result<Arc<SharedRules>, ConfigError> {
-    match &listener.routes {
-        RouteSource::Inline(config) => {
-            check_mutations(config, protocol).map_err(|route| {
-                let codec = listener.protocol.codec();
-                let reason = format!("{route} changes attributes, which {codec:?} cannot carry");
-                refuse(listener, "routes.inline", reason)
-            })?;
-            let rules = Rules::compile(config).map_err(|error| {
-                refuse(listener, &format!("routes.inline.{}", error.field()), error.reason().to_owned())
-            })?;
-            Ok(Arc::new(SharedRules::with_demand(rules, filters.demand())))
-        }
-        RouteSource::Dynamic(subscription) => Ok(tables.rules(&subscription.route_config_name)),
-        _ => Err(refuse(listener, "routes", "a source of routes that this proxy does not know".to_owned())),
-    }
-}
-
-/// Names the first route whose changes no message of the protocol can carry.
-fn check_mutations(config: &RouteConfig, protocol: &dyn Protocol) -> Result<(), String> {
-    if protocol.carries() != Carries::Never {
-        return Ok(());
-    }
-    let mutates = |route: &config::Route| !(route.request_mutation.is_empty() && route.response_mutation.is_empty());
-    match config.routes.iter().position(mutates) {
-        Some(index) => Err(format!("routes[{index}] {:?}", config.routes[index].name)),
-        None => Ok(()),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     io::Buffers,
     observe::{Metrics, Stats},
     server::{Budget, Drain, Listener, Phase, Rpc, Serve},
-    stack::{ApplyPolicies, GateLayer, LocalLimitStats, Resolve, Stack, Wheel, stack},
+    stack::{ApplyPolicies, GateLayer, Resolve, Stack, Wheel, stack},
     upstream::{Clusters, Context},
 };
 
@@ -19,7 +19,6 @@ pub(super) struct Worker {
     listeners: Vec<(Prepared, Listener, Arc<Metrics>)>,
     pub(super) clusters: Arc<Clusters>,
     buffers: Buffers,
-    stats: Stats,
 }
 
 impl Worker {
@@ -37,7 +36,7 @@ impl Worker {
             stats.register(Arc::clone(&metrics) as _);
             (prepared, socket, metrics)
         });
-        Self { listeners: listeners.collect(), clusters, buffers, stats: stats.clone() }
+        Self { listeners: listeners.collect(), clusters, buffers }
     }
 
     /// Serves until `drain` is through.
@@ -46,7 +45,7 @@ impl Worker {
         let served = self.listeners.into_iter().map(|(prepared, socket, metrics)| {
             let name = prepared.config.name.clone();
             let clusters = Arc::clone(&self.clusters) as Arc<dyn Resolve>;
-            let rpc = rpc(prepared, clusters, &wheel, &metrics, &self.stats).with_buffers(self.buffers.clone());
+            let rpc = rpc(prepared, clusters, &wheel, &metrics).with_buffers(self.buffers.clone());
             let serve: Arc<dyn Serve> = Arc::new(rpc.with_budget(budget.clone()));
             let served = socket.serve(serve, metrics, drain.clone());
             async move {
@@ -60,19 +59,11 @@ impl Worker {
     }
 }
 
-fn rpc(
-    prepared: Prepared,
-    clusters: Arc<dyn Resolve>,
-    wheel: &Wheel,
-    metrics: &Arc<Metrics>,
-    stats: &Stats,
-) -> Rpc<Stack> {
+fn rpc(prepared: Prepared, clusters: Arc<dyn Resolve>, wheel: &Wheel, metrics: &Arc<Metrics>) -> Rpc<Stack> {
     let Prepared { config, protocol, rules, filters, services } = prepared;
-    let gates = filters.gates(wheel, metrics, stats);
+    let gates = filters.gates(wheel, metrics);
     let filters = GateLayer::new(gates).with_response_order(config.response_order);
-    let limits = LocalLimitStats::of_routes(config.stat_prefix.as_str());
-    stats.register(Arc::clone(&limits) as _);
-    let policies = ApplyPolicies::new(services, wheel.clone(), limits, Arc::clone(metrics));
+    let policies = ApplyPolicies::new(services, wheel.clone(), Arc::clone(metrics));
     let stack = stack(clusters, wheel.clone(), Arc::clone(metrics), &filters, Arc::new(policies));
     Rpc::new(config.name, protocol, rules, Arc::clone(metrics), stack)
         .with_limits(config.limits)

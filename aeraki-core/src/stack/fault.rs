@@ -1,12 +1,12 @@
 //! Delays and ends requests on purpose.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering::Relaxed},
-};
+use std::sync::Arc;
 
 use aeraki_codec::{LocalReply, Reason};
-use aeraki_route::{config::AbortWith, policy::Faults};
+use aeraki_route::{
+    config::AbortWith,
+    policy::{FaultDraw, Faults},
+};
 use tokio::time::Instant;
 
 use super::{Admission, Gate, Request, Wheel};
@@ -22,36 +22,39 @@ pub struct InjectFaults {
 impl InjectFaults {
     /// Makes the gate; `wheel` keeps the delays.
     #[must_use]
-    pub fn new(faults: Arc<Faults>, wheel: Wheel, metrics: Arc<Metrics>) -> Self {
+    pub const fn new(faults: Arc<Faults>, wheel: Wheel, metrics: Arc<Metrics>) -> Self {
         Self { faults, injector: Injector::new(wheel, metrics) }
     }
 }
 
 impl Gate for InjectFaults {
     fn admit(&self, request: &mut Request) -> Admission {
-        self.injector.inject(&self.faults, request)
+        self.injector.inject(&self.faults, draw(&self.faults, request))
     }
 }
 
-/// Carries faults out, and bounds how many requests are held back at a time.
+/// Draws the faults of a request.
+pub(super) fn draw(faults: &Faults, request: &Request) -> FaultDraw {
+    faults.draw(&*request.message, || fastrand::u64(..))
+}
+
+/// Carries faults out.
 #[derive(Clone, Debug)]
 pub(super) struct Injector {
-    active: Arc<AtomicU32>,
     wheel: Wheel,
     metrics: Arc<Metrics>,
 }
 
 impl Injector {
-    pub(super) fn new(wheel: Wheel, metrics: Arc<Metrics>) -> Self {
-        Self { active: Arc::default(), wheel, metrics }
+    pub(super) const fn new(wheel: Wheel, metrics: Arc<Metrics>) -> Self {
+        Self { wheel, metrics }
     }
 
-    /// Draws for a request, and carries out what was drawn.
-    pub(super) fn inject(&self, faults: &Faults, request: &Request) -> Admission {
-        let draw = faults.draw(&*request.message, || fastrand::u64(..));
+    /// Carries out what was drawn for a request.
+    pub(super) fn inject(&self, faults: &Faults, draw: FaultDraw) -> Admission {
         let counters = &self.metrics.counters;
         let end = draw.abort.map(reply);
-        let held = draw.delay.and_then(|delay| Some((delay, Held::take(&self.active, faults.config().max_active)?)));
+        let held = draw.delay.and_then(|delay| Some((delay, faults.hold()?)));
         if draw.delay.is_some() && held.is_none() {
             counters.fault_delay_overflow.inc();
         }
@@ -78,21 +81,5 @@ fn reply(with: AbortWith) -> LocalReply {
         AbortWith::Reason(reason) => LocalReply::new(reason, text),
         AbortWith::Status(status) => LocalReply::new(Reason::Fault, text).with_status(status),
         _ => LocalReply::new(Reason::Fault, text),
-    }
-}
-
-/// One of the requests that may be held back at a time.
-struct Held(Arc<AtomicU32>);
-
-impl Held {
-    fn take(active: &Arc<AtomicU32>, most: u32) -> Option<Self> {
-        let more = |active: u32| (active < most).then_some(active + 1);
-        active.fetch_update(Relaxed, Relaxed, more).ok().map(|_| Self(Arc::clone(active)))
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
     }
 }

@@ -9,10 +9,10 @@ use aeraki_route::{
 };
 
 use super::{
-    Authorize, ExchangeMetadata, Gate, IdentifyRequests, InjectFaults, LimitGlobally, LimitLocally, LocalLimitStats,
-    NoRateLimiters, REQUEST_ID, RateLimiters, ShedLoad, Wheel,
+    Authorize, ExchangeMetadata, Gate, IdentifyRequests, InjectFaults, LimitGlobally, LimitLocally, NoRateLimiters,
+    REQUEST_ID, RateLimiters, ShedLoad, Wheel,
 };
-use crate::observe::{Metrics, Stats};
+use crate::observe::Metrics;
 
 /// Makes the gate of a filter that an embedder brings, from the bytes of its configuration.
 pub type MakeGate = Arc<dyn Fn(&[u8]) -> Result<Arc<dyn Gate>, String> + Send + Sync>;
@@ -82,6 +82,9 @@ impl Filters {
             FilterConfig::LocalRateLimit(config) => Compiled::Local(LocalLimit::compile(config).map_err(refuse)?),
             FilterConfig::GlobalRateLimit(config) => {
                 let limit = Arc::new(GlobalLimit::compile(config).map_err(refuse)?);
+                if self.services.find(&config.cluster).is_none() {
+                    return Err(Refusal("config.cluster".to_owned(), unknown_service(&config.cluster)));
+                }
                 Compiled::Global(limit, Arc::clone(&self.services))
             }
             FilterConfig::Authorization(policies) => {
@@ -121,6 +124,11 @@ impl fmt::Debug for Filters {
     }
 }
 
+/// What is said of a rate limit service that nobody knows.
+pub(crate) fn unknown_service(cluster: &str) -> String {
+    format!("there is no rate limit service {cluster:?}: no such cluster, or none with endpoints")
+}
+
 /// The field at fault, and why.
 struct Refusal(String, String);
 
@@ -149,10 +157,18 @@ impl CompiledFilters {
         self.filters.iter().fold(Demand::none(), |demand, filter| demand.union(&filter.demand()))
     }
 
-    /// Makes the gates of one worker, which count into `metrics` and `stats`.
+    /// Makes the gates of one worker, which count into `metrics`.
     #[must_use]
-    pub fn gates(&self, wheel: &Wheel, metrics: &Arc<Metrics>, stats: &Stats) -> Vec<Arc<dyn Gate>> {
-        self.filters.iter().map(|filter| filter.gate(wheel, metrics, stats)).collect()
+    pub fn gates(&self, wheel: &Wheel, metrics: &Arc<Metrics>) -> Vec<Arc<dyn Gate>> {
+        self.filters.iter().map(|filter| filter.gate(wheel, metrics)).collect()
+    }
+
+    /// Lists the local rate limits, which count by themselves.
+    pub fn local_limits(&self) -> impl Iterator<Item = &Arc<LocalLimit>> {
+        self.filters.iter().filter_map(|filter| match filter {
+            Compiled::Local(limit) => Some(limit),
+            _ => None,
+        })
     }
 }
 
@@ -170,16 +186,12 @@ impl Compiled {
         }
     }
 
-    fn gate(&self, wheel: &Wheel, metrics: &Arc<Metrics>, stats: &Stats) -> Arc<dyn Gate> {
+    fn gate(&self, wheel: &Wheel, metrics: &Arc<Metrics>) -> Arc<dyn Gate> {
         let metrics = Arc::clone(metrics);
         match self {
-            Self::Local(limit) => {
-                let counted = LocalLimitStats::of(limit);
-                stats.register(Arc::clone(&counted) as _);
-                Arc::new(LimitLocally::new(Arc::clone(limit), counted))
-            }
+            Self::Local(limit) => Arc::new(LimitLocally::new(Arc::clone(limit))),
             Self::Global(limit, services) => {
-                Arc::new(LimitGlobally::new(Arc::clone(limit), Arc::clone(services), metrics))
+                Arc::new(LimitGlobally::new(Arc::clone(limit), Arc::clone(services), wheel.clone(), metrics))
             }
             Self::Authorization(policies) => Arc::new(Authorize::new(Arc::clone(policies), metrics)),
             Self::Faults(faults) => Arc::new(InjectFaults::new(Arc::clone(faults), wheel.clone(), metrics)),

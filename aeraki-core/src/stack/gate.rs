@@ -24,11 +24,6 @@ use super::{BoxError, BoxFuture, Request, Response};
 pub trait Gate<R = Request>: Send + Sync + fmt::Debug + 'static {
     /// Judges a request; called once for each.
     fn admit(&self, request: &mut R) -> Admission;
-
-    /// Returns the gate of one connection, where connections do not share this one.
-    fn of_connection(&self) -> Option<Arc<dyn Gate<R>>> {
-        None
-    }
 }
 
 /// What a [`Gate`] decided.
@@ -107,16 +102,9 @@ pub struct Gated<S, R = Request> {
     order: FilterOrder,
 }
 
-impl<S: Clone, R: 'static> Clone for Gated<S, R> {
-    /// The clone is for another connection, and so may have gates of its own.
+impl<S: Clone, R> Clone for Gated<S, R> {
     fn clone(&self) -> Self {
-        let own: SmallVec<[_; 4]> = self.gates.iter().map(|gate| gate.of_connection()).collect();
-        let gates = if own.iter().all(Option::is_none) {
-            Arc::clone(&self.gates)
-        } else {
-            own.into_iter().zip(&*self.gates).map(|(own, shared)| own.unwrap_or_else(|| Arc::clone(shared))).collect()
-        };
-        Self { inner: self.inner.clone(), gates, order: self.order }
+        Self { inner: self.inner.clone(), gates: Arc::clone(&self.gates), order: self.order }
     }
 }
 

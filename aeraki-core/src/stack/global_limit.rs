@@ -1,11 +1,13 @@
 //! Asks a rate limit service about requests.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use aeraki_codec::{LocalReply, Reason};
 use aeraki_route::policy::GlobalLimit;
+use futures_util::future::{Either, select};
+use tokio::time::Instant;
 
-use super::{Admission, BoxFuture, Gate, RateLimitAnswer, RateLimitAsk, RateLimiter, Request};
+use super::{Admission, BoxError, BoxFuture, Gate, RateLimitAnswer, RateLimitAsk, RateLimiter, Request, Wheel};
 use crate::observe::Metrics;
 
 /// Finds the rate limit service of a cluster.
@@ -35,50 +37,80 @@ impl RateLimiters for NoRateLimiters {
 
 /// Refuses requests that a rate limit service refuses, by a [global rate limit](aeraki_route::config::GlobalRateLimit).
 ///
-/// A request waits for the answer alone; others go on meanwhile.
+/// A request waits for the answer alone, no longer than the limit's timeout; others go on meanwhile.
 #[derive(Debug)]
 pub struct LimitGlobally {
     limit: Arc<GlobalLimit>,
-    services: Arc<dyn RateLimiters>,
-    metrics: Arc<Metrics>,
+    asker: Asker,
 }
 
 impl LimitGlobally {
-    /// Makes the gate; `services` knows whom to ask.
+    /// Makes the gate; `services` knows whom to ask, `wheel` keeps the timeout.
     #[must_use]
-    pub const fn new(limit: Arc<GlobalLimit>, services: Arc<dyn RateLimiters>, metrics: Arc<Metrics>) -> Self {
-        Self { limit, services, metrics }
+    pub const fn new(
+        limit: Arc<GlobalLimit>,
+        services: Arc<dyn RateLimiters>,
+        wheel: Wheel,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { limit, asker: Asker::new(services, wheel, metrics) }
     }
 }
 
 impl Gate for LimitGlobally {
     fn admit(&self, request: &mut Request) -> Admission {
-        match ask(&self.limit, request, &*self.services, &self.metrics) {
+        match self.asker.ask(&self.limit, request) {
             Some(answer) => Admission::Wait(answer),
             None => Admission::Pass,
         }
     }
 }
 
-/// Asks about a request; nothing where it is not limited.
-pub(super) fn ask(
-    limit: &GlobalLimit,
-    request: &Request,
-    services: &dyn RateLimiters,
-    metrics: &Arc<Metrics>,
-) -> Option<BoxFuture<Result<(), LocalReply>>> {
-    let descriptors = limit.descriptors(&*request.message)?;
-    let config = limit.config();
-    let ask = RateLimitAsk::new(config.domain.clone(), descriptors, config.timeout);
-    let answer = services.find(&config.cluster).map(|service| service.ask(ask.with_hits_addend(config.hits_addend)));
-    let (deny, cluster, metrics) = (config.failure_mode_deny, config.cluster.clone(), Arc::clone(metrics));
-    Some(Box::pin(async move {
-        let answer = match answer {
-            Some(answer) => answer.await.map_err(|error| error.to_string()),
-            None => Err(format!("there is no rate limit service {cluster:?}")),
-        };
-        judge(answer, deny, &metrics)
-    }))
+/// Asks rate limit services about requests.
+#[derive(Debug)]
+pub(super) struct Asker {
+    services: Arc<dyn RateLimiters>,
+    wheel: Wheel,
+    metrics: Arc<Metrics>,
+}
+
+impl Asker {
+    pub(super) const fn new(services: Arc<dyn RateLimiters>, wheel: Wheel, metrics: Arc<Metrics>) -> Self {
+        Self { services, wheel, metrics }
+    }
+
+    /// Asks about a request; nothing where it is not limited.
+    pub(super) fn ask(&self, limit: &GlobalLimit, request: &Request) -> Option<BoxFuture<Result<(), LocalReply>>> {
+        let descriptors = limit.descriptors(&*request.message)?;
+        let config = limit.config();
+        let ask = RateLimitAsk::new(config.domain.clone(), descriptors, config.timeout);
+        let service = self.services.find(&config.cluster);
+        let answer = service.map(|service| service.ask(ask.with_hits_addend(config.hits_addend)));
+        let answer = answer.map(|answer| self.in_time(answer, config.timeout));
+        let (deny, cluster, metrics) = (config.failure_mode_deny, config.cluster.clone(), Arc::clone(&self.metrics));
+        Some(Box::pin(async move {
+            let answer = match answer {
+                Some(answer) => answer.await.map_err(|error| error.to_string()),
+                None => Err(format!("there is no rate limit service {cluster:?}")),
+            };
+            judge(answer, deny, &metrics)
+        }))
+    }
+
+    /// Bounds the wait, whether or not the service keeps its own promise to.
+    fn in_time(
+        &self,
+        answer: BoxFuture<Result<RateLimitAnswer, BoxError>>,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<RateLimitAnswer, BoxError>> + use<> {
+        let over = self.wheel.at(Instant::now() + timeout);
+        async move {
+            match select(answer, over).await {
+                Either::Left((answer, _)) => answer,
+                Either::Right(_) => Err(format!("no answer within {timeout:?}").into()),
+            }
+        }
+    }
 }
 
 fn judge(answer: Result<RateLimitAnswer, String>, deny: bool, metrics: &Metrics) -> Result<(), LocalReply> {

@@ -3,38 +3,45 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     task::{Context, Poll, ready},
 };
 
 use aeraki_codec::{Affinity, Body, Kind, Message, Status};
-use aeraki_route::MirrorTarget;
+use aeraki_route::{MirrorTarget, Place};
 use pin_project_lite::pin_project;
 use smallvec::SmallVec;
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::oneshot,
+    time::{Timeout, timeout},
+};
 use tower_layer::Layer;
 use tower_service::Service;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{BoxError, Forward, Request, Resolve, Response, Routed};
+use super::{BoxError, Forwarding, Request, Resolve, Response, Routed};
 use crate::observe::{Facts, Metrics};
 
 /// Sends a copy of the request to each mirror that was drawn, in a task of its own; what comes of it is dropped, or
 /// compared with the answer that the client gets.
 ///
-/// Nothing that a mirror does touches the request itself. A copy is given up after the mirror's timeout. A request that
-/// needs a connection of its own is not copied.
+/// Nothing that a mirror does touches the request itself. A copy is given up after the mirror's timeout; no more are made
+/// while those of the layer hold 32 MiB. A request that needs a connection of its own is not copied.
 #[derive(Clone, Debug)]
 pub struct MirrorLayer {
     clusters: Arc<dyn Resolve>,
     metrics: Arc<Metrics>,
+    taken: Arc<AtomicUsize>,
 }
 
 impl MirrorLayer {
     /// Makes the layer.
     #[must_use]
-    pub const fn new(clusters: Arc<dyn Resolve>, metrics: Arc<Metrics>) -> Self {
-        Self { clusters, metrics }
+    pub fn new(clusters: Arc<dyn Resolve>, metrics: Arc<Metrics>) -> Self {
+        Self { clusters, metrics, taken: Arc::default() }
     }
 }
 
@@ -42,7 +49,8 @@ impl<S> Layer<S> for MirrorLayer {
     type Service = Mirror<S>;
 
     fn layer(&self, inner: S) -> Mirror<S> {
-        Mirror { inner, clusters: Arc::clone(&self.clusters), metrics: Arc::clone(&self.metrics) }
+        let Self { clusters, metrics, taken } = self.clone();
+        Mirror { inner, clusters, metrics, taken }
     }
 }
 
@@ -52,43 +60,44 @@ pub struct Mirror<S> {
     inner: S,
     clusters: Arc<dyn Resolve>,
     metrics: Arc<Metrics>,
+    taken: Arc<AtomicUsize>,
 }
 
 impl<S> Mirror<S> {
     /// Sends a copy; returns where the answer of the request itself is waited for.
-    fn send(&self, target: Arc<MirrorTarget>, request: &Request) -> Option<oneshot::Sender<Digest>> {
+    fn send(&self, target: &MirrorTarget, request: &Request) -> Option<oneshot::Sender<Digest>> {
         let counters = &self.metrics.counters;
         let cluster = self.clusters.resolve(&target.config().cluster);
-        let (Some(cluster), Some(place)) = (cluster, Place::take(target)) else {
+        let room = Room::take(&self.taken, request.message.len());
+        let (Some(cluster), Some(place), Some(room)) = (cluster, target.begin(), room) else {
             counters.mirror_dropped.inc();
             return None;
         };
         counters.mirrored.inc();
         let mut copy = request.clone();
         copy.facts = request.facts.note(|record| Facts::new(record.started, record.kind, record.request_bytes));
-        let compare = place.0.config().compare && request.message.kind() == Kind::Request;
+        let compare = target.config().compare && request.message.kind() == Kind::Request;
         let (told, original) = if compare { Some(oneshot::channel()).unzip() } else { (None, None) };
-        tokio::spawn(follow(place, cluster, copy, original, Arc::clone(&self.metrics)));
+        let answer = timeout(target.config().timeout, cluster.forward(copy));
+        tokio::spawn(follow(answer, (place, room), original, Arc::clone(&self.metrics)));
         told
     }
 }
 
 /// Waits for the end of a copy, and for that of the request if they are to be compared.
 async fn follow(
-    place: Place,
-    cluster: Arc<dyn Forward>,
-    copy: Request,
+    answer: Timeout<Forwarding>,
+    held: (Place, Room),
     original: Option<oneshot::Receiver<Digest>>,
     metrics: Arc<Metrics>,
 ) {
-    let answer = timeout(place.0.config().timeout, cluster.forward(copy)).await;
-    let answered = match &answer {
-        Ok(Ok(Response::Message(message))) => Some(Digest::of(message)),
+    let answered = match answer.await {
+        Ok(Ok(Response::Message(message))) => Some(Digest::of(&message)),
         Ok(Ok(_)) => return,
         _ => None,
     };
     // the mirror has done its work, however long the request itself takes
-    drop(place);
+    drop(held);
     let Some(answered) = answered else { return metrics.counters.mirror_failed.inc() };
     let Some(Ok(expected)) = (match original {
         Some(original) => Some(original.await),
@@ -101,20 +110,31 @@ async fn follow(
     counter.inc();
 }
 
-/// One of the copies that may be under way to a mirror.
-struct Place(Arc<MirrorTarget>);
+/// The room that copies take, of all that one worker has for them; given back when dropped.
+#[derive(Debug)]
+struct Room {
+    taken: Arc<AtomicUsize>,
+    bytes: usize,
+}
 
-impl Place {
-    fn take(target: Arc<MirrorTarget>) -> Option<Self> {
-        target.begin().then(|| Self(target))
+impl Room {
+    /// Takes room for a copy, unless copies hold [`MAX_BYTES`] already.
+    fn take(taken: &Arc<AtomicUsize>, bytes: usize) -> Option<Self> {
+        let more = |taken: usize| taken.checked_add(bytes).filter(|taken| *taken <= MAX_BYTES);
+        taken.fetch_update(Relaxed, Relaxed, more).ok()?;
+        Some(Self { taken: Arc::clone(taken), bytes })
     }
 }
 
-impl Drop for Place {
+impl Drop for Room {
     fn drop(&mut self) {
-        self.0.end();
+        self.taken.fetch_sub(self.bytes, Relaxed);
     }
 }
+
+/// Bytes of requests that copies of one worker hold together, at most: a copy lives longer than its request, which has
+/// given its own room back.
+const MAX_BYTES: usize = 32 << 20;
 
 /// An answer as far as it is compared: ids and attributes differ in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,7 +172,7 @@ where
         let mut compared = SmallVec::new();
         if !routed.mirrors.is_empty() && routed.request.message.head().affinity() == Affinity::Any {
             let mirrors = std::mem::take(&mut routed.mirrors).into_iter();
-            compared.extend(mirrors.filter_map(|target| self.send(target, &routed.request)));
+            compared.extend(mirrors.filter_map(|target| self.send(&target, &routed.request)));
         }
         MirrorFuture { compared, inner: self.inner.call(routed) }
     }

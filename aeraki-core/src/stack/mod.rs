@@ -44,6 +44,7 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
+pub(crate) use self::filters::unknown_service;
 pub use self::{
     authorize::Authorize,
     deadline::{Deadline, DeadlineFuture, DeadlineLayer},

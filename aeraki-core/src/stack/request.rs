@@ -12,6 +12,7 @@ use std::{
 use aeraki_codec::{LocalReply, Message, Protocol};
 use aeraki_route::Rules;
 
+use super::local_limit::OwnLimits;
 use crate::{
     observe::Facts,
     upstream::{Bindings, Flight},
@@ -76,13 +77,16 @@ pub struct ConnInfo {
     pub principal: Option<Arc<str>>,
     /// The upstream connections that belong to it.
     pub(crate) bindings: Bindings,
+    /// The limits that count it alone.
+    pub(super) limits: OwnLimits,
 }
 
 impl ConnInfo {
     /// Describes a connection.
     #[must_use]
     pub fn new(listener: Arc<str>, protocol: Arc<dyn Protocol>, peer: SocketAddr, local: SocketAddr) -> Self {
-        Self { listener, protocol, peer, local, principal: None, bindings: Bindings::default() }
+        let (bindings, limits) = Default::default();
+        Self { listener, protocol, peer, local, principal: None, bindings, limits }
     }
 
     /// Sets the identity of the peer, without `spiffe://`.

@@ -8,8 +8,9 @@ use aeraki_core::{
     route::{
         Rules,
         config::{
-            self, AttributeMatch, Cluster, Listener, MutationEntry, ProtocolConfig, Route, RouteAction, RouteConfig,
-            RouteSource,
+            self, AttributeMatch, AuthorizationAction, AuthorizationPolicy, AuthorizationRule, Cluster, Descriptor,
+            DescriptorEntry, GlobalRateLimit, Listener, MutationEntry, Operation, Patterns, ProtocolConfig, Route,
+            RouteAction, RouteConfig, RouteSource,
         },
     },
 };
@@ -213,4 +214,50 @@ async fn clusters_that_are_updated_at_once_stay_updated() {
         server.answer(&request).await;
         assert_eq!(client.message().await.kind(), Kind::Response);
     }
+}
+
+#[tokio::test]
+async fn tables_that_ask_for_what_cannot_be_done_are_refused_and_the_last_one_stays() {
+    let backend = Backend::bind(DUBBO).await;
+    let fixture = Fixture::to(DUBBO, backend.address());
+    let descriptor = Descriptor::new([DescriptorEntry::new("m", "method")]);
+    let limit = GlobalRateLimit::new("shop", "nobody", [descriptor]);
+    let limited = Route::new("limited", RouteAction::cluster("one")).with_global_rate_limit(limit);
+    let refused = fixture.rules.update(&RouteConfig::new("table", [limited])).expect_err("nobody to ask").to_string();
+    assert_eq!(
+        refused,
+        "route configuration \"table\": routes[0] \"limited\".globalRateLimit.cluster: \
+         there is no rate limit service \"nobody\": no such cluster, or none with endpoints"
+    );
+    let mut client = fixture.client().await;
+    client.call(1, "hello").await;
+    let mut server = backend.accept().await;
+    let request = server.message().await;
+    server.answer(&request).await;
+    assert_eq!(client.message().await.kind(), Kind::Response);
+}
+
+#[tokio::test]
+async fn a_body_that_cannot_be_read_does_not_slip_through_a_policy() {
+    let backend = Backend::bind(DUBBO).await;
+    let rule = AuthorizationRule::default()
+        .with_operation(Operation::default().with_attribute("method", Patterns::of(["drop"])));
+    let policy = AuthorizationPolicy::new("p", AuthorizationAction::Deny).with_rule(rule);
+    let route = Route::new("all", RouteAction::cluster("one")).with_authorization(policy);
+    let cluster = Cluster::new("one").with_endpoint(backend.address());
+    let fixture = Fixture::with(DUBBO, RouteConfig::new("table", [route]), vec![cluster], |listener| listener);
+    let mut client = fixture.client().await;
+    let mut call = (DUBBO.request)(1, "drop");
+    // the number of the serialization: fastjson instead of Hessian2
+    call[2] = 0xc6;
+    client.send(&call).await;
+    assert!(client.next().await.is_none(), "no answer can be written in this serialization");
+    assert_eq!(fixture.count("authorization_denied"), 1);
+    let mut client = fixture.client().await;
+    client.call(2, "hello").await;
+    let mut server = backend.accept().await;
+    let request = server.message().await;
+    assert_eq!(request.attr("method"), Some(&b"hello"[..]));
+    server.answer(&request).await;
+    assert_eq!(client.message().await.kind(), Kind::Response);
 }

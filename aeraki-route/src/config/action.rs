@@ -101,7 +101,7 @@ impl RouteAction {
         for (index, mirror) in self.mirrors.iter().enumerate() {
             mirror.check().map_err(|error| error.within(format!("mirrors[{index}]")))?;
         }
-        ensure(self.timeout != Some(Duration::ZERO), "timeout", "must not be zero; leave it out for no limit")?;
+        duration::check_optional(self.timeout, "timeout")?;
         self.check_retry()
     }
 
@@ -224,7 +224,7 @@ impl Mirror {
 
     fn check(&self) -> Checked {
         ensure(!self.cluster.is_empty(), "cluster", "must not be empty")?;
-        ensure(self.timeout > Duration::ZERO, "timeout", "must not be zero")?;
+        duration::check(self.timeout, "timeout")?;
         ensure(self.max_active > 0, "maxActive", "must not be zero")
     }
 }

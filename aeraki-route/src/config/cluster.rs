@@ -146,10 +146,10 @@ impl Cluster {
         ensure(single, "endpoints", "a logical DNS cluster has exactly one endpoint")?;
         self.discovery.check().map_err(|error| error.within("discovery"))?;
         self.lb_policy.check().map_err(|error| error.within("lbPolicy"))?;
-        ensure(self.connect_timeout > Duration::ZERO, "connectTimeout", "must not be zero")?;
+        duration::check(self.connect_timeout, "connectTimeout")?;
         ensure(self.depth != Some(0), "depth", "must not be zero")?;
-        ensure(self.idle_timeout != Some(Duration::ZERO), "idleTimeout", "must not be zero")?;
-        ensure(self.heartbeat_interval != Some(Duration::ZERO), "heartbeatInterval", "must not be zero")?;
+        duration::check_optional(self.idle_timeout, "idleTimeout")?;
+        duration::check_optional(self.heartbeat_interval, "heartbeatInterval")?;
         self.limits.check().map_err(|error| error.within("limits"))
     }
 
@@ -184,9 +184,7 @@ impl Discovery {
     fn check(&self) -> Checked {
         match self {
             Self::Static => Ok(()),
-            Self::StrictDns(dns) | Self::LogicalDns(dns) => {
-                ensure(dns.refresh > Duration::ZERO, "refresh", "must not be zero")
-            }
+            Self::StrictDns(dns) | Self::LogicalDns(dns) => duration::check(dns.refresh, "refresh"),
         }
     }
 }

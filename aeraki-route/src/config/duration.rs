@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
+use super::error::{Checked, ensure};
+
 pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&format!("{}s", duration.as_secs_f64()))
 }
@@ -27,6 +29,19 @@ pub(super) mod optional {
         Option::<String>::deserialize(d)?.map(|text| parse(&text).map_err(D::Error::custom)).transpose()
     }
 }
+
+/// Checks a time that must pass: above zero, and short enough to be added to any clock.
+pub(super) fn check(duration: Duration, field: &str) -> Checked {
+    ensure(duration > Duration::ZERO, field, "must not be zero")?;
+    ensure(duration <= MAX, field, "must not be longer than 365 days")
+}
+
+/// The same for a time that may be left out.
+pub(super) fn check_optional(duration: Option<Duration>, field: &str) -> Checked {
+    duration.map_or(Ok(()), |duration| check(duration, field))
+}
+
+const MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 fn parse(text: &str) -> Result<Duration, String> {
     text.strip_suffix('s')

@@ -120,11 +120,7 @@ impl Listener {
         for (index, filter) in self.filters.iter().enumerate() {
             filter.check().map_err(|error| error.within(filter.path(index)))?;
         }
-        ensure(
-            self.idle_timeout != Some(Duration::ZERO),
-            "idleTimeout",
-            "must not be zero; leave it out for no limit",
-        )?;
+        duration::check_optional(self.idle_timeout, "idleTimeout")?;
         self.limits.check().map_err(|error| error.within("limits"))?;
         self.routes.check().map_err(|error| error.within("routes"))
     }
@@ -290,11 +286,7 @@ impl ListenerLimits {
         ensure(self.max_requests_in_flight > 0, "maxRequestsInFlight", "must not be zero")?;
         ensure(self.max_buffered_bytes > 0, "maxBufferedBytes", "must not be zero")?;
         ensure(self.max_frame_bytes != Some(0), "maxFrameBytes", "must not be zero")?;
-        ensure(
-            self.unfinished_frame_timeout != Some(Duration::ZERO),
-            "unfinishedFrameTimeout",
-            "must not be zero; null for no limit",
-        )
+        duration::check_optional(self.unfinished_frame_timeout, "unfinishedFrameTimeout")
     }
 }
 

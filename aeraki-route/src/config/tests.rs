@@ -139,10 +139,7 @@ fn route_refusals_name_configuration_route_field_and_reason() {
             "action.destination.weighted: the weights sum up to more than 4294967295",
         ),
         (route_refusal(|route| route.action = RouteAction::default()), "action.destination.cluster: must not be empty"),
-        (
-            route_refusal(|route| route.action.timeout = Some(Duration::ZERO)),
-            "action.timeout: must not be zero; leave it out for no limit",
-        ),
+        (route_refusal(|route| route.action.timeout = Some(Duration::ZERO)), "action.timeout: must not be zero"),
         (
             route_refusal(|route| route.action.hash_policy = vec!["k".into(); 101]),
             "action.hashPolicy: must not hold more than 100 keys",

@@ -14,12 +14,13 @@ use crate::config::{AuthorizationAction, AuthorizationPolicy, ConfigError};
 ///
 /// Policies that deny come first. Where there are policies that allow, one of them must match. A message with an
 /// ambiguous value of an attribute that a policy asks for cannot be judged, and is denied.
+///
+/// What is asked of the attribute `method` is asked of `generic.method` too, where a message has it: a generic call of
+/// Dubbo is a call of both methods.
 #[derive(Debug)]
 pub struct Authorization {
     enforced: Policies,
     dry_run: Policies,
-    /// The attributes that any policy asks for, in lower case.
-    attributes: Box<[Box<str>]>,
 }
 
 /// Policies that are carried out, or those that are not.
@@ -29,6 +30,8 @@ struct Policies {
     allow: Index,
     /// Whether a message must be allowed by a policy.
     selective: bool,
+    /// The attributes that any of them asks for, in lower case.
+    attributes: Box<[Box<str>]>,
 }
 
 /// What is known of the client of a message.
@@ -110,41 +113,33 @@ impl Authorization {
 
     /// Compiles policies that have been checked.
     pub(crate) fn build(policies: &[AuthorizationPolicy]) -> Self {
-        let attributes = policies.iter().flat_map(|policy| &policy.rules).flat_map(|rule| &rule.to);
-        let attributes = attributes.flat_map(|operation| operation.attributes.keys());
-        let mut attributes: Vec<Box<str>> = attributes.map(|name| name.to_ascii_lowercase().into()).collect();
-        attributes.sort_unstable();
-        attributes.dedup();
-        let attributes = attributes.into_boxed_slice();
-        let build = |dry_run| Policies::build(policies.iter().filter(|policy| policy.dry_run == dry_run), &attributes);
-        Self { enforced: build(false), dry_run: build(true), attributes }
+        let build = |dry_run| Policies::build(policies.iter().filter(|policy| policy.dry_run == dry_run));
+        Self { enforced: build(false), dry_run: build(true) }
     }
 
     /// Judges a message of `peer`.
     pub fn judge<A: Attributes + ?Sized>(&self, message: &A, peer: &Peer<'_>) -> Decision<'_> {
-        if let Some(name) = self.attributes.iter().find(|name| message.is_ambiguous(name)) {
-            return Decision { allowed: false, why: Why::Ambiguous(name), dry_run: None };
-        }
-        let subject = Subject { message, peer, attributes: &self.attributes };
-        let (allowed, why) = self.enforced.judge(&subject);
-        let dry_run = (!self.dry_run.is_empty()).then(|| self.dry_run.judge(&subject));
+        let (allowed, why) = self.enforced.judge(message, peer);
+        let dry_run = (!self.dry_run.is_empty()).then(|| self.dry_run.judge(message, peer));
         Decision { allowed, why, dry_run }
     }
 
     /// Lists the attributes that any policy asks for, in lower case.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
-        self.attributes.iter().map(|name| &**name)
+        self.enforced.attributes.iter().chain(&self.dry_run.attributes).map(|name| &**name)
     }
 }
 
 impl Policies {
-    fn build<'a>(policies: impl Iterator<Item = &'a AuthorizationPolicy> + Clone, attributes: &[Box<str>]) -> Self {
+    fn build<'a>(policies: impl Iterator<Item = &'a AuthorizationPolicy> + Clone) -> Self {
+        let attributes = attributes(policies.clone());
         let of = |action| policies.clone().filter(move |policy| policy.action == action);
-        let build = |action| Index::build(of(action).flat_map(|policy| conjunction::of_policy(policy, attributes)));
+        let build = |action| Index::build(of(action).flat_map(|policy| conjunction::of_policy(policy, &attributes)));
         Self {
             deny: build(AuthorizationAction::Deny),
             allow: build(AuthorizationAction::Allow),
             selective: of(AuthorizationAction::Allow).next().is_some(),
+            attributes,
         }
     }
 
@@ -152,7 +147,11 @@ impl Policies {
         self.deny.is_empty() && !self.selective
     }
 
-    fn judge<A: Attributes + ?Sized>(&self, subject: &Subject<'_, A>) -> (bool, Why<'_>) {
+    fn judge<A: Attributes + ?Sized>(&self, message: &A, peer: &Peer<'_>) -> (bool, Why<'_>) {
+        if let Some(name) = self.attributes.iter().find(|name| message.is_ambiguous(name)) {
+            return (false, Why::Ambiguous(name));
+        }
+        let subject = &Subject { message, peer, attributes: &self.attributes };
         if let Some(policy) = self.deny.find(subject) {
             return (false, Why::Policy(policy));
         }
@@ -165,6 +164,23 @@ impl Policies {
         }
     }
 }
+
+/// Lists the attributes that policies ask for, in lower case.
+fn attributes<'a>(policies: impl Iterator<Item = &'a AuthorizationPolicy>) -> Box<[Box<str>]> {
+    let operations = policies.flat_map(|policy| &policy.rules).flat_map(|rule| &rule.to);
+    let names = operations.flat_map(|operation| operation.attributes.keys());
+    let mut names: Vec<Box<str>> = names.map(|name| name.to_ascii_lowercase().into()).collect();
+    if names.iter().any(|name| **name == *METHOD) {
+        names.push(GENERIC_METHOD.into());
+    }
+    names.sort_unstable();
+    names.dedup();
+    names.into_boxed_slice()
+}
+
+const METHOD: &str = "method";
+/// The method that a generic call is about.
+const GENERIC_METHOD: &str = "generic.method";
 
 /// A message and its client, behind the numbers of their fields.
 struct Subject<'m, A: ?Sized> {
@@ -179,18 +195,23 @@ enum Field {
     Principal,
     Namespace,
     TrustDomain,
-    /// The attribute with this place in [`Authorization::attributes`].
+    /// The attribute with this place in [`Policies::attributes`].
     Attribute(usize),
 }
 
 impl<'m, A: Attributes + ?Sized> Subject<'m, A> {
-    fn value(&self, field: Field) -> Option<&'m [u8]> {
-        match field {
-            Field::Principal => self.peer.principal.map(str::as_bytes),
-            Field::Namespace => self.peer.namespace().map(str::as_bytes),
-            Field::TrustDomain => self.peer.trust_domain().map(str::as_bytes),
-            Field::Attribute(place) => self.message.attr(self.attributes.get(place)?),
-        }
+    /// Lists the values of a field; only a method may have two.
+    fn values(&self, field: Field) -> impl Iterator<Item = &'m [u8]> + use<'m, A> {
+        let (value, other) = match field {
+            Field::Principal => (self.peer.principal.map(str::as_bytes), None),
+            Field::Namespace => (self.peer.namespace().map(str::as_bytes), None),
+            Field::TrustDomain => (self.peer.trust_domain().map(str::as_bytes), None),
+            Field::Attribute(place) => match self.attributes.get(place).map_or("", |name| name) {
+                METHOD => (self.message.attr(METHOD), self.message.attr(GENERIC_METHOD)),
+                name => (self.message.attr(name), None),
+            },
+        };
+        value.into_iter().chain(other)
     }
 }
 

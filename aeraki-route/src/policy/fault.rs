@@ -7,6 +7,7 @@ use aeraki_codec::Attributes;
 use crate::{
     compile::Matcher,
     config::{AbortWith, ConfigError, Fault, error::FieldError},
+    places::{Place, Places},
 };
 
 /// Draws the faults of messages.
@@ -14,6 +15,7 @@ use crate::{
 pub struct Faults {
     config: Fault,
     matcher: Matcher,
+    delayed: Places,
 }
 
 /// What happens to one message on purpose: first the delay, then the end.
@@ -34,14 +36,15 @@ impl Faults {
     /// Names the field and the reason: neither a delay nor an end, a time or share out of its range, a malformed regular
     /// expression.
     pub fn compile(config: &Fault) -> Result<Self, ConfigError> {
-        let built = config.check().and_then(|()| Self::build(config));
+        let built = config.check().and_then(|()| Self::build_after(config, None));
         built.map_err(|error| error.of("fault", ""))
     }
 
-    /// Compiles faults that have been checked.
-    pub(crate) fn build(config: &Fault) -> Result<Self, FieldError> {
+    /// Compiles faults that have been checked; messages that `previous` holds back still count.
+    pub(crate) fn build_after(config: &Fault, previous: Option<&Self>) -> Result<Self, FieldError> {
         let matcher = Matcher::compile([config.matches.as_slice()], |_| "fault".to_owned())?;
-        Ok(Self { config: config.clone(), matcher })
+        let delayed = previous.map(|previous| previous.delayed.clone()).unwrap_or_default();
+        Ok(Self { config: config.clone(), matcher, delayed })
     }
 
     /// Returns the configuration.
@@ -57,6 +60,11 @@ impl Faults {
         let delay = self.config.delay.filter(|delay| delay.fraction.contains(draws())).map(|delay| delay.duration);
         let abort = self.config.abort.filter(|abort| abort.fraction.contains(draws())).map(|abort| abort.with);
         FaultDraw { delay, abort }
+    }
+
+    /// Takes the place of a message that is held back; none where [as many as may be](Fault::max_active) are.
+    pub fn hold(&self) -> Option<Place> {
+        self.delayed.take(self.config.max_active)
     }
 
     /// Lists the keys that the faults look at.

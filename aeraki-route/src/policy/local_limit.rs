@@ -1,6 +1,8 @@
 //! Limits by buckets of tokens.
 
 use std::{
+    collections::HashMap,
+    hash::{BuildHasher, RandomState},
     num::NonZeroUsize,
     sync::{
         Arc, Mutex, PoisonError,
@@ -11,6 +13,7 @@ use std::{
 
 use aeraki_codec::Attributes;
 use lru::LruCache;
+use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use super::Bucket;
 use crate::{
@@ -24,9 +27,42 @@ pub struct LocalLimit {
     config: LocalRateLimit,
     matcher: Arc<Matcher>,
     shared: Buckets,
-    /// Buckets by the value of an attribute, the least recently used of which are forgotten.
-    keyed: Option<Mutex<LruCache<Box<[u8]>, Buckets>>>,
+    keyed: Option<Keyed>,
+    counts: Arc<LimitCounts>,
+}
+
+/// Buckets by the value of an attribute, the least recently used of which are forgotten.
+///
+/// The values come from clients and may be long, so their hashes stand for them, which nobody outside can foresee.
+#[derive(Debug)]
+struct Keyed {
+    seed: u64,
+    buckets: Mutex<LruCache<u128, Buckets>>,
+}
+
+/// What became of messages at a [`LocalLimit`], and at those that were made of it for single connections.
+#[derive(Debug, Default)]
+pub struct LimitCounts {
+    ok: AtomicU64,
+    limited: AtomicU64,
     forgotten: AtomicU64,
+}
+
+impl LimitCounts {
+    /// Returns how many messages had a token, or needed none.
+    pub fn ok(&self) -> u64 {
+        self.ok.load(Relaxed)
+    }
+
+    /// Returns how many messages had no token.
+    pub fn limited(&self) -> u64 {
+        self.limited.load(Relaxed)
+    }
+
+    /// Returns how many values of an attribute were forgotten because too many others came.
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten.load(Relaxed)
+    }
 }
 
 /// One bucket for each condition, and the common one behind them.
@@ -40,35 +76,26 @@ impl LocalLimit {
     ///
     /// Names the field and the reason: a size, interval or number out of its range, a malformed regular expression.
     pub fn compile(config: &LocalRateLimit) -> Result<Arc<Self>, ConfigError> {
-        let built = config.check().and_then(|()| Self::build_after(config, None));
+        let built = config.check().and_then(|()| Self::build(config));
         built.map_err(|error| error.of("local rate limit", &config.stat_prefix))
     }
 
-    /// Makes a limit of the same configuration whose buckets are full.
+    /// Makes a limit of the same configuration whose buckets are full, and which counts together with this one.
     #[must_use]
     pub fn renewed(&self) -> Arc<Self> {
-        Arc::new(Self::new(self.config.clone(), Arc::clone(&self.matcher)))
+        Arc::new(Self::new(self.config.clone(), Arc::clone(&self.matcher), Arc::clone(&self.counts)))
     }
 
-    /// Compiles a limit that has been checked, or goes on with `previous` if it is the same.
-    pub(crate) fn build_after(config: &LocalRateLimit, previous: Option<&Arc<Self>>) -> Result<Arc<Self>, FieldError> {
-        if let Some(previous) = previous.filter(|previous| previous.config == *config) {
-            return Ok(Arc::clone(previous));
-        }
+    /// Compiles a limit that has been checked.
+    fn build(config: &LocalRateLimit) -> Result<Arc<Self>, FieldError> {
         let rules = config.conditions.iter().map(|condition| condition.matches.as_slice());
         let matcher = Matcher::compile(rules, |index| format!("localRateLimit.conditions[{index}]"))?;
-        Ok(Arc::new(Self::new(config.clone(), Arc::new(matcher))))
+        Ok(Arc::new(Self::new(config.clone(), Arc::new(matcher), Arc::default())))
     }
 
-    fn new(config: LocalRateLimit, matcher: Arc<Matcher>) -> Self {
-        let keyed = config.keyed.as_ref().map(|keyed| {
-            let most = usize::try_from(keyed.max_keys).ok().and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::MIN);
-            // grows with the values that are seen, not with those that may be
-            let mut cache = LruCache::unbounded();
-            cache.resize(most);
-            Mutex::new(cache)
-        });
-        Self { shared: Buckets::new(&config), matcher, keyed, forgotten: AtomicU64::new(0), config }
+    fn new(config: LocalRateLimit, matcher: Arc<Matcher>, counts: Arc<LimitCounts>) -> Self {
+        let keyed = config.keyed.as_ref().map(|keyed| Keyed::new(keyed.max_keys));
+        Self { shared: Buckets::new(&config), matcher, keyed, counts, config }
     }
 
     /// Returns the configuration.
@@ -78,32 +105,84 @@ impl LocalLimit {
 
     /// Tells whether a message may pass, and takes its token.
     pub fn admits<A: Attributes + ?Sized>(&self, message: &A, now: Instant) -> bool {
+        let admitted = self.takes(message, now);
+        let count = if admitted { &self.counts.ok } else { &self.counts.limited };
+        count.fetch_add(1, Relaxed);
+        admitted
+    }
+
+    fn takes<A: Attributes + ?Sized>(&self, message: &A, now: Instant) -> bool {
         let place = self.matcher.find(message).unwrap_or(self.config.conditions.len());
         if self.shared.get(place).is_none() {
             return true;
         }
         let key = self.config.keyed.as_ref().and_then(|keyed| message.attr(&keyed.attribute));
         let (Some(keyed), Some(key)) = (&self.keyed, key) else { return self.shared.take(place, now) };
-        let mut keyed = keyed.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(buckets) = keyed.get(key) {
+        let key = xxh3_128_with_seed(key, keyed.seed);
+        let mut known = keyed.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(buckets) = known.get(&key) {
             return buckets.take(place, now);
         }
         let buckets = Buckets::new(&self.config);
         let admitted = buckets.take(place, now);
-        if keyed.push(key.into(), buckets).is_some() {
-            self.forgotten.fetch_add(1, Relaxed);
+        if known.push(key, buckets).is_some() {
+            self.counts.forgotten.fetch_add(1, Relaxed);
         }
         admitted
     }
 
-    /// Returns how many values were forgotten because too many others came.
-    pub fn forgotten(&self) -> u64 {
-        self.forgotten.load(Relaxed)
+    /// Returns what became of messages so far.
+    pub fn counts(&self) -> &LimitCounts {
+        &self.counts
     }
 
     /// Lists the keys that the limit looks at.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.matcher.keys().chain(self.config.keyed.iter().map(|keyed| keyed.attribute.as_str()))
+    }
+}
+
+impl Keyed {
+    fn new(max_keys: u32) -> Self {
+        let most = usize::try_from(max_keys).ok().and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::MIN);
+        // grows with the values that are seen, not with those that may be
+        let mut cache = LruCache::unbounded();
+        cache.resize(most);
+        Self { seed: RandomState::new().hash_one(max_keys), buckets: Mutex::new(cache) }
+    }
+}
+
+/// Compiles the limits of one table. Equal limits of the same statistics prefix are one, which several routes share and
+/// which goes on where a table replaces another.
+#[derive(Debug, Default)]
+pub(crate) struct LimitCompiler {
+    known: HashMap<String, Vec<Arc<LocalLimit>>, foldhash::fast::RandomState>,
+}
+
+impl LimitCompiler {
+    /// Makes a compiler that goes on with the limits of another table.
+    pub(crate) fn after<'a>(previous: impl Iterator<Item = &'a Arc<LocalLimit>>) -> Self {
+        let mut compiler = Self::default();
+        previous.for_each(|limit| compiler.remember(limit));
+        compiler
+    }
+
+    /// Compiles a limit that has been checked.
+    pub(crate) fn compile(&mut self, config: &LocalRateLimit) -> Result<Arc<LocalLimit>, FieldError> {
+        let known = self.known.get(&config.stat_prefix).into_iter().flatten();
+        if let Some(same) = known.into_iter().find(|known| known.config == *config) {
+            return Ok(Arc::clone(same));
+        }
+        let limit = LocalLimit::build(config)?;
+        self.remember(&limit);
+        Ok(limit)
+    }
+
+    fn remember(&mut self, limit: &Arc<LocalLimit>) {
+        let known = self.known.entry(limit.config.stat_prefix.clone()).or_default();
+        if !known.iter().any(|known| Arc::ptr_eq(known, limit)) {
+            known.push(Arc::clone(limit));
+        }
     }
 }
 
@@ -160,10 +239,12 @@ mod tests {
         let limit = compile(LocalRateLimit::new("t").with_bucket(bucket(3)).with_keyed(keyed));
         assert_eq!(["a", "b"].map(|user| passed(&limit, &[("user", user)])), [3, 3]);
         assert_eq!(passed(&limit, &[("method", "hello")]), 3, "without the attribute: a bucket for all");
-        assert_eq!((passed(&limit, &[("user", "a")]), limit.forgotten()), (0, 0));
-        assert_eq!((passed(&limit, &[("user", "c")]), limit.forgotten()), (3, 1));
-        assert_eq!((passed(&limit, &[("user", "a")]), limit.forgotten()), (0, 1), "a was used after b");
-        assert_eq!((passed(&limit, &[("user", "b")]), limit.forgotten()), (3, 2));
+        let counts = limit.counts();
+        assert_eq!((passed(&limit, &[("user", "a")]), counts.forgotten()), (0, 0));
+        assert_eq!((passed(&limit, &[("user", "c")]), counts.forgotten()), (3, 1));
+        assert_eq!((passed(&limit, &[("user", "a")]), counts.forgotten()), (0, 1), "a was used after b");
+        assert_eq!((passed(&limit, &[("user", "b")]), counts.forgotten()), (3, 2));
+        assert_eq!((counts.ok(), counts.limited()), (15, 55));
     }
 
     #[test]
@@ -171,10 +252,11 @@ mod tests {
         let config = LocalRateLimit::new("t").with_bucket(bucket(3));
         let limit = compile(config.clone());
         assert_eq!(passed(&limit, &[]), 3);
-        let same = LocalLimit::build_after(&config, Some(&limit)).expect("valid");
-        assert_eq!(passed(&same, &[]), 0);
-        let other = LocalLimit::build_after(&config.with_bucket(bucket(2)), Some(&limit)).expect("valid");
-        assert_eq!(passed(&other, &[]), 2);
+        let mut compiler = LimitCompiler::after([&limit].into_iter());
+        let mut passes = |config: &LocalRateLimit| passed(&compiler.compile(config).expect("valid"), &[]);
+        assert_eq!(passes(&config), 0);
+        let other = config.with_bucket(bucket(2));
+        assert_eq!((passes(&other), passes(&other)), (2, 0), "equal limits of one table are one");
     }
 
     #[test]

@@ -27,13 +27,14 @@ mod retry;
 
 use std::sync::Arc;
 
+pub(crate) use self::local_limit::LimitCompiler;
 pub use self::{
     authorization::{Authorization, Decision, Peer, Why},
     bucket::Bucket,
     concurrency::Concurrency,
     fault::{FaultDraw, Faults},
     global_limit::GlobalLimit,
-    local_limit::LocalLimit,
+    local_limit::{LimitCounts, LocalLimit},
     retry::{Budget, Failure, Retries},
 };
 use crate::config::{Route, error::FieldError};
@@ -53,20 +54,19 @@ pub struct RoutePolicies {
 }
 
 impl RoutePolicies {
-    /// Compiles the policies of a route, which go on with the limits of `previous` where these are the same; none where
-    /// the route has no policies.
-    pub(crate) fn compile(route: &Route, previous: Option<&Self>) -> Result<Option<Arc<Self>>, FieldError> {
+    /// Compiles the policies of a route, which go on with the state of `previous`; none where the route has no policies.
+    pub(crate) fn compile(
+        route: &Route,
+        limits: &mut LimitCompiler,
+        previous: Option<&Self>,
+    ) -> Result<Option<Arc<Self>>, FieldError> {
+        let faults = previous.and_then(|old| old.faults.as_ref());
         let authorization = (!route.authorization.is_empty()).then(|| Authorization::build(&route.authorization));
         let policies = Self {
             authorization,
-            local_limit: match &route.local_rate_limit {
-                Some(config) => {
-                    Some(LocalLimit::build_after(config, previous.and_then(|old| old.local_limit.as_ref()))?)
-                }
-                None => None,
-            },
+            local_limit: route.local_rate_limit.as_ref().map(|config| limits.compile(config)).transpose()?,
             global_limit: route.global_rate_limit.as_ref().map(GlobalLimit::build).transpose()?,
-            faults: route.fault.as_ref().map(Faults::build).transpose()?,
+            faults: route.fault.as_ref().map(|config| Faults::build_after(config, faults)).transpose()?,
         };
         Ok((!policies.is_empty()).then(|| Arc::new(policies)))
     }

@@ -5,7 +5,10 @@ use std::time::Duration;
 use aeraki_codec::Change;
 use aeraki_route::{
     RouteTable,
-    config::{Denominator, FractionalPercent, Mirror, MutationEntry, Route, RouteAction},
+    config::{
+        Denominator, Fault, FractionalPercent, LocalRateLimit, Mirror, MutationEntry, RetryPolicy, Route, RouteAction,
+        RouteConfig, TokenBucket,
+    },
 };
 
 use crate::compile;
@@ -72,4 +75,82 @@ fn mirrors_mutations_and_timeout_are_carried() {
 fn demand_names_condition_and_hash_keys() {
     let table = table(RouteAction::cluster("c").with_hash_key("User"));
     assert_eq!(table.demand().keys().collect::<Vec<_>>(), ["user"]);
+}
+
+#[test]
+fn state_goes_on_with_the_name_of_a_route_where_it_tells_one() {
+    let mirrored = |name: &str| {
+        Route::new(name, RouteAction::cluster("c").with_mirror(Mirror::new("m", FractionalPercent::ALWAYS)))
+    };
+    let old = compile(["a", "twice", "twice", "", ""].map(mirrored));
+    let new = RouteConfig::new("test", ["a", "a", "twice", ""].map(mirrored));
+    let new = RouteTable::compile_after(&new, Some(&old)).expect("valid");
+    let goes_on = |place: usize| {
+        let mirror = &new.routes()[place].mirrors()[0];
+        old.routes().iter().any(|old| std::sync::Arc::ptr_eq(&old.mirrors()[0], mirror))
+    };
+    assert_eq!([0, 1, 2, 3].map(goes_on), [true, false, false, false]);
+}
+
+#[test]
+fn equal_limits_of_one_prefix_are_one_in_a_table_and_after_it() {
+    let limited = |name: &str, prefix: &str| {
+        let bucket = TokenBucket::new(1, 1, Duration::from_secs(1));
+        Route::new(name, RouteAction::cluster("c"))
+            .with_local_rate_limit(LocalRateLimit::new(prefix).with_bucket(bucket))
+    };
+    let limit = |table: &RouteTable, place: usize| {
+        table.routes()[place].policies().and_then(|policies| policies.local_limit.clone()).expect("limited")
+    };
+    let old = compile([limited("", "shared"), limited("", "shared"), limited("", "own")]);
+    assert!(std::sync::Arc::ptr_eq(&limit(&old, 0), &limit(&old, 1)));
+    assert!(!std::sync::Arc::ptr_eq(&limit(&old, 0), &limit(&old, 2)));
+    let new = RouteConfig::new("test", [limited("x", "own"), limited("y", "shared")]);
+    let new = RouteTable::compile_after(&new, Some(&old)).expect("valid");
+    assert!(std::sync::Arc::ptr_eq(&limit(&new, 0), &limit(&old, 2)));
+    assert!(std::sync::Arc::ptr_eq(&limit(&new, 1), &limit(&old, 0)));
+}
+
+#[test]
+fn messages_that_are_held_back_and_copies_count_until_they_end() {
+    let fault = Fault::new().with_delay(Duration::from_secs(1), FractionalPercent::ALWAYS).with_max_active(1);
+    let route = || {
+        let mirror = Mirror::new("m", FractionalPercent::ALWAYS).with_max_active(1);
+        Route::new("r", RouteAction::cluster("c").with_mirror(mirror)).with_fault(fault.clone())
+    };
+    let old = compile([route()]);
+    let new = RouteTable::compile_after(&RouteConfig::new("test", [route()]), Some(&old)).expect("valid");
+    let hold = |table: &RouteTable| table.routes()[0].policies().and_then(|policies| policies.faults.as_ref()?.hold());
+    let held = hold(&old).expect("there is room");
+    assert!(hold(&new).is_none() && hold(&old).is_none());
+    drop(held);
+    assert!(hold(&new).is_some());
+    let copy = old.routes()[0].mirrors()[0].begin().expect("there is room");
+    assert!(new.routes()[0].mirrors()[0].begin().is_none());
+    drop(copy);
+    assert!(new.routes()[0].mirrors()[0].begin().is_some());
+}
+
+#[test]
+fn times_beyond_any_clock_are_refused() {
+    let ages = Duration::MAX;
+    let bucket = TokenBucket::new(1, 1, ages);
+    let retry = RetryPolicy::new(1).with_back_off(Duration::from_millis(1), ages);
+    for (route, field) in [
+        (Route::new("r", RouteAction::cluster("c").with_timeout(ages)), "timeout"),
+        (Route::new("r", RouteAction::cluster("c").with_retry(retry)), "backOff.max"),
+        (
+            Route::new("r", RouteAction::cluster("c"))
+                .with_fault(Fault::new().with_delay(ages, FractionalPercent::ALWAYS)),
+            "delay.duration",
+        ),
+        (
+            Route::new("r", RouteAction::cluster("c"))
+                .with_local_rate_limit(LocalRateLimit::new("t").with_bucket(bucket)),
+            "fillInterval",
+        ),
+    ] {
+        let refused = RouteTable::compile(&RouteConfig::new("test", [route])).expect_err("too long").to_string();
+        assert!(refused.contains(field) && refused.contains("365 days"), "{refused}");
+    }
 }

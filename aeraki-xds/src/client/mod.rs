@@ -12,8 +12,8 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use aeraki_route::SharedRules;
 use aeraki_route::config::{Cluster, ConfigError, Node, RouteConfig};
-use aeraki_route::{Rules, SharedRules};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
@@ -67,11 +67,7 @@ impl Subscriber {
 
     /// Keeps `rules` at what the control plane says of the table `name`, until the future is dropped.
     pub async fn drive(&self, name: &str, rules: Arc<SharedRules>) {
-        let swap = |routes: &RouteConfig| {
-            rules.swap(Rules::compile_after(routes, &rules.load())?);
-            Ok(())
-        };
-        self.watch(name, swap).await;
+        self.watch(name, |routes| rules.update(routes)).await;
     }
 
     /// Hands every new state of the table `name` to `apply`, until the future is dropped.

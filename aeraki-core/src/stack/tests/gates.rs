@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use aeraki_route::{
+    SharedRules,
     config::{
         AbortWith, AuthorizationAction, AuthorizationPolicy, AuthorizationRule, Descriptor, DescriptorEntry, Fault,
         FilterOrder, FractionalPercent, GlobalRateLimit, LimitScope, LocalRateLimit, Operation, Patterns, RequestIds,
@@ -75,15 +76,14 @@ fn bucket(tokens: u32) -> TokenBucket {
     TokenBucket::new(tokens, 1, Duration::from_secs(1))
 }
 
-fn limit(config: LocalRateLimit) -> (Arc<dyn Gate>, Arc<LocalLimitStats>) {
+fn limit(config: LocalRateLimit) -> (Arc<dyn Gate>, Arc<LocalLimit>) {
     let limit = LocalLimit::compile(&config).expect("valid");
-    let stats = LocalLimitStats::of(&limit);
-    (Arc::new(LimitLocally::new(limit, Arc::clone(&stats))), stats)
+    (Arc::new(LimitLocally::new(Arc::clone(&limit))), limit)
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_local_limit_refuses_what_has_no_token_until_time_has_passed() {
-    let (gate, stats) = limit(LocalRateLimit::new("t").with_bucket(bucket(2)));
+    let (gate, limit) = limit(LocalRateLimit::new("t").with_bucket(bucket(2)));
     let mut kept = Gatekept::by([gate]);
     let mut refusals = Vec::new();
     for _ in 0..3 {
@@ -92,19 +92,66 @@ async fn a_local_limit_refuses_what_has_no_token_until_time_has_passed() {
     assert_eq!(refusals, [None, None, Some(Reason::OverLimit)]);
     tokio::time::advance(Duration::from_secs(1)).await;
     assert_eq!(kept.refusal(ask("Q 1 a")).await, None);
-    assert_eq!((stats.ok.get(), stats.rate_limited.get(), kept.passed()), (3, 1, 3));
+    assert_eq!((limit.counts().ok(), limit.counts().limited(), kept.passed()), (3, 1, 3));
 }
 
 #[tokio::test(start_paused = true)]
 async fn connections_share_a_limit_unless_each_has_its_own() {
     for (scope, second) in [(LimitScope::Shared, Some(Reason::OverLimit)), (LimitScope::Connection, None)] {
-        let (gate, stats) = limit(LocalRateLimit::new("t").with_bucket(bucket(1)).with_scope(scope));
-        let mut one = Gatekept::by([gate]);
-        let mut other = Gatekept { service: one.service.clone(), passed: Arc::clone(&one.passed) };
-        assert_eq!(one.refusal(ask("Q 1 a")).await, None);
-        assert_eq!(other.refusal(ask("Q 1 a")).await, second);
-        assert_eq!(stats.ok.get() + stats.rate_limited.get(), 2, "they are counted together");
+        let (gate, limit) = limit(LocalRateLimit::new("t").with_bucket(bucket(1)).with_scope(scope));
+        let mut kept = Gatekept::by([gate]);
+        let first = ask("Q 1 a");
+        assert_eq!(kept.refusal(first.clone()).await, None);
+        assert_eq!(kept.refusal(ask("Q 1 a")).await, second, "another connection");
+        assert_eq!(kept.refusal(first).await, Some(Reason::OverLimit));
+        assert_eq!(limit.counts().ok() + limit.counts().limited(), 3, "they are counted together");
     }
+}
+
+/// Lets every request wait for a moment.
+#[derive(Debug)]
+struct Slow;
+
+impl Gate for Slow {
+    fn admit(&self, _: &mut Request) -> Admission {
+        Admission::Wait(Box::pin(async {
+            tokio::task::yield_now().await;
+            Ok(())
+        }))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_limit_that_a_route_has_for_each_connection_outlives_waits_above_and_updates_beside_it() {
+    let route = |cluster: &str, tokens| {
+        let limit = LocalRateLimit::new("t").with_bucket(bucket(tokens)).with_scope(LimitScope::Connection);
+        RouteConfig::new("table", [Route::new("all", RouteAction::cluster(cluster)).with_local_rate_limit(limit)])
+    };
+    let shared = SharedRules::new(Rules::empty());
+    shared.update(&route("c", 2)).expect("good routes");
+    let (mock, mut handle) = mock::pair::<Routed, Response>();
+    handle.allow(100);
+    tokio::spawn(async move {
+        while let Some((_, answer)) = handle.next_request().await {
+            answer.send_response(Response::Oneway);
+        }
+    });
+    let metrics = metrics();
+    let route_gates = GateLayer::new([apply_policies(&metrics)]).layer(mock);
+    let mut stack = GateLayer::new([Arc::new(Slow) as _]).layer(RouteLayer::new().layer(route_gates));
+    let mut passed = async |request: &Request| {
+        ready(&mut stack).await;
+        let mut request = request.clone();
+        request.rules = shared.load();
+        stack.call(request).await.is_ok()
+    };
+    let (one, other) = (ask("Q 1 a"), ask("Q 1 a"));
+    assert_eq!([passed(&one).await, passed(&one).await, passed(&one).await], [true, true, false]);
+    assert_eq!([passed(&other).await, passed(&one).await], [true, false]);
+    shared.update(&route("elsewhere", 2)).expect("good routes");
+    assert_eq!([passed(&one).await, passed(&other).await, passed(&other).await], [false, true, false]);
+    shared.update(&route("c", 1)).expect("good routes");
+    assert_eq!([passed(&one).await, passed(&one).await], [true, false], "another limit");
 }
 
 #[tokio::test]
@@ -194,7 +241,8 @@ fn globally(deny: bool, cluster: &str, metrics: &Arc<Metrics>) -> (Gatekept, Arc
     let limit = Arc::new(GlobalLimit::compile(&config).expect("valid"));
     let service = Arc::<Limiter>::default();
     let services = Arc::new(Services(Arc::clone(&service)));
-    (Gatekept::by([Arc::new(LimitGlobally::new(limit, services, Arc::clone(metrics))) as _]), service)
+    let gate = LimitGlobally::new(limit, services, Wheel::spawn(), Arc::clone(metrics));
+    (Gatekept::by([Arc::new(gate) as _]), service)
 }
 
 #[tokio::test(start_paused = true)]
@@ -206,6 +254,9 @@ async fn a_rate_limit_service_decides_and_holds_nobody_else_up() {
     assert_eq!(kept.refusal(ask("Q 2 fine")).await, None);
     assert_eq!(kept.refusal(ask("Q 3 over")).await, Some(Reason::OverLimit));
     assert_pending!(mute.poll());
+    tokio::time::sleep(Duration::from_millis(40)).await;
+    assert!(assert_ready!(mute.poll()).is_ok(), "nobody waits longer than the limit says");
+    assert_eq!(metrics.counters.ratelimit_failure_mode_allowed.get(), 1);
     let asked = service.0.lock().expect("no panic").clone();
     let expected = RateLimitAsk::new(
         "shop".to_owned(),
@@ -214,7 +265,7 @@ async fn a_rate_limit_service_decides_and_holds_nobody_else_up() {
     );
     assert_eq!(asked[1], expected.with_hits_addend(Some(3)));
     let counters = &metrics.counters;
-    assert_eq!((counters.ratelimit_ok.get(), counters.ratelimit_over_limit.get(), kept.passed()), (1, 1, 1));
+    assert_eq!((counters.ratelimit_ok.get(), counters.ratelimit_over_limit.get(), kept.passed()), (1, 1, 2));
 }
 
 #[tokio::test(start_paused = true)]

@@ -69,8 +69,7 @@ fn routed(timeout: Option<Duration>) -> Routed {
 }
 
 fn apply_policies(metrics: &Arc<Metrics>) -> Arc<dyn Gate<Routed>> {
-    let stats = LocalLimitStats::of_routes("test");
-    Arc::new(ApplyPolicies::new(Arc::new(NoRateLimiters), Wheel::spawn(), stats, Arc::clone(metrics)))
+    Arc::new(ApplyPolicies::new(Arc::new(NoRateLimiters), Wheel::spawn(), Arc::clone(metrics)))
 }
 
 fn service<T, L: Layer<Mock<T, Response>>>(layer: &L) -> (L::Service, Handle<T, Response>) {

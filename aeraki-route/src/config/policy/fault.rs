@@ -70,7 +70,7 @@ impl Fault {
         check_matches(&self.matches)?;
         ensure(self.delay.is_some() || self.abort.is_some(), "delay", "is required where there is no abort")?;
         if let Some(delay) = &self.delay {
-            ensure(delay.duration > Duration::ZERO, "delay.duration", "must not be zero")?;
+            duration::check(delay.duration, "delay.duration")?;
             ensure(delay.duration <= LONGEST, "delay.duration", format_args!("must not exceed {LONGEST:?}"))?;
             delay.fraction.check().map_err(|error| error.within("delay.fraction"))?;
         }

@@ -85,7 +85,7 @@ impl GlobalRateLimit {
         ensure(!self.domain.is_empty(), "domain", "must not be empty")?;
         ensure(!self.cluster.is_empty(), "cluster", "must not be empty")?;
         check_matches(&self.matches)?;
-        ensure(self.timeout > Duration::ZERO, "timeout", "must not be zero")?;
+        duration::check(self.timeout, "timeout")?;
         ensure(self.hits_addend != Some(0), "hitsAddend", "must not be zero")?;
         ensure(!self.descriptors.is_empty(), "descriptors", "must hold at least one descriptor")?;
         for (index, descriptor) in self.descriptors.iter().enumerate() {

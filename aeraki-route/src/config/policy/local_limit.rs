@@ -16,7 +16,8 @@ use crate::config::{
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
 pub struct LocalRateLimit {
-    /// Part of the name of its counters; not empty.
+    /// Part of the name of its counters; not empty. Routes of one table with equal limits of the same prefix share the
+    /// buckets, which also go on when an equal table replaces this one.
     pub stat_prefix: String,
     /// For requests that no condition matches; none: these are not limited.
     #[serde(default)]

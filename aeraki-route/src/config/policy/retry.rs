@@ -87,11 +87,12 @@ impl RetryPolicy {
 
     pub(crate) fn check(&self) -> Checked {
         ensure((1..=10).contains(&self.attempts), "attempts", "must lie between 1 and 10")?;
-        ensure(self.per_try_timeout != Some(Duration::ZERO), "perTryTimeout", "must not be zero")?;
+        duration::check_optional(self.per_try_timeout, "perTryTimeout")?;
         ensure(!self.on.is_empty(), "on", "must name at least one kind of failure")?;
         let BackOff { base, max } = self.back_off;
-        ensure(base > Duration::ZERO, "backOff.base", "must not be zero")?;
+        duration::check(base, "backOff.base")?;
         ensure(base <= max, "backOff.max", "must not be below the base")?;
+        duration::check(max, "backOff.max")?;
         self.budget.fraction.check().map_err(|error| error.within("budget.fraction"))
     }
 }

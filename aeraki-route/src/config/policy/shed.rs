@@ -81,9 +81,10 @@ impl AdaptiveConcurrency {
     fn check(&self) -> Checked {
         ensure(self.min_requests > 0, "minRequests", "must not be zero")?;
         ensure(self.min_requests <= self.max_requests, "maxRequests", "must not be below minRequests")?;
-        ensure(self.update_interval > Duration::ZERO, "updateInterval", "must not be zero")?;
+        duration::check(self.update_interval, "updateInterval")?;
         let longer = self.baseline_interval >= self.update_interval;
-        ensure(longer, "baselineInterval", "must not be below updateInterval")
+        ensure(longer, "baselineInterval", "must not be below updateInterval")?;
+        duration::check(self.baseline_interval, "baselineInterval")
     }
 }
 

@@ -83,7 +83,7 @@ impl Conjunction {
         (self.ports.is_empty() || self.ports.contains(&port))
             && !self.not_ports.contains(&port)
             && self.networks.holds(subject.peer.address)
-            && self.clauses.iter().all(|clause| clause.holds(subject.value(clause.field)))
+            && self.clauses.iter().all(|clause| clause.holds(subject))
     }
 }
 
@@ -92,8 +92,9 @@ impl Clause {
         Self { field, wanted: PatternSet::new(&patterns.values), unwanted: PatternSet::new(&patterns.not_values) }
     }
 
-    fn holds(&self, value: Option<&[u8]>) -> bool {
-        (self.wanted.is_empty() || self.wanted.matches(value)) && !self.unwanted.matches(value)
+    fn holds<A: Attributes + ?Sized>(&self, subject: &Subject<'_, A>) -> bool {
+        let any = |patterns: &PatternSet| subject.values(self.field).any(|value| patterns.matches(value));
+        (self.wanted.is_empty() || any(&self.wanted)) && !any(&self.unwanted)
     }
 }
 
@@ -117,13 +118,11 @@ impl PatternSet {
         !self.any && self.exact.is_empty() && self.prefixes.is_empty() && self.suffixes.is_empty()
     }
 
-    fn matches(&self, value: Option<&[u8]>) -> bool {
-        value.is_some_and(|value| {
-            self.any
-                || self.exact.contains(value)
-                || self.prefixes.iter().any(|prefix| value.starts_with(prefix))
-                || self.suffixes.iter().any(|suffix| value.ends_with(suffix))
-        })
+    fn matches(&self, value: &[u8]) -> bool {
+        self.any
+            || self.exact.contains(value)
+            || self.prefixes.iter().any(|prefix| value.starts_with(prefix))
+            || self.suffixes.iter().any(|suffix| value.ends_with(suffix))
     }
 }
 

@@ -63,7 +63,7 @@ impl Index {
             best = found.unwrap_or(best);
         };
         for index in &self.fields {
-            if let Some(value) = subject.value(index.field) {
+            for value in subject.values(index.field) {
                 index.candidates(value, &mut consider);
             }
         }

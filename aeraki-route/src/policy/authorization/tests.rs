@@ -94,11 +94,32 @@ fn what_cannot_be_judged_is_denied_and_what_is_only_tried_decides_nothing() {
     let allow = policy("a", AuthorizationAction::Allow, rule(Source::default(), method(Patterns::of(["hello"]))));
     let tried =
         policy("t", AuthorizationAction::Deny, rule(Source::default(), Operation::default())).with_dry_run(true);
+    let asks = policy("m", AuthorizationAction::Deny, rule(Source::default(), method(Patterns::of(["bye"]))));
+    let authorization = Authorization::compile(&[asks.with_dry_run(true)]).expect("valid");
+    let decision = authorization.judge(&Twice, &peer(""));
+    assert!(decision.allowed, "what is only tried denies nothing");
+    assert_eq!(decision.dry_run, Some((false, Why::Ambiguous("method"))));
+
     let authorization = Authorization::compile(&[allow, tried]).expect("valid");
     assert_eq!(authorization.judge(&Twice, &peer("")).why, Why::Ambiguous("method"));
     let decision = authorization.judge(&[("method", "hello")], &peer(""));
     assert!(decision.allowed);
     assert_eq!(decision.dry_run, Some((false, Why::Policy(&"t".into()))));
+}
+
+#[test]
+fn a_generic_call_is_a_call_of_both_methods() {
+    use AuthorizationAction::{Allow, Deny};
+    let judge = |action, patterns: &Patterns| {
+        let policies = [policy("p", action, rule(Source::default(), method(patterns.clone())))];
+        let message = [("method", "$invoke"), ("generic.method", "pay")];
+        Authorization::compile(&policies).expect("valid").judge(&message, &peer("")).allowed
+    };
+    for pattern in ["$invoke", "pay", "*ay", "$*"] {
+        assert!(!judge(Deny, &Patterns::of([pattern])) && judge(Allow, &Patterns::of([pattern])), "{pattern}");
+        assert!(!judge(Allow, &Patterns::not([pattern])), "{pattern}");
+    }
+    assert!(judge(Deny, &Patterns::of(["say"])) && !judge(Allow, &Patterns::of(["say"])));
 }
 
 #[test]

@@ -1,0 +1,119 @@
+//! The route tables of a proxy, and what their users ask of them: that protocols and clusters can do what routes ask for.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use aeraki_codec::{Carries, Demand, Protocol};
+use aeraki_route::{
+    Rules, SharedRules,
+    config::{ConfigError, Listener, Route, RouteConfig, RouteSource},
+};
+
+use super::refuse;
+use crate::stack::{CompiledFilters, RateLimiters, unknown_service};
+
+/// The tables that listeners subscribe to, each once, however many listeners it serves.
+pub(super) struct Tables {
+    dynamic: BTreeMap<String, (Users, Option<Arc<SharedRules>>)>,
+    services: Arc<dyn RateLimiters>,
+}
+
+/// The listeners that use a table, any of whom may refuse it.
+#[derive(Clone, Debug)]
+struct Users {
+    demand: Demand,
+    protocols: Vec<Arc<dyn Protocol>>,
+    services: Arc<dyn RateLimiters>,
+}
+
+impl Tables {
+    /// Gathers who subscribes to what.
+    pub(super) fn new(services: &Arc<dyn RateLimiters>) -> Self {
+        Self { dynamic: BTreeMap::new(), services: Arc::clone(services) }
+    }
+
+    /// Adds a listener; all of them must be there before [`rules`](Self::rules) is called.
+    pub(super) fn add(&mut self, listener: &Listener, protocol: &Arc<dyn Protocol>, filters: &CompiledFilters) {
+        let RouteSource::Dynamic(subscription) = &listener.routes else { return };
+        let nobody = || (Users::none(&self.services), None);
+        let (users, _) = self.dynamic.entry(subscription.route_config_name.clone()).or_insert_with(nobody);
+        users.add(protocol, filters);
+    }
+
+    /// Returns the rules of a listener: its own, or those of the table that it subscribes to.
+    pub(super) fn rules(
+        &mut self,
+        listener: &Listener,
+        protocol: &Arc<dyn Protocol>,
+        filters: &CompiledFilters,
+    ) -> Result<Arc<SharedRules>, ConfigError> {
+        match &listener.routes {
+            RouteSource::Inline(config) => {
+                let mut users = Users::none(&self.services);
+                users.add(protocol, filters);
+                let rules = users.shared_rules();
+                rules.update(config).map_err(|error| {
+                    refuse(listener, &format!("routes.inline.{}", error.field()), error.reason().to_owned())
+                })?;
+                Ok(rules)
+            }
+            RouteSource::Dynamic(subscription) => {
+                let nobody = || (Users::none(&self.services), None);
+                let (users, rules) = self.dynamic.entry(subscription.route_config_name.clone()).or_insert_with(nobody);
+                Ok(Arc::clone(rules.get_or_insert_with(|| users.shared_rules())))
+            }
+            _ => Err(refuse(listener, "routes", "a source of routes that this proxy does not know".to_owned())),
+        }
+    }
+}
+
+impl Users {
+    fn none(services: &Arc<dyn RateLimiters>) -> Self {
+        Self { demand: Demand::none(), protocols: Vec::new(), services: Arc::clone(services) }
+    }
+
+    fn add(&mut self, protocol: &Arc<dyn Protocol>, filters: &CompiledFilters) {
+        self.demand = self.demand.union(&filters.demand());
+        self.protocols.push(Arc::clone(protocol));
+    }
+
+    fn shared_rules(&self) -> Arc<SharedRules> {
+        let users = self.clone();
+        let rules = SharedRules::with_demand(Rules::empty(), self.demand.clone());
+        Arc::new(rules.with_check(move |config| users.check(config)))
+    }
+
+    /// Names the first route and field that asks for what cannot be done; warns of what cannot always be.
+    fn check(&self, config: &RouteConfig) -> Result<(), ConfigError> {
+        for (index, route) in config.routes.iter().enumerate() {
+            let checked = self.check_route(route);
+            checked.map_err(|(field, reason)| {
+                let path = format!("routes[{index}] {:?}.{field}", route.name);
+                ConfigError::new(format!("route configuration {:?}", config.name), path, reason)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn check_route(&self, route: &Route) -> Result<(), (&'static str, String)> {
+        let mutations = [("requestMutation", &route.request_mutation), ("responseMutation", &route.response_mutation)];
+        for (field, _) in mutations.into_iter().filter(|(_, entries)| !entries.is_empty()) {
+            for protocol in &self.protocols {
+                let codec = protocol.name();
+                match protocol.carries() {
+                    Carries::Never => return Err((field, format!("messages of {codec:?} cannot carry attributes"))),
+                    Carries::Sometimes => {
+                        let route = &route.name;
+                        tracing::warn!(route, field, codec, "some messages cannot carry this, and pass unchanged");
+                    }
+                    _ => {}
+                }
+            }
+        }
+        match &route.global_rate_limit {
+            Some(limit) if self.services.find(&limit.cluster).is_none() => {
+                Err(("globalRateLimit.cluster", unknown_service(&limit.cluster)))
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -4,7 +4,8 @@ use bytes::Bytes;
 
 /// Holds ordered changes to attributes; the last change of a key wins.
 ///
-/// Keys are written as given, so their case matters to peers.
+/// Keys match without regard to ASCII case, as those of [`Attributes`](super::Attributes) do, and are written as given
+/// last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mutation {
     changes: Vec<(Bytes, Change)>,
@@ -45,17 +46,17 @@ impl Mutation {
     }
 
     fn change(&mut self, key: Bytes, change: Change) -> &mut Self {
-        match self.changes.iter_mut().find(|(known, _)| *known == key) {
-            Some((_, old)) => *old = change,
+        match self.changes.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(&key)) {
+            Some(old) => *old = (key, change),
             None => self.changes.push((key, change)),
         }
         self
     }
 
-    /// Returns the change of `key`, compared byte by byte.
+    /// Returns the change of `key`.
     #[must_use]
     pub fn get(&self, key: &[u8]) -> Option<&Change> {
-        self.changes.iter().find(|(known, _)| known == key).map(|(_, change)| change)
+        self.changes.iter().find(|(known, _)| known.eq_ignore_ascii_case(key)).map(|(_, change)| change)
     }
 
     /// Lists the changes in the order in which their keys were first named.

@@ -67,6 +67,11 @@ impl Facts {
         Self(Arc::new(Mutex::new(Record::new(started, kind, request_bytes))))
     }
 
+    /// Goes on with a copy of a record, apart from the original.
+    pub(crate) fn of(record: Record) -> Self {
+        Self(Arc::new(Mutex::new(record)))
+    }
+
     /// Begins the record of another request, in the same memory unless somebody still looks at it.
     pub(crate) fn renew(mut self, started: Instant, kind: Kind, request_bytes: u64) -> Self {
         let record = Record::new(started, kind, request_bytes);

@@ -41,9 +41,14 @@ pub enum Admission {
 
 /// Looks at the answer of a request; dropped when the request has ended, also where no answer came.
 pub trait Watch: Send {
-    /// Sees the answer and may change it. Not called for requests that failed below the gate.
+    /// Sees the answer and may change it.
     fn answered(&mut self, response: &mut Response) {
         let _ = response;
+    }
+
+    /// Sees why a request failed below the gate.
+    fn failed(&mut self, error: &BoxError) {
+        let _ = error;
     }
 }
 
@@ -175,11 +180,15 @@ impl Watches {
         Self { all: SmallVec::new(), order }
     }
 
-    fn answered(&mut self, response: &mut Response) {
+    fn ended(&mut self, result: &mut Result<Response, BoxError>) {
+        let see = |watch: &mut Box<dyn Watch>| match result {
+            Ok(response) => watch.answered(response),
+            Err(error) => watch.failed(error),
+        };
         if self.order == FilterOrder::Reversed {
-            self.all.iter_mut().rev().for_each(|watch| watch.answered(response));
+            self.all.iter_mut().rev().for_each(see);
         } else {
-            self.all.iter_mut().for_each(|watch| watch.answered(response));
+            self.all.iter_mut().for_each(see);
         }
     }
 }
@@ -229,11 +238,9 @@ where
         loop {
             let next = match this.stage.as_mut().project() {
                 StageProj::Called { inner } => {
-                    let mut response = ready!(inner.poll(cx));
-                    if let Ok(response) = &mut response {
-                        this.watches.answered(response);
-                    }
-                    return Poll::Ready(response);
+                    let mut result = ready!(inner.poll(cx));
+                    this.watches.ended(&mut result);
+                    return Poll::Ready(result);
                 }
                 StageProj::Refused { reply } => {
                     return reply.take().map_or(Poll::Pending, |reply| Poll::Ready(Err(reply.into())));

@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use aeraki_codec::{Demand, Head, Limits, Message, Mutation, Protocol, Role};
+use aeraki_codec::{Attributes, Change, Demand, Head, Limits, Message, Mutation, Protocol, Role};
 use aeraki_route::{ChangeValues, Changes, Origin};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
@@ -103,8 +103,9 @@ fn change(request: &mut Request, changes: &Changes, metrics: &Metrics) {
     if let Some(fixed) = changes.fixed() {
         return apply(&mut request.message, fixed, metrics);
     }
-    let values = changes.values(&*request.message, &origin(request));
-    let mutation = Arc::new(changes.resolve(&*request.message, &values));
+    let message = Changed { message: &request.message, mutation: request.message.mutation() };
+    let values = changes.values(&message, &origin(request));
+    let mutation = Arc::new(changes.resolve(&message, &values));
     apply(&mut request.message, &mutation, metrics);
 }
 
@@ -124,7 +125,8 @@ struct Answer {
 impl Answer {
     fn new(changes: Arc<Changes>, request: &Request, metrics: Arc<Metrics>) -> Self {
         let sources = changes.fixed().is_none().then(|| {
-            let values = changes.values(&*request.message, &origin(request));
+            let message = Changed { message: &request.message, mutation: request.message.mutation() };
+            let values = changes.values(&message, &origin(request));
             Box::new((values, Arc::clone(&request.conn.protocol)))
         });
         Self { changes, sources, metrics }
@@ -136,7 +138,25 @@ impl Answer {
         } else if let Some(sources) = &self.sources {
             let (values, protocol) = &**sources;
             let there = read(message, &Demand::of(self.changes.targets()), &**protocol);
-            apply(message, &Arc::new(self.changes.resolve(&there, values)), &self.metrics);
+            let there = Changed { message: &there, mutation: message.mutation() };
+            let mutation = Arc::new(self.changes.resolve(&there, values));
+            apply(message, &mutation, &self.metrics);
+        }
+    }
+}
+
+/// A message as it will be, with the changes that it carries already.
+struct Changed<'m> {
+    message: &'m Message,
+    mutation: Option<&'m Mutation>,
+}
+
+impl Attributes for Changed<'_> {
+    fn attr(&self, key: &str) -> Option<&[u8]> {
+        match self.mutation.and_then(|mutation| mutation.get(key.as_bytes())) {
+            Some(Change::Set(value)) => Some(value),
+            Some(_) => None,
+            None => self.message.attr(key),
         }
     }
 }

@@ -22,13 +22,13 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{BoxError, Moment, Response, Routed, Wheel};
-use crate::observe::Metrics;
+use crate::observe::{Facts, Metrics};
 
 /// Tries requests again by the [policy of their route](aeraki_route::config::RetryPolicy), on another host where there is
 /// one, and by its [hedge policy](aeraki_route::config::HedgePolicy) begins a try while an earlier one goes on.
 ///
-/// A request ends with the first answer that is not to be tried again, or with the last failure. A request whose route
-/// has no policy costs a comparison; one that has is cloned before its first try.
+/// A request ends with the first answer that is not to be tried again, or with the last failure. One whose route has no
+/// policy costs a comparison; else it is cloned before its first try.
 #[derive(Clone, Debug)]
 pub struct RetryLayer {
     wheel: Wheel,
@@ -146,7 +146,11 @@ struct Tries<S: Service<Routed>> {
 /// One try under way.
 struct Try<F> {
     future: Pin<Box<F>>,
-    /// When it has taken too long; none where that has been dealt with.
+    /// How many were begun before it.
+    number: u32,
+    /// What is known of it: of the whole request, or of it alone where others go on meanwhile.
+    facts: Facts,
+    /// When it has taken too long; none once that is dealt with.
     overdue: Option<Moment>,
 }
 
@@ -157,12 +161,11 @@ where
     fn begin(service: S, routed: Routed, retries: Arc<Retries>, wheel: Wheel, metrics: Arc<Metrics>) -> Self {
         retries.budget().request(Instant::now().into_std());
         let hops = hops(&routed);
-        let under_way = SmallVec::new();
         let mut tries = Self {
             service,
             routed,
             retries,
-            under_way,
+            under_way: SmallVec::new(),
             begun: 0,
             next_at: None,
             due: false,
@@ -179,8 +182,13 @@ where
     fn start(&mut self) {
         let limit = self.retries.policy().per_try_timeout;
         let overdue = limit.map(|limit| self.wheel.at(Instant::now() + limit));
-        let future = Box::pin(self.service.call(self.routed.clone()));
-        self.under_way.push(Try { future, overdue });
+        let mut routed = self.routed.clone();
+        if self.retries.hedges() {
+            routed.request.facts = Facts::of(self.routed.request.facts.record());
+        }
+        let facts = routed.request.facts.clone();
+        let future = Box::pin(self.service.call(routed));
+        self.under_way.push(Try { future, number: self.begun, facts, overdue });
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response, BoxError>> {
@@ -205,10 +213,7 @@ where
             if !self.under_way.is_empty() {
                 return Poll::Pending;
             }
-            return match self.last.take() {
-                Some(last) => Poll::Ready(last),
-                None => Poll::Pending,
-            };
+            return self.last.take().map_or(Poll::Pending, Poll::Ready);
         }
     }
 
@@ -220,8 +225,8 @@ where
                 Poll::Pending => place += 1,
                 Poll::Ready(Ended::Overdue) => place += usize::from(self.overdue(place)),
                 Poll::Ready(Ended::With(result)) => {
-                    drop(self.under_way.remove(place));
-                    if let Some(result) = self.judge(result) {
+                    let ended = self.under_way.remove(place);
+                    if let Some(result) = self.judge(&ended, result) {
                         return Some(result);
                     }
                 }
@@ -232,10 +237,11 @@ where
 
     /// Deals with a try that takes too long; tells whether it goes on.
     fn overdue(&mut self, place: usize) -> bool {
+        let endpoint = self.under_way.get(place).and_then(Try::endpoint);
         if self.retries.hedges() {
             if self.next_at.is_none() && !self.due && self.may_try(Failure::Timeout) {
                 self.metrics.counters.hedged.inc();
-                self.schedule(false);
+                self.schedule(false, endpoint);
             }
             return true;
         }
@@ -243,14 +249,18 @@ where
         let limit = self.retries.policy().per_try_timeout.unwrap_or_default();
         let reply = LocalReply::new(Reason::Timeout, format!("no answer to a try within {limit:?}"));
         if self.may_try(Failure::Timeout) {
-            self.schedule(true);
+            self.schedule(true, endpoint);
         }
         self.last = Some(Err(reply.into()));
         false
     }
 
     /// Looks at how a try ended; returns it if the request ends with it.
-    fn judge(&mut self, result: Result<Response, BoxError>) -> Option<Result<Response, BoxError>> {
+    fn judge(
+        &mut self,
+        ended: &Try<S::Future>,
+        result: Result<Response, BoxError>,
+    ) -> Option<Result<Response, BoxError>> {
         let failure = failure_of(&result, &self.routed);
         let again = failure.is_some_and(|failure| {
             // whoever else is under way may still do better, without another try
@@ -258,13 +268,17 @@ where
             self.retries.covers(failure) && (!alone || self.may_try(failure))
         });
         if !again {
-            if failure.is_none() && self.begun > 0 {
+            if failure.is_none() && ended.number > 0 {
                 self.metrics.counters.retry_success.inc();
+            }
+            if self.retries.hedges() {
+                let known = ended.facts.record();
+                self.routed.request.facts.note(|record| *record = known);
             }
             return Some(result);
         }
         if self.is_alone() {
-            self.schedule(true);
+            self.schedule(true, ended.endpoint());
         }
         self.last = Some(result);
         None
@@ -295,20 +309,20 @@ where
         true
     }
 
-    /// Has the next try begin on another host: in a while, or at once.
-    fn schedule(&mut self, wait: bool) {
+    /// Has the next try begin on another host than `endpoint`: in a while, or at once.
+    fn schedule(&mut self, wait: bool, endpoint: Option<SocketAddr>) {
         self.begun += 1;
         self.metrics.counters.retry.inc();
         let request = &mut self.routed.request;
-        if let Some(endpoint) = request.facts.note(|record| record.endpoint) {
+        if let Some(endpoint) = endpoint {
             request.avoid(endpoint);
         }
         if request.message.head().is_mutable() {
             let hops = self.hops + self.begun;
             request.message.mutation_mut().set(RETRY_HOPS, hops.to_string());
         }
-        let wait = if wait { self.retries.back_off(self.begun, fastrand::u64(..)) } else { Default::default() };
-        self.next_at = Some(self.wheel.at(Instant::now() + wait));
+        let wait = wait.then(|| self.retries.back_off(self.begun, fastrand::u64(..)));
+        self.next_at = Some(self.wheel.at(Instant::now() + wait.unwrap_or_default()));
     }
 }
 
@@ -316,6 +330,12 @@ where
 enum Ended {
     With(Result<Response, BoxError>),
     Overdue,
+}
+
+impl<F> Try<F> {
+    fn endpoint(&self) -> Option<SocketAddr> {
+        self.facts.note(|record| record.endpoint)
+    }
 }
 
 impl<F: Future<Output = Result<Response, BoxError>>> Try<F> {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use aeraki_codec::{LocalReply, Reason};
-use aeraki_route::policy::Concurrency;
+use aeraki_route::policy::{Concurrency, Underway};
 use tokio::time::Instant;
 
-use super::{Admission, Gate, Request, Response, Watch};
+use super::{Admission, BoxError, Gate, Request, Response, Watch};
 use crate::observe::Metrics;
 
 /// Bounds the requests under way, by a fixed or an adaptive [bound](aeraki_route::config::Shed).
@@ -26,33 +26,40 @@ impl ShedLoad {
 
 impl Gate for ShedLoad {
     fn admit(&self, request: &mut Request) -> Admission {
-        if !self.concurrency.enter() {
+        let Some(underway) = self.concurrency.enter() else {
             self.metrics.counters.shed.inc();
             return Admission::Refuse(LocalReply::new(Reason::Shed, "the proxy has too many requests under way"));
-        }
+        };
         let started = request.facts.note(|record| record.started);
-        Admission::Watch(Box::new(Place { concurrency: Arc::clone(&self.concurrency), started, answered: false }))
+        Admission::Watch(Box::new(Place { underway, started }))
     }
 }
 
 /// A request under way.
 struct Place {
-    concurrency: Arc<Concurrency>,
+    underway: Underway,
     started: Instant,
-    answered: bool,
+}
+
+impl Place {
+    fn took(&self) {
+        let now = Instant::now();
+        self.underway.took(now.saturating_duration_since(self.started), now.into_std());
+    }
 }
 
 impl Watch for Place {
     fn answered(&mut self, response: &mut Response) {
         // what the proxy answers itself says nothing of how fast the servers are
-        self.answered = matches!(response, Response::Message(_));
+        if matches!(response, Response::Message(_)) {
+            self.took();
+        }
     }
-}
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        let now = Instant::now().into_std();
-        let latency = self.answered.then(|| now.saturating_duration_since(self.started.into_std()));
-        self.concurrency.leave(latency, now);
+    fn failed(&mut self, error: &BoxError) {
+        // an answer that did not come in time is as slow as one that did come then
+        if error.downcast_ref::<LocalReply>().is_some_and(|reply| reply.reason() == Reason::Timeout) {
+            self.took();
+        }
     }
 }

@@ -192,7 +192,7 @@ fn proxy_refusals_name_object_field_and_reason() {
         ),
         (
             proxy_refusal(|proxy| proxy.listeners[0].limits.unfinished_frame_timeout = Some(Duration::ZERO)),
-            r#"listener "dubbo": limits.unfinishedFrameTimeout: must not be zero; null for no limit"#,
+            r#"listener "dubbo": limits.unfinishedFrameTimeout: must not be zero"#,
         ),
         (
             proxy_refusal(|proxy| proxy.listeners[0].stat_prefix.clear()),

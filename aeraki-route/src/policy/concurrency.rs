@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -32,22 +32,12 @@ impl Concurrency {
         Ok(Self { active: AtomicU32::new(0), bound: AtomicU32::new(bound), gradient: gradient.map(Mutex::new) })
     }
 
-    /// Takes a request on, unless the bound is reached; whoever is taken on must [leave](Self::leave).
+    /// Takes a request on, unless the bound is reached.
     #[must_use]
-    pub fn enter(&self) -> bool {
+    pub fn enter(self: &Arc<Self>) -> Option<Underway> {
         let bound = self.bound();
         let more = |active: u32| (active < bound).then_some(active + 1);
-        self.active.fetch_update(Relaxed, Relaxed, more).is_ok()
-    }
-
-    /// Ends a request; `latency` is how long its server took to answer, none where it did not.
-    pub fn leave(&self, latency: Option<Duration>, now: Instant) {
-        let active = self.active.fetch_sub(1, Relaxed);
-        let (Some(gradient), Some(latency)) = (&self.gradient, latency) else { return };
-        let mut gradient = gradient.lock().unwrap_or_else(PoisonError::into_inner);
-        if gradient.sample(latency, active, now) {
-            self.bound.store(gradient.bound(), Relaxed);
-        }
+        self.active.fetch_update(Relaxed, Relaxed, more).ok().map(|_| Underway(Arc::clone(self)))
     }
 
     /// Returns how many requests may be under way now.
@@ -58,6 +48,27 @@ impl Concurrency {
     /// Returns how many requests are under way.
     pub fn active(&self) -> u32 {
         self.active.load(Relaxed)
+    }
+}
+
+/// A request that a [`Concurrency`] has taken on; ends when dropped.
+#[derive(Debug)]
+pub struct Underway(Arc<Concurrency>);
+
+impl Underway {
+    /// Tells how long the server took to answer, or how long it was waited for in vain until `now`.
+    pub fn took(&self, latency: Duration, now: Instant) {
+        let Some(gradient) = &self.0.gradient else { return };
+        let mut gradient = gradient.lock().unwrap_or_else(PoisonError::into_inner);
+        if gradient.sample(latency, self.0.active(), now) {
+            self.0.bound.store(gradient.bound(), Relaxed);
+        }
+    }
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        self.0.active.fetch_sub(1, Relaxed);
     }
 }
 
@@ -73,6 +84,8 @@ struct Gradient {
     baseline: Option<f64>,
     /// When the best latency is to be measured anew.
     remeasure_at: Option<Instant>,
+    /// When its present measurement began: what began under the load before it says nothing. None for the first one.
+    measured_from: Option<Instant>,
     /// Latencies since the last change, in seconds, and when that was.
     samples: Vec<f64>,
     since: Option<Instant>,
@@ -84,7 +97,8 @@ impl Gradient {
     fn new(config: AdaptiveConcurrency, fixed: u32) -> Self {
         let bound = f64::from(config.min_requests);
         let (samples, since) = (Vec::new(), None);
-        Self { config, fixed, bound, baseline: None, remeasure_at: None, samples, since, busiest: 0 }
+        let (baseline, remeasure_at, measured_from) = (None, None, None);
+        Self { config, fixed, bound, baseline, remeasure_at, measured_from, samples, since, busiest: 0 }
     }
 
     fn bound(&self) -> u32 {
@@ -94,6 +108,10 @@ impl Gradient {
 
     /// Takes a latency in, and tells whether the bound may have changed.
     fn sample(&mut self, latency: Duration, active: u32, now: Instant) -> bool {
+        let begun = now.checked_sub(latency);
+        if self.baseline.is_none() && self.measured_from.is_some() && begun < self.measured_from {
+            return false;
+        }
         let since = *self.since.get_or_insert(now);
         self.busiest = self.busiest.max(active);
         if self.samples.len() < MOST_SAMPLES {
@@ -104,6 +122,7 @@ impl Gradient {
         }
         if self.remeasure_at.is_some_and(|at| now >= at) {
             self.baseline = None;
+            self.measured_from = Some(now);
             self.bound = f64::from(self.config.min_requests);
             self.begin(now);
             return true;
@@ -156,24 +175,31 @@ const MOST_SAMPLES: usize = 1000;
 mod tests {
     use super::*;
 
+    fn compile(shed: &Shed) -> Arc<Concurrency> {
+        Arc::new(Concurrency::new(shed).expect("valid"))
+    }
+
     #[test]
     fn a_fixed_bound_is_never_exceeded() {
-        let concurrency = Concurrency::new(&Shed::at(2)).expect("valid");
-        assert!(concurrency.enter() && concurrency.enter() && !concurrency.enter());
-        concurrency.leave(None, Instant::now());
-        assert!(concurrency.enter() && !concurrency.enter());
+        let concurrency = compile(&Shed::at(2));
+        let (first, _second) = (concurrency.enter(), concurrency.enter());
+        assert!(first.is_some() && concurrency.enter().is_none());
+        drop(first);
+        let third = concurrency.enter();
+        assert!(third.is_some() && concurrency.enter().is_none());
         assert_eq!(concurrency.active(), 2);
     }
 
     /// Runs a server that takes 10 ms for up to `capacity` requests and longer in proportion above; returns the bound
     /// after `seconds`.
-    fn settle(concurrency: &Concurrency, capacity: u32, seconds: u64, now: &mut Instant) -> u32 {
+    fn settle(concurrency: &Arc<Concurrency>, capacity: u32, seconds: u64, now: &mut Instant) -> u32 {
         let end = *now + Duration::from_secs(seconds);
         while *now < end {
-            let active = (0..500).take_while(|_| concurrency.enter()).count() as u32;
+            let under_way: Vec<_> = (0..500).map_while(|_| concurrency.enter()).collect();
+            let active = under_way.len() as u32;
             let latency = Duration::from_millis(10) * active.max(capacity) / capacity;
             *now += latency;
-            (0..active).for_each(|_| concurrency.leave(Some(latency), *now));
+            under_way.iter().for_each(|one| one.took(latency, *now));
         }
         concurrency.bound()
     }
@@ -182,13 +208,46 @@ mod tests {
     fn the_bound_follows_what_the_server_can_do() {
         let adaptive = AdaptiveConcurrency::default().with_range(3, 400);
         let shed = Shed::default().with_adaptive(adaptive);
-        let concurrency = Concurrency::new(&shed).expect("valid");
+        let concurrency = compile(&shed);
         let mut now = Instant::now();
         assert_eq!(concurrency.bound(), 3);
         let wide = settle(&concurrency, 100, 20, &mut now);
         assert!((100..=160).contains(&wide), "{wide}: near what 100 requests at a time and the buffer allow");
         let narrow = settle(&concurrency, 20, 20, &mut now);
         assert!((20..=45).contains(&narrow), "{narrow}: the server became slower");
+    }
+
+    #[test]
+    fn a_server_that_never_answers_narrows_the_bound() {
+        let shed = Shed::default().with_adaptive(AdaptiveConcurrency::default().with_range(3, 400));
+        let concurrency = compile(&shed);
+        let mut now = Instant::now();
+        let wide = settle(&concurrency, 100, 20, &mut now);
+        for _ in 0..20 {
+            let under_way: Vec<_> = (0..500).map_while(|_| concurrency.enter()).collect();
+            now += Duration::from_secs(1);
+            under_way.iter().for_each(|one| one.took(Duration::from_secs(1), now));
+        }
+        assert!(wide > 90 && concurrency.bound() < 10, "{wide} then {}", concurrency.bound());
+    }
+
+    #[test]
+    fn a_new_measurement_leaves_out_what_began_before_it() {
+        let shed = Shed::default().with_adaptive(AdaptiveConcurrency::default().with_range(3, 400));
+        let concurrency = compile(&shed);
+        let mut now = Instant::now();
+        settle(&concurrency, 100, 59, &mut now);
+        let long_ago: Vec<_> = (0..100).map_while(|_| concurrency.enter()).collect();
+        now += Duration::from_secs(5);
+        long_ago[0].took(Duration::from_millis(10), now);
+        assert_eq!(concurrency.bound(), 3, "measured anew");
+        long_ago.iter().for_each(|one| one.took(Duration::from_secs(5), now + Duration::from_millis(1)));
+        drop(long_ago);
+        now += Duration::from_millis(1);
+        let settled = settle(&concurrency, 100, 20, &mut now);
+        assert!((100..=160).contains(&settled), "{settled}: 10 ms are the best, not 5 s");
+        let narrow = settle(&concurrency, 20, 20, &mut now);
+        assert!((20..=45).contains(&narrow), "{narrow}");
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub(crate) use self::local_limit::LimitCompiler;
 pub use self::{
     authorization::{Authorization, Decision, Peer, Why},
     bucket::Bucket,
-    concurrency::Concurrency,
+    concurrency::{Concurrency, Underway},
     fault::{FaultDraw, Faults},
     global_limit::GlobalLimit,
     local_limit::{LimitCounts, LocalLimit},

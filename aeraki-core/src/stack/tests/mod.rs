@@ -247,6 +247,32 @@ async fn changes_look_at_the_request_and_at_the_answer() {
     assert_eq!((value(&answer, "method"), value(&answer, "other")), ("told,asked".into(), "asked".into()));
 }
 
+#[tokio::test]
+async fn changes_see_what_gates_before_them_have_changed() {
+    use aeraki_route::config::MutationValue;
+    let (mut mutate, mut handle) = service::<Routed, _>(&MutateLayer::new(Metrics::new("lines", "test")));
+    let changing = changing(
+        [
+            MutationEntry::set_if_absent("X-Request-Id", "mine"),
+            MutationEntry::append("via", "b"),
+            MutationEntry::set("copy", MutationValue::Attribute("x-request-id".to_owned())),
+        ],
+        [],
+    );
+    ready(&mut mutate).await;
+    let mut routed = routed(None);
+    routed.request.message.mutation_mut().set("x-request-id", "given").set("Via", "a");
+    changing(&mut routed);
+    let _future = mutate.call(routed);
+    let (routed, _) = handle.next_request().await.expect("called");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let changes = routed.request.message.mutation().expect("changed").iter().map(|(key, change)| match change {
+        aeraki_codec::Change::Set(value) => format!("{}={}", text(key), text(value)),
+        _ => text(key),
+    });
+    assert_eq!(changes.collect::<Vec<_>>(), ["x-request-id=given", "via=a,b", "copy=given"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn deadline_ends_a_request_in_time_and_no_sooner() {
     let (mut deadline, mut handle) = service::<Routed, _>(&DeadlineLayer::new(Wheel::spawn()));

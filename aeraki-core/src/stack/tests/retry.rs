@@ -173,11 +173,14 @@ async fn hedging_lets_the_first_try_go_on_and_takes_the_first_answer() {
         let mut retried = Retried::new(policy);
         retried.hedge = Some(HedgePolicy::on_per_try_timeout());
         let routed = retried.routed("Q 1 a");
+        let facts = routed.request.facts.clone();
         let future = retried.call(routed).await.into_inner();
         let handle = &mut retried.handle;
         let played = async {
-            let (_, first) = handle.next_request().await.expect("called");
-            let (_, second) = handle.next_request().await.expect("called");
+            let (one, first) = handle.next_request().await.expect("called");
+            one.request.facts.note(|record| record.endpoint = Some(([127, 0, 0, 1], 10).into()));
+            let (other, second) = handle.next_request().await.expect("called");
+            other.request.facts.note(|record| record.endpoint = Some(([127, 0, 0, 1], 11).into()));
             let mut both = [Some(first), Some(second)];
             both[winner].take().expect("there").send_response(answer(text));
             // the other one never answers
@@ -187,7 +190,10 @@ async fn hedging_lets_the_first_try_go_on_and_takes_the_first_answer() {
         let result = tokio::select! { result = future => result, () = played => unreachable!() };
         let Ok(Response::Message(message)) = result else { panic!("an answer") };
         assert_eq!(message.frame(), &format!("{text}\n"));
-        assert_eq!(retried.metrics.counters.hedged.get(), 1);
+        let port = facts.record().endpoint.map(|endpoint| endpoint.port());
+        assert_eq!(port.map(usize::from), Some(10 + winner), "the endpoint that answered");
+        let counters = &retried.metrics.counters;
+        assert_eq!((counters.hedged.get(), counters.retry_success.get()), (1, winner as u64));
     }
 }
 

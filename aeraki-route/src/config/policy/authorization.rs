@@ -235,7 +235,8 @@ impl Operation {
     }
 }
 
-/// Reads an address, or a network with the length of its prefix.
+/// Reads an address, or a network with the length of its prefix; IPv4 that is mapped into IPv6 is IPv4, as it is in the
+/// addresses of clients.
 pub(crate) fn ip_block(text: &str) -> Option<(IpAddr, u8)> {
     let (address, length) = match text.split_once('/') {
         Some((address, length)) => (address.parse::<IpAddr>().ok()?, Some(length.parse::<u8>().ok()?)),
@@ -243,5 +244,10 @@ pub(crate) fn ip_block(text: &str) -> Option<(IpAddr, u8)> {
     };
     let most = if address.is_ipv4() { 32 } else { 128 };
     let length = length.unwrap_or(most);
-    (length <= most).then_some((address, length))
+    match address.to_canonical() {
+        mapped @ IpAddr::V4(_) if address.is_ipv6() => {
+            Some((mapped, length.checked_sub(96).filter(|length| *length <= 32)?))
+        }
+        _ => (length <= most).then_some((address, length)),
+    }
 }

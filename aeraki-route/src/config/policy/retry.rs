@@ -108,7 +108,8 @@ pub enum RetryOn {
     Reset,
     /// The server said by its status that it did not take the request, such as a full thread pool of Dubbo.
     Refused,
-    /// The server's own limit is exhausted.
+    /// The server's own limit is exhausted. Dubbo has one status for this and for a full thread pool, 100, so that with it
+    /// this is the same as [`Refused`](Self::Refused).
     OverLimit,
     /// The try took too long; the request may have been executed.
     Timeout,

@@ -76,6 +76,7 @@ fn addresses_and_ports() {
     };
     assert!(judge("10.0.0.0/8", &[20880], "10.255.0.1") && !judge("10.0.0.0/8", &[], "11.0.0.1"));
     assert!(judge("10.0.0.0/8", &[], "::ffff:10.1.1.1") && !judge("fd00::/8", &[], "10.1.1.1"));
+    assert!(judge("::ffff:10.0.0.0/104", &[], "10.1.1.1") && !judge("::ffff:10.0.0.0/104", &[], "11.1.1.1"));
     assert!(judge("fd00::/8", &[], "fd12::1") && judge("0.0.0.0/0", &[], "1.2.3.4"));
     assert!(judge("10.1.1.1", &[], "10.1.1.1") && !judge("10.1.1.1", &[1], "10.1.1.1"));
 }
@@ -130,6 +131,8 @@ fn what_is_wrong_is_named() {
     };
     let text = "authorization policy \"shop/p\": rules[0].to[0].attributes[\"Method\"].values[1]: `*` may stand at the start or at the end only, once";
     assert_eq!(refused(Source::default(), method(Patterns::of(["a", "b*c"]))), text);
+    let wide = Source { ip_blocks: Patterns::of(["::ffff:10.0.0.0/90"]), ..Source::default() };
+    assert!(refused(wide, Operation::default()).contains("is neither an address nor a network"));
     let source = Source { ip_blocks: Patterns::not(["10.0.0.0/33"]), ..Source::default() };
     assert!(refused(source, Operation::default()).contains("rules[0].from[0].ipBlocks.notValues[0]: \"10.0.0.0/33\""));
 }

@@ -3,6 +3,7 @@
 
 mod caller;
 mod expect;
+mod features;
 mod mesh;
 mod monitor;
 mod service;
@@ -25,6 +26,7 @@ use crate::{
     caller::Group,
     mesh::{ControlPlane, DataPlane, Port},
     monitor::Monitor,
+    service::Seen,
     tally::Tally,
     view::View,
     wire::Wire,
@@ -43,6 +45,10 @@ struct Arguments {
     /// Fail unless every share lies within 3 points of its weight and nothing went wrong; 20 seconds unless said.
     #[arg(long)]
     check: bool,
+    /// Put the YAML of every feature in `examples/quickstart/features` in force in turn, and fail unless calls show its
+    /// effect.
+    #[arg(long, conflicts_with_all = ["seconds", "check"])]
+    check_all: bool,
     /// Print lines even on a terminal.
     #[arg(long)]
     plain: bool,
@@ -53,9 +59,13 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let run = || tokio::runtime::Runtime::new()?.block_on(run(&arguments));
+    let run = || {
+        tokio::runtime::Runtime::new()?.block_on(async {
+            if arguments.check_all { features::check_all(&arguments.mesh).await } else { run(&arguments).await }
+        })
+    };
     match run() {
-        Ok(faults) if faults.is_empty() || !arguments.check => ExitCode::SUCCESS,
+        Ok(faults) if faults.is_empty() || !(arguments.check || arguments.check_all) => ExitCode::SUCCESS,
         Ok(faults) => {
             faults.iter().for_each(|fault| eprintln!("error: {fault}"));
             ExitCode::FAILURE
@@ -72,7 +82,7 @@ async fn run(arguments: &Arguments) -> Result<Vec<String>> {
     let stopped = stopped()?;
     let (tell, messages) = mpsc::unbounded_channel();
     let control = ControlPlane::start(&arguments.mesh, &tell).await?;
-    let mut data = DataPlane::start(&control, &start_services().await?, &tell).await?;
+    let mut data = DataPlane::start(&control, &start_services(&Arc::default()).await?, &tell).await?;
     let mut monitor = Monitor::default();
     let started = Instant::now();
     start_callers(&data, arguments.rate, &mut monitor)?;
@@ -130,11 +140,11 @@ fn stopped() -> Result<impl Future<Output = ()>> {
 }
 
 /// Starts both versions of both services.
-async fn start_services() -> Result<Vec<Port>> {
+async fn start_services(seen: &Arc<Seen>) -> Result<Vec<Port>> {
     let mut ports = Vec::new();
     for (wire, host) in [(Wire::Dubbo, DUBBO_HOST), (Wire::Thrift, THRIFT_HOST)] {
-        let v1 = service::start(wire, "v1").await?;
-        let v2 = service::start(wire, "v2").await?;
+        let v1 = service::start(wire, "v1", seen).await?;
+        let v2 = service::start(wire, "v2", seen).await?;
         ports.push(Port { wire, host, versions: [("v1", v1), ("v2", v2)].into() });
     }
     Ok(ports)

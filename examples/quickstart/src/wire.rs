@@ -30,16 +30,26 @@ impl Wire {
         }
     }
 
-    /// Encodes the answer of version `version` to `call`.
+    /// Encodes the answer of version `version` to `call`, which repeats some of its attributes.
     pub(crate) fn answer(self, call: &Message, version: &str) -> Vec<u8> {
         match self {
-            Self::Dubbo => dubbo_answer(call.id().number(), version),
+            Self::Dubbo => {
+                let seen = [TIER, CALLER].map(|key| call.attr(key).and_then(|value| std::str::from_utf8(value).ok()));
+                dubbo_answer(call.id().number(), version, seen.map(Option::unwrap_or_default))
+            }
             Self::Thrift => {
                 let method = String::from_utf8_lossy(call.attr("method").unwrap_or_default()).into_owned();
                 let id = u32::try_from(call.id().number()).unwrap_or_default();
                 thrift_message(REPLY, id, &method, 0, version)
             }
         }
+    }
+
+    /// Encodes that a call was not taken, because all threads are busy; only Dubbo has words for it.
+    pub(crate) fn refusal(self, call: &Message) -> Option<Vec<u8>> {
+        let mut body = Vec::new();
+        write::string(&mut body, "all threads are busy");
+        (self == Self::Dubbo).then(|| dubbo_frame(0x02, BUSY, call.id().number(), &body))
     }
 
     /// Reads which version answered; `None` if the answer is an error.
@@ -58,7 +68,7 @@ impl Wire {
 
     /// What must be read of calls and answers.
     pub(crate) fn demand() -> Demand {
-        Demand::of(["method", SERVED_BY])
+        Demand::of(["method", SERVED_BY, TIER, CALLER, SEEN_TIER, SEEN_CALLER])
     }
 }
 
@@ -71,11 +81,11 @@ fn dubbo_call(id: u32, interface: &str, method: &str, user: &str) -> Vec<u8> {
     dubbo_frame(0xc2, 0, u64::from(id), &body)
 }
 
-fn dubbo_answer(id: u64, version: &str) -> Vec<u8> {
+fn dubbo_answer(id: u64, version: &str, [tier, caller]: [&str; 2]) -> Vec<u8> {
     let mut body = Vec::new();
     write::int(&mut body, VALUE_WITH_ATTACHMENTS);
     write::string(&mut body, "hello world");
-    dubbo_map(&mut body, &[("dubbo", "2.0.2"), (SERVED_BY, version)]);
+    dubbo_map(&mut body, &[("dubbo", "2.0.2"), (SERVED_BY, version), (SEEN_TIER, tier), (SEEN_CALLER, caller)]);
     dubbo_frame(0x02, 20, id, &body)
 }
 
@@ -113,6 +123,12 @@ fn length(len: usize) -> [u8; 4] {
 }
 
 const SERVED_BY: &str = "served-by";
+/// Attributes that the features of the mesh set, and what the service saw of them.
+pub(crate) const TIER: &str = "tier";
+pub(crate) const CALLER: &str = "caller";
+pub(crate) const SEEN_TIER: &str = "seen-tier";
+pub(crate) const SEEN_CALLER: &str = "seen-caller";
+const BUSY: u8 = 100;
 const VALUE_WITH_ATTACHMENTS: i32 = 4;
 const CALL: u8 = 1;
 const REPLY: u8 = 2;

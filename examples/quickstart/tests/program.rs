@@ -182,6 +182,21 @@ fn the_shipped_mesh_passes_its_check() {
 }
 
 #[test]
+fn every_feature_shows_its_effect() {
+    let (output, errors) = run(Path::new(SHIPPED), &["--check-all"]);
+    assert!(output.status.success(), "{errors}");
+    let text = String::from_utf8(output.stdout).expect("text");
+    let shown: Vec<_> = text.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    let shipped = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/features")).expect("the shipped features");
+    let shipped = shipped.map(|entry| entry.expect("readable").path());
+    let mut shipped: Vec<_> = shipped.map(|path| path.file_stem().expect("a name").display().to_string()).collect();
+    shipped.sort();
+    let mut sorted = shown.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, shipped, "{text}");
+}
+
+#[test]
 fn shares_off_their_weights_fail_the_check() {
     // every caller makes one call: 8 calls cannot lie within 3 points of 80 to 20
     let (output, errors) = run(Path::new(SHIPPED), &["--check", "--seconds", "1", "--rate", "1"]);

@@ -8,17 +8,23 @@ use std::{
 };
 
 use aeraki_codec::Registry;
-use aeraki_core::proxy::{Proxy, Running};
+use aeraki_core::{
+    proxy::{Proxy, Running},
+    stack::Filters,
+};
 use aeraki_kube::Translation;
 use aeraki_route::{
     SharedRules,
     config::{self, Address, Cluster, Listener, Node, ProtocolConfig, RouteSource, TrafficDirection},
 };
-use aeraki_xds::client::{Event, Subscriber};
+use aeraki_xds::{
+    client::{Event, Subscriber},
+    ratelimit::Clients,
+};
 use anyhow::{Context, Result};
 use tokio::{sync::watch, time::timeout};
 
-use super::{ControlPlane, Messages, say};
+use super::{ControlPlane, Messages, limiter, say};
 use crate::{
     caller::Group,
     expect::{Expectation, expect},
@@ -50,14 +56,16 @@ impl DataPlane {
     pub(crate) async fn start(control: &ControlPlane, ports: &[Port], messages: &Messages) -> Result<Self> {
         let node = Node::new("sidecar~quickstart", "quickstart");
         let source = Cluster::new(CONTROL_PLANE).with_endpoint(control.address);
-        let mut config = config::Proxy::new(node.clone()).with_cluster(source.clone());
+        let limiter = Cluster::new(limiter::CLUSTER).with_endpoint(limiter::start().await?);
+        let mut config = config::Proxy::new(node.clone()).with_cluster(source.clone()).with_cluster(limiter);
         for port in ports {
             config = config.with_listener(listener(port, control)?);
         }
         let mut published = control.published.clone();
         let first = clusters(&published.borrow_and_update(), ports);
         config.clusters.extend(first.values().cloned());
-        let proxy = Proxy::new(config, &Registry::builtin())?;
+        let filters = Filters::new().with_rate_limiters(Clients::new(&config.clusters));
+        let proxy = Proxy::with_filters(config, &Registry::builtin(), &filters)?;
         let rules = ports.iter().filter_map(|port| Some((port.host, Arc::clone(proxy.rules(port.host)?))));
         let rules: BTreeMap<_, _> = rules.collect();
 

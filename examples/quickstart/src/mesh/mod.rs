@@ -2,6 +2,7 @@
 
 mod control;
 mod data;
+mod limiter;
 
 use tokio::sync::mpsc;
 

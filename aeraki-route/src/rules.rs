@@ -87,7 +87,9 @@ pub struct SharedRules {
 }
 
 /// What users ask of a configuration before its rules come into force.
-struct Check(Box<dyn Fn(&RouteConfig) -> Result<(), ConfigError> + Send + Sync>);
+struct Check(Box<CheckFn>);
+
+type CheckFn = dyn Fn(&RouteConfig) -> Result<(), ConfigError> + Send + Sync;
 
 impl fmt::Debug for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

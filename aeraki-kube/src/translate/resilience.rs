@@ -40,7 +40,7 @@ pub(super) fn fault(fault: &crd::Fault) -> Fault {
     }
     if let Some(abort) = &fault.abort {
         let reason = abort.reason.as_deref().and_then(AbortWith::reason);
-        let with = reason.unwrap_or(AbortWith::Status(abort.status.unwrap_or_default()));
+        let with = reason.unwrap_or_else(|| AbortWith::Status(abort.status.unwrap_or_default()));
         translated = translated.with_abort(with, share(abort.percentage));
     }
     translated

@@ -7,8 +7,9 @@ use std::{
     time::Duration,
 };
 
-use aeraki_codec::{Kind, Message, Role};
+use aeraki_codec::{Kind, Limits, LocalReply, Message, Output, Reason, Role};
 use anyhow::Result;
+use bytes::Buf;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -67,7 +68,7 @@ impl Service {
                     if call.kind() != Kind::Request {
                         continue;
                     }
-                    let (answer, delay) = self.answer(&call);
+                    let (answer, delay) = self.answer(&call)?;
                     if delay.is_zero() {
                         socket.send(&answer).await?;
                     } else {
@@ -83,15 +84,24 @@ impl Service {
     }
 
     /// Makes the answer to a call, and says how long it takes.
-    fn answer(&self, call: &Message) -> (Vec<u8>, Duration) {
+    fn answer(&self, call: &Message) -> Result<(Vec<u8>, Duration)> {
         let method = String::from_utf8_lossy(call.attr("method").unwrap_or_default());
         self.seen.note(self.version, &method);
         let delay = match (&*method, self.version) {
             ("slow", _) | ("lazy", "v1") => LONG,
             _ => Duration::ZERO,
         };
-        let refusal = (method == "busy" && self.version == "v1").then(|| self.wire.refusal(call)).flatten();
-        (refusal.unwrap_or_else(|| self.wire.answer(call, self.version)), delay)
+        let refused = method == "busy" && self.version == "v1";
+        let answer = if refused { self.refusal(call)? } else { self.wire.answer(call, self.version) };
+        Ok((answer, delay))
+    }
+
+    /// Writes that a call was not taken, in the protocol's own words.
+    fn refusal(&self, call: &Message) -> Result<Vec<u8>> {
+        let mut out = Output::new();
+        let reply = LocalReply::new(Reason::Overflow, "all threads are busy");
+        self.wire.protocol().codec(Role::Server, &Limits::default()).reply(&call.receipt(), &reply, &mut out)?;
+        Ok(out.copy_to_bytes(out.remaining()).into())
     }
 }
 

@@ -45,13 +45,6 @@ impl Wire {
         }
     }
 
-    /// Encodes that a call was not taken, because all threads are busy; only Dubbo has words for it.
-    pub(crate) fn refusal(self, call: &Message) -> Option<Vec<u8>> {
-        let mut body = Vec::new();
-        write::string(&mut body, "all threads are busy");
-        (self == Self::Dubbo).then(|| dubbo_frame(0x02, BUSY, call.id().number(), &body))
-    }
-
     /// Reads which version answered; `None` if the answer is an error.
     pub(crate) fn version(self, answer: &Message) -> Option<String> {
         match self {
@@ -128,7 +121,6 @@ pub(crate) const TIER: &str = "tier";
 pub(crate) const CALLER: &str = "caller";
 pub(crate) const SEEN_TIER: &str = "seen-tier";
 pub(crate) const SEEN_CALLER: &str = "seen-caller";
-const BUSY: u8 = 100;
 const VALUE_WITH_ATTACHMENTS: i32 = 4;
 const CALL: u8 = 1;
 const REPLY: u8 = 2;

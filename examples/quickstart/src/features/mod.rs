@@ -5,6 +5,7 @@ mod probe;
 
 use std::{
     fs,
+    io::{self, Write},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -40,7 +41,7 @@ pub(crate) async fn check_all(mesh: &Path) -> Result<Vec<String>> {
             timeout(PATIENCE, check(&mut probe)).await.context("it took too long")?
         };
         match checked.await {
-            Ok(effect) => println!("{name:<18} {effect}"),
+            Ok(effect) => writeln!(io::stdout(), "{name:<18} {effect}")?,
             Err(error) => faults.push(format!("{name}: {error:#}")),
         }
     }

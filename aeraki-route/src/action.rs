@@ -30,6 +30,7 @@ pub struct Route {
     request_changes: Option<Arc<Changes>>,
     response_changes: Option<Arc<Changes>>,
     timeout: Option<Duration>,
+    caller_timeouts: Box<[Arc<str>]>,
     policies: Option<Arc<RoutePolicies>>,
     retries: Option<Arc<Retries>>,
 }
@@ -150,6 +151,23 @@ impl Route {
         self.timeout
     }
 
+    /// Returns how long its caller waits for the answer to a message, and the attribute that says so; none where no caller
+    /// is asked, or this one does not say.
+    pub fn caller_timeout<A: Attributes + ?Sized>(&self, message: &A) -> Option<(&Arc<str>, Duration)> {
+        let read = |name| {
+            let text = std::str::from_utf8(message.attr(name)?).ok()?;
+            // longer than 49 days is no time to wait for an answer
+            let milliseconds = text.parse::<u32>().ok().filter(|milliseconds| *milliseconds > 0)?;
+            Some(Duration::from_millis(milliseconds.into()))
+        };
+        self.caller_timeouts.iter().find_map(|name| Some((name, read(name)?)))
+    }
+
+    /// Lists the attributes in which callers say how long they wait.
+    pub(crate) fn caller_timeout_keys(&self) -> impl Iterator<Item = &str> {
+        self.caller_timeouts.iter().map(|name| &**name)
+    }
+
     /// Decides about further tries of its messages; none: there are none.
     pub fn retries(&self) -> Option<&Arc<Retries>> {
         self.retries.as_ref()
@@ -213,6 +231,7 @@ impl<'a> ActionCompiler<'a> {
             request_changes: Changes::compile(&route.request_mutation),
             response_changes: Changes::compile(&route.response_mutation),
             timeout: route.action.timeout,
+            caller_timeouts: route.action.caller_timeouts.iter().map(|name| self.name(name)).collect(),
             policies,
             retries: route.action.retry.as_ref().map(retries),
         })

@@ -63,7 +63,7 @@ pub use self::{
     request_id::{IdentifyRequests, REQUEST_ID},
     respond::{Respond, RespondFuture, RespondLayer},
     retry::{Retry, RetryFuture, RetryLayer},
-    route::{RouteLayer, Routed, SelectRoute},
+    route::{CallerTimeout, RouteLayer, Routed, SelectRoute},
     shed::ShedLoad,
     upstream::{Resolve, Upstream},
     wheel::{Moment, Wheel},

@@ -12,6 +12,7 @@ use aeraki_route::{
     policy::{Retries, RoutePolicies},
 };
 use futures_util::future::{Either, Ready, ready};
+use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -33,10 +34,36 @@ pub struct Routed {
     pub mirrors: Vec<Arc<MirrorTarget>>,
     /// How long the response may take from the moment the whole request is here.
     pub timeout: Option<Duration>,
+    /// What the caller says of how long it waits; none where it is not asked or does not say.
+    pub caller: Option<CallerTimeout>,
     /// Decides about further tries; none: there are none.
     pub retries: Option<Arc<Retries>>,
     /// What else the route asks for; none: nothing.
     pub policies: Option<Arc<RoutePolicies>>,
+}
+
+/// When a caller stops to wait, and the attribute that says so.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CallerTimeout {
+    /// The attribute, in milliseconds.
+    pub attribute: Arc<str>,
+    /// When the caller stops to wait.
+    pub until: Instant,
+    /// What the attribute said.
+    said: Duration,
+}
+
+impl Routed {
+    /// Has the request say how long its caller still waits.
+    pub(super) fn pass_on_timeout(&mut self) {
+        let Some(CallerTimeout { attribute, until, said }) = &self.caller else { return };
+        let left = until.saturating_duration_since(Instant::now()).as_millis();
+        let message = &mut self.request.message;
+        if left < said.as_millis() && message.head().is_mutable() {
+            message.mutation_mut().set(attribute.as_bytes().to_vec(), left.max(1).to_string());
+        }
+    }
 }
 
 /// Finds the first route that matches, by the rules of the request, and picks one of its clusters by weight.
@@ -83,16 +110,24 @@ impl<S> SelectRoute<S> {
         };
         let cluster = Arc::clone(route.pick(self.draws.u64(..)));
         let name = Arc::clone(route.name());
-        request.facts.note(|record| {
+        let started = request.facts.note(|record| {
             record.cluster = Some(Arc::clone(&cluster));
             record.route = Some(name);
+            record.started
         });
+        let caller = route.caller_timeout(&*request.message).map(|(attribute, said)| CallerTimeout {
+            attribute: Arc::clone(attribute),
+            until: started + said,
+            said,
+        });
+        let said = caller.as_ref().map(|caller| caller.said);
         Ok(Routed {
             cluster,
             request_changes: route.request_changes().cloned(),
             response_changes: route.response_changes().cloned(),
             mirrors: draw(route, &mut self.draws),
-            timeout: route.timeout(),
+            timeout: route.timeout().into_iter().chain(said).min(),
+            caller,
             retries: route.retries().cloned(),
             policies: route.policies().cloned(),
             request,

@@ -77,7 +77,8 @@ impl Service<Routed> for Upstream {
     }
 
     #[inline]
-    fn call(&mut self, routed: Routed) -> Self::Future {
+    fn call(&mut self, mut routed: Routed) -> Self::Future {
+        routed.pass_on_timeout();
         let Some(cluster) = self.find(&routed.cluster) else {
             let text = format!("there is no cluster {:?}", routed.cluster);
             return Either::Right(ready(Err(LocalReply::new(Reason::ClusterNotFound, text).into())));

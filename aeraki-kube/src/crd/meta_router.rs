@@ -73,6 +73,10 @@ pub struct MetaRoute {
     /// How long an answer may take; where absent, there is no limit.
     #[serde(default, with = "duration::optional", skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
+    /// Attributes in which callers say how many milliseconds they wait, at most 10; those of Dubbo are `_TO` and `timeout`.
+    /// The first one that is there bounds the answer as `timeout` does, and is passed on as what is left of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub caller_timeouts: Vec<String>,
     /// Which failures are tried again; where absent, none is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retries: Option<Retries>,

@@ -184,6 +184,7 @@ impl<'a> Scope<'a> {
             action.mirrors.push(copy);
         }
         action.timeout = route.timeout;
+        action.caller_timeouts.clone_from(&route.caller_timeouts);
         action.retry = route.retries.as_ref().map(resilience::retry);
         action.hedge = route.hedging.as_ref().and_then(resilience::hedge);
         Ok(action)

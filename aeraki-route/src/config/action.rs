@@ -26,6 +26,11 @@ pub struct RouteAction {
     /// How long a response may take from the moment the whole request is here; none: no limit. Not zero.
     #[serde(default, with = "duration::optional")]
     pub timeout: Option<Duration>,
+    /// Attributes in which callers say how many milliseconds they wait; the first of them that is there and holds a whole
+    /// number above zero bounds the response as `timeout` does, and is passed on as what is left of it. None: callers are
+    /// not asked, which spares reading that far. At most 10; those of Dubbo are `_TO` and `timeout`.
+    #[serde(default)]
+    pub caller_timeouts: Vec<String>,
     /// Which failures are tried again; none: none is.
     #[serde(default)]
     pub retry: Option<RetryPolicy>,
@@ -67,6 +72,13 @@ impl RouteAction {
         self
     }
 
+    /// Adds an attribute in which callers say how many milliseconds they wait.
+    #[must_use]
+    pub fn with_caller_timeout(mut self, attribute: impl Into<String>) -> Self {
+        self.caller_timeouts.push(attribute.into());
+        self
+    }
+
     /// Sets which failures are tried again.
     #[must_use]
     pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
@@ -102,6 +114,12 @@ impl RouteAction {
             mirror.check().map_err(|error| error.within(format!("mirrors[{index}]")))?;
         }
         duration::check_optional(self.timeout, "timeout")?;
+        let most = MAX_CALLER_TIMEOUTS;
+        let few = self.caller_timeouts.len() <= most;
+        ensure(few, "callerTimeouts", format_args!("must not hold more than {most} attributes"))?;
+        for (index, attribute) in self.caller_timeouts.iter().enumerate() {
+            ensure(!attribute.is_empty(), format_args!("callerTimeouts[{index}]"), "must not be empty")?;
+        }
         self.check_retry()
     }
 
@@ -308,3 +326,4 @@ fn mirror_max_active() -> u32 {
 
 // Limit of aeraki.meta_protocol_proxy.config.route.v1alpha.
 const MAX_HASH_KEYS: usize = 100;
+const MAX_CALLER_TIMEOUTS: usize = 10;

@@ -7,6 +7,8 @@ pub struct RouteOptions {
     pub retry_budget: ::core::option::Option<RetryBudget>,
     #[prost(message, repeated, tag = "3")]
     pub mirrors: ::prost::alloc::vec::Vec<Mirror>,
+    #[prost(string, repeated, tag = "4")]
+    pub caller_timeouts: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 impl ::prost::Name for RouteOptions {
     const NAME: &'static str = "RouteOptions";

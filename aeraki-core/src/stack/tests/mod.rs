@@ -62,6 +62,7 @@ fn routed(timeout: Option<Duration>) -> Routed {
         response_changes: None,
         mirrors: Vec::new(),
         timeout,
+        caller: None,
         retries: None,
         policies: None,
         request,
@@ -271,6 +272,66 @@ async fn changes_see_what_gates_before_them_have_changed() {
         _ => text(key),
     });
     assert_eq!(changes.collect::<Vec<_>>(), ["x-request-id=given", "via=a,b", "copy=given"]);
+}
+
+/// In these lines the caller says by the method how long it waits.
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_says_how_long_it_waits_is_not_kept_longer_and_every_try_is_told_the_rest() {
+    #[derive(Debug)]
+    struct Hands(tokio::sync::mpsc::UnboundedSender<Request>);
+
+    impl Forward for Hands {
+        fn forward(&self, request: Request) -> Forwarding {
+            self.0.send(request).expect("the test listens");
+            Forwarding::boxed(std::future::pending())
+        }
+    }
+
+    #[derive(Debug)]
+    struct One(Arc<Hands>);
+
+    impl Resolve for One {
+        fn resolve(&self, _: &str) -> Option<Arc<dyn Forward>> {
+            Some(Arc::clone(&self.0) as _)
+        }
+    }
+
+    let (tell, mut handed) = tokio::sync::mpsc::unbounded_channel();
+    let metrics = Metrics::new("lines", "test");
+    use aeraki_route::config::{FractionalPercent, RetryBudget, RetryOn, RetryPolicy};
+    let retry = RetryPolicy::new(1)
+        .with_on([RetryOn::Timeout])
+        .with_budget(RetryBudget::new(FractionalPercent::ALWAYS, 100))
+        .with_repeatable(true)
+        .with_back_off(Duration::from_millis(1), Duration::from_millis(1))
+        .with_per_try_timeout(Duration::from_millis(100));
+    let action = RouteAction::cluster("c").with_timeout(Duration::from_secs(5)).with_caller_timeout("method");
+    let rules = rules([Route::new("r", action.with_retry(retry))]);
+    let policies = apply_policies(&metrics);
+    let clusters = Arc::new(One(Arc::new(Hands(tell))));
+    let mut stack = stack(clusters, Wheel::spawn(), metrics, &GateLayer::new([]), policies);
+    let left = |request: &Request| match request.message.mutation().and_then(|mutation| mutation.get(b"method")) {
+        Some(aeraki_codec::Change::Set(value)) => String::from_utf8_lossy(value).parse::<u64>().expect("a number"),
+        _ => 0,
+    };
+
+    let started = Instant::now();
+    let request = request("Q 1 150", Arc::clone(&rules));
+    let reply = local(stack.call(request).await);
+    assert_eq!(reply.reason(), Reason::Timeout);
+    assert!((150..=170).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
+    let first = handed.try_recv().expect("a try");
+    assert_eq!(left(&first), 0, "nothing has passed yet, and nothing changes");
+    let second = left(&handed.try_recv().expect("another try"));
+    assert!((20..=50).contains(&second), "{second} ms are left for the second try");
+
+    for line in ["Q 1 0", "Q 1 -5", "Q 1 soon", "Q 1 99999999999"] {
+        let started = Instant::now();
+        let reply = local(stack.call(self::request(line, Arc::clone(&rules))).await);
+        assert!(started.elapsed() < Duration::from_millis(250), "by the tries of the route alone");
+        assert_eq!(reply.reason(), Reason::Timeout);
+        assert_eq!(left(&handed.try_recv().expect("a try")) + left(&handed.try_recv().expect("another")), 0, "{line}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

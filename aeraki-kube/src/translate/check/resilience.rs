@@ -10,6 +10,10 @@ use crate::crd::{BackOff, Fault, FaultAbort, FaultDelay, MetaRoute, Percent, Ret
 impl Check<'_> {
     pub(super) fn resilience(&mut self, route: &MetaRoute, field: &str) {
         self.time(route.timeout, format!("{field}.timeout"));
+        let callers = &route.caller_timeouts;
+        self.require(callers.len() <= 10, format!("{field}.callerTimeouts"), "must not hold more than 10 attributes");
+        let named = callers.iter().all(|attribute| !attribute.is_empty());
+        self.require(named, format!("{field}.callerTimeouts"), "must not hold an empty name");
         if let Some(retries) = &route.retries {
             self.retries(retries, route.timeout, &format!("{field}.retries"));
         }

@@ -83,6 +83,7 @@ fn apply_options(options: &RouteOptions, action: &mut RouteAction, at: &At<'_>) 
         }
         None => {}
     }
+    action.caller_timeouts.clone_from(&options.caller_timeouts);
     if options.mirrors.len() > action.mirrors.len() {
         let (given, there) = (options.mirrors.len(), action.mirrors.len());
         return Err(at.field("mirrors").refuse(format!("must not hold {given} entries: there are {there} mirrors")));
@@ -110,6 +111,7 @@ fn options_to_proto(action: &RouteAction, at: &At<'_>) -> Result<RouteOptions, C
         repeatable: action.retry.as_ref().is_some_and(|retry| retry.repeatable),
         retry_budget: budget.map(budget_to_proto),
         mirrors: mirrors.iter().enumerate().map(mirror).collect::<Result<_, _>>()?,
+        caller_timeouts: action.caller_timeouts.clone(),
     })
 }
 

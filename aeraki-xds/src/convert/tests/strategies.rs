@@ -45,15 +45,16 @@ fn action() -> impl Strategy<Value = RouteAction> {
         prop::collection::vec((key(), 1u32..1000), 1..4)
             .prop_map(|clusters| RouteAction::weighted(clusters).destination),
     ];
-    let hash_policy = prop::collection::vec(key(), 0..3);
-    let timeout = prop::option::of((LONG..1 << 45).prop_map(Duration::from_nanos));
-    (destination, hash_policy, prop::collection::vec(mirror(), 0..3), timeout, prop::option::of(retry())).prop_map(
-        |(destination, hash_policy, mirrors, timeout, retry)| {
+    let keys = || prop::collection::vec(key(), 0..3);
+    let timeouts = (prop::option::of((LONG..1 << 45).prop_map(Duration::from_nanos)), keys());
+    (destination, keys(), prop::collection::vec(mirror(), 0..3), timeouts, prop::option::of(retry())).prop_map(
+        |(destination, hash_policy, mirrors, (timeout, caller_timeouts), retry)| {
             let mut action = RouteAction::default();
             action.destination = destination;
             action.hash_policy = hash_policy;
             action.mirrors = mirrors;
             action.timeout = timeout;
+            action.caller_timeouts = caller_timeouts;
             action.hedge = retry.as_ref().and_then(|(_, hedge)| *hedge);
             action.retry = retry.map(|(retry, _)| retry);
             action

@@ -167,7 +167,7 @@ fn fault() -> impl Strategy<Value = Fault> {
             if let Some((delay, share)) = delay {
                 fault = fault.with_delay(delay, share);
             }
-            let abort = abort.or(delay.is_none().then_some((AbortWith::Status(1), FractionalPercent::ALWAYS)));
+            let abort = abort.or_else(|| delay.is_none().then_some((AbortWith::Status(1), FractionalPercent::ALWAYS)));
             match abort {
                 Some((with, share)) => fault.with_abort(with, share),
                 None => fault,

@@ -132,9 +132,10 @@ impl Report {
     pub(crate) fn check(&mut self, pair: &str, answers: &[Answer]) {
         self.count(pair, |report| {
             for Answer { name, promised, seen } in answers {
-                match seen == promised {
-                    true => report.pass(),
-                    false => report.fail(&format!("{pair} {name}"), &format!("{seen} instead of {promised}")),
+                if seen == promised {
+                    report.pass();
+                } else {
+                    report.fail(&format!("{pair} {name}"), &format!("{seen} instead of {promised}"));
                 }
             }
         });

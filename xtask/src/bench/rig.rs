@@ -115,6 +115,7 @@ impl Rig {
             routes: self.protocol.routes(),
             listeners: &[(port, self.server_port)],
             concurrent: target == Target::OursConcurrent,
+            rate_limit: None,
         };
         prefix.arg(software.binary("bench")?);
         config.start(&format!("bench-{target}"), prefix)

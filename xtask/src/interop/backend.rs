@@ -65,6 +65,14 @@ fn answer(wire: Wire, mut stream: TcpStream, seen: &Sender<Vec<u8>>) -> Result<(
     Ok(())
 }
 
+/// Connects to a port of 127.0.0.1; no read waits longer than `limit`.
+pub(crate) fn connect(port: u16, limit: Duration) -> Result<TcpStream> {
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(limit))?;
+    Ok(stream)
+}
+
 /// Cuts frames out of what a connection brings.
 #[derive(Debug)]
 pub(crate) struct Frames {

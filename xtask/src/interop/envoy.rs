@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::{
-    backend::{Backend, Frames},
+    backend::{self, Backend, Frames},
     frames::{Wire, heartbeat, unrouted},
     report::{Case, Comparison, Report},
     way::{Target, Way},
@@ -194,10 +194,7 @@ impl<'a> Probe<'a> {
     }
 
     fn connect(self) -> Result<TcpStream> {
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(LIMIT))?;
-        Ok(stream)
+        backend::connect(self.port, LIMIT)
     }
 }
 

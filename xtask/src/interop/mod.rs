@@ -12,6 +12,7 @@ mod backend;
 mod dubbo;
 mod envoy;
 mod frames;
+mod ratelimit;
 mod report;
 mod thrift;
 mod way;
@@ -64,4 +65,5 @@ fn parse_targets(list: Option<&String>) -> Result<Vec<Target>> {
     Ok(targets)
 }
 
-const SUITES: &[(&str, Suite)] = &[("envoy", envoy::run), ("dubbo", dubbo::run), ("thrift", thrift::run)];
+const SUITES: &[(&str, Suite)] =
+    &[("envoy", envoy::run), ("dubbo", dubbo::run), ("thrift", thrift::run), ("ratelimit", ratelimit::run)];

@@ -49,6 +49,14 @@ pub(crate) fn cases(client: Process, limit: Duration) -> Result<Vec<Case>> {
     Ok(cases)
 }
 
+/// The answer to a question that is asked in one way only.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) name: String,
+    pub(crate) promised: String,
+    pub(crate) seen: String,
+}
+
 /// How the cases of one pair of peers are held against each other.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Comparison {
@@ -106,21 +114,31 @@ impl Report {
             self.fail(pair, "the client ran no case without a proxy");
         }
         for &target in targets {
-            let (passed, failed) = (self.passed, self.failed);
+            let way = format!("{pair} {target}");
             let seen = by_name(cases, target);
-            for (name, expected) in &direct {
-                let what = format!("{pair} {target} {name}");
-                match seen.get(name) {
-                    None => self.fail(&what, "the client did not run it"),
-                    Some(case) => self.judge(&what, case, expected, rules),
+            self.count(&way, |report| {
+                for (name, expected) in &direct {
+                    let what = format!("{way} {name}");
+                    match seen.get(name) {
+                        None => report.fail(&what, "the client did not run it"),
+                        Some(case) => report.judge(&what, case, expected, rules),
+                    }
+                }
+            });
+        }
+    }
+
+    /// Judges answers that were promised, by their names.
+    pub(crate) fn check(&mut self, pair: &str, answers: &[Answer]) {
+        self.count(pair, |report| {
+            for Answer { name, promised, seen } in answers {
+                if seen == promised {
+                    report.pass();
+                } else {
+                    report.fail(&format!("{pair} {name}"), &format!("{seen} instead of {promised}"));
                 }
             }
-            let (passed, failed) = (self.passed - passed, self.failed - failed);
-            self.line(
-                if failed == 0 { "ok" } else { "FAIL" },
-                &format!("{pair} {target}: {passed} of {}", passed + failed),
-            );
-        }
+        });
     }
 
     /// Prints the counts; an error if anything failed or nothing ran.
@@ -129,6 +147,14 @@ impl Report {
         ensure!(self.failed == 0, "{} of the interoperability checks failed", self.failed);
         ensure!(self.passed > 0 || self.skipped > 0, "no interoperability check ran");
         Ok(())
+    }
+
+    /// Prints how many of the verdicts of `judge` were good.
+    fn count(&mut self, what: &str, judge: impl FnOnce(&mut Self)) {
+        let (passed, failed) = (self.passed, self.failed);
+        judge(self);
+        let (passed, failed) = (self.passed - passed, self.failed - failed);
+        self.line(if failed == 0 { "ok" } else { "FAIL" }, &format!("{what}: {passed} of {}", passed + failed));
     }
 
     fn judge(&mut self, what: &str, case: &Case, expected: &Case, rules: Comparison) {
@@ -194,6 +220,14 @@ mod tests {
     fn a_known_defect_is_skipped_only_while_it_is_there() {
         assert_eq!(counts("broken", Some(case(Target::Envoy, "broken", false, 1))), (1, 0, 1));
         assert_eq!(counts("broken", Some(case(Target::Envoy, "broken", true, 1))), (2, 0, 0));
+    }
+
+    #[test]
+    fn an_answer_passes_as_promised_only() {
+        let answer = |seen: &str| Answer { name: "a".to_owned(), promised: "yes".to_owned(), seen: seen.to_owned() };
+        let mut report = Report::new(true);
+        report.check("pair", &[answer("yes"), answer("no")]);
+        assert_eq!((report.passed, report.failed), (1, 1));
     }
 
     #[test]

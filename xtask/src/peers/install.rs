@@ -92,6 +92,16 @@ pub(crate) fn npm(name: &str) -> Result<PathBuf> {
     Ok(home)
 }
 
+/// Builds the programs of the Go module `peers/NAME` into `.peers/NAME` and returns that folder.
+pub(crate) fn go(name: &str) -> Result<PathBuf> {
+    let home = peers_dir().join(name);
+    fs::create_dir_all(&home)?;
+    let mut command = Command::new("go");
+    command.args(["build", "-o"]).arg(&home).arg("./...").current_dir(workspace().join("peers").join(name));
+    run(&mut command)?;
+    Ok(home)
+}
+
 /// Builds the program of a package of this workspace and returns its path.
 pub(crate) fn cargo(package: &str, profile: &str) -> Result<PathBuf> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

@@ -3,3 +3,4 @@
 pub(crate) mod install;
 pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod redis;

@@ -45,6 +45,17 @@ pub(crate) struct Config<'a> {
     pub(crate) listeners: &'a [(u16, u16)],
     /// Whether the clusters are declared to work on several requests of a connection at a time (ours only).
     pub(crate) concurrent: bool,
+    /// What is asked before a request passes (ours only).
+    pub(crate) rate_limit: Option<RateLimit<'a>>,
+}
+
+/// A rate limit service that is asked, by the name of the method, about one Thrift method.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RateLimit<'a> {
+    /// The port of the service.
+    pub(crate) port: u16,
+    pub(crate) domain: &'a str,
+    pub(crate) method: &'a str,
 }
 
 impl Config<'_> {
@@ -67,10 +78,11 @@ impl Config<'_> {
     fn render(self) -> Result<Value> {
         let filter = |cluster: &str| match self.software {
             Software::Envoy => envoy_filter(self.routes, cluster),
-            Software::Ours => our_filter(self.routes, cluster),
+            Software::Ours => our_filter(self.routes, cluster, self.rate_limit),
         };
         let listeners = self.listeners.iter().map(|&(port, backend)| listener(port, filter(&cluster_name(backend))));
-        let clusters = self.listeners.iter().map(|&(_, backend)| cluster(backend, self.concurrent));
+        let backends = self.listeners.iter().map(|&(_, backend)| cluster(backend, self.concurrent));
+        let clusters = backends.chain(self.rate_limit.map(|limit| cluster(limit.port, false)));
         Ok(json!({
             "admin": {"address": address(free_port()?)},
             "static_resources": {
@@ -130,7 +142,7 @@ fn envoy_filter(routes: Routes<'_>, cluster: &str) -> Value {
     }
 }
 
-fn our_filter(routes: Routes<'_>, cluster: &str) -> Value {
+fn our_filter(routes: Routes<'_>, cluster: &str, rate_limit: Option<RateLimit<'_>>) -> Value {
     let rule = |key: &str, kind: &str, value: &str| {
         let condition = json!({"name": key, kind: value});
         json!({"name": value, "match": {"metadata": [condition]}, "route": {"cluster": cluster}})
@@ -144,14 +156,30 @@ fn our_filter(routes: Routes<'_>, cluster: &str) -> Value {
             ("thrift", services.chain(methods.iter().map(|name| rule("method", "exact_match", name))).collect())
         }
     };
+    let router = json!({"name": "aeraki.meta_protocol.filters.router"});
+    let filters: Vec<_> = rate_limit.map(rate_limit_filter).into_iter().chain([router]).collect();
     let config = json!({
         "@type": "type.googleapis.com/aeraki.meta_protocol_proxy.v1alpha.MetaProtocolProxy",
         "protocol": {"name": protocol, "codec": {"name": format!("aeraki.meta_protocol.codec.{protocol}")}},
         "statPrefix": protocol,
-        "metaProtocolFilters": [{"name": "aeraki.meta_protocol.filters.router"}],
+        "metaProtocolFilters": filters,
         "routeConfig": {"name": "routes", "routes": rules},
     });
     json!({"name": "aeraki.meta_protocol_proxy", "typed_config": config})
+}
+
+/// A request is refused when the service cannot be asked, which has more time than the 20 ms that it has by default.
+fn rate_limit_filter(limit: RateLimit<'_>) -> Value {
+    let config = json!({
+        "@type": "type.googleapis.com/aeraki.meta_protocol_proxy.filters.ratelimit.v1alpha.RateLimit",
+        "match": {"metadata": [{"name": "method", "exact_match": limit.method}]},
+        "domain": limit.domain,
+        "timeout": "5s",
+        "failure_mode_deny": true,
+        "descriptors": [{"property": "method", "descriptor_key": "method"}],
+        "rate_limit_service": {"grpc_service": {"envoy_grpc": {"cluster_name": cluster_name(limit.port)}}},
+    });
+    json!({"name": "aeraki.meta_protocol.filters.ratelimit", "config": config})
 }
 
 /// Long enough for a start under cachegrind.

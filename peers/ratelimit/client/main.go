@@ -69,9 +69,9 @@ func ask(service rls.RateLimitServiceClient, question question) (bool, any, erro
 		log.Printf("%s: %v", question.Case, err)
 		return question.Answer == "ERROR", "ERROR", nil
 	}
-	ok := response.OverallCode.String() == question.Answer && takeResets(response)
+	inTime := takeResets(response)
 	text, err := protojson.Marshal(response)
-	return ok, json.RawMessage(text), err
+	return inTime && response.OverallCode.String() == question.Answer, json.RawMessage(text), err
 }
 
 // Removes the times until a window ends, which go on between two questions; tells whether all lay within their windows.

@@ -13,6 +13,23 @@ sys.path.insert(0, sys.argv[1])
 from wire import people  # noqa: E402
 
 LIMIT_MS = 5000
+# TApplicationException: 1 unknown method, 6 internal error, 7 protocol error
+KINDS = dict.fromkeys(
+    [
+        "cluster_not_found",
+        "no_healthy_upstream",
+        "connect_failure",
+        "upstream_closed",
+        "overflow",
+        "timeout",
+        "over_limit",
+        "denied",
+        "fault",
+        "shed",
+        "unspecified",
+    ],
+    6,
+) | {"route_not_found": 1, "bad_request": 7, "bad_response": 7}
 
 
 def main():
@@ -84,6 +101,17 @@ def cases(api, wire, port, target):
         at_once = time.monotonic() - began < 1
         return ok and kind == 1 and bool(message) and at_once, [kind, message]
 
+    def local_replies():
+        """Every reason that our proxy may have to answer itself is an application exception of the right type."""
+        if target != "ours":
+            return True, None
+        failing = api.connect("Failing", wire, port)
+        seen = {}
+        for reason in KINDS:
+            ok, (kind, message) = raised(getattr(failing, f"fail_{reason}"), api.application_exception, "type", "message")
+            seen[reason] = kind if ok and message else None
+        return seen == KINDS, seen
+
     def compressed():
         if not wire.startswith("header"):
             return True, "no header"
@@ -111,6 +139,7 @@ def cases(api, wire, port, target):
         "multiplexed": multiplexed,
         "compressed": compressed,
         "no route": unrouted,
+        "local replies": local_replies,
     }
 
 

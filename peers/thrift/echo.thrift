@@ -35,6 +35,24 @@ service Newer extends Echo {
   string absent()
 }
 
+// No server has it: our proxy fails each method for the reason in its name.
+service Failing {
+  string fail_route_not_found()
+  string fail_cluster_not_found()
+  string fail_no_healthy_upstream()
+  string fail_connect_failure()
+  string fail_upstream_closed()
+  string fail_overflow()
+  string fail_timeout()
+  string fail_over_limit()
+  string fail_denied()
+  string fail_fault()
+  string fail_shed()
+  string fail_bad_request()
+  string fail_bad_response()
+  string fail_unspecified()
+}
+
 // The second service of a multiplexed server.
 service Shout {
   string shout(1: string text)

@@ -116,6 +116,7 @@ impl Rig {
             listeners: &[(port, self.server_port)],
             concurrent: target == Target::OursConcurrent,
             rate_limit: None,
+            fails_on_request: false,
         };
         prefix.arg(software.binary("bench")?);
         config.start(&format!("bench-{target}"), prefix)

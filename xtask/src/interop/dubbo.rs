@@ -104,7 +104,7 @@ impl Java {
 
 const ROUTES: Routes<'static> = Routes::Dubbo(&["peers.Demo"]);
 const RULES: Comparison = Comparison {
-    free: &["no route", "provider gone", "provider back"],
+    free: &["no route", "local replies", "provider gone", "provider back"],
     defects: &[(Target::Direct, "provider back", "a consumer of 3.3 does not come back after a read-only event")],
 };
 /// The number is 127.0.0.1: Dubbo refuses to bind a loopback address that it recognises.

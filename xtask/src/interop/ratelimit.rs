@@ -190,6 +190,7 @@ fn through_proxy(service: &Service) -> Result<Vec<Answer>> {
         listeners: &[(port, backend.port)],
         concurrent: false,
         rate_limit: Some(RateLimit { port: service.port, domain: "production", method: "sayHello" }),
+        fails_on_request: false,
     };
     let _proxy = config.start("ratelimit-proxy", Command::new(Software::Ours.binary("dev")?))?;
     let (mut stream, mut frames) = (backend::connect(port, LIMIT)?, Frames::new(wire));

@@ -143,7 +143,7 @@ fn idl() -> PathBuf {
 const METHODS: &[&str] =
     &["echo", "person", "people", "flags", "blob", "half", "nothing", "refuse", "crash", "note", "notes", "absent"];
 const RULES: Comparison = Comparison {
-    free: &["no route"],
+    free: &["no route", "local replies"],
     defects: &[
         (Target::Envoy, "compact bools", "Envoy re-encodes a false element as true"),
         (Target::Envoy, "compressed", "Envoy knows no transform"),

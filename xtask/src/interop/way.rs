@@ -65,7 +65,14 @@ impl Way {
             return Ok(Self { target, ports: backends.to_vec(), _proxy: None });
         };
         let listeners = backends.iter().map(|&backend| Ok((free_port()?, backend))).collect::<Result<Vec<_>>>()?;
-        let config = Config { software, routes, listeners: &listeners, concurrent: false, rate_limit: None };
+        let config = Config {
+            software,
+            routes,
+            listeners: &listeners,
+            concurrent: false,
+            rate_limit: None,
+            fails_on_request: true,
+        };
         let proxy = config.start(&format!("{name}-{target}"), Command::new(software.binary("dev")?))?;
         Ok(Self { target, ports: listeners.iter().map(|(port, _)| *port).collect(), _proxy: Some(proxy) })
     }

@@ -92,11 +92,11 @@ pub(crate) fn npm(name: &str) -> Result<PathBuf> {
     Ok(home)
 }
 
-/// Builds the programs of the Go module `peers/NAME` into `.peers/NAME` and returns that folder.
+/// Builds the programs of the Go module `peers/NAME` into `.peers/NAME` and returns that folder; Debian's own Go is too old.
 pub(crate) fn go(name: &str) -> Result<PathBuf> {
     let home = peers_dir().join(name);
     fs::create_dir_all(&home)?;
-    let mut command = Command::new("go");
+    let mut command = Command::new(python("go")?.join("bin/go"));
     command.args(["build", "-o"]).arg(&home).arg("./...").current_dir(workspace().join("peers").join(name));
     run(&mut command)?;
     Ok(home)

@@ -47,6 +47,9 @@ pub(crate) struct Config<'a> {
     pub(crate) concurrent: bool,
     /// What is asked before a request passes (ours only).
     pub(crate) rate_limit: Option<RateLimit<'a>>,
+    /// Whether a request may name the reason for which the proxy fails it (ours only): a Dubbo call by the attachment
+    /// `fail`, a Thrift call by its method, `fail_<reason>`.
+    pub(crate) fails_on_request: bool,
 }
 
 /// A rate limit service that is asked, by the name of the method, about one Thrift method.
@@ -78,7 +81,7 @@ impl Config<'_> {
     fn render(self) -> Result<Value> {
         let filter = |cluster: &str| match self.software {
             Software::Envoy => envoy_filter(self.routes, cluster),
-            Software::Ours => our_filter(self.routes, cluster, self.rate_limit),
+            Software::Ours => our_filter(self, cluster),
         };
         let listeners = self.listeners.iter().map(|&(port, backend)| listener(port, filter(&cluster_name(backend))));
         let backends = self.listeners.iter().map(|&(_, backend)| cluster(backend, self.concurrent));
@@ -142,12 +145,12 @@ fn envoy_filter(routes: Routes<'_>, cluster: &str) -> Value {
     }
 }
 
-fn our_filter(routes: Routes<'_>, cluster: &str, rate_limit: Option<RateLimit<'_>>) -> Value {
+fn our_filter(config: Config<'_>, cluster: &str) -> Value {
     let rule = |key: &str, kind: &str, value: &str| {
         let condition = json!({"name": key, kind: value});
         json!({"name": value, "match": {"metadata": [condition]}, "route": {"cluster": cluster}})
     };
-    let (protocol, rules): (_, Vec<_>) = match routes {
+    let (protocol, rules): (_, Vec<_>) = match config.routes {
         Routes::Dubbo(interfaces) => {
             ("dubbo", interfaces.iter().map(|name| rule("interface", "exact_match", name)).collect())
         }
@@ -157,7 +160,9 @@ fn our_filter(routes: Routes<'_>, cluster: &str, rate_limit: Option<RateLimit<'_
         }
     };
     let router = json!({"name": "aeraki.meta_protocol.filters.router"});
-    let filters: Vec<_> = rate_limit.map(rate_limit_filter).into_iter().chain([router]).collect();
+    let limit = config.rate_limit.map(rate_limit_filter);
+    let faults = config.fails_on_request.then(|| faults(config.routes)).unwrap_or_default();
+    let filters: Vec<_> = limit.into_iter().chain(faults).chain([router]).collect();
     let config = json!({
         "@type": "type.googleapis.com/aeraki.meta_protocol_proxy.v1alpha.MetaProtocolProxy",
         "protocol": {"name": protocol, "codec": {"name": format!("aeraki.meta_protocol.codec.{protocol}")}},
@@ -181,6 +186,41 @@ fn rate_limit_filter(limit: RateLimit<'_>) -> Value {
     });
     json!({"name": "aeraki.meta_protocol.filters.ratelimit", "config": config})
 }
+
+/// A filter for every reason that a proxy may have to answer itself.
+fn faults(routes: Routes<'_>) -> Vec<Value> {
+    let fault = |reason: &&str| {
+        let (key, value) = match routes {
+            Routes::Dubbo(_) => ("fail", (*reason).to_owned()),
+            Routes::Thrift { .. } => ("method", format!("fail_{reason}")),
+        };
+        let config = json!({
+            "@type": "type.googleapis.com/aeraki.meta_protocol_proxy.filters.fault.v1alpha.Fault",
+            "match": {"metadata": [{"name": key, "exact_match": value}]},
+            "abort": {"reason": reason},
+        });
+        json!({"name": "aeraki.meta_protocol.filters.fault", "config": config})
+    };
+    REASONS.iter().map(fault).collect()
+}
+
+/// As `aeraki_codec::Reason` names them.
+const REASONS: [&str; 14] = [
+    "route_not_found",
+    "cluster_not_found",
+    "no_healthy_upstream",
+    "connect_failure",
+    "upstream_closed",
+    "overflow",
+    "timeout",
+    "over_limit",
+    "denied",
+    "fault",
+    "shed",
+    "bad_request",
+    "bad_response",
+    "unspecified",
+];
 
 /// Long enough for a start under cachegrind.
 const START_LIMIT: Duration = Duration::from_secs(120);

@@ -55,6 +55,7 @@ final class Cases {
         cases.put("group and version", () -> Seen.equal(references.blue().hello("you"), "blue hello you"));
         cases.put("concurrent", this::concurrent);
         cases.put("no route", this::unrouted);
+        cases.put("local replies", this::localReplies);
         return cases;
     }
 
@@ -183,6 +184,35 @@ final class Cases {
         }
         return failsAtOnce(unrouted::reached);
     }
+
+    /** Every reason that our proxy may have to answer itself is the right exception, with a text that says so. */
+    private Seen localReplies() {
+        if (!target.equals("ours")) {
+            return new Seen(true, null);
+        }
+        Map<String, String> seen = new LinkedHashMap<>();
+        boolean ok = true;
+        for (String reason : REASONS) {
+            RpcContext.getContext().setAttachment("fail", reason);
+            try {
+                demo.hello("you");
+                ok = false;
+            } catch (RpcException error) {
+                String text = String.valueOf(error.getMessage());
+                seen.put(reason, error.getCode() + (text.contains(FAILED) ? "" : " " + text));
+                ok &= error.isTimeout() == reason.equals("timeout") && text.contains(FAILED);
+            } finally {
+                // a consumer of 2.7 keeps the attachments of a call that fails
+                RpcContext.getContext().clearAttachments();
+            }
+        }
+        return new Seen(ok && demo.hello("you").equals("hello you"), seen);
+    }
+
+    private static final List<String> REASONS = List.of(
+            "route_not_found", "cluster_not_found", "no_healthy_upstream", "connect_failure", "upstream_closed", "overflow",
+            "timeout", "over_limit", "denied", "fault", "shed", "bad_request", "bad_response", "unspecified");
+    private static final String FAILED = "the proxy was told to fail this request";
 
     private static Person ann(int age) {
         return new Person("Ann", age, new ArrayList<>(List.of("a", "")), new Person("Bo", -1, null, null));

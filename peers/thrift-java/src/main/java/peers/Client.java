@@ -1,6 +1,7 @@
 package peers;
 
 import com.google.gson.GsonBuilder;
+import java.lang.reflect.InvocationTargetException;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -17,6 +18,7 @@ import org.apache.thrift.protocol.TProtocol;
 import org.apache.thrift.transport.TSocket;
 import org.apache.thrift.transport.TTransport;
 import org.example.echo.Echo;
+import org.example.echo.Failing;
 import org.example.echo.Newer;
 import org.example.echo.Person;
 import org.example.echo.Refused;
@@ -85,6 +87,7 @@ public final class Client {
         cases.put("concurrent", this::concurrent);
         cases.put("multiplexed", this::multiplexed);
         cases.put("no route", this::unrouted);
+        cases.put("local replies", this::localReplies);
         return cases;
     }
 
@@ -178,6 +181,32 @@ public final class Client {
             boolean ok = error.getType() == TApplicationException.UNKNOWN_METHOD && error.getMessage() != null;
             return new Seen(ok && atOnce, Arrays.asList(error.getType(), error.getMessage()));
         }
+    }
+
+    /** Every reason that our proxy may have to answer itself is an application exception of the right type. */
+    private Seen localReplies() throws Exception {
+        if (!target.equals("ours")) {
+            return new Seen(true, null);
+        }
+        Failing.Client failing = new Failing.Client(protocol());
+        Map<String, Integer> seen = new LinkedHashMap<>();
+        boolean ok = true;
+        for (var method : Failing.Iface.class.getMethods()) {
+            int expected = switch (method.getName()) {
+                case "fail_route_not_found" -> TApplicationException.UNKNOWN_METHOD;
+                case "fail_bad_request", "fail_bad_response" -> TApplicationException.PROTOCOL_ERROR;
+                default -> TApplicationException.INTERNAL_ERROR;
+            };
+            try {
+                method.invoke(failing);
+                ok = false;
+            } catch (InvocationTargetException error) {
+                int got = error.getCause() instanceof TApplicationException seenError ? seenError.getType() : -1;
+                seen.put(method.getName(), got);
+                ok &= got == expected && error.getCause().getMessage() != null;
+            }
+        }
+        return new Seen(ok && seen.size() == 14, seen);
     }
 
     private TProtocol protocol() throws Exception {

@@ -1,0 +1,131 @@
+//! Keeps `docs/policies.md` true: its YAML is what the readers read, its counters are those that count.
+
+use std::fs;
+
+use aeraki_core::{
+    codec::Registry,
+    observe::Samples,
+    proxy::Proxy,
+    route::config::{self, Listener, ProtocolConfig, RouteConfig, RouteSource},
+    stack::Filters,
+};
+use aeraki_kube::{FileOptions, FileSource, Options, translate};
+use aeraki_xds::{bootstrap::Bootstrap, ratelimit::Clients};
+
+const TEXT: &str = include_str!("../../../docs/policies.md");
+
+/// Lists the YAML blocks of a kind, which their first line names.
+fn blocks(kind: &str) -> Vec<&'static str> {
+    let blocks = TEXT.split("```yaml\n").skip(1).filter_map(|rest| rest.split_once("```")).map(|(block, _)| block);
+    let found: Vec<_> = blocks.filter_map(|block| block.strip_prefix(&format!("# {kind}\n"))).collect();
+    assert!(!found.is_empty(), "no block of kind {kind}");
+    found
+}
+
+fn indented(text: &str, by: usize) -> String {
+    text.lines().map(|line| format!("{:by$}{line}\n", "")).collect()
+}
+
+#[test]
+fn every_block_is_of_a_known_kind() {
+    let all = TEXT.matches("```yaml\n").count();
+    assert_eq!(["filter", "route", "object"].map(|kind| blocks(kind).len()).iter().sum::<usize>(), all);
+}
+
+#[test]
+fn every_filter_is_read_and_compiled() {
+    for filter in blocks("filter") {
+        let filters = indented(filter, 12).replacen("            ", "          - ", 1);
+        let yaml = format!(
+            "
+static_resources:
+  listeners:
+  - name: in
+    address: {{socket_address: {{address: 127.0.0.1, port_value: 20880}}}}
+    traffic_direction: INBOUND
+    filter_chains:
+    - filters:
+      - name: aeraki.meta_protocol_proxy
+        typed_config:
+          '@type': type.googleapis.com/aeraki.meta_protocol_proxy.v1alpha.MetaProtocolProxy
+          stat_prefix: in
+          protocol: {{name: dubbo, codec: {{name: dubbo}}}}
+          route_config: {{routes: [{{route: {{cluster: c}}}}]}}
+          meta_protocol_filters:
+{filters}
+  clusters:
+  - name: c
+  - name: ratelimit
+    type: STATIC
+    load_assignment:
+      cluster_name: ratelimit
+      endpoints: [{{lb_endpoints: [{{endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: 8081}}}}}}}}]}}]
+"
+        );
+        let Bootstrap { proxy, warnings, .. } =
+            Bootstrap::from_yaml(&yaml).unwrap_or_else(|error| panic!("{error}\n{yaml}"));
+        assert_eq!(warnings, [], "{filter}");
+        let filters = Filters::new().with_rate_limiters(Clients::new(&proxy.clusters));
+        Proxy::with_filters(proxy, &Registry::builtin(), &filters).unwrap_or_else(|error| panic!("{error}\n{filter}"));
+    }
+}
+
+#[test]
+fn every_route_and_object_is_translated() {
+    let mesh = include_str!("../../quickstart/mesh/dubbo-greeter.yaml");
+    let (service, _) = mesh.split_once("# Change the weights").expect("the router comes last");
+    let router = "
+apiVersion: metaprotocol.aeraki.io/v1alpha1
+kind: MetaRouter
+metadata: {name: greeter, namespace: demo}
+spec:
+  hosts: [dubbo.demo.greeter]
+  routes:
+  - name: documented
+    route: [{destination: {host: dubbo.demo.greeter}}]
+";
+    let objects = blocks("object").into_iter().map(|object| format!("{service}{router}---\n{object}"));
+    let routes = blocks("route").into_iter().map(|route| format!("{service}{router}{}", indented(route, 4)));
+    for yaml in objects.chain(routes) {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("all.yaml"), &yaml).expect("written");
+        let source = FileSource::open(folder.path(), &FileOptions::default());
+        let source = source.unwrap_or_else(|error| panic!("{error}\n{yaml}"));
+        let translation = translate(&source.worlds().borrow(), &Options::default());
+        assert!(translation.rejections.is_empty(), "{:?}\n{yaml}", translation.rejections);
+        let [routes] = translation.routes.values().collect::<Vec<_>>()[..] else { panic!("one table") };
+        let mut action = config::RouteAction::default();
+        action.destination = routes.routes[0].action.destination.clone();
+        let says_more = routes.routes[0] != config::Route::new("documented", action);
+        assert!(says_more, "{yaml}");
+    }
+}
+
+#[test]
+fn every_counter_exists() {
+    let listener = Listener::new(
+        "in",
+        "127.0.0.1:0".parse().expect("an address"),
+        ProtocolConfig::new("dubbo"),
+        RouteSource::Inline(RouteConfig::new("table", [config::Route::new("all", config::RouteAction::cluster("c"))])),
+    );
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let samples: Samples = runtime.block_on(async {
+        let proxy = Proxy::new(
+            config::Proxy::default().with_cluster(config::Cluster::new("c")).with_listener(listener),
+            &Registry::builtin(),
+        )
+        .expect("valid");
+        proxy.start_here().expect("a free port").stats().samples()
+    });
+    let mut checked = 0;
+    for sentence in TEXT.split("Counter").skip(1) {
+        let names = sentence.split(". ").next().unwrap_or_default().split("\n\n").next().unwrap_or_default();
+        let names = names.split('`').skip(1).step_by(2).filter(|name| !name.contains(['.', '<', ' ']));
+        for name in names {
+            checked += 1;
+            assert!(samples.get(&format!("meta_protocol.dubbo.in.{name}")).is_some(), "there is no counter {name}");
+        }
+    }
+    assert!(checked > 25, "only {checked} were found");
+}

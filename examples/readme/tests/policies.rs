@@ -127,5 +127,5 @@ fn every_counter_exists() {
             assert!(samples.get(&format!("meta_protocol.dubbo.in.{name}")).is_some(), "there is no counter {name}");
         }
     }
-    assert!(checked > 25, "only {checked} were found");
+    assert!(checked >= 23, "only {checked} were found");
 }

@@ -161,7 +161,7 @@ fn our_filter(config: Config<'_>, cluster: &str) -> Value {
     };
     let router = json!({"name": "aeraki.meta_protocol.filters.router"});
     let limit = config.rate_limit.map(rate_limit_filter);
-    let faults = config.fails_on_request.then(|| faults(config.routes)).unwrap_or_default();
+    let faults = if config.fails_on_request { faults(config.routes) } else { Vec::new() };
     let filters: Vec<_> = limit.into_iter().chain(faults).chain([router]).collect();
     let config = json!({
         "@type": "type.googleapis.com/aeraki.meta_protocol_proxy.v1alpha.MetaProtocolProxy",

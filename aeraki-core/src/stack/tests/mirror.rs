@@ -62,9 +62,14 @@ impl Mirrored {
 
     /// Sends a request with these mirrors, which is answered by `line`.
     async fn call(&mut self, mirrors: &[Arc<MirrorTarget>], line: &str) {
+        self.call_with(mirrors, message("Q 1 a"), line).await;
+    }
+
+    async fn call_with(&mut self, mirrors: &[Arc<MirrorTarget>], request: Message, line: &str) {
         self.handle.allow(1);
         ready(&mut self.service).await;
         let mut routed = routed(None);
+        routed.request.message = request.into();
         routed.mirrors = mirrors.to_vec();
         let facts = routed.request.facts.clone();
         let future = self.service.call(routed);
@@ -110,6 +115,21 @@ async fn mirrors_get_copies_within_their_bounds_and_touch_nothing() {
     assert_eq!(mirrored.compared(), [0, 0, 2]);
     mirrored.call(&mirrors, "R 1 a").await;
     assert_eq!(copies(&mirrored.two.mute), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn copies_hold_only_so_many_bytes() {
+    let mut mirrored = Mirrored::answering("R 1 a");
+    let mirrors = targets([mirror("mute").with_timeout(Duration::from_secs(60))]);
+    let large = message(&format!("Q 1 {}", "x".repeat(1 << 20)));
+    for _ in 0..33 {
+        mirrored.call_with(&mirrors, large.clone(), "R 1 a").await;
+    }
+    let counters = &mirrored.metrics.counters;
+    assert_eq!((counters.mirrored.get(), counters.mirror_dropped.get()), (31, 2), "32 MiB at most");
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    mirrored.call_with(&mirrors, large, "R 1 a").await;
+    assert_eq!(mirrored.metrics.counters.mirrored.get(), 32, "those that have ended hold nothing");
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,6 +8,7 @@ mod flow;
 mod hostile_clients;
 mod hostile_servers;
 mod replies;
+mod retries;
 mod routing;
 mod support;
 mod wire;

@@ -97,6 +97,11 @@ impl Backend {
         Self { socket: TcpListener::bind(ANY).await.expect("a free port"), wire }
     }
 
+    /// Listens again where another one did before.
+    pub(crate) async fn at(address: SocketAddr, wire: Wire) -> Self {
+        Self { socket: TcpListener::bind(address).await.expect("the address is free again"), wire }
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         self.socket.local_addr().expect("bound")
     }

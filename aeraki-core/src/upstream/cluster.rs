@@ -1,7 +1,7 @@
 //! A cluster: its endpoints, and the way of a request to one of them.
 
 use std::{
-    future::Future,
+    future::{Future, ready as ready_future},
     net::SocketAddr,
     pin::Pin,
     sync::{Arc, RwLock},
@@ -19,7 +19,7 @@ use super::{
     discovery,
     endpoint::{Active, Endpoint},
     pool::Pool,
-    stats::{ClusterStats, Usage},
+    stats::{Admitted, ClusterStats, Usage},
 };
 use crate::{
     stack::{BoxError, ConnInfo, Forward, Forwarding, Request, Response},
@@ -117,9 +117,13 @@ impl Cluster {
 
 impl Forward for Cluster {
     fn forward(&self, request: Request) -> Forwarding {
+        let Some(admitted) = self.directory.shared.admit() else {
+            let text = format!("cluster {:?} has as many requests under way as it may", self.directory.shared.name);
+            return Forwarding::boxed(ready_future(Err(LocalReply::new(Reason::Overflow, text).into())));
+        };
         match self.directory.choose(&request) {
-            Some((active, bound)) => Forwarding::direct(self.directory.send(request, active, bound)),
-            None => Forwarding::boxed(Arc::clone(&self.directory).forward_when_known(request)),
+            Some((active, bound)) => Forwarding::direct(self.directory.send(request, admitted, active, bound)),
+            None => Forwarding::boxed(Arc::clone(&self.directory).forward_when_known(request, admitted)),
         }
     }
 }
@@ -127,6 +131,18 @@ impl Forward for Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         self.stop_discovery();
+    }
+}
+
+impl Shared {
+    /// Takes a request on, unless as many are under way as may be.
+    #[inline]
+    fn admit(&self) -> Option<Admitted> {
+        let admitted = Admitted::take(&self.usage, self.config.limits.max_requests);
+        if admitted.is_none() {
+            self.stats.upstream_rq_pending_overflow.inc();
+        }
+        admitted
     }
 }
 
@@ -164,25 +180,25 @@ impl Directory {
         }
     }
 
-    fn send(&self, request: Request, active: Active, bound: Option<Arc<Pool>>) -> Flight {
+    fn send(&self, request: Request, admitted: Admitted, active: Active, bound: Option<Arc<Pool>>) -> Flight {
         let Request { message, conn, facts, .. } = request;
         facts.note(|record| {
             record.cluster.get_or_insert_with(|| Arc::clone(&self.shared.name));
             record.endpoint = Some(active.endpoint().address);
         });
         let pool = bound.unwrap_or_else(|| self.pool(active.endpoint(), &conn, message.head()));
-        Flight { exchange: pool.call(message), _active: active }
+        Flight { exchange: pool.call(message), _active: active, _admitted: admitted }
     }
 
     /// Waits for the first look-up of the endpoints, as long as connecting may take.
-    async fn forward_when_known(self: Arc<Self>, request: Request) -> Result<Response, BoxError> {
+    async fn forward_when_known(self: Arc<Self>, request: Request, admitted: Admitted) -> Result<Response, BoxError> {
         let mut known = self.known.subscribe();
         let _ = timeout(self.shared.config.connect_timeout, known.wait_for(|known| *known)).await;
         let Some(active) = self.pick(request.avoid.as_ref()) else {
             let text = format!("cluster {:?} has no endpoint", self.shared.name);
             return Err(LocalReply::new(Reason::NoHealthyUpstream, text).into());
         };
-        self.send(request, active, None).await
+        self.send(request, admitted, active, None).await
     }
 
     /// Picks an endpoint, if possible not one of those to avoid.
@@ -215,6 +231,7 @@ impl Directory {
 pub(crate) struct Flight {
     exchange: Exchange,
     _active: Active,
+    _admitted: Admitted,
 }
 
 impl Future for Flight {

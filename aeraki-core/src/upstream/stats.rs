@@ -1,6 +1,9 @@
 //! What is counted for a cluster.
 
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering::Relaxed},
+};
 
 use crate::observe::{Counter, Gauge, Scope, Value};
 
@@ -48,7 +51,7 @@ stats! {
         upstream_rq_total,
         /// Requests whose caller went away before the answer came.
         upstream_rq_cancelled,
-        /// Requests that were refused because too many waited for a connection.
+        /// Requests that were refused because too many waited for a connection, or were under way.
         upstream_rq_pending_overflow,
         /// Answers that came after their caller had gone, or twice.
         upstream_rs_late,
@@ -76,6 +79,7 @@ stats! {
 pub(super) struct Usage {
     connections: AtomicU32,
     pending: AtomicU32,
+    requests: AtomicU32,
 }
 
 impl Usage {
@@ -95,6 +99,28 @@ impl Usage {
 
     pub(super) fn stop_waiting(&self) {
         self.pending.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A request that counts towards the limit of its cluster, where there is one.
+#[derive(Debug)]
+pub(super) struct Admitted(Option<Arc<Usage>>);
+
+impl Admitted {
+    /// Takes one more request unless there are `most`.
+    #[inline]
+    pub(super) fn take(usage: &Arc<Usage>, most: Option<u32>) -> Option<Self> {
+        let Some(most) = most else { return Some(Self(None)) };
+        try_add(&usage.requests, most).then(|| Self(Some(Arc::clone(usage))))
+    }
+}
+
+impl Drop for Admitted {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(usage) = &self.0 {
+            usage.requests.fetch_sub(1, Relaxed);
+        }
     }
 }
 

@@ -257,6 +257,8 @@ pub struct ClusterLimits {
     pub max_connections: u32,
     /// Requests that wait for a connection; default 1024, 0: none may wait.
     pub max_pending_requests: u32,
+    /// Requests under way, waiting ones included; none, the default: any number. Not zero.
+    pub max_requests: Option<u32>,
 }
 
 impl ClusterLimits {
@@ -274,14 +276,22 @@ impl ClusterLimits {
         self
     }
 
+    /// Sets the number of requests under way.
+    #[must_use]
+    pub fn with_max_requests(mut self, requests: u32) -> Self {
+        self.max_requests = Some(requests);
+        self
+    }
+
     fn check(&self) -> Checked {
-        ensure(self.max_connections > 0, "maxConnections", "must not be zero")
+        ensure(self.max_connections > 0, "maxConnections", "must not be zero")?;
+        ensure(self.max_requests != Some(0), "maxRequests", "must not be zero; leave it out for no limit")
     }
 }
 
 impl Default for ClusterLimits {
     fn default() -> Self {
-        Self { max_connections: 1024, max_pending_requests: 1024 }
+        Self { max_connections: 1024, max_pending_requests: 1024, max_requests: None }
     }
 }
 

@@ -78,7 +78,7 @@ fn a_listener_wrapped_in_a_typed_struct_is_the_same() {
 fn clusters_are_read_in_full() {
     let cluster = "type: STRICT_DNS, dns_refresh_rate: 2s, respect_dns_ttl: true, lb_policy: LEAST_REQUEST, \
                    least_request_lb_config: {choice_count: 3}, \
-                   circuit_breakers: {thresholds: {max_connections: 7, max_pending_requests: 8}}, \
+                   circuit_breakers: {thresholds: {max_connections: 7, max_pending_requests: 8, max_requests: 9}}, \
                    metadata: {filter_metadata: {aeraki: {depth: 9, concurrent: true}, other: {x: 1}}}, \
                    load_assignment: {cluster_name: c, endpoints: {lb_endpoints: [\
                    {endpoint: {address: {socket_address: {address: host, port_value: 1}}}, load_balancing_weight: 5, \
@@ -87,7 +87,8 @@ fn clusters_are_read_in_full() {
     let cluster = read(FILTER, cluster).expect("is valid").proxy.clusters.remove(0);
     assert!(matches!(cluster.discovery, Discovery::StrictDns(dns) if dns.refresh.as_secs() == 2 && dns.respect_ttl));
     assert_eq!(cluster.lb_policy, LbPolicy::LeastRequest { choices: 3 });
-    assert_eq!((cluster.limits.max_connections, cluster.limits.max_pending_requests), (7, 8));
+    let limits = cluster.limits;
+    assert_eq!((limits.max_connections, limits.max_pending_requests, limits.max_requests), (7, 8, Some(9)));
     assert_eq!((cluster.depth, cluster.concurrent), (Some(9), Some(true)));
     let [endpoint] = cluster.endpoints.as_slice() else { panic!("the sick one is left out: {cluster:?}") };
     assert_eq!((&endpoint.address, endpoint.weight), (&Address::new("host", 1), 5));

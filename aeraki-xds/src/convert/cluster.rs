@@ -108,6 +108,7 @@ fn limits(cluster: &proto::Cluster) -> ClusterLimits {
     if let Some(threshold) = default {
         limits.max_connections = threshold.max_connections.unwrap_or(limits.max_connections);
         limits.max_pending_requests = threshold.max_pending_requests.unwrap_or(limits.max_pending_requests);
+        limits.max_requests = threshold.max_requests;
     }
     limits
 }

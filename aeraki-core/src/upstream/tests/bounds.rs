@@ -29,6 +29,29 @@ async fn who_finds_all_busy_waits_in_order_and_the_rest_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn requests_under_way_are_bounded_where_that_is_asked_for() {
+    let limits = ClusterLimits::default().with_max_requests(2);
+    let mut bench = Bench::with(Serving::Concurrent, cluster().with_limits(limits));
+    let (first, second) = (bench.call(REQUEST, 1, "first"), bench.call(REQUEST, 2, "second"));
+    let (reason, text) = failure(bench.call(REQUEST, 3, "third")).await;
+    assert_eq!(reason, Reason::Overflow);
+    assert_eq!(text, "cluster \"c\" has as many requests under way as it may");
+    assert_eq!(bench.count("upstream_rq_pending_overflow"), 1);
+    let mut server = bench.server().await;
+    server.echo().await;
+    assert_eq!(answer(first).await.1, "first");
+    let fourth = bench.call(REQUEST, 4, "fourth");
+    second.abort();
+    settle().await;
+    let fifth = bench.call(REQUEST, 5, "fifth");
+    assert_eq!(failure(bench.call(REQUEST, 6, "sixth")).await.0, Reason::Overflow);
+    for _ in 0..3 {
+        server.echo().await;
+    }
+    assert_eq!((answer(fourth).await.1, answer(fifth).await.1), ("fourth".to_owned(), "fifth".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_waits_gets_a_new_connection_when_the_old_one_dies() {
     let mut bench = Bench::with(Serving::Serial, limited(1, 10));
     let lost = bench.call(REQUEST, 1, "lost");

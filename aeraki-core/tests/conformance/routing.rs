@@ -1,16 +1,17 @@
 //! Where requests go.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use aeraki_core::{
     codec::{Kind, Registry},
+    observe::Value,
     proxy::Proxy,
     route::{
         Rules,
         config::{
             self, AttributeMatch, AuthorizationAction, AuthorizationPolicy, AuthorizationRule, Cluster, Descriptor,
-            DescriptorEntry, GlobalRateLimit, Listener, MutationEntry, Operation, Patterns, ProtocolConfig, Route,
-            RouteAction, RouteConfig, RouteSource,
+            DescriptorEntry, GlobalRateLimit, Listener, LocalRateLimit, MutationEntry, Operation, Patterns,
+            ProtocolConfig, Route, RouteAction, RouteConfig, RouteSource, TokenBucket,
         },
     },
 };
@@ -61,7 +62,7 @@ async fn weights_are_kept() {
             assert_eq!(client.message().await.id().number(), id);
         }
         let samples = fixture.proxy.stats().samples();
-        let Some(aeraki_core::observe::Value::Counter(taken)) = samples.get("cluster.other.upstream_rq_total") else {
+        let Some(Value::Counter(taken)) = samples.get("cluster.other.upstream_rq_total") else {
             panic!("{}", samples.to_text());
         };
         // six standard deviations of a share of 20 % around its mean of 80
@@ -122,7 +123,7 @@ async fn without_a_table_there_is_no_route() {
             assert_eq!(answer.id().number(), id, "{}", wire.name);
             let name = format!("meta_protocol.{}.in.local_reply.{reason}", wire.name);
             let count = running.stats().samples().get(&name);
-            assert_eq!(count, Some(aeraki_core::observe::Value::Counter(1)), "{name}");
+            assert_eq!(count, Some(Value::Counter(1)), "{name}");
             rules.swap(Rules::compile(&all_to("control")).expect("good routes"));
         }
     }
@@ -288,4 +289,32 @@ async fn a_caller_that_gives_up_soon_gets_its_timeout_soon() {
     server.answer(&request).await;
     let answer = client.message().await;
     assert_eq!((answer.id().number(), answer.kind()), (2, Kind::Response));
+}
+
+#[tokio::test]
+async fn a_limit_that_routes_share_is_one_and_counts_under_its_own_prefix() {
+    let backend = Backend::bind(DUBBO).await;
+    let limit = LocalRateLimit::new("shared").with_bucket(TokenBucket::new(2, 1, Duration::from_secs(3600)));
+    let route = |method: &str| {
+        Route::new(method, RouteAction::cluster("one"))
+            .with_match(AttributeMatch::exact("method", method))
+            .with_local_rate_limit(limit.clone())
+    };
+    let cluster = Cluster::new("one").with_endpoint(backend.address());
+    let routes = RouteConfig::new("table", [route("a"), route("b")]);
+    let fixture = Fixture::with(DUBBO, routes.clone(), vec![cluster], |listener| listener);
+    let _backend = backend.echo();
+    let mut client = fixture.client().await;
+    let mut statuses = Vec::new();
+    for (id, method) in [(1, "a"), (2, "b"), (3, "a"), (4, "b")] {
+        client.call(id, method).await;
+        statuses.push(client.message().await.status().code());
+        if id == 3 {
+            fixture.rules.update(&routes).expect("the same table");
+        }
+    }
+    assert_eq!(statuses, [20, 20, 100, 100]);
+    let samples = fixture.proxy.stats().samples();
+    let count = |name: &str| samples.get(&format!("meta_protocol.shared.local_rate_limit.{name}"));
+    assert_eq!((count("ok"), count("rate_limited")), (Some(Value::Counter(2)), Some(Value::Counter(2))));
 }

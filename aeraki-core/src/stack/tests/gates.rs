@@ -269,6 +269,31 @@ async fn a_rate_limit_service_decides_and_holds_nobody_else_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_faults_of_a_route_begin_once_the_rate_limit_service_has_let_a_request_pass() {
+    let descriptor = Descriptor::new([DescriptorEntry::new("t", "method")]);
+    let limit = GlobalRateLimit::new("shop", "rls", [descriptor]);
+    let fault = Fault::new().with_delay(Duration::from_secs(2), ALWAYS).with_max_active(1);
+    let route = Route::new("r", RouteAction::cluster("c")).with_global_rate_limit(limit).with_fault(fault);
+    let policies = rules([route]).table().expect("compiled").routes()[0].policies().cloned();
+    let (metrics, service) = (metrics(), Arc::<Limiter>::default());
+    let gate = ApplyPolicies::new(Arc::new(Services(service)), Wheel::spawn(), Arc::clone(&metrics));
+    let admit = |line: &str| {
+        let mut routed = routed(None);
+        (routed.request, routed.policies) = (ask(line), policies.clone());
+        match gate.admit(&mut routed) {
+            Admission::Wait(wait) => wait,
+            other => panic!("{other:?}"),
+        }
+    };
+    let start = Instant::now();
+    assert!(admit("Q 1 over").await.is_err(), "refused");
+    assert_eq!((start.elapsed(), metrics.counters.fault_delayed.get()), (Duration::ZERO, 0), "and not held back");
+    assert!(admit("Q 1 fine").await.is_ok());
+    assert!(start.elapsed() >= Duration::from_secs(2));
+    assert_eq!(metrics.counters.fault_delayed.get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn every_failure_of_the_service_goes_by_the_failure_mode() {
     for (cluster, line) in [("rls", "Q 1 broken"), ("unknown", "Q 1 fine")] {
         for (deny, expected) in [(false, None), (true, Some(Reason::OverLimit))] {

@@ -42,7 +42,7 @@ pub use self::{
     action::{MirrorTarget, Route},
     changes::{ChangeValues, Changes, Origin},
     explain::{Explanation, PassedOver},
-    places::Place,
+    places::{Place, Places},
     rules::{Rules, RulesReader, SharedRules},
     table::{RETRY_HOPS, RouteTable},
 };

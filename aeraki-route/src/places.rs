@@ -7,23 +7,37 @@ use std::sync::{
 
 /// A number of places, shared by all who hold a clone.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Places(Arc<AtomicU32>);
+pub struct Places(Arc<AtomicU32>);
 
-/// One of a bounded number of places; given back when dropped.
+/// One or more of a bounded number of places; given back when dropped.
 #[derive(Debug)]
 #[must_use = "the place is given back when this is dropped"]
-pub struct Place(Arc<AtomicU32>);
+pub struct Place {
+    taken: Arc<AtomicU32>,
+    count: u32,
+}
 
 impl Places {
     /// Takes a place, unless `most` are taken.
-    pub(crate) fn take(&self, most: u32) -> Option<Place> {
-        let more = |taken: u32| (taken < most).then_some(taken + 1);
-        self.0.fetch_update(Relaxed, Relaxed, more).ok().map(|_| Place(Arc::clone(&self.0)))
+    #[inline]
+    pub fn take(&self, most: u32) -> Option<Place> {
+        self.take_many(1, most)
+    }
+
+    /// Takes `count` places, unless more than `most` would be taken then.
+    pub fn take_many(&self, count: u32, most: u32) -> Option<Place> {
+        let more = |taken: u32| taken.checked_add(count).filter(|taken| *taken <= most);
+        self.0.fetch_update(Relaxed, Relaxed, more).ok().map(|_| Place { taken: Arc::clone(&self.0), count })
+    }
+
+    /// Returns how many are taken.
+    pub fn taken(&self) -> u32 {
+        self.0.load(Relaxed)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
+        self.taken.fetch_sub(self.count, Relaxed);
     }
 }

@@ -64,7 +64,7 @@ impl Facts {
     /// Begins the record of a request.
     #[must_use]
     pub fn new(started: Instant, kind: Kind, request_bytes: u64) -> Self {
-        Self(Arc::new(Mutex::new(Record::new(started, kind, request_bytes))))
+        Self::of(Record::new(started, kind, request_bytes))
     }
 
     /// Goes on with a copy of a record, apart from the original.
@@ -80,7 +80,7 @@ impl Facts {
                 *unused = Mutex::new(record);
                 self
             }
-            None => Self(Arc::new(Mutex::new(record))),
+            None => Self::of(record),
         }
     }
 

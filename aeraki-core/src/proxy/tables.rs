@@ -34,9 +34,7 @@ impl Tables {
     /// Adds a listener; all of them must be there before [`rules`](Self::rules) is called.
     pub(super) fn add(&mut self, listener: &Listener, protocol: &Arc<dyn Protocol>, filters: &CompiledFilters) {
         let RouteSource::Dynamic(subscription) = &listener.routes else { return };
-        let nobody = || (Users::none(&self.services), None);
-        let (users, _) = self.dynamic.entry(subscription.route_config_name.clone()).or_insert_with(nobody);
-        users.add(protocol, filters);
+        self.table(&subscription.route_config_name).0.add(protocol, filters);
     }
 
     /// Returns the rules of a listener: its own, or those of the table that it subscribes to.
@@ -57,12 +55,16 @@ impl Tables {
                 Ok(rules)
             }
             RouteSource::Dynamic(subscription) => {
-                let nobody = || (Users::none(&self.services), None);
-                let (users, rules) = self.dynamic.entry(subscription.route_config_name.clone()).or_insert_with(nobody);
+                let (users, rules) = self.table(&subscription.route_config_name);
                 Ok(Arc::clone(rules.get_or_insert_with(|| users.shared_rules())))
             }
             _ => Err(refuse(listener, "routes", "a source of routes that this proxy does not know".to_owned())),
         }
+    }
+
+    fn table(&mut self, name: &str) -> &mut (Users, Option<Arc<SharedRules>>) {
+        let services = &self.services;
+        self.dynamic.entry(name.to_owned()).or_insert_with(|| (Users::none(services), None))
     }
 }
 
@@ -87,7 +89,7 @@ impl Users {
         for (index, route) in config.routes.iter().enumerate() {
             let checked = self.check_route(route);
             checked.map_err(|(field, reason)| {
-                let path = format!("routes[{index}] {:?}.{field}", route.name);
+                let path = format!("{}.{field}", route.path(index));
                 ConfigError::new(format!("route configuration {:?}", config.name), path, reason)
             })?;
         }

@@ -7,7 +7,9 @@ use aeraki_route::policy::GlobalLimit;
 use futures_util::future::{Either, select};
 use tokio::time::Instant;
 
-use super::{Admission, BoxError, BoxFuture, Gate, RateLimitAnswer, RateLimitAsk, RateLimiter, Request, Wheel};
+use super::{
+    Admission, BoxError, BoxFuture, Gate, RateLimitAnswer, RateLimitAsk, RateLimiter, Request, Wheel, unknown_service,
+};
 use crate::observe::Metrics;
 
 /// Finds the rate limit service of a cluster.
@@ -84,14 +86,14 @@ impl Asker {
         let descriptors = limit.descriptors(&*request.message)?;
         let config = limit.config();
         let ask = RateLimitAsk::new(config.domain.clone(), descriptors, config.timeout);
-        let service = self.services.find(&config.cluster);
+        let service = self.services.find(&config.cluster).ok_or_else(|| unknown_service(&config.cluster));
         let answer = service.map(|service| service.ask(ask.with_hits_addend(config.hits_addend)));
         let answer = answer.map(|answer| self.in_time(answer, config.timeout));
-        let (deny, cluster, metrics) = (config.failure_mode_deny, config.cluster.clone(), Arc::clone(&self.metrics));
+        let (deny, metrics) = (config.failure_mode_deny, Arc::clone(&self.metrics));
         Some(Box::pin(async move {
             let answer = match answer {
-                Some(answer) => answer.await.map_err(|error| error.to_string()),
-                None => Err(format!("there is no rate limit service {cluster:?}")),
+                Ok(answer) => answer.await.map_err(|error| error.to_string()),
+                Err(unknown) => Err(unknown),
             };
             judge(answer, deny, &metrics)
         }))

@@ -3,15 +3,12 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use aeraki_codec::{Affinity, Body, Kind, Message, Status};
-use aeraki_route::{MirrorTarget, Place};
+use aeraki_route::{MirrorTarget, Place, Places};
 use pin_project_lite::pin_project;
 use smallvec::SmallVec;
 use tokio::{
@@ -34,14 +31,15 @@ use crate::observe::{Facts, Metrics};
 pub struct MirrorLayer {
     clusters: Arc<dyn Resolve>,
     metrics: Arc<Metrics>,
-    taken: Arc<AtomicUsize>,
+    /// The bytes that copies hold.
+    held: Places,
 }
 
 impl MirrorLayer {
     /// Makes the layer.
     #[must_use]
     pub fn new(clusters: Arc<dyn Resolve>, metrics: Arc<Metrics>) -> Self {
-        Self { clusters, metrics, taken: Arc::default() }
+        Self { clusters, metrics, held: Places::default() }
     }
 }
 
@@ -49,8 +47,8 @@ impl<S> Layer<S> for MirrorLayer {
     type Service = Mirror<S>;
 
     fn layer(&self, inner: S) -> Mirror<S> {
-        let Self { clusters, metrics, taken } = self.clone();
-        Mirror { inner, clusters, metrics, taken }
+        let Self { clusters, metrics, held } = self.clone();
+        Mirror { inner, clusters, metrics, held }
     }
 }
 
@@ -60,7 +58,8 @@ pub struct Mirror<S> {
     inner: S,
     clusters: Arc<dyn Resolve>,
     metrics: Arc<Metrics>,
-    taken: Arc<AtomicUsize>,
+    /// The bytes that copies hold.
+    held: Places,
 }
 
 impl<S> Mirror<S> {
@@ -68,7 +67,7 @@ impl<S> Mirror<S> {
     fn send(&self, target: &MirrorTarget, request: &Request) -> Option<oneshot::Sender<Digest>> {
         let counters = &self.metrics.counters;
         let cluster = self.clusters.resolve(&target.config().cluster);
-        let room = Room::take(&self.taken, request.message.len());
+        let room = u32::try_from(request.message.len()).ok().and_then(|bytes| self.held.take_many(bytes, MAX_BYTES));
         let (Some(cluster), Some(place), Some(room)) = (cluster, target.begin(), room) else {
             counters.mirror_dropped.inc();
             return None;
@@ -87,7 +86,7 @@ impl<S> Mirror<S> {
 /// Waits for the end of a copy, and for that of the request if they are to be compared.
 async fn follow(
     answer: Timeout<Forwarding>,
-    held: (Place, Room),
+    held: (Place, Place),
     original: Option<oneshot::Receiver<Digest>>,
     metrics: Arc<Metrics>,
 ) {
@@ -110,31 +109,9 @@ async fn follow(
     counter.inc();
 }
 
-/// The room that copies take, of all that one worker has for them; given back when dropped.
-#[derive(Debug)]
-struct Room {
-    taken: Arc<AtomicUsize>,
-    bytes: usize,
-}
-
-impl Room {
-    /// Takes room for a copy, unless copies hold [`MAX_BYTES`] already.
-    fn take(taken: &Arc<AtomicUsize>, bytes: usize) -> Option<Self> {
-        let more = |taken: usize| taken.checked_add(bytes).filter(|taken| *taken <= MAX_BYTES);
-        taken.fetch_update(Relaxed, Relaxed, more).ok()?;
-        Some(Self { taken: Arc::clone(taken), bytes })
-    }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        self.taken.fetch_sub(self.bytes, Relaxed);
-    }
-}
-
 /// Bytes of requests that copies of one worker hold together, at most: a copy lives longer than its request, which has
 /// given its own room back.
-const MAX_BYTES: usize = 32 << 20;
+const MAX_BYTES: u32 = 32 << 20;
 
 /// An answer as far as it is compared: ids and attributes differ in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

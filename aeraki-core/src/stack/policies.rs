@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aeraki_codec::LocalReply;
-use aeraki_route::policy::RoutePolicies;
+use aeraki_route::policy::{FaultDraw, RoutePolicies};
 
 use super::{
     Admission, BoxFuture, Gate, RateLimiters, Request, Routed, Wheel,
@@ -41,23 +41,27 @@ impl ApplyPolicies {
         }
         let draw = policies.faults.as_ref().map(|faults| fault::draw(faults, request)).unwrap_or_default();
         let asked = policies.global_limit.as_ref().and_then(|limit| self.asker.ask(limit, request));
-        let (injector, policies) = (self.injector.clone(), Arc::clone(policies));
-        let inject = move || policies.faults.as_ref().map_or(Admission::Pass, |faults| injector.inject(faults, draw));
         Ok(match asked {
-            Some(asked) => Admission::Wait(then(asked, inject)),
-            None => inject(),
+            Some(asked) => Admission::Wait(then(asked, self.injector.clone(), Arc::clone(policies), draw)),
+            None => inject(&self.injector, policies, draw),
         })
     }
+}
+
+fn inject(injector: &Injector, policies: &RoutePolicies, draw: FaultDraw) -> Admission {
+    policies.faults.as_ref().map_or(Admission::Pass, |faults| injector.inject(faults, draw))
 }
 
 /// Carries faults out once the rate limit service has let the request pass.
 fn then(
     asked: BoxFuture<Result<(), LocalReply>>,
-    inject: impl FnOnce() -> Admission + Send + 'static,
+    injector: Injector,
+    policies: Arc<RoutePolicies>,
+    draw: FaultDraw,
 ) -> BoxFuture<Result<(), LocalReply>> {
     Box::pin(async move {
         asked.await?;
-        match inject() {
+        match inject(&injector, &policies, draw) {
             Admission::Refuse(reply) => Err(reply),
             Admission::Wait(wait) => wait.await,
             Admission::Pass | Admission::Watch(_) => Ok(()),

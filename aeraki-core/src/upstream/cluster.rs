@@ -9,7 +9,7 @@ use std::{
 };
 
 use aeraki_codec::{Affinity, Head, LocalReply, Reason};
-use aeraki_route::config;
+use aeraki_route::{Place, config};
 use tokio::{sync::watch, task::AbortHandle, time::timeout};
 
 use super::{
@@ -19,7 +19,7 @@ use super::{
     discovery,
     endpoint::{Active, Endpoint},
     pool::Pool,
-    stats::{Admitted, ClusterStats, Usage},
+    stats::{ClusterStats, Usage},
 };
 use crate::{
     stack::{BoxError, ConnInfo, Forward, Forwarding, Request, Response},
@@ -117,9 +117,9 @@ impl Cluster {
 
 impl Forward for Cluster {
     fn forward(&self, request: Request) -> Forwarding {
-        let Some(admitted) = self.directory.shared.admit() else {
-            let text = format!("cluster {:?} has as many requests under way as it may", self.directory.shared.name);
-            return Forwarding::boxed(ready_future(Err(LocalReply::new(Reason::Overflow, text).into())));
+        let admitted = match self.directory.shared.admit() {
+            Ok(admitted) => admitted,
+            Err(overflow) => return Forwarding::boxed(ready_future(Err(overflow.into()))),
         };
         match self.directory.choose(&request) {
             Some((active, bound)) => Forwarding::direct(self.directory.send(request, admitted, active, bound)),
@@ -137,14 +137,19 @@ impl Drop for Cluster {
 impl Shared {
     /// Takes a request on, unless as many are under way as may be.
     #[inline]
-    fn admit(&self) -> Option<Admitted> {
-        let admitted = Admitted::take(&self.usage, self.config.limits.max_requests);
-        if admitted.is_none() {
+    fn admit(&self) -> Result<Admitted, LocalReply> {
+        let Some(most) = self.config.limits.max_requests else { return Ok(None) };
+        let place = self.usage.requests.take(most).ok_or_else(|| {
             self.stats.upstream_rq_pending_overflow.inc();
-        }
-        admitted
+            let text = format!("cluster {:?} has as many requests under way as it may", self.name);
+            LocalReply::new(Reason::Overflow, text)
+        })?;
+        Ok(Some(place))
     }
 }
+
+/// The place of a request under way; none where their number is not limited.
+type Admitted = Option<Place>;
 
 impl Directory {
     /// Replaces the endpoints; those that stay keep their connections, those that go finish what they have.

@@ -1,9 +1,8 @@
 //! What is counted for a cluster.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering::Relaxed},
-};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use aeraki_route::Places;
 
 use crate::observe::{Counter, Gauge, Scope, Value};
 
@@ -79,7 +78,8 @@ stats! {
 pub(super) struct Usage {
     connections: AtomicU32,
     pending: AtomicU32,
-    requests: AtomicU32,
+    /// Requests under way, where their number is limited.
+    pub(super) requests: Places,
 }
 
 impl Usage {
@@ -99,28 +99,6 @@ impl Usage {
 
     pub(super) fn stop_waiting(&self) {
         self.pending.fetch_sub(1, Relaxed);
-    }
-}
-
-/// A request that counts towards the limit of its cluster, where there is one.
-#[derive(Debug)]
-pub(super) struct Admitted(Option<Arc<Usage>>);
-
-impl Admitted {
-    /// Takes one more request unless there are `most`.
-    #[inline]
-    pub(super) fn take(usage: &Arc<Usage>, most: Option<u32>) -> Option<Self> {
-        let Some(most) = most else { return Some(Self(None)) };
-        try_add(&usage.requests, most).then(|| Self(Some(Arc::clone(usage))))
-    }
-}
-
-impl Drop for Admitted {
-    #[inline]
-    fn drop(&mut self) {
-        if let Some(usage) = &self.0 {
-            usage.requests.fetch_sub(1, Relaxed);
-        }
     }
 }
 

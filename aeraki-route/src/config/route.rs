@@ -145,7 +145,7 @@ impl Route {
     }
 
     /// Returns the path of this route, the one at `index`, in error texts.
-    pub(crate) fn path(&self, index: usize) -> String {
+    pub fn path(&self, index: usize) -> String {
         match self.name.as_str() {
             "" => format!("routes[{index}]"),
             name => format!("routes[{index}] {name:?}"),

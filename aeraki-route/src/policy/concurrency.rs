@@ -8,12 +8,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::config::{AdaptiveConcurrency, ConfigError, Shed};
+use crate::{
+    config::{AdaptiveConcurrency, ConfigError, Shed},
+    places::{Place, Places},
+};
 
 /// Counts the requests under way and refuses further ones at its bound.
 #[derive(Debug)]
 pub struct Concurrency {
-    active: AtomicU32,
+    active: Places,
     bound: AtomicU32,
     gradient: Option<Mutex<Gradient>>,
 }
@@ -29,15 +32,14 @@ impl Concurrency {
         let fixed = config.max_requests.unwrap_or(u32::MAX);
         let gradient = config.adaptive.map(|adaptive| Gradient::new(adaptive, fixed));
         let bound = gradient.as_ref().map_or(fixed, Gradient::bound);
-        Ok(Self { active: AtomicU32::new(0), bound: AtomicU32::new(bound), gradient: gradient.map(Mutex::new) })
+        Ok(Self { active: Places::default(), bound: AtomicU32::new(bound), gradient: gradient.map(Mutex::new) })
     }
 
     /// Takes a request on, unless the bound is reached.
     #[must_use]
     pub fn enter(self: &Arc<Self>) -> Option<Underway> {
-        let bound = self.bound();
-        let more = |active: u32| (active < bound).then_some(active + 1);
-        self.active.fetch_update(Relaxed, Relaxed, more).ok().map(|_| Underway(Arc::clone(self)))
+        let place = self.active.take(self.bound())?;
+        Some(Underway { concurrency: Arc::clone(self), _place: place })
     }
 
     /// Returns how many requests may be under way now.
@@ -47,28 +49,26 @@ impl Concurrency {
 
     /// Returns how many requests are under way.
     pub fn active(&self) -> u32 {
-        self.active.load(Relaxed)
+        self.active.taken()
     }
 }
 
 /// A request that a [`Concurrency`] has taken on; ends when dropped.
 #[derive(Debug)]
-pub struct Underway(Arc<Concurrency>);
+pub struct Underway {
+    concurrency: Arc<Concurrency>,
+    _place: Place,
+}
 
 impl Underway {
     /// Tells how long the server took to answer, or how long it was waited for in vain until `now`.
     pub fn took(&self, latency: Duration, now: Instant) {
-        let Some(gradient) = &self.0.gradient else { return };
+        let concurrency = &*self.concurrency;
+        let Some(gradient) = &concurrency.gradient else { return };
         let mut gradient = gradient.lock().unwrap_or_else(PoisonError::into_inner);
-        if gradient.sample(latency, self.0.active(), now) {
-            self.0.bound.store(gradient.bound(), Relaxed);
+        if gradient.sample(latency, concurrency.active(), now) {
+            concurrency.bound.store(gradient.bound(), Relaxed);
         }
-    }
-}
-
-impl Drop for Underway {
-    fn drop(&mut self) {
-        self.0.active.fetch_sub(1, Relaxed);
     }
 }
 
@@ -108,8 +108,8 @@ impl Gradient {
 
     /// Takes a latency in, and tells whether the bound may have changed.
     fn sample(&mut self, latency: Duration, active: u32, now: Instant) -> bool {
-        let begun = now.checked_sub(latency);
-        if self.baseline.is_none() && self.measured_from.is_some() && begun < self.measured_from {
+        // nothing is before the first measurement, which has no beginning
+        if self.baseline.is_none() && now.checked_sub(latency) < self.measured_from {
             return false;
         }
         let since = *self.since.get_or_insert(now);

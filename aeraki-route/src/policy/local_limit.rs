@@ -169,8 +169,8 @@ impl LimitCompiler {
 
     /// Compiles a limit that has been checked.
     pub(crate) fn compile(&mut self, config: &LocalRateLimit) -> Result<Arc<LocalLimit>, FieldError> {
-        let known = self.known.get(&config.stat_prefix).into_iter().flatten();
-        if let Some(same) = known.into_iter().find(|known| known.config == *config) {
+        let mut known = self.known.get(&config.stat_prefix).into_iter().flatten();
+        if let Some(same) = known.find(|known| known.config == *config) {
             return Ok(Arc::clone(same));
         }
         let limit = LocalLimit::build(config)?;

@@ -4,7 +4,7 @@ mod peer;
 
 use std::{
     num::NonZeroUsize,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use aeraki_codec::{Demand, Message, Mutation, Protocol};
@@ -14,7 +14,10 @@ use lru::LruCache;
 
 pub use self::peer::PeerMetadata;
 use super::{Admission, Gate, Request, Response, Watch, mutate};
-use crate::observe::{Facts, Metrics};
+use crate::{
+    observe::{Facts, Metrics},
+    sync::lock,
+};
 
 /// Exchanges metadata with the proxy on the other side, by the attributes `x-envoy-peer-metadata` and
 /// `x-envoy-peer-metadata-id`, as Istio's proxies do.
@@ -34,6 +37,8 @@ struct Shared {
     /// What is told in every message, or that both attributes are removed.
     told: Arc<Mutation>,
     trust_boundary: bool,
+    /// Both attributes.
+    read: Demand,
     known: Known,
 }
 
@@ -47,45 +52,49 @@ impl ExchangeMetadata {
         } else {
             told.set(PEER_METADATA, PeerMetadata::of(node).encode()).set(PEER_METADATA_ID, node.id.clone());
         }
-        let shared = Shared { told: Arc::new(told), trust_boundary: config.trust_boundary, known: Known::new() };
-        Self { direction, shared: Arc::new(shared) }
+        let read = Demand::of([PEER_METADATA, PEER_METADATA_ID]);
+        let (told, trust_boundary, known) = (Arc::new(told), config.trust_boundary, Known::new());
+        Self { direction, shared: Arc::new(Shared { told, trust_boundary, read, known }) }
     }
 
     /// Returns the attributes of requests that the gate looks at.
     pub(super) fn demand(&self) -> Demand {
-        if self.direction == TrafficDirection::Inbound && !self.shared.trust_boundary { both() } else { Demand::none() }
+        let reads = self.direction == TrafficDirection::Inbound && !self.shared.trust_boundary;
+        if reads { self.shared.read.clone() } else { Demand::none() }
     }
 
     /// Makes the gate of one worker, which counts into `metrics`.
     pub(super) fn gate(&self, metrics: Arc<Metrics>) -> Arc<dyn Gate> {
-        Arc::new(Exchange { direction: self.direction, shared: Arc::clone(&self.shared), metrics })
+        Arc::new(Exchange { exchange: self.clone(), metrics })
     }
 }
 
 /// See [`ExchangeMetadata`].
 #[derive(Debug)]
 struct Exchange {
-    direction: TrafficDirection,
-    shared: Arc<Shared>,
+    exchange: ExchangeMetadata,
     metrics: Arc<Metrics>,
 }
 
 impl Gate for Exchange {
     fn admit(&self, request: &mut Request) -> Admission {
-        let (outbound, boundary) = (self.direction == TrafficDirection::Outbound, self.shared.trust_boundary);
-        if !outbound && self.direction != TrafficDirection::Inbound {
-            return Admission::Pass;
-        }
-        if outbound || boundary {
-            mutate::apply(&mut request.message, &self.shared.told, &self.metrics);
-        } else {
-            self.shared.known.note(&request.message, &request.facts);
-        }
-        let then = match (boundary, outbound) {
-            (false, true) => Then::Read(request.facts.clone(), Arc::clone(&request.conn.protocol)),
-            _ => Then::Tell(Arc::clone(&self.metrics)),
+        let ExchangeMetadata { direction, shared } = &self.exchange;
+        let outbound = match direction {
+            TrafficDirection::Outbound => true,
+            TrafficDirection::Inbound => false,
+            _ => return Admission::Pass,
         };
-        Admission::Watch(Box::new(Answer { then, shared: Arc::clone(&self.shared) }))
+        if outbound || shared.trust_boundary {
+            mutate::apply(&mut request.message, &shared.told, &self.metrics);
+        } else {
+            shared.known.note(&request.message, &request.facts);
+        }
+        let then = if outbound && !shared.trust_boundary {
+            Then::Read(request.facts.clone(), Arc::clone(&request.conn.protocol))
+        } else {
+            Then::Tell(Arc::clone(&self.metrics))
+        };
+        Admission::Watch(Box::new(Answer { then, shared: Arc::clone(shared) }))
     }
 }
 
@@ -104,15 +113,12 @@ enum Then {
 impl Watch for Answer {
     fn answered(&mut self, response: &mut Response) {
         let Response::Message(message) = response else { return };
+        let Shared { told, read, known, .. } = &*self.shared;
         match &self.then {
-            Then::Tell(metrics) => mutate::apply(message, &self.shared.told, metrics),
-            Then::Read(facts, protocol) => self.shared.known.note(&mutate::read(message, &both(), &**protocol), facts),
+            Then::Tell(metrics) => mutate::apply(message, told, metrics),
+            Then::Read(facts, protocol) => known.note(&mutate::read(message, read, &**protocol), facts),
         }
     }
-}
-
-fn both() -> Demand {
-    Demand::of([PEER_METADATA, PEER_METADATA_ID])
 }
 
 /// The peers that were heard of last, by their ids: metadata is only read when it is new.
@@ -136,7 +142,7 @@ impl Known {
     }
 
     fn find(&self, id: &[u8], encoded: &[u8]) -> Option<Arc<PeerMetadata>> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.0);
         // who takes another's id is read for himself
         if let Some((_, peer)) = known.get(id).filter(|(last, _)| last == encoded) {
             return Some(Arc::clone(peer));

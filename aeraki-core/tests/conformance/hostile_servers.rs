@@ -3,7 +3,7 @@
 use aeraki_core::codec::Kind;
 
 use crate::{
-    support::{Backend, Fixture},
+    support::{Backend, Fixture, served},
     wire::{self, DUBBO, THRIFT},
 };
 
@@ -20,11 +20,7 @@ async fn an_answer_that_says_not_even_whose_it_is_fails_the_request_at_once() {
     assert_eq!((answer.kind(), answer.id().number()), (Kind::Error, 1));
     assert_eq!(fixture.count("local_reply.bad_response"), 1);
     assert!(server.next().await.is_none(), "the proxy trusts it no more");
-    client.call(2, "hello").await;
-    let mut server = backend.accept().await;
-    let request = server.message().await;
-    server.answer(&request).await;
-    assert_eq!(client.message().await.kind(), Kind::Response);
+    served(&mut client, &backend, 2, "hello").await;
 }
 
 /// A server that names the transport before anybody has asked it anything.

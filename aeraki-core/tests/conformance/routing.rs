@@ -17,7 +17,7 @@ use aeraki_core::{
 };
 
 use crate::{
-    support::{ANY, Backend, Fixture, Peer, all_to},
+    support::{ANY, Backend, Fixture, Peer, all_to, served},
     wire::{self, DUBBO, THRIFT, Wire},
 };
 
@@ -156,11 +156,7 @@ async fn what_cannot_be_changed_passes_and_is_counted() {
     let cluster = Cluster::new("one").with_endpoint(backend.address());
     let fixture = Fixture::with(THRIFT, RouteConfig::new("table", [route]), vec![cluster], |listener| listener);
     let mut client = fixture.client().await;
-    client.call(1, "hello").await;
-    let mut server = backend.accept().await;
-    let request = server.message().await;
-    server.answer(&request).await;
-    assert_eq!(client.message().await.kind(), Kind::Response);
+    served(&mut client, &backend, 1, "hello").await;
     assert_eq!(fixture.count("mutation_skipped"), 1);
 }
 
@@ -209,11 +205,7 @@ async fn clusters_that_are_updated_at_once_stay_updated() {
         let proxy = Proxy::new(config, &Registry::builtin()).expect("good").start(1).expect("a free port");
         proxy.update_clusters(&[Cluster::new("one").with_endpoint(backend.address())]).expect("a good cluster");
         let mut client = Peer::connect(proxy.address("in").expect("the listener"), DUBBO).await;
-        client.call(1, "hello").await;
-        let mut server = backend.accept().await;
-        let request = server.message().await;
-        server.answer(&request).await;
-        assert_eq!(client.message().await.kind(), Kind::Response);
+        served(&mut client, &backend, 1, "hello").await;
     }
 }
 
@@ -231,11 +223,7 @@ async fn tables_that_ask_for_what_cannot_be_done_are_refused_and_the_last_one_st
          there is no rate limit service \"nobody\": no such cluster, or none with endpoints"
     );
     let mut client = fixture.client().await;
-    client.call(1, "hello").await;
-    let mut server = backend.accept().await;
-    let request = server.message().await;
-    server.answer(&request).await;
-    assert_eq!(client.message().await.kind(), Kind::Response);
+    served(&mut client, &backend, 1, "hello").await;
 }
 
 #[tokio::test]
@@ -255,12 +243,8 @@ async fn a_body_that_cannot_be_read_does_not_slip_through_a_policy() {
     assert!(client.next().await.is_none(), "no answer can be written in this serialization");
     assert_eq!(fixture.count("authorization_denied"), 1);
     let mut client = fixture.client().await;
-    client.call(2, "hello").await;
-    let mut server = backend.accept().await;
-    let request = server.message().await;
+    let request = served(&mut client, &backend, 2, "hello").await;
     assert_eq!(request.attr("method"), Some(&b"hello"[..]));
-    server.answer(&request).await;
-    assert_eq!(client.message().await.kind(), Kind::Response);
 }
 
 #[tokio::test]

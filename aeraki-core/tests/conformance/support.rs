@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use aeraki_core::{
-    codec::{Decoded, Demand, Framer, Limits, Message, Protocol, Registry, Role},
+    codec::{Decoded, Demand, Framer, Kind, Limits, Message, Protocol, Registry, Role},
     observe::Value,
     proxy::{Proxy, Running},
     route::{
@@ -86,6 +86,17 @@ impl Peer {
     }
 }
 
+/// Calls `method` and answers on the connection that the proxy makes for it; returns what the server read.
+pub(crate) async fn served(client: &mut Peer, backend: &Backend, id: u64, method: &str) -> Message {
+    client.call(id, method).await;
+    let mut server = backend.accept().await;
+    let request = server.message().await;
+    server.answer(&request).await;
+    let answer = client.message().await;
+    assert_eq!((answer.id().number(), answer.kind()), (id, Kind::Response));
+    request
+}
+
 /// A server that the test plays itself.
 pub(crate) struct Backend {
     socket: TcpListener,
@@ -119,7 +130,7 @@ impl Backend {
                 let mut peer = Peer::new(stream, self.wire, Role::Server);
                 tokio::spawn(async move {
                     while let Some(request) = peer.read().await {
-                        if request.kind() == aeraki_core::codec::Kind::Request {
+                        if request.kind() == Kind::Request {
                             peer.answer(&request).await;
                         }
                     }

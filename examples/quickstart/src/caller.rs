@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use aeraki_codec::Role;
+use aeraki_codec::{Message, Role};
 use anyhow::{Context, Result};
 use tokio::{
     net::TcpStream,
@@ -46,16 +46,22 @@ async fn call_for_ever(group: &Group, pause: Duration, proxy: SocketAddr, tally:
     for id in 0..u32::MAX {
         ticks.tick().await;
         let started = Instant::now();
-        socket.send(&group.wire.call(id, group.interface, group.method, group.user)).await?;
-        let answer = timeout(PATIENCE, socket.next()).await.context("no answer in time")??;
-        let answer = answer.context("the proxy closed the connection before it answered")?;
-        anyhow::ensure!(answer.id().number() == u64::from(id), "the answer belongs to another call");
+        let answer = call(&mut socket, id, &group.wire.call(id, group.interface, group.method, group.user)).await?;
         match group.wire.version(&answer) {
             Some(version) => tally.answered(&version, started.elapsed()),
             None => tally.failed("an error instead of an answer"),
         }
     }
     Ok(())
+}
+
+/// Sends the call with this id and waits for its answer.
+pub(crate) async fn call(socket: &mut Socket, id: u32, call: &[u8]) -> Result<Message> {
+    socket.send(call).await?;
+    let answer = timeout(PATIENCE, socket.next()).await.context("no answer in time")??;
+    let answer = answer.context("the proxy closed the connection before it answered")?;
+    anyhow::ensure!(answer.id().number() == u64::from(id), "the answer belongs to another call");
+    Ok(answer)
 }
 
 const PATIENCE: Duration = Duration::from_secs(5);

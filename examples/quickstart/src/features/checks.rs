@@ -35,10 +35,7 @@ async fn timeouts(probe: &mut Probe) -> Result<String> {
 async fn retries(probe: &mut Probe) -> Result<String> {
     let outcomes = probe.calls(50, "busy", "anybody").await?;
     let refused = probe.seen.count("v1", "busy");
-    ensure!(
-        outcomes.iter().all(|outcome| outcome.version.as_deref() == Some("v2")),
-        "not all calls were answered by v2"
-    );
+    answered_by(&outcomes, "v2")?;
     ensure!(refused > 0, "v1 was never asked");
     Ok(format!("50 of 50 calls were answered by v2, although v1 refused {refused} of them first"))
 }
@@ -62,10 +59,7 @@ async fn faults(probe: &mut Probe) -> Result<String> {
 
 async fn mirrors(probe: &mut Probe) -> Result<String> {
     let outcomes = probe.calls(20, "mirrored", "anybody").await?;
-    ensure!(
-        outcomes.iter().all(|outcome| outcome.version.as_deref() == Some("v1")),
-        "not all calls were answered by v1"
-    );
+    answered_by(&outcomes, "v1")?;
     // copies are sent along, and arrive when they do
     while probe.seen.count("v2", "mirrored") < 20 {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -103,6 +97,13 @@ async fn authorization(probe: &mut Probe) -> Result<String> {
         ensure!(allowed || outcome.status == DENIED, "{method} of {user}: status {}", outcome.status);
     }
     Ok(format!("one method and one user got status {DENIED}, everything else an answer"))
+}
+
+/// Demands that all calls were answered by this version.
+fn answered_by(outcomes: &[Outcome], version: &str) -> Result<()> {
+    let all = outcomes.iter().all(|outcome| outcome.version.as_deref() == Some(version));
+    ensure!(all, "not all calls were answered by {version}");
+    Ok(())
 }
 
 /// Demands that the first `expected` calls passed, and that the others were over their limit.

@@ -18,11 +18,9 @@ use tokio::{sync::mpsc, time::timeout};
 use self::{checks::CHECKS, probe::Probe};
 use crate::{
     DUBBO_HOST,
-    caller::Group,
     mesh::{ControlPlane, DataPlane},
     service::Seen,
     start_services,
-    wire::Wire,
 };
 
 /// Puts every feature in force on a copy of the folder `mesh`, and returns what was wrong.
@@ -81,10 +79,8 @@ async fn put_in_force(name: &str, folder: &Path, data: &mut DataPlane) -> Result
     let fresh = folder.join("fresh");
     fs::copy(yaml(name), &fresh).with_context(|| yaml(name).display().to_string())?;
     fs::rename(fresh, folder.join(FEATURE))?;
-    let user = if name == "faults" { "victim" } else { "anybody" };
-    let group = Group { wire: Wire::Dubbo, interface: "dubbo.demo.Greeter", method: "greet", user, rate: 1 };
     let in_force = async {
-        while data.expect(DUBBO_HOST, &group).route != name {
+        while data.first_route(DUBBO_HOST).as_deref() != Some(name) {
             data.changed().await;
         }
     };

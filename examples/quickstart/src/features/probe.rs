@@ -4,12 +4,9 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use aeraki_codec::{Message, Role};
 use anyhow::{Context, Result};
-use tokio::{
-    net::TcpStream,
-    time::{Instant, timeout},
-};
+use tokio::{net::TcpStream, time::Instant};
 
-use crate::{service::Seen, socket::Socket, wire::Wire};
+use crate::{caller, service::Seen, socket::Socket, wire::Wire};
 
 /// A connection to the proxy, and what the services saw.
 pub(super) struct Probe {
@@ -49,10 +46,8 @@ impl Probe {
     pub(super) async fn call(&mut self, method: &str, user: &str) -> Result<Outcome> {
         let (id, started) = (self.next, Instant::now());
         self.next += 1;
-        self.socket.send(&Wire::Dubbo.call(id, "dubbo.demo.Greeter", method, user)).await?;
-        let answer = timeout(PATIENCE, self.socket.next()).await.context("no answer in time")??;
-        let message = answer.context("the proxy closed the connection before it answered")?;
-        anyhow::ensure!(message.id().number() == u64::from(id), "the answer belongs to another call");
+        let call = Wire::Dubbo.call(id, "dubbo.demo.Greeter", method, user);
+        let message = caller::call(&mut self.socket, id, &call).await?;
         let (version, status) = (Wire::Dubbo.version(&message), message.status().code());
         Ok(Outcome { version, status, took: started.elapsed(), message })
     }
@@ -66,5 +61,3 @@ impl Probe {
         Ok(outcomes)
     }
 }
-
-const PATIENCE: Duration = Duration::from_secs(5);

@@ -92,6 +92,12 @@ impl DataPlane {
         rules.map_or_else(Expectation::default, |rules| expect(group, &rules, &self.clusters.borrow()))
     }
 
+    /// Returns the name of the first route that is in force for a service.
+    pub(crate) fn first_route(&self, host: &str) -> Option<Arc<str>> {
+        let rules = self.rules.get(host)?.load();
+        Some(Arc::clone(rules.table()?.routes().first()?.name()))
+    }
+
     /// Waits until something else is in force.
     pub(crate) async fn changed(&mut self) {
         tokio::select! {

@@ -109,7 +109,7 @@ async fn follow(
     counter.inc();
 }
 
-/// Bytes of requests that copies of one worker hold together, at most: a copy lives longer than its request, which has
+/// Bytes of requests that the copies of one layer hold together, at most: a copy lives longer than its request, which has
 /// given its own room back.
 const MAX_BYTES: u32 = 32 << 20;
 

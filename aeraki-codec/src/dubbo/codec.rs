@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     Answer, Carries, Codec, Control, DecodeError, DecodeErrorKind, Demand, EncodeError, Flow, Head, Id, IdSpace, Kind,
-    Limits, LocalReply, Measure, Message, Outcome, Output, Protocol, Receipt, Replies, Role, Serving, Status, Wire,
-    hessian2::Reader, message::Sorter,
+    Limits, LocalReply, Measure, Message, Outcome, Output, Protocol, Receipt, Refusal, Replies, Role, Serving, Status,
+    Wire, hessian2::Reader, message::Sorter,
 };
 
 /// The protocol Dubbo 2, with its options.
@@ -75,8 +75,8 @@ impl Protocol for Dubbo {
         Carries::Always
     }
 
-    fn is_refusal(&self, code: i32) -> bool {
-        code == i32::from(status::THREADPOOL_EXHAUSTED)
+    fn refusal(&self, answer: &Message) -> Option<Refusal> {
+        reply::refusal(answer)
     }
 }
 

@@ -3,7 +3,7 @@ use bytes::{Buf, Bytes};
 use super::{Dubbo, Header, request, response, wire::header};
 use crate::{
     Affinity, Answer, Attributes, Codec, Control, DecodeError, DecodeErrorKind, Demand, EncodeError, Flow, Head, Kind,
-    Limits, LocalReply, Message, Mutation, Outcome, Output, Protocol, Reason, Role,
+    Limits, LocalReply, Message, Mutation, Outcome, Output, Protocol, Reason, Refusal, Role,
     hessian2::write::{self, Sink},
 };
 
@@ -154,11 +154,41 @@ fn every_reason_has_an_answer_that_names_it() {
         });
         let answer = response(&frame).expect("well-formed");
         assert_eq!(answer.header().request_id(), 7);
-        assert_eq!(answer.error_message().and_then(|text| text.to_str()).as_deref(), Some("no luck: 😀"));
+        let text = answer.error_message().and_then(|text| text.to_str());
+        assert_eq!(text.as_deref(), Some(&*format!("{reason}: no luck: 😀")));
         assert_eq!(answer.unread(), 0);
         let read = message(&frame);
         assert_eq!((read.kind(), read.status().outcome()), (Kind::Error, Outcome::Error), "{reason}");
     }
+}
+
+#[test]
+fn a_full_server_is_told_apart_from_a_limit_of_a_proxy() {
+    let receipt = message(&call("2.0.2", &[])).receipt();
+    let refusal = |answer: &Bytes| {
+        Dubbo::default().refusal(&parse(&mut *codec(Role::Client), answer, &Demand::none()).expect("well-formed"))
+    };
+    for reason in Reason::ALL {
+        let reply = LocalReply::new(*reason, "no luck: 😀");
+        let answer = written(|out| assert_eq!(codec(Role::Server).reply(&receipt, &reply, out), Ok(Answer::Written)));
+        let expected = match reason {
+            Reason::OverLimit | Reason::Shed => Some(Refusal::OverLimit),
+            Reason::Overflow => Some(Refusal::Busy),
+            _ => None,
+        };
+        assert_eq!(refusal(&answer), expected, "{reason}");
+    }
+    let text = |text: &str| {
+        let mut body = Vec::new();
+        write::string(&mut body, text);
+        body
+    };
+    let full = text("Server side thread pool is exhausted, detail msg: shed: over_limit: ");
+    for body in [&full[..], &text("over_limit"), &text(""), b"N", b"", b"\x40"] {
+        assert_eq!(refusal(&frame(0x02, 100, body)), Some(Refusal::Busy), "{body:?}");
+    }
+    assert_eq!(refusal(&frame(0x06, 100, &text("shed: in another serialization"))), Some(Refusal::Busy));
+    assert_eq!(refusal(&frame(0x02, 80, &text("over_limit: said by somebody else"))), None);
 }
 
 #[test]

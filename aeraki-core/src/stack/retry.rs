@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use aeraki_codec::{Affinity, Kind, LocalReply, Outcome, Reason};
+use aeraki_codec::{Affinity, Kind, LocalReply, Outcome, Reason, Refusal};
 use aeraki_route::{
     RETRY_HOPS,
     policy::{Failure, Retries},
@@ -360,10 +360,12 @@ impl<S: Service<Routed>> fmt::Debug for Tries<S> {
 fn failure_of(result: &Result<Response, BoxError>, routed: &Routed) -> Option<Failure> {
     match result {
         Ok(Response::Message(answer)) => {
-            let (status, protocol) = (answer.status(), &routed.request.conn.protocol);
+            let status = answer.status();
             let code = u32::try_from(status.code()).ok()?;
-            if protocol.is_refusal(status.code()) {
-                return Some(Failure::Refused(code));
+            match routed.request.conn.protocol.refusal(answer) {
+                Some(Refusal::OverLimit) => return Some(Failure::OverLimit(code)),
+                Some(_) => return Some(Failure::Refused(code)),
+                None => {}
             }
             let failed = status.outcome() == Outcome::Error || answer.kind() == Kind::Error;
             failed.then_some(Failure::Status(code))

@@ -128,14 +128,23 @@ fn scalars_are_rendered_where_asked_for() {
         write::string(&mut body, field);
     }
     write::map(&mut body);
-    write::string(&mut body, "timeout");
-    write::int(&mut body, 1500);
+    for key in ["weight", "timeout", "_TO"] {
+        write::string(&mut body, key);
+        write::int(&mut body, 1500);
+    }
+    // "lane" is a text, and then a list
+    for field in ["lane", "x", "lane"] {
+        write::string(&mut body, field);
+    }
+    body.put(b"\x78");
     write::end(&mut body);
     let frame = frame(0xc2, 0, &body);
-    assert_eq!(text(&message(&frame), "timeout"), None);
+    let read = ["weight", "timeout", "_to"].map(|key| text(&message(&frame), key));
+    assert_eq!(read, [None, Some("1500".into()), Some("1500".into())], "times always are");
     let mut rendering = Dubbo::default().with_rendered_scalars(true).codec(Role::Server, &Limits::default());
     let message = parse(&mut *rendering, &frame, &Demand::all()).expect("well-formed");
-    assert_eq!(text(&message, "timeout").as_deref(), Some("1500"));
+    assert_eq!(text(&message, "weight").as_deref(), Some("1500"));
+    assert!(message.is_ambiguous("lane") && !message.is_ambiguous("weight"), "a list cannot be shown");
 }
 
 #[test]

@@ -138,7 +138,8 @@ async fn the_limit_that_a_route_has_for_each_connection_outlives_waits_above_and
     });
     let metrics = metrics();
     let route_gates = GateLayer::new([apply_policies(&metrics)]).layer(mock);
-    let mut stack = GateLayer::new([Arc::new(Slow) as _]).layer(RouteLayer::new().layer(route_gates));
+    let mut stack =
+        GateLayer::new([Arc::new(Slow) as _]).layer(RouteLayer::new(Arc::clone(&metrics)).layer(route_gates));
     let mut passed = async |request: &Request| {
         ready(&mut stack).await;
         let mut request = request.clone();

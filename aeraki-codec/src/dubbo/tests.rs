@@ -295,6 +295,17 @@ fn attachments(frame: &Bytes) -> Vec<(String, String)> {
 }
 
 #[test]
+fn keys_of_attachments_are_replaced_and_removed_whatever_their_case() {
+    let frame = call("2.0.2", &[("x-request-id", "1"), ("X-Lane", "a"), ("x-lane", "b"), ("Tag", "t")]);
+    for demand in [Demand::none(), Demand::all()] {
+        let mut message = parse(&mut *codec(Role::Server), &frame, &demand).expect("well-formed");
+        message.mutation_mut().set("X-Request-Id", "2").set("x-lane", "c").remove("tAG");
+        let changed = mutated(&mut *codec(Role::Client), &message).expect("allowed");
+        assert!(changed.ends_with(b"H\x0cX-Request-Id\x012\x06x-lane\x01cZ"), "{changed:?}");
+    }
+}
+
+#[test]
 fn answers_get_attachments_only_if_the_client_reads_them() {
     let answers = [frame(0x02, 20, &[0x91, 0x01, b'x']), frame(0x02, 20, &[0x92]), frame(0x02, 20, &[0x90, b'N'])];
     for (version, modern) in [("2.0.2", true), ("2.0.99", true), ("2.0.1", false), ("2.5.3", false), ("2.0.100", false)]

@@ -103,7 +103,7 @@ fn change(request: &mut Request, changes: &Changes, metrics: &Metrics) {
     if let Some(fixed) = changes.fixed() {
         return apply(&mut request.message, fixed, metrics);
     }
-    let message = Changed { message: &request.message, mutation: request.message.mutation() };
+    let message = Changed::of(&request.message);
     let values = changes.values(&message, &origin(request));
     let mutation = Arc::new(changes.resolve(&message, &values));
     apply(&mut request.message, &mutation, metrics);
@@ -125,7 +125,7 @@ struct Answer {
 impl Answer {
     fn new(changes: Arc<Changes>, request: &Request, metrics: Arc<Metrics>) -> Self {
         let sources = changes.fixed().is_none().then(|| {
-            let message = Changed { message: &request.message, mutation: request.message.mutation() };
+            let message = Changed::of(&request.message);
             let values = changes.values(&message, &origin(request));
             Box::new((values, Arc::clone(&request.conn.protocol)))
         });
@@ -146,9 +146,15 @@ impl Answer {
 }
 
 /// A message as it will be, with the changes that it carries already.
-struct Changed<'m> {
+pub(super) struct Changed<'m> {
     message: &'m Message,
     mutation: Option<&'m Mutation>,
+}
+
+impl<'m> Changed<'m> {
+    pub(super) fn of(message: &'m Message) -> Self {
+        Self { message, mutation: message.mutation() }
+    }
 }
 
 impl Attributes for Changed<'_> {

@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use aeraki_codec::{Affinity, Kind, LocalReply, Outcome, Reason, Refusal};
+use aeraki_codec::{Affinity, Attributes, Kind, LocalReply, Outcome, Reason, Refusal};
 use aeraki_route::{
     RETRY_HOPS,
     policy::{Failure, Retries},
@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{BoxError, Moment, Response, Routed, Wheel};
+use super::{BoxError, Moment, Response, Routed, Wheel, mutate::Changed};
 use crate::observe::{Facts, Metrics};
 
 /// Tries requests again by the [policy of their route](aeraki_route::config::RetryPolicy), on another host where there is
@@ -380,9 +380,11 @@ fn failure_of(result: &Result<Response, BoxError>, routed: &Routed) -> Option<Fa
     }
 }
 
-/// Reads how often proxies before this one have tried the request again.
+/// Reads how often proxies before this one have tried the request again. A client that says so itself has none of its
+/// requests tried again; where such clients are not believed, the route removes the attribute.
 fn hops(routed: &Routed) -> u32 {
-    let value = routed.request.message.attr(RETRY_HOPS).and_then(|value| std::str::from_utf8(value).ok());
+    let message = Changed::of(&routed.request.message);
+    let value = message.attr(RETRY_HOPS).and_then(|value| std::str::from_utf8(value).ok());
     value.and_then(|value| value.parse().ok()).unwrap_or(0)
 }
 

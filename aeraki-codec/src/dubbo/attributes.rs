@@ -309,7 +309,7 @@ fn render<'b>(value: &Event<'_>, buffer: &'b mut [u8; LONGEST]) -> Option<&'b [u
         Event::Long(value) => write!(rest, "{value}"),
         _ => return None,
     };
-    let len = LONGEST - rest.len();
+    let len = LONGEST.saturating_sub(rest.len());
     written.ok().and_then(|()| buffer.get(..len))
 }
 

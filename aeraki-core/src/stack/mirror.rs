@@ -110,7 +110,7 @@ async fn follow(
     counter.inc();
 }
 
-/// The room that copies take, of all that one worker has for them; given back when dropped.
+/// The room that copies take, of all that the layer has for them; given back when dropped.
 #[derive(Debug)]
 struct Room {
     taken: Arc<AtomicUsize>,
@@ -132,8 +132,8 @@ impl Drop for Room {
     }
 }
 
-/// Bytes of requests that copies of one worker hold together, at most: a copy lives longer than its request, which has
-/// given its own room back.
+/// Bytes of requests that copies of one layer hold together, at most: a copy lives longer than its request, which has
+/// given its own room back. Not of the connections' budget, so that a mute mirror does not keep clients waiting.
 const MAX_BYTES: usize = 32 << 20;
 
 /// An answer as far as it is compared: ids and attributes differ in any case.

@@ -362,13 +362,12 @@ fn failure_of(result: &Result<Response, BoxError>, routed: &Routed) -> Option<Fa
         Ok(Response::Message(answer)) => {
             let status = answer.status();
             let code = u32::try_from(status.code()).ok()?;
-            match routed.request.conn.protocol.refusal(answer) {
-                Some(Refusal::OverLimit) => return Some(Failure::OverLimit(code)),
-                Some(_) => return Some(Failure::Refused(code)),
-                None => {}
-            }
             let failed = status.outcome() == Outcome::Error || answer.kind() == Kind::Error;
-            failed.then_some(Failure::Status(code))
+            match routed.request.conn.protocol.refusal(answer) {
+                Some(Refusal::OverLimit) => Some(Failure::OverLimit(code)),
+                Some(_) => Some(Failure::Refused(code)),
+                None => failed.then_some(Failure::Status(code)),
+            }
         }
         Ok(_) => None,
         Err(error) => match error.downcast_ref::<LocalReply>()?.reason() {
@@ -380,12 +379,10 @@ fn failure_of(result: &Result<Response, BoxError>, routed: &Routed) -> Option<Fa
     }
 }
 
-/// Reads how often proxies before this one have tried the request again. A client that says so itself has none of its
-/// requests tried again; where such clients are not believed, the route removes the attribute.
+/// Reads how often proxies before this one have tried the request again, unless the route removes what they say.
 fn hops(routed: &Routed) -> u32 {
     let message = Changed::of(&routed.request.message);
-    let value = message.attr(RETRY_HOPS).and_then(|value| std::str::from_utf8(value).ok());
-    value.and_then(|value| value.parse().ok()).unwrap_or(0)
+    message.attr(RETRY_HOPS).and_then(|value| std::str::from_utf8(value).ok()?.parse().ok()).unwrap_or(0)
 }
 
 impl super::Request {

@@ -151,16 +151,11 @@ impl Route {
         self.timeout
     }
 
-    /// Returns how long its caller waits for the answer to a message, and the attribute that says so; none where no caller
-    /// is asked, or this one does not say.
-    pub fn caller_timeout<A: Attributes + ?Sized>(&self, message: &A) -> Option<(&Arc<str>, Duration)> {
-        let read = |name| {
-            let text = std::str::from_utf8(message.attr(name)?).ok()?;
-            // longer than 49 days is no time to wait for an answer
-            let milliseconds = text.parse::<u32>().ok().filter(|milliseconds| *milliseconds > 0)?;
-            Some(Duration::from_millis(milliseconds.into()))
-        };
-        self.caller_timeouts.iter().find_map(|name| Some((name, read(name)?)))
+    /// Returns the attribute of a message in which its caller says how long it waits, and that time: the first that holds
+    /// one, else the first that is there, without a time. None where no caller is asked, or this one does not say.
+    pub fn caller_timeout<A: Attributes + ?Sized>(&self, message: &A) -> Option<(&Arc<str>, Option<Duration>)> {
+        let said = self.caller_timeouts.iter().filter_map(|name| Some((name, time(message.attr(name)?))));
+        said.min_by_key(|(_, time)| time.is_none())
     }
 
     /// Lists the attributes in which callers say how long they wait.
@@ -177,6 +172,12 @@ impl Route {
     pub fn policies(&self) -> Option<&Arc<RoutePolicies>> {
         self.policies.as_ref()
     }
+}
+
+/// Reads milliseconds, of which longer than 49 days is no time to wait for an answer.
+fn time(text: &[u8]) -> Option<Duration> {
+    let milliseconds = std::str::from_utf8(text).ok()?.parse::<u32>().ok()?;
+    (milliseconds > 0).then(|| Duration::from_millis(milliseconds.into()))
 }
 
 /// Files routes under their names; an empty name, or one that several have, tells nobody apart.

@@ -18,7 +18,7 @@ pub use self::{
     limits::Limits,
     output::{Mark, Output},
     registry::Registry,
-    reply::{Answer, LocalReply, Reason, Receipt},
+    reply::{Answer, LocalReply, Reason, Receipt, Refusal},
     wire::{Affinity, Carries, IdSpace, Replies, Role, Serving, Wire},
 };
 use crate::message::{Demand, Head, Message};
@@ -139,10 +139,10 @@ pub trait Protocol: Send + Sync + fmt::Debug + 'static {
         Carries::Never
     }
 
-    /// Tells whether an answer with this [code](crate::Status::code) says that the server did not take the request, so
-    /// that it was certainly not executed and may be sent elsewhere.
-    fn is_refusal(&self, code: i32) -> bool {
-        let _ = code;
-        false
+    /// Tells whether an answer says that the request was not taken, so that it was certainly not executed, and why; none,
+    /// the default: it does not.
+    fn refusal(&self, answer: &Message) -> Option<Refusal> {
+        let _ = answer;
+        None
     }
 }

@@ -113,6 +113,16 @@ impl fmt::Display for LocalReply {
 
 impl std::error::Error for LocalReply {}
 
+/// Why a server, or a proxy before it, did not take a request; what [`Protocol::refusal`](crate::Protocol::refusal) found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// There is no room for it here; there may be elsewhere.
+    Busy,
+    /// A limit is meant to keep it out: [`Reason::OverLimit`] or [`Reason::Shed`] of a proxy.
+    OverLimit,
+}
+
 /// Tells what [`Codec::reply`](crate::Codec::reply) did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -1,5 +1,7 @@
 //! From the body to attributes: who is called, as the provider will read it, and everything else that is demanded.
 
+use std::io::Write;
+
 use smallvec::SmallVec;
 
 use super::{
@@ -224,20 +226,19 @@ impl<'m> Filler<'m> {
     }
 
     fn insert_value(&mut self, name: &[u8], key: Text<'_>, value: &Event<'m>) -> Result<(), DecodeError> {
-        match value {
-            Event::Text(value) => self.insert(key, value),
-            scalar if self.options.render_scalars => match render(scalar) {
-                Some(text) => self.out.insert(self.frame, self.limits, key, Text::Copied(text.as_bytes())),
-                None => Ok(()),
-            },
-            _ => {
-                // The peer takes this value, and we cannot show it: what came before must not decide.
-                if let Ok(name) = std::str::from_utf8(name) {
-                    self.out.mark_ambiguous(self.frame, name);
-                }
-                Ok(())
-            }
+        if let Event::Text(value) = value {
+            return self.insert(key, value);
         }
+        if (self.options.render_scalars || is_timeout(name))
+            && let Some(text) = render(value, &mut [0; LONGEST])
+        {
+            return self.out.insert(self.frame, self.limits, key, Text::Copied(text));
+        }
+        // The peer takes this value, and we cannot show it: what came before must not decide.
+        if let Ok(name) = std::str::from_utf8(name) {
+            self.out.mark_ambiguous(self.frame, name);
+        }
+        Ok(())
     }
 
     #[inline(always)]
@@ -294,14 +295,27 @@ fn reads_attachments(version: &hessian2::Text<'_>) -> bool {
     }
 }
 
-fn render(value: &Event<'_>) -> Option<String> {
-    match value {
-        Event::Bool(value) => Some(value.to_string()),
-        Event::Int(value) => Some(value.to_string()),
-        Event::Long(value) => Some(value.to_string()),
-        _ => None,
-    }
+/// Tells whether an attachment says how long the caller waits, which some clients write as a number.
+fn is_timeout(name: &[u8]) -> bool {
+    TIMEOUTS.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
+/// Writes a scalar as text.
+fn render<'b>(value: &Event<'_>, buffer: &'b mut [u8; LONGEST]) -> Option<&'b [u8]> {
+    let mut rest = &mut buffer[..];
+    let written = match value {
+        Event::Bool(value) => write!(rest, "{value}"),
+        Event::Int(value) => write!(rest, "{value}"),
+        Event::Long(value) => write!(rest, "{value}"),
+        _ => return None,
+    };
+    let len = LONGEST.saturating_sub(rest.len());
+    written.ok().and_then(|()| buffer.get(..len))
+}
+
+/// The length of the least long, in decimal.
+const LONGEST: usize = 20;
+/// The time that is configured for a method, and what is left of it in calls that others have caused.
+const TIMEOUTS: [&[u8]; 2] = [b"timeout", b"_TO"];
 /// Attachments of calls that hand a callback to the server, which then calls back on the same connection.
 const CALLBACK: &[u8] = b"sys_callback_arg-";

@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     Answer, Carries, Codec, Control, DecodeError, DecodeErrorKind, Demand, EncodeError, Flow, Head, Id, IdSpace, Kind,
-    Limits, LocalReply, Measure, Message, Outcome, Output, Protocol, Receipt, Replies, Role, Serving, Status, Wire,
-    hessian2::Reader, message::Sorter,
+    Limits, LocalReply, Measure, Message, Outcome, Output, Protocol, Receipt, Refusal, Replies, Role, Serving, Status,
+    Wire, hessian2::Reader, message::Sorter,
 };
 
 /// The protocol Dubbo 2, with its options.
@@ -27,7 +27,8 @@ pub struct Dubbo {
 }
 
 impl Dubbo {
-    /// Makes attachments that are booleans, ints or longs attributes too, in decimal; only strings are otherwise.
+    /// Makes attachments that are booleans, ints or longs attributes too, in decimal; otherwise only strings are, and the
+    /// time that callers wait.
     #[must_use]
     pub const fn with_rendered_scalars(mut self, render: bool) -> Self {
         self.options.render_scalars = render;
@@ -75,8 +76,8 @@ impl Protocol for Dubbo {
         Carries::Always
     }
 
-    fn is_refusal(&self, code: i32) -> bool {
-        code == i32::from(status::THREADPOOL_EXHAUSTED)
+    fn refusal(&self, answer: &Message) -> Option<Refusal> {
+        reply::refusal(answer)
     }
 }
 

@@ -22,6 +22,7 @@
 //! | `group` | the attachment `group` |
 //! | `method` | field 4, always |
 //! | `generic.method` | the method inside a generic call (`$invoke`, `$invokeAsync`) |
+//! | `timeout`, `_TO` | the attachment, a string or a number, in decimal |
 //! | any other key | the attachment of that key, if it is a string |
 //!
 //! [`Dubbo`] is the protocol for proxies; [`request`], [`response`] and [`Header`] are views for everybody else.

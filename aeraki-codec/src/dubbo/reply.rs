@@ -1,10 +1,13 @@
 //! Answers by the proxy: a status and a text, which clients raise as the exception of that status.
+//!
+//! The text begins with the name of the reason: there are more reasons than statuses that fit, and another proxy of this
+//! kind tells them apart by it.
 
 use super::{
     attributes::Notes,
-    wire::{header, status},
+    wire::{header, response, status},
 };
-use crate::{Answer, LocalReply, Output, Reason, Receipt, hessian2::write};
+use crate::{Answer, LocalReply, Message, Output, Reason, Receipt, Refusal, hessian2::write};
 
 /// Answers a request of any serialization that this crate can write, which is Hessian2.
 pub(super) fn write(to: &Receipt, reply: &LocalReply, out: &mut Output) -> Answer {
@@ -16,7 +19,7 @@ pub(super) fn write(to: &Receipt, reply: &LocalReply, out: &mut Output) -> Answe
     }
     let mark = out.mark();
     out.put(&header::encode(header::HESSIAN2, status_of(reply), to.id().number(), 0));
-    write::string(out, truncated(reply.text()));
+    write::string(out, truncated(&reply.to_string()));
     let len = out.len_since(mark).saturating_sub(header::LENGTH_OFFSET).saturating_sub(4);
     let len = u32::try_from(len).unwrap_or_default().to_be_bytes();
     if let Some(place) = out.copied_since(mark).get_mut(header::LENGTH_OFFSET..).and_then(|rest| rest.get_mut(..4)) {
@@ -48,6 +51,17 @@ const fn status_of_reason(reason: Reason) -> u8 {
     }
 }
 
+/// Reads from an answer whether the request was not taken, and whether that was a limit of a proxy like this one.
+pub(super) fn refusal(answer: &Message) -> Option<Refusal> {
+    if answer.status().code() != i32::from(status::THREADPOOL_EXHAUSTED) {
+        return None;
+    }
+    let read = response(answer.frame()).ok();
+    let text = read.as_ref().and_then(|read| read.error_message()?.to_str()).unwrap_or_default();
+    let limited = text.split_once(": ").is_some_and(|(name, _)| LIMITS.iter().any(|limit| limit.as_str() == name));
+    Some(if limited { Refusal::OverLimit } else { Refusal::Busy })
+}
+
 /// Keeps a text to what belongs into an exception.
 fn truncated(text: &str) -> &str {
     let end = text.char_indices().nth(MAX_CHARACTERS).map_or(text.len(), |(at, _)| at);
@@ -55,3 +69,5 @@ fn truncated(text: &str) -> &str {
 }
 
 const MAX_CHARACTERS: usize = 1024;
+/// Reasons that share the status of a full thread pool and are meant to keep requests out, wherever they go.
+const LIMITS: [Reason; 2] = [Reason::OverLimit, Reason::Shed];

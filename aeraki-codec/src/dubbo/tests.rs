@@ -3,7 +3,7 @@ use bytes::{Buf, Bytes};
 use super::{Dubbo, Header, request, response, wire::header};
 use crate::{
     Affinity, Answer, Attributes, Codec, Control, DecodeError, DecodeErrorKind, Demand, EncodeError, Flow, Head, Kind,
-    Limits, LocalReply, Message, Mutation, Outcome, Output, Protocol, Reason, Role,
+    Limits, LocalReply, Message, Mutation, Outcome, Output, Protocol, Reason, Refusal, Role,
     hessian2::write::{self, Sink},
 };
 
@@ -128,14 +128,23 @@ fn scalars_are_rendered_where_asked_for() {
         write::string(&mut body, field);
     }
     write::map(&mut body);
-    write::string(&mut body, "timeout");
-    write::int(&mut body, 1500);
+    for key in ["weight", "timeout", "_TO"] {
+        write::string(&mut body, key);
+        write::int(&mut body, 1500);
+    }
+    // "lane" is a text, and then a list
+    for field in ["lane", "x", "lane"] {
+        write::string(&mut body, field);
+    }
+    body.put(b"\x78");
     write::end(&mut body);
     let frame = frame(0xc2, 0, &body);
-    assert_eq!(text(&message(&frame), "timeout"), None);
+    let read = ["weight", "timeout", "_to"].map(|key| text(&message(&frame), key));
+    assert_eq!(read, [None, Some("1500".into()), Some("1500".into())], "times always are");
     let mut rendering = Dubbo::default().with_rendered_scalars(true).codec(Role::Server, &Limits::default());
     let message = parse(&mut *rendering, &frame, &Demand::all()).expect("well-formed");
-    assert_eq!(text(&message, "timeout").as_deref(), Some("1500"));
+    assert_eq!(text(&message, "weight").as_deref(), Some("1500"));
+    assert!(message.is_ambiguous("lane") && !message.is_ambiguous("weight"), "a list cannot be shown");
 }
 
 #[test]
@@ -154,11 +163,41 @@ fn every_reason_has_an_answer_that_names_it() {
         });
         let answer = response(&frame).expect("well-formed");
         assert_eq!(answer.header().request_id(), 7);
-        assert_eq!(answer.error_message().and_then(|text| text.to_str()).as_deref(), Some("no luck: 😀"));
+        let text = answer.error_message().and_then(|text| text.to_str());
+        assert_eq!(text.as_deref(), Some(&*format!("{reason}: no luck: 😀")));
         assert_eq!(answer.unread(), 0);
         let read = message(&frame);
         assert_eq!((read.kind(), read.status().outcome()), (Kind::Error, Outcome::Error), "{reason}");
     }
+}
+
+#[test]
+fn a_full_server_is_told_apart_from_a_limit_of_a_proxy() {
+    let receipt = message(&call("2.0.2", &[])).receipt();
+    let refusal = |answer: &Bytes| {
+        Dubbo::default().refusal(&parse(&mut *codec(Role::Client), answer, &Demand::none()).expect("well-formed"))
+    };
+    for reason in Reason::ALL {
+        let reply = LocalReply::new(*reason, "no luck: 😀");
+        let answer = written(|out| assert_eq!(codec(Role::Server).reply(&receipt, &reply, out), Ok(Answer::Written)));
+        let expected = match reason {
+            Reason::OverLimit | Reason::Shed => Some(Refusal::OverLimit),
+            Reason::Overflow => Some(Refusal::Busy),
+            _ => None,
+        };
+        assert_eq!(refusal(&answer), expected, "{reason}");
+    }
+    let text = |text: &str| {
+        let mut body = Vec::new();
+        write::string(&mut body, text);
+        body
+    };
+    let full = text("Server side thread pool is exhausted, detail msg: shed: over_limit: ");
+    for body in [&full[..], &text("over_limit"), &text(""), b"N", b"", b"\x40"] {
+        assert_eq!(refusal(&frame(0x02, 100, body)), Some(Refusal::Busy), "{body:?}");
+    }
+    assert_eq!(refusal(&frame(0x06, 100, &text("shed: in another serialization"))), Some(Refusal::Busy));
+    assert_eq!(refusal(&frame(0x02, 80, &text("over_limit: said by somebody else"))), None);
 }
 
 #[test]
@@ -253,6 +292,17 @@ fn mutated(codec: &mut dyn Codec, message: &Message) -> Result<Bytes, EncodeErro
 fn attachments(frame: &Bytes) -> Vec<(String, String)> {
     let owned = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
     message(frame).attrs().map(|(key, value)| (owned(key), owned(value))).collect()
+}
+
+#[test]
+fn keys_of_attachments_are_replaced_and_removed_whatever_their_case() {
+    let frame = call("2.0.2", &[("x-request-id", "1"), ("X-Lane", "a"), ("x-lane", "b"), ("Tag", "t")]);
+    for demand in [Demand::none(), Demand::all()] {
+        let mut message = parse(&mut *codec(Role::Server), &frame, &demand).expect("well-formed");
+        message.mutation_mut().set("X-Request-Id", "2").set("x-lane", "c").remove("tAG");
+        let changed = mutated(&mut *codec(Role::Client), &message).expect("allowed");
+        assert!(changed.ends_with(b"H\x0cX-Request-Id\x012\x06x-lane\x01cZ"), "{changed:?}");
+    }
 }
 
 #[test]

@@ -73,9 +73,11 @@ counters! {
     request_stray,
     /// Messages that were passed on unchanged because they cannot carry the change that their route asks for.
     mutation_skipped,
+    /// Requests whose caller says how long it waits in a way that is no time, and is ignored.
+    caller_timeout_invalid,
     /// Copies that were sent to mirrors.
     mirrored,
-    /// Copies that were not sent: too many were under way, or the cluster is not there.
+    /// Copies that were not sent: too many were under way or held too many bytes, or the cluster is not there.
     mirror_dropped,
     /// Copies that got no answer in time.
     mirror_failed,

@@ -209,6 +209,12 @@ impl Answers {
         }
     }
 
+    /// Gives back what is kept for the next requests.
+    pub(super) fn forget_kept(&mut self) {
+        self.boxes.release();
+        self.facts = Vec::new();
+    }
+
     /// Runs `write` and accounts for what it put into the output.
     pub(super) fn put<T>(&mut self, write: impl FnOnce(&mut Output) -> T) -> T {
         if self.output.capacity() == 0 {

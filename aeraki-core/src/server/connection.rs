@@ -316,6 +316,7 @@ where
             return Some(self.cut(End::Cut));
         }
         let busy = !self.pending.is_empty();
+        self.poll_release(cx, busy);
         if let Intake::Closed { eof } = self.intake
             && !busy
             && self.answers.output.is_empty()
@@ -339,6 +340,14 @@ where
         }
         self.metrics.counters.idle_timeout.inc();
         Some(self.cut(End::Idle))
+    }
+
+    /// Gives memory back that only many requests at a time need, once there have been none for longer than a load pauses.
+    fn poll_release(&mut self, cx: &mut Context<'_>, busy: bool) {
+        if !busy && self.pending.keeps_more() && self.alarm.poll(cx, self.batch.moved_at + KEPT) {
+            self.pending.release();
+            self.answers.forget_kept();
+        }
     }
 
     /// Returns how long nothing may move while no request is under way.
@@ -384,5 +393,7 @@ const QUIET: Duration = Duration::from_millis(100);
 /// How long a connection may hold a part of a frame, or answers that its client does not take, while the budget of all
 /// connections has no room.
 const STUCK: Duration = Duration::from_secs(10);
+/// How long an idle connection keeps memory that only many requests at a time need.
+const KEPT: Duration = Duration::from_secs(1);
 /// How long a client may leave its last answers unread, once no more requests are taken from it.
 const UNREAD: Duration = Duration::from_secs(60);

@@ -55,16 +55,21 @@ impl<F: Future> Pending<F> {
             return Some((self.slot, output));
         }
         let done = self.more.iter_mut().find_map(|group| group.poll_next(cx.waker()));
-        if done.is_none() {
-            self.release();
+        if done.is_none() && self.more.len() > 1 && self.is_empty() {
+            self.more.truncate(1);
         }
         done
     }
 
-    /// Gives memory back that only many requests at a time need.
-    fn release(&mut self) {
-        if self.more.len() > 1 && self.is_empty() {
-            self.more.truncate(1);
+    /// Tells whether memory is kept that only several requests at a time need.
+    pub(super) const fn keeps_more(&self) -> bool {
+        self.more.capacity() > 0
+    }
+
+    /// Gives that memory back, unless requests are under way.
+    pub(super) fn release(&mut self) {
+        if self.is_empty() {
+            self.more = Vec::new();
         }
     }
 }
@@ -157,8 +162,16 @@ mod tests {
     fn gives_back_what_only_a_crowd_needs() {
         let mut pending = task::spawn(Pending::new());
         (0..1000).for_each(|slot| pending.push(slot, std::future::ready(0)));
-        let ended = pending.enter(|cx, mut pending| std::iter::from_fn(|| pending.poll_next(cx)).count());
-        assert_eq!((ended, pending.is_empty(), pending.more.len()), (1000, true, 1));
+        let ended = |pending: &mut task::Spawn<Pending<_>>| {
+            pending.enter(|cx, mut pending| std::iter::from_fn(|| pending.poll_next(cx)).count())
+        };
+        assert_eq!((ended(&mut pending), pending.is_empty(), pending.more.len()), (1000, true, 1));
+        pending.push(0, std::future::ready(0));
+        pending.release();
+        assert!(pending.keeps_more(), "one is under way");
+        assert_eq!(ended(&mut pending), 1);
+        pending.release();
+        assert!(!pending.keeps_more());
     }
 
     proptest! {

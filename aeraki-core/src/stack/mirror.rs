@@ -110,7 +110,7 @@ async fn follow(
 }
 
 /// Bytes of requests that the copies of one layer hold together, at most: a copy lives longer than its request, which has
-/// given its own room back.
+/// given its own room back. Not of the connections' budget, so that a mute mirror does not keep clients waiting.
 const MAX_BYTES: u32 = 32 << 20;
 
 /// An answer as far as it is compared: ids and attributes differ in any case.

@@ -87,7 +87,7 @@ pub fn stack(
     let retry = RetryLayer::new(wheel.clone(), Arc::clone(&metrics)).layer(Upstream::new(Arc::clone(&clusters)));
     let deadline = DeadlineLayer::new(wheel).layer(retry);
     let mirror = MirrorLayer::new(clusters, Arc::clone(&metrics)).layer(deadline);
-    let mutate = MutateLayer::new(metrics).layer(mirror);
-    let route = RouteLayer::new().layer(GateLayer::new([policies]).layer(mutate));
+    let mutate = MutateLayer::new(Arc::clone(&metrics)).layer(mirror);
+    let route = RouteLayer::new(metrics).layer(GateLayer::new([policies]).layer(mutate));
     RespondLayer::new().layer(ObserveLayer::new().layer(filters.layer(route)))
 }

@@ -146,13 +146,13 @@ impl Answer {
 }
 
 /// A message as it will be, with the changes that it carries already.
-struct Changed<'m> {
+pub(super) struct Changed<'m> {
     message: &'m Message,
     mutation: Option<&'m Mutation>,
 }
 
 impl<'m> Changed<'m> {
-    fn of(message: &'m Message) -> Self {
+    pub(super) fn of(message: &'m Message) -> Self {
         Self { message, mutation: message.mutation() }
     }
 }

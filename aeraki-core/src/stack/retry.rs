@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use aeraki_codec::{Affinity, Kind, LocalReply, Outcome, Reason};
+use aeraki_codec::{Affinity, Attributes, Kind, LocalReply, Outcome, Reason, Refusal};
 use aeraki_route::{
     RETRY_HOPS,
     policy::{Failure, Retries},
@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{BoxError, Moment, Response, Routed, Wheel};
+use super::{BoxError, Moment, Response, Routed, Wheel, mutate::Changed};
 use crate::observe::{Facts, Metrics};
 
 /// Tries requests again by the [policy of their route](aeraki_route::config::RetryPolicy), on another host where there is
@@ -360,13 +360,14 @@ impl<S: Service<Routed>> fmt::Debug for Tries<S> {
 fn failure_of(result: &Result<Response, BoxError>, routed: &Routed) -> Option<Failure> {
     match result {
         Ok(Response::Message(answer)) => {
-            let (status, protocol) = (answer.status(), &routed.request.conn.protocol);
+            let status = answer.status();
             let code = u32::try_from(status.code()).ok()?;
-            if protocol.is_refusal(status.code()) {
-                return Some(Failure::Refused(code));
-            }
             let failed = status.outcome() == Outcome::Error || answer.kind() == Kind::Error;
-            failed.then_some(Failure::Status(code))
+            match routed.request.conn.protocol.refusal(answer) {
+                Some(Refusal::OverLimit) => Some(Failure::OverLimit(code)),
+                Some(_) => Some(Failure::Refused(code)),
+                None => failed.then_some(Failure::Status(code)),
+            }
         }
         Ok(_) => None,
         Err(error) => match error.downcast_ref::<LocalReply>()?.reason() {
@@ -378,10 +379,10 @@ fn failure_of(result: &Result<Response, BoxError>, routed: &Routed) -> Option<Fa
     }
 }
 
-/// Reads how often proxies before this one have tried the request again.
+/// Reads how often proxies before this one have tried the request again, unless the route removes what they say.
 fn hops(routed: &Routed) -> u32 {
-    let value = routed.request.message.attr(RETRY_HOPS).and_then(|value| std::str::from_utf8(value).ok());
-    value.and_then(|value| value.parse().ok()).unwrap_or(0)
+    let message = Changed::of(&routed.request.message);
+    message.attr(RETRY_HOPS).and_then(|value| std::str::from_utf8(value).ok()?.parse().ok()).unwrap_or(0)
 }
 
 impl super::Request {

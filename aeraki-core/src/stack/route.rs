@@ -17,6 +17,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{BoxError, Request, Response};
+use crate::observe::Metrics;
 
 /// A request whose route is known.
 #[derive(Clone, Debug)]
@@ -69,15 +70,16 @@ impl Routed {
 /// Finds the first route that matches, by the rules of the request, and picks one of its clusters by weight.
 ///
 /// Without a match the request ends with [`Reason::RouteNotFound`].
-#[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
-pub struct RouteLayer;
+#[derive(Clone, Debug)]
+pub struct RouteLayer {
+    metrics: Arc<Metrics>,
+}
 
 impl RouteLayer {
-    /// Makes the layer.
+    /// Makes the layer; `metrics` counts the callers that say how long they wait in a way that is no time.
     #[must_use]
-    pub const fn new() -> Self {
-        Self
+    pub const fn new(metrics: Arc<Metrics>) -> Self {
+        Self { metrics }
     }
 }
 
@@ -85,7 +87,7 @@ impl<S> Layer<S> for RouteLayer {
     type Service = SelectRoute<S>;
 
     fn layer(&self, inner: S) -> SelectRoute<S> {
-        SelectRoute { inner, draws: fastrand::Rng::new() }
+        SelectRoute { inner, draws: fastrand::Rng::new(), metrics: Arc::clone(&self.metrics) }
     }
 }
 
@@ -94,12 +96,13 @@ impl<S> Layer<S> for RouteLayer {
 pub struct SelectRoute<S> {
     inner: S,
     draws: fastrand::Rng,
+    metrics: Arc<Metrics>,
 }
 
 impl<S: Clone> Clone for SelectRoute<S> {
     /// The clone of a generator repeats its draws, so that all connections would pick alike: each gets one of its own.
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), draws: fastrand::Rng::new() }
+        Self { inner: self.inner.clone(), draws: fastrand::Rng::new(), metrics: Arc::clone(&self.metrics) }
     }
 }
 
@@ -115,10 +118,12 @@ impl<S> SelectRoute<S> {
             record.route = Some(name);
             record.started
         });
-        let caller = route.caller_timeout(&*request.message).map(|(attribute, said)| CallerTimeout {
-            attribute: Arc::clone(attribute),
-            until: started + said,
-            said,
+        let caller = route.caller_timeout(&*request.message).and_then(|(attribute, said)| {
+            let Some(said) = said else {
+                self.metrics.counters.caller_timeout_invalid.inc();
+                return None;
+            };
+            Some(CallerTimeout { attribute: Arc::clone(attribute), until: started + said, said })
         });
         let said = caller.as_ref().map(|caller| caller.said);
         Ok(Routed {

@@ -10,16 +10,17 @@ use std::{
 };
 
 use aeraki_core::{
-    codec::{Kind, Message},
+    codec::{Kind, Message, Reason},
     route::config::{
-        AttributeMatch, Cluster, FractionalPercent, RetryBudget, RetryOn, RetryPolicy, Route, RouteAction, RouteConfig,
+        AbortWith, AttributeMatch, Cluster, Fault, FractionalPercent, RetryBudget, RetryOn, RetryPolicy, Route,
+        RouteAction, RouteConfig,
     },
 };
 use tokio::{sync::Notify, task::JoinSet};
 
 use crate::{
     support::{Backend, Fixture, Peer},
-    wire::{self, Wire},
+    wire::{self, DUBBO, Wire},
 };
 
 /// What servers have executed, by the method, which is another one for every call.
@@ -140,5 +141,31 @@ async fn a_server_that_is_killed_again_and_again_fails_nothing_repeatable_and_re
         let twice: Vec<_> = executed.iter().filter(|(name, count)| name.starts_with("once-") && **count > 1).collect();
         assert!(twice.is_empty(), "{}: {twice:?}", wire.name);
         servers.abort_all();
+    }
+}
+
+#[tokio::test]
+async fn a_limit_of_the_next_proxy_is_kept_to_unless_it_is_named() {
+    for (reason, on, tries) in [
+        (Reason::OverLimit, RetryOn::Refused, 0),
+        (Reason::Shed, RetryOn::Refused, 0),
+        (Reason::Overflow, RetryOn::Refused, 1),
+        (Reason::OverLimit, RetryOn::OverLimit, 1),
+        (Reason::Shed, RetryOn::OverLimit, 1),
+        (Reason::Overflow, RetryOn::OverLimit, 0),
+        (Reason::OverLimit, RetryOn::Status(100), 1),
+    ] {
+        let refuse = Fault::new().with_abort(AbortWith::Reason(reason), FractionalPercent::ALWAYS);
+        let refusing = Route::new("refused", RouteAction::cluster("none")).with_fault(refuse);
+        let next = Fixture::with(DUBBO, RouteConfig::new("table", [refusing]), vec![Cluster::new("none")], |it| it);
+        let retrying = Route::new("all", RouteAction::cluster("next").with_retry(RetryPolicy::new(1).with_on([on])));
+        let cluster = Cluster::new("next").with_endpoint(next.address());
+        let fixture = Fixture::with(DUBBO, RouteConfig::new("table", [retrying]), vec![cluster], |it| it);
+        let mut client = fixture.client().await;
+        client.call(1, "hello").await;
+        let answer = client.message().await;
+        assert_eq!((answer.id().number(), answer.status().code()), (1, 100));
+        assert_eq!(fixture.count("retry"), tries, "{reason}, {on:?}");
+        assert_eq!(next.count("fault_aborted"), 1 + tries);
     }
 }

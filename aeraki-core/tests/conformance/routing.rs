@@ -247,32 +247,47 @@ async fn a_body_that_cannot_be_read_does_not_slip_through_a_policy() {
     assert_eq!(request.attr("method"), Some(&b"hello"[..]));
 }
 
+/// A call with the attachment `timeout` instead of `group`.
+fn call_that_says(id: u64, value: [u8; 3]) -> Vec<u8> {
+    let mut call = (DUBBO.request)(id, "hello");
+    let at = call.windows(11).position(|window| window == b"\x05group\x04blue").expect("the attachment");
+    call.splice(at..at + 11, [&b"\x07timeout"[..], &value].concat());
+    call
+}
+
 #[tokio::test]
 async fn a_caller_that_gives_up_soon_gets_its_timeout_soon() {
-    let backend = Backend::bind(DUBBO).await;
     let action = RouteAction::cluster("one").with_caller_timeout("_TO").with_caller_timeout("timeout");
-    let cluster = Cluster::new("one").with_endpoint(backend.address());
-    let routes = RouteConfig::new("table", [Route::new("all", action)]);
-    let fixture = Fixture::with(DUBBO, routes, vec![cluster], |listener| listener);
-    // the attachment "timeout" instead of "group"
-    let mut call = (DUBBO.request)(1, "hello");
-    let at = call.windows(11).position(|window| window == b"\x05group\x04blue").expect("the attachment");
-    call.splice(at..at + 11, *b"\x07timeout\x0250");
-    let mut client = fixture.client().await;
-    client.send(&call).await;
-    let mut server = backend.accept().await;
-    let request = server.message().await;
-    let told = request.attr("timeout").map(|value| String::from_utf8_lossy(value).parse::<u64>().expect("a number"));
-    assert!(told.is_some_and(|told| (1..=50).contains(&told)), "{told:?}");
-    let answer = client.message().await;
-    assert_eq!((answer.id().number(), answer.status().code()), (1, 31), "the server has not answered");
-    // a late answer is nobody's
-    server.answer(&request).await;
-    client.call(2, "hello").await;
-    let request = server.message().await;
-    server.answer(&request).await;
-    let answer = client.message().await;
-    assert_eq!((answer.id().number(), answer.kind()), (2, Kind::Response));
+    // the text "50", the int 50, the text "-5"
+    for (value, invalid) in [(*b"\x0250", 0), (*b"\xd4\0\x32", 0), (*b"\x02-5", 1)] {
+        let backend = Backend::bind(DUBBO).await;
+        let cluster = Cluster::new("one").with_endpoint(backend.address());
+        let routes = RouteConfig::new("table", [Route::new("all", action.clone())]);
+        let fixture = Fixture::with(DUBBO, routes, vec![cluster], |listener| listener);
+        let mut client = fixture.client().await;
+        client.send(&call_that_says(1, value)).await;
+        let mut server = backend.accept().await;
+        let request = server.message().await;
+        let told =
+            request.attr("timeout").map(|value| String::from_utf8_lossy(value).parse::<i32>().expect("a number"));
+        assert_eq!(fixture.count("caller_timeout_invalid"), invalid);
+        if invalid > 0 {
+            assert_eq!(told, Some(-5), "passed on as it came");
+            continue;
+        }
+        assert!(told.is_some_and(|told| (1..=50).contains(&told)), "{told:?}");
+        let answer = client.message().await;
+        assert_eq!((answer.id().number(), answer.status().code()), (1, 31), "the server has not answered");
+        // a late answer is nobody's
+        server.answer(&request).await;
+        client.call(2, "hello").await;
+        let request = server.message().await;
+        server.answer(&request).await;
+        let answer = client.message().await;
+        assert_eq!((answer.id().number(), answer.kind()), (2, Kind::Response));
+        let late = fixture.proxy.stats().samples().get("cluster.one.upstream_rs_late");
+        assert!(matches!(late, Some(Value::Counter(1))), "{late:?}");
+    }
 }
 
 #[tokio::test]

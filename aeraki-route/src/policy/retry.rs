@@ -25,6 +25,8 @@ pub enum Failure {
     Reset,
     /// The server did not take the request, and said so with this status.
     Refused(u32),
+    /// A limit of a proxy before the server kept the request out, and it said so with this status.
+    OverLimit(u32),
     /// The try took too long.
     Timeout,
     /// The answer carries this status.
@@ -34,16 +36,19 @@ pub enum Failure {
 impl Failure {
     /// Tells whether the request was certainly not executed.
     pub const fn is_unexecuted(self) -> bool {
-        matches!(self, Self::ConnectFailure | Self::Refused(_))
+        matches!(self, Self::ConnectFailure | Self::Refused(_) | Self::OverLimit(_))
     }
 
     fn is(self, on: RetryOn) -> bool {
         match (self, on) {
             (Self::ConnectFailure, RetryOn::ConnectFailure)
             | (Self::Reset, RetryOn::Reset)
-            | (Self::Refused(_), RetryOn::Refused | RetryOn::OverLimit)
+            | (Self::Refused(_), RetryOn::Refused)
+            | (Self::OverLimit(_), RetryOn::OverLimit)
             | (Self::Timeout, RetryOn::Timeout) => true,
-            (Self::Refused(status) | Self::Status(status), RetryOn::Status(listed)) => status == listed,
+            (Self::Refused(status) | Self::OverLimit(status) | Self::Status(status), RetryOn::Status(listed)) => {
+                status == listed
+            }
             _ => false,
         }
     }
@@ -194,6 +199,18 @@ mod tests {
         assert_eq!(covered(true), [true; 5]);
         let only = retries(RetryPolicy::new(1).with_on([RetryOn::Status(60)]).with_repeatable(true));
         assert!(!only.covers(Failure::Status(70)) && !only.covers(Failure::Reset));
+    }
+
+    #[test]
+    fn limits_are_kept_to_unless_they_are_named() {
+        let covered = |on: &[RetryOn]| {
+            let retries = retries(RetryPolicy::new(1).with_on(on.iter().copied()));
+            [Failure::Refused(100), Failure::OverLimit(100)].map(|failure| retries.covers(failure))
+        };
+        assert_eq!(covered(&RetryPolicy::new(1).on), [true, false], "by default");
+        assert_eq!(covered(&[RetryOn::Refused]), [true, false]);
+        assert_eq!(covered(&[RetryOn::OverLimit]), [false, true]);
+        assert_eq!(covered(&[RetryOn::Status(100)]), [true, true], "whoever names the status means both");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Connections over an in-memory pipe, with time standing still until everybody waits.
 
+mod memory;
 mod property;
 
 use std::{sync::Arc, time::Duration};

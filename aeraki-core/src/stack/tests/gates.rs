@@ -8,9 +8,9 @@ use std::sync::{
 use aeraki_route::{
     SharedRules,
     config::{
-        AbortWith, AuthorizationAction, AuthorizationPolicy, AuthorizationRule, Descriptor, DescriptorEntry, Fault,
-        FilterOrder, FractionalPercent, GlobalRateLimit, LimitScope, LocalRateLimit, Operation, Patterns, RequestIds,
-        Shed, Source, TokenBucket,
+        AbortWith, AdaptiveConcurrency, AuthorizationAction, AuthorizationPolicy, AuthorizationRule, Descriptor,
+        DescriptorEntry, Fault, FilterOrder, FractionalPercent, GlobalRateLimit, LimitScope, LocalRateLimit, Operation,
+        Patterns, RequestIds, Shed, Source, TokenBucket,
     },
     policy::{Authorization, Concurrency, Faults, GlobalLimit, LocalLimit},
 };
@@ -138,7 +138,8 @@ async fn the_limit_that_a_route_has_for_each_connection_outlives_waits_above_and
     });
     let metrics = metrics();
     let route_gates = GateLayer::new([apply_policies(&metrics)]).layer(mock);
-    let mut stack = GateLayer::new([Arc::new(Slow) as _]).layer(RouteLayer::new().layer(route_gates));
+    let mut stack =
+        GateLayer::new([Arc::new(Slow) as _]).layer(RouteLayer::new(Arc::clone(&metrics)).layer(route_gates));
     let mut passed = async |request: &Request| {
         ready(&mut stack).await;
         let mut request = request.clone();
@@ -319,6 +320,55 @@ async fn load_is_shed_until_requests_have_ended_however_they_do() {
     assert_eq!(kept.refusal(ask("Q 3 a")).await, None);
     assert_eq!(kept.refusal(ask("Q 4 a")).await, None);
     assert_eq!((concurrency.active(), metrics.counters.shed.get()), (0, 1));
+}
+
+/// Ends every request as the test says, after a while.
+#[derive(Clone)]
+struct Ends(Duration, Result<Response, Reason>);
+
+impl Service<Request> for Ends {
+    type Response = Response;
+    type Error = BoxError;
+    type Future = BoxFuture<Result<Response, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), BoxError>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request) -> Self::Future {
+        let Self(after, end) = self.clone();
+        Box::pin(async move {
+            tokio::time::sleep(after).await;
+            end.map_err(|reason| LocalReply::new(reason, "played").into())
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_runs_into_its_deadline_narrows_the_bound_as_a_slow_answer_does() {
+    let answer = Response::Message(message("R 1 a").into());
+    for (end, narrows) in [
+        (Ok(answer.clone()), true),
+        (Err(Reason::Timeout), true),
+        (Err(Reason::ConnectFailure), false),
+        (Ok(Response::Oneway), false),
+    ] {
+        let adaptive = AdaptiveConcurrency::default().with_range(1, 100);
+        let concurrency = Arc::new(Concurrency::new(&Shed::default().with_adaptive(adaptive)).expect("valid"));
+        let gate: Arc<dyn Gate> = Arc::new(ShedLoad::new(Arc::clone(&concurrency), metrics()));
+        let layer = GateLayer::new([gate]);
+        let mut healthy = layer.layer(Ends(Duration::from_millis(1), Ok(answer.clone())));
+        for _ in 0..500 {
+            assert!(healthy.call(ask("Q 1 a")).await.is_ok());
+        }
+        let wide = concurrency.bound();
+        assert!(wide > 1, "{wide}");
+        let mut ill = layer.layer(Ends(Duration::from_secs(1), end.clone()));
+        for _ in 0..20 {
+            let _ = ill.call(ask("Q 1 a")).await;
+        }
+        assert_eq!(concurrency.bound() < wide, narrows, "{end:?}: {} after {wide}", concurrency.bound());
+    }
 }
 
 #[tokio::test]

@@ -132,6 +132,61 @@ async fn copies_hold_only_so_many_bytes() {
     assert_eq!(mirrored.metrics.counters.mirrored.get(), 32, "those that have ended hold nothing");
 }
 
+/// The bytes of an answer, and a count that grows when they are given back.
+struct Watched(&'static [u8], Arc<AtomicU64>);
+
+impl AsRef<[u8]> for Watched {
+    fn as_ref(&self) -> &[u8] {
+        self.0
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.1.fetch_add(1, Relaxed);
+    }
+}
+
+#[derive(Debug)]
+struct Watching(Arc<AtomicU64>);
+
+impl Resolve for Watching {
+    fn resolve(&self, _: &str) -> Option<Arc<dyn Forward>> {
+        Some(Arc::new(Self(Arc::clone(&self.0))))
+    }
+}
+
+impl Forward for Watching {
+    fn forward(&self, _: Request) -> Forwarding {
+        let bytes = bytes::Bytes::from_owner(Watched(b"R 1 same\n", Arc::clone(&self.0)));
+        Forwarding::boxed(std::future::ready(Ok(Response::Message(Message::new(bytes, Head::new()).into()))))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mirror_that_has_answered_holds_nothing_while_the_request_goes_on() {
+    let (given_back, metrics) = (Arc::new(AtomicU64::new(0)), Metrics::new("lines", "test"));
+    let layer = MirrorLayer::new(Arc::new(Watching(Arc::clone(&given_back))), Arc::clone(&metrics));
+    let (mut service, mut handle) = service::<Routed, _>(&layer);
+    let mirrors = targets([mirror("any").with_max_active(1).with_compare(true)]);
+    let mut under_way = Vec::new();
+    for number in 1..=3 {
+        ready(&mut service).await;
+        let mut routed = routed(None);
+        routed.mirrors = mirrors.clone();
+        under_way.push((service.call(routed), handle.next_request().await.expect("called").1));
+        tokio::task::yield_now().await;
+        assert_eq!(given_back.load(Relaxed), number, "the answer of the mirror is not kept");
+        assert_eq!(metrics.counters.mirrored.get(), number, "nor is its place");
+    }
+    for (future, responder) in under_way {
+        responder.send_response(Response::Message(message("R 1 other").into()));
+        assert!(future.await.is_ok());
+    }
+    tokio::task::yield_now().await;
+    assert_eq!(metrics.counters.mirror_equal.get() + metrics.counters.mirror_different.get(), 3, "still compared");
+}
+
 #[tokio::test(start_paused = true)]
 async fn answers_are_compared_where_that_is_asked_for() {
     let mut mirrored = Mirrored::answering("R 1 same");

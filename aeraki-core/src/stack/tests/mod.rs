@@ -140,7 +140,7 @@ async fn observe_notes_how_a_request_ended() {
 
 #[tokio::test]
 async fn route_picks_the_cluster_of_the_first_match() {
-    let (mut select, mut handle) = service::<Routed, _>(&RouteLayer::new());
+    let (mut select, mut handle) = service::<Routed, _>(&RouteLayer::new(Metrics::new("lines", "test")));
     let special = Route::new("special", RouteAction::cluster("b").with_timeout(Duration::from_secs(3)))
         .with_match(AttributeMatch::exact("method", "special"))
         .with_request_mutation(MutationEntry::set("k", "v"));
@@ -166,7 +166,7 @@ async fn route_picks_the_cluster_of_the_first_match() {
 
 #[tokio::test]
 async fn connections_pick_independently_of_each_other() {
-    let (select, mut handle) = service::<Routed, _>(&RouteLayer::new());
+    let (select, mut handle) = service::<Routed, _>(&RouteLayer::new(Metrics::new("lines", "test")));
     let rules = rules([Route::new("half", RouteAction::weighted([("a", 1), ("b", 1)]))]);
     let mut first_picks = std::collections::BTreeSet::new();
     for _ in 0..64 {
@@ -309,7 +309,7 @@ async fn a_caller_that_says_how_long_it_waits_is_not_kept_longer_and_every_try_i
     let rules = rules([Route::new("r", action.with_retry(retry))]);
     let policies = apply_policies(&metrics);
     let clusters = Arc::new(One(Arc::new(Hands(tell))));
-    let mut stack = stack(clusters, Wheel::spawn(), metrics, &GateLayer::new([]), policies);
+    let mut stack = stack(clusters, Wheel::spawn(), Arc::clone(&metrics), &GateLayer::new([]), policies);
     let left = |request: &Request| match request.message.mutation().and_then(|mutation| mutation.get(b"method")) {
         Some(aeraki_codec::Change::Set(value)) => String::from_utf8_lossy(value).parse::<u64>().expect("a number"),
         _ => 0,
@@ -332,6 +332,7 @@ async fn a_caller_that_says_how_long_it_waits_is_not_kept_longer_and_every_try_i
         assert_eq!(reply.reason(), Reason::Timeout);
         assert_eq!(left(&handed.try_recv().expect("a try")) + left(&handed.try_recv().expect("another")), 0, "{line}");
     }
+    assert_eq!(metrics.counters.caller_timeout_invalid.get(), 4, "each is counted once, whatever its tries");
 }
 
 #[tokio::test(start_paused = true)]

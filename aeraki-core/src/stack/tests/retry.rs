@@ -205,8 +205,12 @@ async fn proxies_behind_each_other_do_not_multiply_their_tries() {
     head.set_names(&["x-aeraki-retries"]);
     head.insert(b"3", &Limits::default(), aeraki_codec::Text::Name(0), aeraki_codec::Text::Frame(0..1)).expect("fits");
     routed.request.message = Message::new("3".into(), head).into();
-    assert_eq!(play(&mut retried, routed, &[Reason::ConnectFailure]).await, (Some(Reason::ConnectFailure), 1));
+    let expected = (Some(Reason::ConnectFailure), 1);
+    assert_eq!(play(&mut retried, routed.clone(), &[Reason::ConnectFailure]).await, expected);
     assert_eq!(retried.counted(), [0, 0, 0, 1]);
+
+    routed.request.message.mutation_mut().remove("X-Aeraki-Retries");
+    assert_eq!(play(&mut retried, routed, &[Reason::ConnectFailure]).await, (None, 2), "taken out by the route");
 }
 
 #[tokio::test(start_paused = true)]

@@ -108,8 +108,10 @@ pub enum RetryOn {
     Reset,
     /// The server said by its status that it did not take the request, such as a full thread pool of Dubbo.
     Refused,
-    /// The server's own limit is exhausted. Dubbo has one status for this and for a full thread pool, 100, so that with it
-    /// this is the same as [`Refused`](Self::Refused).
+    /// A proxy like this one before the server kept the request out, by a rate limit or by shedding load, so that it was
+    /// not executed; not among the defaults, since such a limit is meant. Dubbo has one status for this and for a full
+    /// thread pool, 100: the text decides, which begins with `over_limit: ` or `shed: ` where a proxy has written it.
+    /// Other protocols do not tell.
     OverLimit,
     /// The try took too long; the request may have been executed.
     Timeout,

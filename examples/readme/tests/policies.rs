@@ -29,7 +29,7 @@ fn indented(text: &str, by: usize) -> String {
 #[test]
 fn every_block_is_of_a_known_kind() {
     let all = TEXT.matches("```yaml\n").count();
-    assert_eq!(["filter", "route", "object"].map(|kind| blocks(kind).len()).iter().sum::<usize>(), all);
+    assert_eq!(["filter", "metards", "route", "object"].map(|kind| blocks(kind).len()).iter().sum::<usize>(), all);
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn every_documented_part_of_a_route_says_something_and_compiles() {
     let plain = Route::new("documented", RouteAction::cluster("c"));
     for part in parts() {
         let config = route(part);
-        assert_ne!(config.routes, [plain.clone()], "nothing is read of it\n{part}");
+        assert_ne!(config.routes[0], plain, "nothing is read of it\n{part}");
         RouteTable::compile(&config).unwrap_or_else(|error| panic!("{error}\n{part}"));
     }
     assert_eq!(parts().count(), 9, "a policy of routes has one part each");

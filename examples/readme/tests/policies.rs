@@ -1,12 +1,14 @@
 //! Keeps `docs/policies.md` true: its YAML is what the readers read, its counters are those that count.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use aeraki_core::{
-    codec::Registry,
+    codec::{Reason, Registry},
     observe::Samples,
     proxy::Proxy,
-    route::config::{self, Listener, ProtocolConfig, RouteConfig, RouteSource},
+    route::config::{
+        self, Filter, FilterConfig, Listener, LocalRateLimit, ProtocolConfig, RouteConfig, RouteSource, TokenBucket,
+    },
     stack::Filters,
 };
 use aeraki_kube::{FileOptions, FileSource, Options, translate};
@@ -29,7 +31,7 @@ fn indented(text: &str, by: usize) -> String {
 #[test]
 fn every_block_is_of_a_known_kind() {
     let all = TEXT.matches("```yaml\n").count();
-    assert_eq!(["filter", "route", "object"].map(|kind| blocks(kind).len()).iter().sum::<usize>(), all);
+    assert_eq!(["filter", "metards", "route", "object"].map(|kind| blocks(kind).len()).iter().sum::<usize>(), all);
 }
 
 #[test]
@@ -101,31 +103,57 @@ spec:
     }
 }
 
-#[test]
-fn every_counter_exists() {
+/// Lists the counters that the text names: all in a sentence that begins with "Counter", one behind "counted as".
+fn counters() -> Vec<String> {
+    let listed = TEXT.split("Counter").skip(1).flat_map(|text| {
+        let sentence = text.split(". ").next().unwrap_or_default().split("\n\n").next().unwrap_or_default();
+        sentence.split('`').skip(1).step_by(2)
+    });
+    let counted = ["counted as `", "counted in `", "counted\nin `"].map(|words| TEXT.split(words).skip(1));
+    let single = counted.into_iter().flatten().filter_map(|text| text.split('`').next());
+    listed.chain(single).filter(|name| !name.ends_with("<counter>")).flat_map(full_names).collect()
+}
+
+/// Fills the places of a name in with what [`samples`] has there.
+fn full_names(name: &str) -> Vec<String> {
+    let name = name.replace("<stat_prefix>", "limit").replace("<name>", "c");
+    if name.contains("<reason>") {
+        let of = |reason: &Reason| format!("meta_protocol.dubbo.in.{}", name.replace("<reason>", reason.as_str()));
+        return Reason::ALL.iter().map(of).collect();
+    }
+    vec![match name.split_once('.') {
+        Some(("", last)) => format!("meta_protocol.limit.local_rate_limit.{last}"),
+        Some(_) => name,
+        None => format!("meta_protocol.dubbo.in.{name}"),
+    }]
+}
+
+/// Returns the counters of a proxy with the listener `in`, the local rate limit `limit` and the cluster `c`.
+fn samples() -> Samples {
+    let limit = LocalRateLimit::new("limit").with_bucket(TokenBucket::new(1, 1, Duration::from_secs(1)));
     let listener = Listener::new(
         "in",
         "127.0.0.1:0".parse().expect("an address"),
         ProtocolConfig::new("dubbo"),
         RouteSource::Inline(RouteConfig::new("table", [config::Route::new("all", config::RouteAction::cluster("c"))])),
     );
+    let listener = listener.with_filter(Filter::new("limit", FilterConfig::LocalRateLimit(limit.into())));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let samples: Samples = runtime.block_on(async {
+    runtime.block_on(async {
         let proxy = Proxy::new(
             config::Proxy::default().with_cluster(config::Cluster::new("c")).with_listener(listener),
             &Registry::builtin(),
         )
         .expect("valid");
         proxy.start_here().expect("a free port").stats().samples()
-    });
-    let mut checked = 0;
-    for sentence in TEXT.split("Counter").skip(1) {
-        let names = sentence.split(". ").next().unwrap_or_default().split("\n\n").next().unwrap_or_default();
-        let names = names.split('`').skip(1).step_by(2).filter(|name| !name.contains(['.', '<', ' ']));
-        for name in names {
-            checked += 1;
-            assert!(samples.get(&format!("meta_protocol.dubbo.in.{name}")).is_some(), "there is no counter {name}");
-        }
+    })
+}
+
+#[test]
+fn every_counter_exists() {
+    let (samples, counters) = (samples(), counters());
+    for name in &counters {
+        assert!(samples.get(name).is_some(), "there is no counter {name}");
     }
-    assert!(checked >= 23, "only {checked} were found");
+    assert!(counters.len() >= 43, "only {} were found", counters.len());
 }

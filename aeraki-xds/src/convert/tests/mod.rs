@@ -1,4 +1,6 @@
 #[cfg(feature = "bootstrap")]
+mod documented;
+#[cfg(feature = "bootstrap")]
 mod filters;
 mod mutations;
 mod policies;

@@ -1,6 +1,6 @@
 //! From the body to attributes: who is called, as the provider will read it, and everything else that is demanded.
 
-use std::io::Write;
+use std::{io::Write, ops::Range};
 
 use smallvec::SmallVec;
 
@@ -70,7 +70,7 @@ impl<'m> Filler<'m> {
         }
         let tail = Tail::read(&mut reader)?;
         if is_generic(head.method) {
-            self.insert_name(GENERIC_METHOD, tail.first_argument)?;
+            self.insert_generic_method(tail.first_argument)?;
         }
         if !self.wants_attachments() {
             return Ok(());
@@ -161,6 +161,26 @@ impl<'m> Filler<'m> {
     #[inline(never)]
     fn insert_named(&mut self, name: usize, value: hessian2::Text<'m>) -> Result<(), DecodeError> {
         self.insert(Text::Name(name), &value)
+    }
+
+    /// Inserts the method inside a generic call as the provider looks it up: without blanks around it. The provider makes
+    /// text of a number too, so what is no text must not be taken for none.
+    #[cold]
+    fn insert_generic_method(&mut self, name: Option<hessian2::Text<'m>>) -> Result<(), DecodeError> {
+        if !self.wanted.name(GENERIC_METHOD) {
+            return Ok(());
+        }
+        let key = Text::Name(GENERIC_METHOD);
+        if let Some(range) = name.and_then(|name| name.utf8_range()) {
+            return self.out.insert(self.frame, self.limits, key, Text::Frame(trim(self.frame, range)));
+        }
+        let utf8 = name.map(|name| self.utf8(&name)).transpose()?.unwrap_or_default();
+        let trimmed = utf8.get(trim(&utf8, 0..utf8.len())).unwrap_or_default();
+        self.out.insert(self.frame, self.limits, key, Text::Copied(trimmed))?;
+        if let (None, Some(key)) = (name, NAMES.get(GENERIC_METHOD)) {
+            self.out.mark_ambiguous(self.frame, key);
+        }
+        Ok(())
     }
 
     /// Inserts what is none of the codec's own names.
@@ -277,8 +297,21 @@ fn text_of<'n>(key: &hessian2::Text<'_>, name: &'n [u8]) -> Text<'n> {
     key.utf8_range().map_or(Text::Copied(name), Text::Frame)
 }
 
+/// Tells whether a call names another method in its first argument, whatever form its own name is written in.
 fn is_generic(method: Option<hessian2::Text<'_>>) -> bool {
-    method.and_then(|method| method.as_utf8()).is_some_and(|method| matches!(method, b"$invoke" | b"$invokeAsync"))
+    method.is_some_and(|method| match method.as_utf8() {
+        Some(method) => GENERIC.iter().any(|generic| generic.as_bytes() == method),
+        None => GENERIC.iter().any(|generic| method.utf16().eq(generic.encode_utf16())),
+    })
+}
+
+/// Returns what of a range is left when it is stripped as Java's `trim` does: of all up to U+0020.
+fn trim(bytes: &[u8], range: Range<usize>) -> Range<usize> {
+    let text = bytes.get(range.clone()).unwrap_or_default();
+    let is_blank = |byte: &&u8| **byte <= b' ';
+    let before = text.iter().take_while(is_blank).count();
+    let after = text.iter().skip(before).rev().take_while(is_blank).count();
+    range.start.saturating_add(before)..range.end.saturating_sub(after)
 }
 
 /// Java's rule: 2.0.2 up to 2.0.99, which leaves out the releases that wrote their own number here.
@@ -313,6 +346,8 @@ fn render<'b>(value: &Event<'_>, buffer: &'b mut [u8; LONGEST]) -> Option<&'b [u
     written.ok().and_then(|()| buffer.get(..len))
 }
 
+/// The methods that call what their first argument names.
+const GENERIC: [&str; 2] = ["$invoke", "$invokeAsync"];
 /// The length of the least long, in decimal.
 const LONGEST: usize = 20;
 /// The time that is configured for a method, and what is left of it in calls that others have caused.

@@ -90,6 +90,42 @@ fn a_key_in_disguise_is_still_the_key() {
     }
 }
 
+/// A call with one argument, both it and the method as they stand on the wire.
+fn call_with(method: &[u8], argument: &[u8]) -> Bytes {
+    let mut body = Vec::new();
+    for field in ["2.0.2", "a.Service", "1.0.0"] {
+        write::string(&mut body, field);
+    }
+    body.put(method);
+    write::string(&mut body, "Ljava/lang/String;");
+    body.put(argument);
+    write::map(&mut body);
+    write::end(&mut body);
+    frame(0xc2, 0, &body)
+}
+
+#[test]
+fn the_method_inside_a_generic_call_is_what_the_provider_calls() {
+    let short = |text: &str| [&[u8::try_from(text.len()).expect("short")], text.as_bytes()].concat();
+    // "$invoke" whole, in two chunks, and with its `$` as an overlong form.
+    let invoke = [short("$invoke"), b"R\0\x02$i\x05nvoke".to_vec(), b"\x07\xc0\xa4invoke".to_vec()];
+    for method in invoke.into_iter().chain([short("$invokeAsync")]) {
+        for argument in [short("drop"), short(" drop\t\0"), b"R\0\x02dr\x02op".to_vec(), b"\x04\xc1\xa4rop".to_vec()] {
+            let frame = call_with(&method, &argument);
+            for demand in [Demand::all(), Demand::of(["generic.method"])] {
+                let message = parse(&mut *codec(Role::Server), &frame, &demand).expect("well-formed");
+                assert_eq!(text(&message, "generic.method").as_deref(), Some("drop"), "{method:?} {argument:?}");
+            }
+        }
+        // The provider reads the number as text, and null as nothing.
+        for argument in [b"\x91", b"N"] {
+            assert!(message(&call_with(&method, argument)).is_ambiguous("generic.method"), "{method:?} {argument:?}");
+        }
+    }
+    let plain = message(&call_with(&short("$invoker"), &short("drop")));
+    assert!(text(&plain, "generic.method").is_none() && !plain.is_ambiguous("generic.method"));
+}
+
 #[test]
 fn contradictions_are_ambiguous_or_refused() {
     let twice = message(&call("2.0.2", &[("path", "b.One"), ("path", "b.Two"), ("lane", "x"), ("Lane", "y")]));

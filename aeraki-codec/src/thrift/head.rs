@@ -180,9 +180,10 @@ fn read_outcome(begin: &Begin, body: &[u8], out: &mut Head) {
     }
 }
 
-/// Tells whether a key is one of the codec's own, which no header can take.
+/// Tells whether a key is one of the codec's own, or one that says of other protocols which method is called: no header
+/// can take it.
 pub(super) fn is_own(key: &[u8]) -> bool {
-    NAMES.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(key))
+    NAMES.iter().chain([&"generic.method"]).any(|name| name.as_bytes().eq_ignore_ascii_case(key))
 }
 
 /// The attributes that are made of the name of a message.

@@ -108,10 +108,12 @@ fn what_has_no_header_cannot_be_mutated() {
 
 #[test]
 fn headers_cannot_pose_as_what_the_codec_says() {
-    let bytes = header_frame(Encoding::Binary, &[(b"METHOD", b"fake"), (b"Thrift.Service", b"fake")], false);
+    let fakes: [Pair<'_>; 3] = [(b"METHOD", b"fake"), (b"Thrift.Service", b"fake"), (b"Generic.Method", b"fake")];
+    let bytes = header_frame(Encoding::Binary, &fakes, false);
     let mut decoded = decode((Transport::Header, Encoding::Binary), &bytes);
     assert_eq!((decoded.attr("method"), decoded.attr("thrift.service")), (Some(&b"add"[..]), None));
-    for key in ["method", "Thrift.Method", "thrift.service"] {
+    assert_eq!(decoded.attr("generic.method"), None);
+    for key in ["method", "Thrift.Method", "thrift.service", "generic.method"] {
         decoded.mutation_mut().set(key, "other");
         let mut out = Output::new();
         let written = codec((Transport::Header, Encoding::Binary), Role::Client).encode(&decoded, &mut out);

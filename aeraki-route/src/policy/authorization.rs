@@ -15,8 +15,9 @@ use crate::config::{AuthorizationAction, AuthorizationPolicy, ConfigError};
 /// Policies that deny come first. Where there are policies that allow, one of them must match. A message with an
 /// ambiguous value of an attribute that a policy asks for cannot be judged, and is denied.
 ///
-/// What is asked of the attribute `method` is asked of `generic.method` too, where a message has it: a generic call of
-/// Dubbo is a call of both methods.
+/// What is asked of the attribute `method` is asked of `generic.method` too where the method is `$invoke` or
+/// `$invokeAsync`: a generic call of Dubbo is a call of both methods. Of other methods it says nothing, so that clients
+/// of protocols with free attributes cannot claim to call another method than they do.
 #[derive(Debug)]
 pub struct Authorization {
     enforced: Policies,
@@ -207,11 +208,17 @@ impl<'m, A: Attributes + ?Sized> Subject<'m, A> {
             Field::Namespace => (self.peer.namespace().map(str::as_bytes), None),
             Field::TrustDomain => (self.peer.trust_domain().map(str::as_bytes), None),
             Field::Attribute(place) => match self.attributes.get(place).map_or("", |name| name) {
-                METHOD => (self.message.attr(METHOD), self.message.attr(GENERIC_METHOD)),
+                METHOD => self.methods(),
                 name => (self.message.attr(name), None),
             },
         };
         value.into_iter().chain(other)
+    }
+
+    fn methods(&self) -> (Option<&'m [u8]>, Option<&'m [u8]>) {
+        let method = self.message.attr(METHOD);
+        let generic = method.is_some_and(|method| matches!(method, b"$invoke" | b"$invokeAsync"));
+        (method, generic.then(|| self.message.attr(GENERIC_METHOD)).flatten())
     }
 }
 

@@ -124,6 +124,18 @@ fn a_generic_call_is_a_call_of_both_methods() {
 }
 
 #[test]
+fn who_calls_a_method_cannot_claim_to_call_another() {
+    let judge = |action, patterns| {
+        let policies = [policy("p", action, rule(Source::default(), method(patterns)))];
+        let message = [("method", "drop"), ("generic.method", "hello")];
+        Authorization::compile(&policies).expect("valid").judge(&message, &peer("")).allowed
+    };
+    assert!(!judge(AuthorizationAction::Allow, Patterns::of(["hello"])));
+    assert!(judge(AuthorizationAction::Allow, Patterns::not(["hello"])));
+    assert!(!judge(AuthorizationAction::Deny, Patterns::not(["hello"])));
+}
+
+#[test]
 fn what_is_wrong_is_named() {
     let refused = |source, operation| {
         let policies = [policy("shop/p", AuthorizationAction::Deny, rule(source, operation))];

@@ -3,12 +3,13 @@
 use std::{
     future::Future,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use aeraki_codec::{LocalReply, Reason};
 use pin_project_lite::pin_project;
+use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -58,11 +59,14 @@ where
 
     #[inline]
     fn call(&mut self, routed: Routed) -> Self::Future {
-        let limit = routed.timeout.map(|timeout| {
-            let started = routed.request.facts.note(|record| record.started);
-            (timeout, self.wheel.at(started + timeout))
-        });
-        DeadlineFuture { limit, inner: self.inner.call(routed) }
+        let Some(timeout) = routed.timeout else {
+            return DeadlineFuture { limit: None, inner: Some(self.inner.call(routed)) };
+        };
+        let deadline = routed.request.facts.note(|record| record.started) + timeout;
+        let limit = Some((timeout, self.wheel.at(deadline)));
+        // it may have waited above for longer than it has
+        let inner = if Instant::now() < deadline { Some(self.inner.call(routed)) } else { None };
+        DeadlineFuture { limit, inner }
     }
 }
 
@@ -71,8 +75,9 @@ pin_project! {
     #[derive(Debug)]
     pub struct DeadlineFuture<F> {
         limit: Option<(Duration, Moment)>,
+        // none where the time had passed before the request came here
         #[pin]
-        inner: F,
+        inner: Option<F>,
     }
 }
 
@@ -85,13 +90,16 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        if let Poll::Ready(result) = this.inner.poll(cx) {
-            return Poll::Ready(result);
-        }
+        let expired = match this.inner.as_pin_mut().map(|inner| inner.poll(cx)) {
+            Some(Poll::Ready(result)) => return Poll::Ready(result),
+            Some(Poll::Pending) => false,
+            None => true,
+        };
         let Some((timeout, deadline)) = this.limit else { return Poll::Pending };
-        Pin::new(deadline).poll(cx).map(|()| {
-            let text = format!("no answer within {timeout:?}");
-            Err(LocalReply::new(Reason::Timeout, text).into())
-        })
+        if !expired {
+            ready!(Pin::new(deadline).poll(cx));
+        }
+        let text = format!("no answer within {timeout:?}");
+        Poll::Ready(Err(LocalReply::new(Reason::Timeout, text).into()))
     }
 }

@@ -227,6 +227,8 @@ where
                 Poll::Ready(Ended::With(result)) => {
                     let ended = self.under_way.remove(place);
                     if let Some(result) = self.judge(&ended, result) {
+                        // whoever is still under way is late
+                        self.under_way.clear();
                         return Some(result);
                     }
                 }
@@ -323,6 +325,16 @@ where
         }
         let wait = wait.then(|| self.retries.back_off(self.begun, fastrand::u64(..)));
         self.next_at = Some(self.wheel.at(Instant::now() + wait.unwrap_or_default()));
+    }
+}
+
+impl<S: Service<Routed>> Drop for Tries<S> {
+    /// Where nobody waits any more, the request ends at the endpoint that it has waited for longest.
+    fn drop(&mut self) {
+        let Some(longest) = self.under_way.first() else { return };
+        if let (true, Some(endpoint)) = (self.retries.hedges(), longest.endpoint()) {
+            self.routed.request.facts.note(|record| record.endpoint = Some(endpoint));
+        }
     }
 }
 

@@ -254,7 +254,7 @@ mod tests {
         let shed = Shed::default().with_adaptive(AdaptiveConcurrency::default().with_range(3, 400));
         let concurrency = compile(&shed);
         let mut now = Instant::now();
-        let mut give_up = |concurrency: &Arc<Concurrency>, now: &mut Instant| {
+        let give_up = |concurrency: &Arc<Concurrency>, now: &mut Instant| {
             for _ in 0..1000 {
                 *now += Duration::from_millis(1);
                 concurrency.enter().expect("alone").waited(Duration::from_millis(1), *now);

@@ -21,7 +21,7 @@ pub(super) trait Balance: Send + Sync + fmt::Debug {
 pub(super) fn balance(policy: LbPolicy) -> Box<dyn Balance> {
     match policy {
         LbPolicy::Random => Box::new(Random),
-        LbPolicy::LeastRequest { choices } => Box::new(LeastRequest::new(choices)),
+        LbPolicy::LeastRequest(policy) => Box::new(LeastRequest::new(policy.choices)),
         _ => Box::new(RoundRobin::new()),
     }
 }

@@ -1,6 +1,6 @@
 use std::{collections::HashMap, net::SocketAddr};
 
-use aeraki_route::config::Cluster;
+use aeraki_route::config::{Cluster, LeastRequest};
 
 use super::*;
 use crate::upstream::{Context, cluster::Shared};
@@ -55,7 +55,7 @@ fn random_follows_weights() {
 
 #[test]
 fn least_request_prefers_the_idle_in_relation_to_weight() {
-    let policy = LbPolicy::LeastRequest { choices: 2 };
+    let policy = LbPolicy::LeastRequest(LeastRequest::default());
     let targets = targets(&[1, 1]);
     let busy = Arc::clone(&targets.get(0).expect("two").endpoint).enter();
     assert_eq!(shares(&picks(policy, &targets, 100))[&1], 100, "of two both are compared");
@@ -69,7 +69,7 @@ fn least_request_prefers_the_idle_in_relation_to_weight() {
 
 #[test]
 fn one_endpoint_takes_all() {
-    for policy in [LbPolicy::RoundRobin, LbPolicy::Random, LbPolicy::LeastRequest { choices: 3 }] {
+    for policy in [LbPolicy::RoundRobin, LbPolicy::Random, LbPolicy::LeastRequest(LeastRequest::default().with_choices(3))] {
         assert_eq!(picks(policy, &targets(&[7]), 5), [0; 5]);
     }
 }

@@ -6,18 +6,22 @@ use std::{
     pin::Pin,
     sync::{Arc, RwLock},
     task::{Context as Task, Poll, ready},
+    time::Duration,
 };
 
 use aeraki_codec::{Affinity, Head, LocalReply, Reason};
-use aeraki_route::{Place, config};
+use aeraki_route::{
+    Place,
+    config::{self, LbPolicy},
+};
 use tokio::{sync::watch, task::AbortHandle, time::timeout};
 
 use super::{
     Context,
-    balance::{Balance, Target, Targets, balance},
     call::Exchange,
     discovery,
     endpoint::{Active, Endpoint},
+    members::{Found, Members},
     pool::Pool,
     stats::{ClusterStats, Usage},
 };
@@ -48,8 +52,7 @@ pub(super) struct Shared {
 pub(super) struct Directory {
     shared: Arc<Shared>,
     /// Held for a choice only: cheaper than an `ArcSwap`, whose readers are as many as requests.
-    targets: RwLock<Arc<Targets>>,
-    balance: Box<dyn Balance>,
+    members: RwLock<Arc<Members>>,
     /// Whether the endpoints were looked up once, successfully or not.
     known: watch::Sender<bool>,
 }
@@ -61,12 +64,11 @@ impl Cluster {
         let shared = Arc::new(shared);
         let previous = previous.filter(|previous| previous.connects_like(&shared.config));
         let config = shared.config.clone();
-        let directory = Arc::new(Directory {
-            targets: previous.map(|previous| previous.directory.targets()).unwrap_or_default().into(),
-            balance: balance(config.lb_policy),
-            known: watch::Sender::new(false),
-            shared,
-        });
+        let before = previous.map(|previous| previous.directory.members());
+        let members =
+            Members::new(before.iter().flat_map(|before| before.found()).collect(), before.as_deref(), &shared);
+        let members = Arc::new(members).into();
+        let directory = Arc::new(Directory { members, known: watch::Sender::new(false), shared });
         let discovery = discovery::begin(&config, &directory);
         Self { directory, discovery }
     }
@@ -86,7 +88,7 @@ impl Cluster {
     /// Lists the addresses of the endpoints as they are now.
     #[must_use]
     pub fn endpoints(&self) -> Vec<SocketAddr> {
-        self.directory.targets().iter().map(|target| target.endpoint.address).collect()
+        self.directory.members().iter().map(|target| target.endpoint.address).collect()
     }
 
     pub(super) fn shared(&self) -> &Shared {
@@ -96,8 +98,8 @@ impl Cluster {
     /// Ends all connections that `next` has not taken over, each with its last request, and looks no names up any more.
     pub(super) fn drain(&self, next: Option<&Self>) {
         self.stop_discovery();
-        let kept = next.map(|next| next.directory.targets()).unwrap_or_default();
-        self.directory.targets().drain_missing(&kept);
+        let kept = next.map(|next| next.directory.members());
+        self.directory.members().drain_missing(kept.as_deref());
     }
 
     fn stop_discovery(&self) {
@@ -111,6 +113,9 @@ impl Cluster {
         like.endpoints.clone_from(&config.endpoints);
         like.discovery.clone_from(&config.discovery);
         like.lb_policy = config.lb_policy;
+        like.slow_start = config.slow_start;
+        like.common_lb = config.common_lb;
+        like.subsets.clone_from(&config.subsets);
         like == *config
     }
 }
@@ -146,6 +151,14 @@ impl Shared {
         })?;
         Ok(Some(place))
     }
+
+    /// Returns how long latencies count; none: nobody asks for them.
+    const fn decay(&self) -> Option<Duration> {
+        match self.config.lb_policy {
+            LbPolicy::PeakEwma(policy) => Some(policy.decay),
+            _ => None,
+        }
+    }
 }
 
 /// The place of a request under way; none where their number is not limited.
@@ -153,24 +166,16 @@ type Admitted = Option<Place>;
 
 impl Directory {
     /// Replaces the endpoints; those that stay keep their connections, those that go finish what they have.
-    pub(super) fn replace(&self, addresses: &[(SocketAddr, u32)]) {
-        let old = self.targets();
-        let targets = addresses.iter().map(|(address, weight)| {
-            let known = old.iter().find(|target| target.endpoint.address == *address);
-            let endpoint = known.map_or_else(
-                || Arc::new(Endpoint::new(*address, Arc::clone(&self.shared))),
-                |target| Arc::clone(&target.endpoint),
-            );
-            Target { endpoint, weight: *weight }
-        });
-        let new = Arc::new(Targets::new(targets.collect()));
-        *write(&self.targets) = Arc::clone(&new);
+    pub(super) fn replace(&self, found: Vec<Found>) {
+        let old = self.members();
+        let new = Arc::new(Members::new(found, Some(&old), &self.shared));
+        *write(&self.members) = Arc::clone(&new);
         self.known.send_replace(true);
-        old.drain_missing(&new);
+        old.drain_missing(Some(&new));
     }
 
-    fn targets(&self) -> Arc<Targets> {
-        Arc::clone(&read(&self.targets))
+    fn members(&self) -> Arc<Members> {
+        Arc::clone(&read(&self.members))
     }
 
     pub(super) fn context(&self) -> &Context {
@@ -180,7 +185,7 @@ impl Directory {
     /// Chooses an endpoint, and the pool where that is settled for the client; none while there are no endpoints.
     fn choose(&self, request: &Request) -> Option<(Active, Option<Arc<Pool>>)> {
         match request.conn.bindings.find(&self.shared.name) {
-            Some((endpoint, pool)) => Some((endpoint.enter(), Some(pool))),
+            Some((endpoint, pool)) => Some((endpoint.enter(self.shared.decay()), Some(pool))),
             None => Some((self.pick(request.avoid.as_ref())?, None)),
         }
     }
@@ -192,7 +197,7 @@ impl Directory {
             record.endpoint = Some(active.endpoint().address);
         });
         let pool = bound.unwrap_or_else(|| self.pool(active.endpoint(), &conn, message.head()));
-        Flight { exchange: pool.call(message), _active: active, _admitted: admitted }
+        Flight { exchange: pool.call(message), active, _admitted: admitted }
     }
 
     /// Waits for the first look-up of the endpoints, as long as connecting may take.
@@ -208,18 +213,9 @@ impl Directory {
 
     /// Picks an endpoint, if possible not one of those to avoid.
     fn pick(&self, avoid: Option<&Arc<Vec<SocketAddr>>>) -> Option<Active> {
-        let targets = read(&self.targets);
-        if targets.is_empty() {
-            return None;
-        }
-        let picked = targets.get(self.balance.pick(&targets))?;
-        let is_good = |target: &&Target| !avoid.is_some_and(|avoid| avoid.contains(&target.endpoint.address));
-        if is_good(&picked) {
-            return Some(Arc::clone(&picked.endpoint).enter());
-        }
-        let others: Vec<&Target> = targets.iter().filter(is_good).collect();
-        let target = fastrand::choice(others).unwrap_or(picked);
-        Some(Arc::clone(&target.endpoint).enter())
+        let members = read(&self.members);
+        let endpoint = members.pick(avoid.map_or(&[], |avoid| avoid))?;
+        Some(Arc::clone(endpoint).enter(self.shared.decay()))
     }
 
     /// Returns the pool for a message: one of its own from now on for a connection that must be bound.
@@ -235,7 +231,7 @@ impl Directory {
 /// A request on its way to an endpoint.
 pub(crate) struct Flight {
     exchange: Exchange,
-    _active: Active,
+    active: Active,
     _admitted: Admitted,
 }
 
@@ -244,18 +240,15 @@ impl Future for Flight {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Self::Output> {
-        Poll::Ready(match ready!(Pin::new(&mut self.exchange).poll(cx)) {
+        let outcome = ready!(Pin::new(&mut self.exchange).poll(cx));
+        match outcome {
+            Ok(_) => self.active.answered(),
+            Err(_) => self.active.failed(),
+        }
+        Poll::Ready(match outcome {
             Ok(Some(answer)) => Ok(Response::Message(answer)),
             Ok(None) => Ok(Response::Oneway),
             Err(reply) => Err(reply.into()),
         })
-    }
-}
-
-impl Targets {
-    /// Ends the connections to endpoints that are not among `kept`.
-    fn drain_missing(&self, kept: &Self) {
-        let is_kept = |endpoint| kept.iter().any(|other| Arc::ptr_eq(&other.endpoint, endpoint));
-        self.iter().map(|target| &target.endpoint).filter(|endpoint| !is_kept(endpoint)).for_each(|gone| gone.drain());
     }
 }

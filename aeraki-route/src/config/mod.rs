@@ -8,6 +8,7 @@
 
 mod action;
 mod cluster;
+mod decimal;
 mod duration;
 mod endpoint;
 pub(crate) mod error;
@@ -22,8 +23,12 @@ pub(crate) mod route;
 pub(crate) use self::policy::ip_block;
 pub use self::{
     action::{Denominator, Destination, FractionalPercent, Mirror, RouteAction, WeightedCluster},
-    cluster::{Cluster, ClusterLimits, Discovery, Dns, LbPolicy},
-    endpoint::{Address, AddressError, Endpoint},
+    cluster::{
+        Cluster, ClusterLimits, CommonLb, Discovery, Dns, HashFunction, LbPolicy, LeastRequest, Maglev, PeakEwma,
+        RingHash, SlowStart, SubsetFallback, SubsetSelector, Subsets,
+    },
+    decimal::Decimal,
+    endpoint::{Address, AddressError, Endpoint, HealthStatus, Locality},
     error::ConfigError,
     filter::{Filter, FilterConfig, FilterOrder},
     listener::{Listener, ListenerLimits, ProtocolConfig, RouteSource, RouteSubscription, TrafficDirection},

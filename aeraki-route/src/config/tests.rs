@@ -226,10 +226,6 @@ fn cluster_refusals_name_cluster_field_and_reason() {
             refused(cluster().with_discovery(Discovery::StrictDns(Dns::every(Duration::ZERO)))),
             "discovery.refresh: must not be zero",
         ),
-        (
-            refused(cluster().with_lb_policy(LbPolicy::LeastRequest { choices: 1 })),
-            "lbPolicy.choices: must be at least 2",
-        ),
         (refused(cluster().with_depth(0)), "depth: must not be zero"),
         (refused(cluster().with_connect_timeout(Duration::ZERO)), "connectTimeout: must not be zero"),
         (

@@ -1,4 +1,4 @@
-use aeraki_route::config::{Address, Discovery, Filter, FilterConfig, LbPolicy, RouteSource};
+use aeraki_route::config::{Address, Discovery, Filter, FilterConfig, LbPolicy, LeastRequest, RouteSource};
 use proptest::prelude::*;
 
 use super::*;
@@ -86,7 +86,7 @@ fn clusters_are_read_in_full() {
                    {endpoint: {address: {socket_address: {address: sick, port_value: 1}}}, health_status: UNHEALTHY}]}}";
     let cluster = read(FILTER, cluster).expect("is valid").proxy.clusters.remove(0);
     assert!(matches!(cluster.discovery, Discovery::StrictDns(dns) if dns.refresh.as_secs() == 2 && dns.respect_ttl));
-    assert_eq!(cluster.lb_policy, LbPolicy::LeastRequest { choices: 3 });
+    assert_eq!(cluster.lb_policy, LbPolicy::LeastRequest(LeastRequest::default().with_choices(3)));
     let limits = cluster.limits;
     assert_eq!((limits.max_connections, limits.max_pending_requests, limits.max_requests), (7, 8, Some(9)));
     assert_eq!((cluster.depth, cluster.concurrent), (Some(9), Some(true)));

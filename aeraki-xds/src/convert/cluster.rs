@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aeraki_route::config::{Cluster, ClusterLimits, ConfigError, Discovery, Dns, LbPolicy};
+use aeraki_route::config::{Cluster, ClusterLimits, ConfigError, Discovery, Dns, LbPolicy, LeastRequest};
 use prost_types::{Struct, value::Kind};
 
 use super::at::At;
@@ -90,7 +90,7 @@ fn lb_policy(cluster: &proto::Cluster, at: &At<'_>) -> Result<LbPolicy, ConfigEr
         Ok(LbPolicyProto::Random) => Ok(LbPolicy::Random),
         Ok(LbPolicyProto::LeastRequest) => {
             let choices = cluster.lb_config.and_then(|LbConfig::LeastRequestLbConfig(config)| config.choice_count);
-            Ok(LbPolicy::LeastRequest { choices: choices.unwrap_or(2) })
+            Ok(LbPolicy::LeastRequest(LeastRequest::default().with_choices(choices.unwrap_or(2))))
         }
         other => {
             let name = other.map_or_else(|_| cluster.lb_policy.to_string(), |other| other.as_str_name().to_owned());

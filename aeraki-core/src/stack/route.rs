@@ -107,7 +107,7 @@ impl<S: Clone> Clone for SelectRoute<S> {
 }
 
 impl<S> SelectRoute<S> {
-    fn select(&mut self, request: Request) -> Result<Routed, LocalReply> {
+    fn select(&mut self, mut request: Request) -> Result<Routed, LocalReply> {
         let Some(route) = request.rules.find(&*request.message) else {
             return Err(LocalReply::new(Reason::RouteNotFound, "no route matches the request"));
         };
@@ -125,6 +125,7 @@ impl<S> SelectRoute<S> {
             };
             Some(CallerTimeout { attribute: Arc::clone(attribute), until: started + said, said })
         });
+        request.placement = route.place(&*request.message, request.conn.peer.ip());
         let said = caller.as_ref().map(|caller| caller.said);
         Ok(Routed {
             cluster,

@@ -4,7 +4,7 @@ use std::{
     future::{Future, ready as ready_future},
     net::SocketAddr,
     pin::Pin,
-    sync::{Arc, RwLock},
+    sync::{Arc, Mutex, RwLock},
     task::{Context as Task, Poll, ready},
     time::Duration,
 };
@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     stack::{BoxError, ConnInfo, Forward, Forwarding, Request, Response},
-    sync::{read, write},
+    sync::{lock, read, write},
 };
 
 /// Sends requests to the endpoints of one cluster.
@@ -53,6 +53,8 @@ pub(super) struct Directory {
     shared: Arc<Shared>,
     /// Held for a choice only: cheaper than an `ArcSwap`, whose readers are as many as requests.
     members: RwLock<Arc<Members>>,
+    /// The endpoints as they were last found; held while the members are made of them.
+    found: Mutex<Vec<Found>>,
     /// Whether the endpoints were looked up once, successfully or not.
     known: watch::Sender<bool>,
 }
@@ -65,10 +67,9 @@ impl Cluster {
         let previous = previous.filter(|previous| previous.connects_like(&shared.config));
         let config = shared.config.clone();
         let before = previous.map(|previous| previous.directory.members());
-        let members =
-            Members::new(before.iter().flat_map(|before| before.found()).collect(), before.as_deref(), &shared);
-        let members = Arc::new(members).into();
-        let directory = Arc::new(Directory { members, known: watch::Sender::new(false), shared });
+        let found: Vec<Found> = before.iter().flat_map(|before| before.found()).collect();
+        let members = Arc::new(Members::new(&found, before.as_deref(), &shared)).into();
+        let directory = Arc::new(Directory { members, found: found.into(), known: watch::Sender::new(false), shared });
         let discovery = discovery::begin(&config, &directory);
         Self { directory, discovery }
     }
@@ -167,10 +168,18 @@ type Admitted = Option<Place>;
 impl Directory {
     /// Replaces the endpoints; those that stay keep their connections, those that go finish what they have.
     pub(super) fn replace(&self, found: Vec<Found>) {
-        let old = self.members();
-        let new = Arc::new(Members::new(found, Some(&old), &self.shared));
-        *write(&self.members) = Arc::clone(&new);
+        *lock(&self.found) = found;
+        self.rebuild();
         self.known.send_replace(true);
+    }
+
+    /// Makes the members anew of the present endpoints, whose health may be another now.
+    pub(super) fn rebuild(&self) {
+        let found = lock(&self.found);
+        let old = self.members();
+        let new = Arc::new(Members::new(&found, Some(&old), &self.shared));
+        *write(&self.members) = Arc::clone(&new);
+        drop(found);
         old.drain_missing(Some(&new));
     }
 
@@ -186,7 +195,7 @@ impl Directory {
     fn choose(&self, request: &Request) -> Option<(Active, Option<Arc<Pool>>)> {
         match request.conn.bindings.find(&self.shared.name) {
             Some((endpoint, pool)) => Some((endpoint.enter(self.shared.decay()), Some(pool))),
-            None => Some((self.pick(request.avoid.as_ref())?, None)),
+            None => Some((self.pick(request)?, None)),
         }
     }
 
@@ -204,17 +213,19 @@ impl Directory {
     async fn forward_when_known(self: Arc<Self>, request: Request, admitted: Admitted) -> Result<Response, BoxError> {
         let mut known = self.known.subscribe();
         let _ = timeout(self.shared.config.connect_timeout, known.wait_for(|known| *known)).await;
-        let Some(active) = self.pick(request.avoid.as_ref()) else {
-            let text = format!("cluster {:?} has no endpoint", self.shared.name);
+        let Some(active) = self.pick(&request) else {
+            self.shared.stats.upstream_cx_none_healthy.inc();
+            let text = format!("cluster {:?} has no healthy endpoint", self.shared.name);
             return Err(LocalReply::new(Reason::NoHealthyUpstream, text).into());
         };
         self.send(request, admitted, active, None).await
     }
 
-    /// Picks an endpoint, if possible not one of those to avoid.
-    fn pick(&self, avoid: Option<&Arc<Vec<SocketAddr>>>) -> Option<Active> {
+    /// Picks an endpoint, if possible not one of those that the request is to avoid.
+    fn pick(&self, request: &Request) -> Option<Active> {
+        let avoid = request.avoid.as_deref().map_or(&[][..], Vec::as_slice);
         let members = read(&self.members);
-        let endpoint = members.pick(avoid.map_or(&[], |avoid| avoid))?;
+        let endpoint = members.pick(&request.placement, avoid, &self.shared.stats)?;
         Some(Arc::clone(endpoint).enter(self.shared.decay()))
     }
 

@@ -2,22 +2,26 @@
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
-use aeraki_route::config;
+use aeraki_route::{
+    Placement,
+    config::{self, HealthStatus},
+};
 use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
 use super::{
-    balance::{Balance, Draw, Target, Targets, balance},
+    balance::{Draw, Spread, Target},
     cluster::Shared,
     endpoint::Endpoint,
+    stats::ClusterStats,
 };
 
 /// Made anew whenever anything about the endpoints changes.
 #[derive(Debug)]
 pub(super) struct Members {
-    all: Targets,
+    all: Vec<Target>,
     places: HashMap<SocketAddr, usize, RandomState>,
-    balance: Box<dyn Balance>,
+    spread: Spread,
 }
 
 /// The address of an endpoint, and what is said of it.
@@ -25,17 +29,25 @@ pub(super) type Found = (SocketAddr, Arc<config::Endpoint>);
 
 impl Members {
     /// Takes over the endpoints that `old` has too, with their connections.
-    pub(super) fn new(found: Vec<Found>, old: Option<&Self>, shared: &Arc<Shared>) -> Self {
+    pub(super) fn new(found: &[Found], old: Option<&Self>, shared: &Arc<Shared>) -> Self {
         let now = Instant::now();
-        let target = |(address, config): Found| match old.and_then(|old| old.get(&address)) {
-            Some(known) => Target { config, ..known.clone() },
-            None => Target { endpoint: Arc::new(Endpoint::new(address, Arc::clone(shared))), config, since: now },
+        let target = |(address, config): &Found| {
+            let known = old.and_then(|old| old.get(address));
+            let make = || Arc::new(Endpoint::new(*address, Arc::clone(shared)));
+            let health = config.health_status;
+            // who becomes healthy is as new
+            let since = known.filter(|known| takes_requests(known.health) || !takes_requests(health));
+            Target {
+                endpoint: known.map_or_else(make, |known| Arc::clone(&known.endpoint)),
+                config: Arc::clone(config),
+                health,
+                since: since.map_or(now, |known| known.since),
+            }
         };
-        let all: Vec<Target> = found.into_iter().map(target).collect();
+        let all: Vec<Target> = found.iter().map(target).collect();
         let places = all.iter().map(|target| target.endpoint.address).zip(0..).collect();
-        let all = Targets::new(all);
-        let balance = balance(&shared.config, &all, &all.parts());
-        Self { all, places, balance }
+        let spread = Spread::new(&shared.config, &all.iter().collect::<Vec<_>>());
+        Self { all, places, spread }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Target> {
@@ -51,22 +63,31 @@ impl Members {
         self.all.get(*self.places.get(address)?)
     }
 
-    /// Picks an endpoint, if possible not one of those to avoid.
-    pub(super) fn pick(&self, avoid: &[SocketAddr]) -> Option<&Arc<Endpoint>> {
-        if self.all.is_empty() {
-            return None;
+    /// Picks an endpoint: the one that is wanted, else by the policy; if possible not one of those to avoid.
+    pub(super) fn pick(
+        &self,
+        placement: &Placement,
+        avoid: &[SocketAddr],
+        stats: &ClusterStats,
+    ) -> Option<&Arc<Endpoint>> {
+        let wanted = placement.host.filter(|host| !avoid.contains(host)).and_then(|host| self.get(&host));
+        if let Some(wanted) = wanted.filter(|wanted| takes_requests(wanted.health)) {
+            return Some(&wanted.endpoint);
         }
-        let hash = fastrand::u64(..);
-        let mut picked = None;
-        for attempt in 0..ATTEMPTS {
-            let endpoint = &self.all.get(self.balance.pick(&self.all, Draw { hash, attempt }))?.endpoint;
-            if !avoid.contains(&endpoint.address) {
-                return Some(endpoint);
+        let spread = &self.spread;
+        let hash = placement.hash.unwrap_or_else(|| fastrand::u64(..));
+        let mut picked = spread.pick(Draw { hash, attempt: 0 })?;
+        if picked.panic {
+            stats.lb_healthy_panic.inc();
+        }
+        for attempt in 1..ATTEMPTS {
+            if !avoid.contains(&picked.target.endpoint.address) {
+                return Some(&picked.target.endpoint);
             }
-            picked = Some(endpoint);
+            picked = spread.pick(Draw { hash, attempt })?;
         }
-        let others = self.iter().map(|target| &target.endpoint);
-        others.filter(|endpoint| !avoid.contains(&endpoint.address)).next().or(picked)
+        let wanted = |target: &&Target| !avoid.contains(&target.endpoint.address) && takes_requests(target.health);
+        Some(&self.iter().find(wanted).unwrap_or(picked.target).endpoint)
     }
 
     /// Ends the connections to endpoints that are not among `kept`.
@@ -77,6 +98,10 @@ impl Members {
         };
         self.iter().map(|target| &target.endpoint).filter(|endpoint| !is_kept(endpoint)).for_each(|gone| gone.drain());
     }
+}
+
+const fn takes_requests(health: HealthStatus) -> bool {
+    matches!(health, HealthStatus::Healthy | HealthStatus::Degraded)
 }
 
 /// Choices by the policy for one request, before any endpoint will do that is not to be avoided.

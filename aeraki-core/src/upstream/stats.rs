@@ -52,6 +52,10 @@ stats! {
         upstream_rq_cancelled,
         /// Requests that were refused because too many waited for a connection, or were under way.
         upstream_rq_pending_overflow,
+        /// Requests for which there was no endpoint that may take them.
+        upstream_cx_none_healthy,
+        /// Requests that were sent regardless of health, since too few endpoints of their priority were healthy.
+        lb_healthy_panic,
         /// Answers that came after their caller had gone, or twice.
         upstream_rs_late,
         /// Answers with an id that was never given; none is delivered.

@@ -16,6 +16,7 @@ mod filter;
 mod listener;
 mod matches;
 mod mutation;
+mod placement;
 mod policy;
 mod proxy;
 pub(crate) mod route;
@@ -34,6 +35,7 @@ pub use self::{
     listener::{Listener, ListenerLimits, ProtocolConfig, RouteSource, RouteSubscription, TrafficDirection},
     matches::{AttributeMatch, ValueMatch},
     mutation::{MutationEntry, MutationValue},
+    placement::{HashPolicy, HashSource},
     policy::{
         Abort, AbortWith, AdaptiveConcurrency, AuthorizationAction, AuthorizationPolicy, AuthorizationRule, BackOff,
         Delay, Descriptor, DescriptorEntry, Fault, GlobalRateLimit, HedgePolicy, KeyedBuckets, LimitCondition,

@@ -89,7 +89,10 @@ fn lb_policy(cluster: &proto::Cluster, at: &At<'_>) -> Result<LbPolicy, ConfigEr
         Ok(LbPolicyProto::RoundRobin) => Ok(LbPolicy::RoundRobin),
         Ok(LbPolicyProto::Random) => Ok(LbPolicy::Random),
         Ok(LbPolicyProto::LeastRequest) => {
-            let choices = cluster.lb_config.and_then(|LbConfig::LeastRequestLbConfig(config)| config.choice_count);
+            let choices = match &cluster.lb_config {
+                Some(LbConfig::LeastRequestLbConfig(config)) => config.choice_count,
+                _ => None,
+            };
             Ok(LbPolicy::LeastRequest(LeastRequest::default().with_choices(choices.unwrap_or(2))))
         }
         other => {

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use aeraki_route::{
-    MirrorTarget,
+    MirrorTarget, Placement,
     config::{self, FractionalPercent},
 };
 
@@ -18,6 +18,7 @@ pub(super) struct Takes {
 
 impl Forward for Takes {
     fn forward(&self, request: Request) -> Forwarding {
+        assert_eq!(request.placement, Placement::default(), "another cluster has other endpoints");
         let text = String::from_utf8_lossy(request.message.frame()).into_owned();
         self.copies.lock().expect("no panic").push(text);
         match self.answers {
@@ -70,6 +71,7 @@ impl Mirrored {
         ready(&mut self.service).await;
         let mut routed = routed(None);
         routed.request.message = request.into();
+        routed.request.placement.hash = Some(1);
         routed.mirrors = mirrors.to_vec();
         let facts = routed.request.facts.clone();
         let future = self.service.call(routed);

@@ -1,31 +1,34 @@
 //! Which endpoint takes the next request: one policy a file.
 //!
 //! A policy is made for certain endpoints, with whatever tables it needs, and thrown away when they change; so a choice
-//! looks things up and never waits, and allocates nothing.
+//! looks things up and never waits, and allocates nothing. What comes before a policy, priorities, health and localities,
+//! is in [`spread`].
 
 mod bounded_load;
 mod least_request;
 mod maglev;
 mod murmur;
 mod peak_ewma;
+mod priority;
 mod random;
 mod ring_hash;
 mod round_robin;
 mod slow_start;
+mod spread;
 mod targets;
 
 use std::fmt;
 
 use aeraki_route::config::{Cluster, LbPolicy};
 
-pub(super) use self::targets::{Target, Targets};
 use self::{
     least_request::LeastRequest, maglev::Maglev, peak_ewma::PeakEwma, random::Random, ring_hash::RingHash,
-    round_robin::RoundRobin, slow_start::SlowStart,
+    round_robin::RoundRobin, slow_start::SlowStart, targets::Targets,
 };
+pub(super) use self::{spread::Spread, targets::Target};
 
 /// Chooses among the endpoints that it was made for.
-pub(super) trait Balance: Send + Sync + fmt::Debug {
+trait Balance: Send + Sync + fmt::Debug {
     /// Returns the place of the chosen endpoint in `targets`, which are the ones it was made for and not empty.
     fn pick(&self, targets: &Targets, draw: Draw) -> usize;
 }
@@ -41,7 +44,7 @@ pub(super) struct Draw {
 
 /// Makes what carries out the policy of a cluster for these endpoints, each with its part of the requests, which together
 /// are 1.
-pub(super) fn balance(config: &Cluster, targets: &Targets, parts: &[f64]) -> Box<dyn Balance> {
+fn balance(config: &Cluster, targets: &Targets, parts: &[f64]) -> Box<dyn Balance> {
     let slow_start = config.slow_start.map(SlowStart::new);
     match config.lb_policy {
         LbPolicy::Random => Box::new(Random),

@@ -2,14 +2,14 @@
 
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
-use aeraki_route::config;
+use aeraki_route::config::{self, HealthStatus};
 use tokio::time::Instant;
 
 use crate::upstream::endpoint::Endpoint;
 
 /// Endpoints at one moment; never changed, only replaced.
 #[derive(Debug, Default)]
-pub(in crate::upstream) struct Targets {
+pub(super) struct Targets {
     targets: Vec<Target>,
     /// For every target the sum of its weight and those before it.
     sums: Vec<u64>,
@@ -23,6 +23,8 @@ pub(in crate::upstream) struct Targets {
 pub(in crate::upstream) struct Target {
     pub(in crate::upstream) endpoint: Arc<Endpoint>,
     pub(in crate::upstream) config: Arc<config::Endpoint>,
+    /// How healthy it was found when the targets were made.
+    pub(in crate::upstream) health: HealthStatus,
     /// Since when it takes requests.
     pub(in crate::upstream) since: Instant,
 }
@@ -43,7 +45,7 @@ impl Target {
 }
 
 impl Targets {
-    pub(in crate::upstream) fn new(targets: Vec<Target>) -> Self {
+    pub(super) fn new(targets: Vec<Target>) -> Self {
         let weights = targets.iter().map(|target| u64::from(target.config.weight));
         let sums = weights.scan(0, |sum, weight| {
             *sum += weight;
@@ -54,15 +56,15 @@ impl Targets {
         Self { sums: sums.collect(), targets, equal, newest }
     }
 
-    pub(in crate::upstream) fn iter(&self) -> impl Iterator<Item = &Target> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Target> {
         self.targets.iter()
     }
 
-    pub(in crate::upstream) fn get(&self, place: usize) -> Option<&Target> {
+    pub(super) fn get(&self, place: usize) -> Option<&Target> {
         self.targets.get(place)
     }
 
-    pub(in crate::upstream) const fn is_empty(&self) -> bool {
+    pub(super) const fn is_empty(&self) -> bool {
         self.targets.is_empty()
     }
 
@@ -85,7 +87,7 @@ impl Targets {
     }
 
     /// Returns the part of each in the weight of all.
-    pub(in crate::upstream) fn parts(&self) -> Vec<f64> {
+    pub(super) fn parts(&self) -> Vec<f64> {
         let weight = self.weight() as f64;
         self.targets.iter().map(|target| f64::from(target.config.weight) / weight).collect()
     }

@@ -8,6 +8,7 @@ mod cost;
 mod dns;
 mod endings;
 mod hostile;
+mod placement;
 mod property;
 mod updates;
 

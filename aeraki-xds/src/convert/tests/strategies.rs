@@ -2,8 +2,8 @@
 
 use aeraki_route::config::{
     AbortWith, AuthorizationAction, AuthorizationPolicy, AuthorizationRule, Descriptor, DescriptorEntry, Destination,
-    Fault, GlobalRateLimit, HedgePolicy, KeyedBuckets, LimitCondition, LimitScope, LocalRateLimit, MutationValue,
-    Operation, Patterns, RetryBudget, RetryOn, RetryPolicy, Source, TokenBucket,
+    Fault, GlobalRateLimit, HashPolicy, HedgePolicy, KeyedBuckets, LimitCondition, LimitScope, LocalRateLimit,
+    MutationValue, Operation, Patterns, RetryBudget, RetryOn, RetryPolicy, Source, TokenBucket,
 };
 
 use super::*;
@@ -47,7 +47,11 @@ fn action() -> impl Strategy<Value = RouteAction> {
     ];
     let keys = || prop::collection::vec(key(), 0..3);
     let timeouts = (prop::option::of((LONG..1 << 45).prop_map(Duration::from_nanos)), keys());
-    (destination, keys(), prop::collection::vec(mirror(), 0..3), timeouts, prop::option::of(retry())).prop_map(
+    let hash_policy = (prop::option::of(key()), any::<bool>()).prop_map(|(key, terminal)| {
+        key.map_or_else(HashPolicy::source_ip, HashPolicy::attribute).with_terminal(terminal)
+    });
+    let hash_policy = prop::collection::vec(hash_policy, 0..3);
+    (destination, hash_policy, prop::collection::vec(mirror(), 0..3), timeouts, prop::option::of(retry())).prop_map(
         |(destination, hash_policy, mirrors, (timeout, caller_timeouts), retry)| {
             let mut action = RouteAction::default();
             action.destination = destination;

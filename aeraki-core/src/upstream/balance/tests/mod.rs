@@ -2,6 +2,7 @@
 
 mod hashing;
 mod shares;
+mod spreading;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -74,7 +75,7 @@ fn targets(config: &Cluster, endpoints: impl IntoIterator<Item = config::Endpoin
     let target = |config: config::Endpoint| {
         let config::Address::Socket(address) = config.address else { panic!("{config:?}") };
         let endpoint = Arc::new(Endpoint::new(address, Arc::clone(&shared)));
-        Target { endpoint, config: Arc::new(config), since: Instant::now() }
+        Target { endpoint, health: config.health_status, config: Arc::new(config), since: Instant::now() }
     };
     endpoints.into_iter().map(target).collect()
 }

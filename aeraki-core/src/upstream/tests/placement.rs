@@ -1,0 +1,116 @@
+//! Which endpoint of a cluster a request goes to.
+
+use config::{Endpoint, LbPolicy, Maglev, PeakEwma, RingHash};
+
+use super::*;
+
+/// A cluster "c" of these endpoints, to which no connection is ever made.
+fn bench(config: config::Cluster, endpoints: impl IntoIterator<Item = Endpoint>) -> Bench {
+    let bench = Bench::with(Serving::Concurrent, endpoints.into_iter().fold(config, config::Cluster::with_endpoint));
+    bench.set_mode(Mode::Hang);
+    bench
+}
+
+fn hashing(policy: LbPolicy) -> Bench {
+    bench(config::Cluster::new("c").with_lb_policy(policy), (1..=20).map(local))
+}
+
+fn local(port: u16) -> Endpoint {
+    Endpoint::new(address(port))
+}
+
+fn address(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+/// Sends a request and gives it up; returns the port of its endpoint.
+fn place(bench: &Bench, change: impl FnOnce(&mut Request)) -> Option<u16> {
+    let mut request = bench.request(frame(REQUEST, 1, b"x"));
+    change(&mut request);
+    let facts = request.facts.clone();
+    drop(bench.clusters.get("c").expect("configured").forward(request));
+    facts.note(|record| record.endpoint).map(|endpoint| endpoint.port())
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_of_one_hash_go_to_one_endpoint_and_without_one_to_any() {
+    for policy in [LbPolicy::RingHash(RingHash::default()), LbPolicy::Maglev(Maglev::default())] {
+        let bench = hashing(policy);
+        let by = |hash| place(&bench, |request| request.placement.hash = hash).expect("there are some");
+        let ports: Vec<u16> = (0..200_u64).map(|key| by(Some(key << 55))).collect();
+        assert_eq!(ports, (0..200_u64).map(|key| by(Some(key << 55))).collect::<Vec<_>>());
+        let spread = |ports: Vec<u16>| ports.into_iter().collect::<std::collections::HashSet<_>>().len();
+        assert!(spread(ports) > 10);
+        assert!(spread((0..200).map(|_| by(None)).collect()) > 10);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_of_a_hashed_request_goes_elsewhere_and_always_to_the_same() {
+    for policy in [LbPolicy::RingHash(RingHash::default()), LbPolicy::Maglev(Maglev::default())] {
+        let bench = hashing(policy);
+        let by = |avoid: &[u16]| {
+            place(&bench, |request| {
+                request.placement.hash = Some(7);
+                request.avoid = Some(Arc::new(avoid.iter().map(|port| address(*port)).collect()));
+            })
+            .expect("there are some")
+        };
+        let first = by(&[]);
+        let second = by(&[first]);
+        assert_ne!(second, first);
+        assert_eq!(by(&[first]), second);
+        let all_but = |kept: u16| (1..=20).filter(|port| *port != kept).collect::<Vec<_>>();
+        assert_eq!(by(&all_but(13)), 13, "whatever the policy says");
+        assert!((1..=20).contains(&by(&all_but(0))), "better one to be avoided than none");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_endpoint_that_is_wanted_takes_the_request_where_it_exists() {
+    let bench = hashing(LbPolicy::RingHash(RingHash::default()));
+    let wanted = |port, avoid: &[u16]| {
+        place(&bench, |request| {
+            request.placement.hash = Some(7);
+            request.placement.host = Some(address(port));
+            request.avoid = Some(Arc::new(avoid.iter().map(|port| address(*port)).collect()));
+        })
+    };
+    let chosen = wanted(99, &[]);
+    assert!(chosen.is_some());
+    for port in 1..=20 {
+        assert_eq!(wanted(port, &[]), Some(port));
+    }
+    let other = if chosen == Some(5) { 6 } else { 5 };
+    assert_eq!(wanted(other, &[other]), chosen, "it has failed before");
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_and_failures_are_what_latencies_are_made_of() {
+    let policy = PeakEwma::default().with_decay(Duration::from_secs(3600));
+    let config = cluster().with_lb_policy(LbPolicy::PeakEwma(policy));
+    let mut bench = Bench::with(Serving::Concurrent, config.with_endpoint(address(2)));
+    let first = bench.call(REQUEST, 1, "x");
+    let mut slow = bench.server().await;
+    let other = bench.call(REQUEST, 2, "x");
+    let mut fast = bench.server().await;
+    fast.echo().await;
+    answer(other).await;
+    tokio::time::advance(Duration::from_millis(100)).await;
+    slow.echo().await;
+    answer(first).await;
+    for n in 3..20 {
+        let call = bench.call(REQUEST, n, "x");
+        fast.echo().await;
+        answer(call).await;
+    }
+    assert!(slow.is_silent().await);
+
+    drop(fast);
+    settle().await;
+    bench.set_mode(Mode::Refuse);
+    assert_eq!(failure(bench.call(REQUEST, 20, "x")).await.0, Reason::ConnectFailure);
+    let call = bench.call(REQUEST, 21, "x");
+    slow.echo().await;
+    answer(call).await;
+}

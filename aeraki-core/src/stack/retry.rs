@@ -187,6 +187,7 @@ where
             routed.request.facts = Facts::of(self.routed.request.facts.record());
         }
         let facts = routed.request.facts.clone();
+        facts.note(|record| record.overdue = false);
         let future = Box::pin(self.service.call(routed));
         self.under_way.push(Try { future, number: self.begun, facts, overdue });
     }
@@ -247,7 +248,9 @@ where
             }
             return true;
         }
-        drop(self.under_way.remove(place));
+        let late = self.under_way.remove(place);
+        late.facts.note(|record| record.overdue = true);
+        drop(late);
         let limit = self.retries.policy().per_try_timeout.unwrap_or_default();
         let reply = LocalReply::new(Reason::Timeout, format!("no answer to a try within {limit:?}"));
         if self.may_try(Failure::Timeout) {
@@ -331,10 +334,15 @@ where
 impl<S: Service<Routed>> Drop for Tries<S> {
     /// Where nobody waits any more, the request ends at the endpoint that it has waited for longest.
     fn drop(&mut self) {
-        let Some(longest) = self.under_way.first() else { return };
-        if let (true, Some(endpoint)) = (self.retries.hedges(), longest.endpoint()) {
-            self.routed.request.facts.note(|record| record.endpoint = Some(endpoint));
+        if !self.retries.hedges() {
+            return;
         }
+        let Some(endpoint) = self.under_way.first().and_then(Try::endpoint) else { return };
+        let overdue = self.routed.request.facts.note(|record| {
+            record.endpoint = Some(endpoint);
+            record.overdue
+        });
+        self.under_way.iter().for_each(|one| one.facts.note(|record| record.overdue = overdue));
     }
 }
 

@@ -34,15 +34,11 @@ impl Members {
         let target = |(address, config): &Found| {
             let known = old.and_then(|old| old.get(address));
             let make = || Arc::new(Endpoint::new(*address, Arc::clone(shared)));
-            let health = config.health_status;
+            let endpoint = known.map_or_else(make, |known| Arc::clone(&known.endpoint));
+            let health = if endpoint.host.is_well() { config.health_status } else { HealthStatus::Unhealthy };
             // who becomes healthy is as new
             let since = known.filter(|known| takes_requests(known.health) || !takes_requests(health));
-            Target {
-                endpoint: known.map_or_else(make, |known| Arc::clone(&known.endpoint)),
-                config: Arc::clone(config),
-                health,
-                since: since.map_or(now, |known| known.since),
-            }
+            Target { endpoint, config: Arc::clone(config), health, since: since.map_or(now, |known| known.since) }
         };
         let all: Vec<Target> = found.iter().map(target).collect();
         let places = all.iter().map(|target| target.endpoint.address).zip(0..).collect();

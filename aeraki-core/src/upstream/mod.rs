@@ -18,6 +18,7 @@ mod connect;
 mod discovery;
 mod driver;
 mod endpoint;
+mod health;
 mod latency;
 mod link;
 mod members;
@@ -34,7 +35,7 @@ use std::{
     },
 };
 
-use aeraki_codec::Limits;
+use aeraki_codec::{Limits, Registry};
 use aeraki_route::config;
 use arc_swap::ArcSwap;
 
@@ -68,6 +69,8 @@ pub struct Clusters {
     updating: Mutex<()>,
     context: Context,
     usage: Arc<Mutex<Usages>>,
+    /// Whether these clusters look after the health of endpoints for all workers.
+    looks_after: bool,
 }
 
 /// What is used of the limits of every cluster, by name.
@@ -85,6 +88,8 @@ pub struct Context {
     pub limits: Limits,
     /// The read buffers of the worker.
     pub buffers: Buffers,
+    /// The protocols that endpoints may be asked in whether they are well; default: none.
+    pub protocols: Arc<Registry>,
 }
 
 impl Context {
@@ -96,6 +101,7 @@ impl Context {
             resolver: Arc::new(SystemResolver),
             limits: Limits::default(),
             buffers: Buffers::new(),
+            protocols: Arc::default(),
         }
     }
 
@@ -126,6 +132,13 @@ impl Context {
         self.buffers = buffers;
         self
     }
+
+    /// Sets the protocols that endpoints may be asked in whether they are well.
+    #[must_use]
+    pub fn with_protocols(mut self, protocols: Arc<Registry>) -> Self {
+        self.protocols = protocols;
+        self
+    }
 }
 
 impl Default for Context {
@@ -138,18 +151,18 @@ impl Clusters {
     /// Makes an empty set of clusters.
     #[must_use]
     pub fn new(context: Context) -> Self {
-        Self::counting(context, Arc::default())
+        Self::counting(context, Arc::default(), true)
     }
 
     /// Makes an empty set for another worker, whose connections count towards the same limits.
     #[must_use]
     pub fn sibling(&self, context: Context) -> Self {
-        Self::counting(context, Arc::clone(&self.usage))
+        Self::counting(context, Arc::clone(&self.usage), false)
     }
 
-    fn counting(context: Context, usage: Arc<Mutex<Usages>>) -> Self {
+    fn counting(context: Context, usage: Arc<Mutex<Usages>>, looks_after: bool) -> Self {
         let generation = AtomicU64::new(0);
-        Self { clusters: ArcSwap::default(), generation, updating: Mutex::default(), context, usage }
+        Self { clusters: ArcSwap::default(), generation, updating: Mutex::default(), context, usage, looks_after }
     }
 
     /// Makes these the clusters from now on; call it on the worker's runtime.
@@ -195,7 +208,7 @@ impl Clusters {
             stats: previous.map(|previous| Arc::clone(&previous.shared().stats)).unwrap_or_default(),
             usage: Arc::clone(lock(&self.usage).entry(Arc::clone(name)).or_default()),
         };
-        Cluster::new(shared, previous.map(|previous| &**previous))
+        Cluster::new(shared, previous.map(|previous| &**previous), self.looks_after)
     }
 
     /// Returns the cluster of this name.
@@ -224,7 +237,11 @@ impl Resolve for Clusters {
 impl Collect for Clusters {
     fn collect(&self, samples: &mut Samples) {
         for (name, cluster) in self.clusters.load().iter() {
-            cluster.stats().collect(&mut samples.scope("cluster", &[("name", name)]));
+            let mut scope = samples.scope("cluster", &[("name", name)]);
+            cluster.stats().collect(&mut scope);
+            if self.looks_after {
+                cluster.shared().usage.health.stats.collect(&mut scope);
+            }
         }
     }
 }

@@ -1,9 +1,13 @@
 //! What is counted for a cluster.
 
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering::Relaxed},
+};
 
 use aeraki_route::Places;
 
+use super::health::Health;
 use crate::observe::{Counter, Gauge, Scope, Value};
 
 macro_rules! stats {
@@ -84,6 +88,8 @@ pub(super) struct Usage {
     pending: AtomicU32,
     /// Requests under way, where their number is limited.
     pub(super) requests: Places,
+    /// What is known of the endpoints.
+    pub(super) health: Arc<Health>,
 }
 
 impl Usage {

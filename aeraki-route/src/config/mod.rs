@@ -25,8 +25,9 @@ pub(crate) use self::policy::ip_block;
 pub use self::{
     action::{Denominator, Destination, FractionalPercent, Mirror, RouteAction, WeightedCluster},
     cluster::{
-        Cluster, ClusterLimits, CommonLb, Discovery, Dns, HashFunction, LbPolicy, LeastRequest, Maglev, PeakEwma,
-        RingHash, SlowStart, SubsetFallback, SubsetSelector, Subsets,
+        Cluster, ClusterLimits, CommonLb, Consecutive, Discovery, Dns, FailurePercentage, HashFunction, HealthCheck,
+        HealthCheckKind, LbPolicy, LeastRequest, Maglev, OutlierDetection, PeakEwma, RingHash, SlowStart,
+        SubsetFallback, SubsetSelector, Subsets, SuccessRate,
     },
     decimal::Decimal,
     endpoint::{Address, AddressError, Endpoint, HealthStatus, Locality},

@@ -1,4 +1,4 @@
-//! Fixed loops over what every request pays for, one a row; `cargo xtask instructions` counts what a turn costs.
+//! Fixed loops over what requests pay for, one a row; `cargo xtask instructions` counts what a turn costs.
 //!
 //! `aeraki-instructions` alone lists the rows; `aeraki-instructions ROW TURNS` runs one of them.
 
@@ -7,6 +7,7 @@
 mod codec;
 mod frames;
 mod route;
+mod stack;
 
 use std::process::ExitCode;
 
@@ -15,7 +16,7 @@ type Row = (&'static str, fn(usize));
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let rows = || codec::ROWS.iter().chain(route::ROWS);
+    let rows = || codec::ROWS.iter().chain(route::ROWS).chain(stack::ROWS);
     let [wanted, turns] = arguments.as_slice() else {
         rows().for_each(|(name, _)| println!("{name}"));
         return ExitCode::SUCCESS;

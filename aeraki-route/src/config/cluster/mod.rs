@@ -2,7 +2,9 @@
 
 mod common;
 mod discovery;
+mod health_check;
 mod limits;
+mod outlier;
 mod policy;
 
 use std::{
@@ -15,7 +17,9 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     common::{CommonLb, SubsetFallback, SubsetSelector, Subsets},
     discovery::{Discovery, Dns},
+    health_check::{HealthCheck, HealthCheckKind},
     limits::ClusterLimits,
+    outlier::{Consecutive, FailurePercentage, OutlierDetection, SuccessRate},
     policy::{HashFunction, LbPolicy, LeastRequest, Maglev, PeakEwma, RingHash, SlowStart},
 };
 use super::{
@@ -68,6 +72,12 @@ pub struct Cluster {
     /// What the cluster may take.
     #[serde(default)]
     pub limits: ClusterLimits,
+    /// Asks endpoints whether they are well; none: they are, unless discovery says otherwise.
+    #[serde(default)]
+    pub health_check: Option<HealthCheck>,
+    /// Takes endpoints out where too much fails; none: they stay.
+    #[serde(default)]
+    pub outlier_detection: Option<OutlierDetection>,
 }
 
 impl Cluster {
@@ -87,6 +97,8 @@ impl Cluster {
             idle_timeout: default_idle_timeout(),
             heartbeat_interval: default_heartbeat_interval(),
             limits: ClusterLimits::default(),
+            health_check: None,
+            outlier_detection: None,
         }
     }
 
@@ -174,6 +186,20 @@ impl Cluster {
         self
     }
 
+    /// Sets how endpoints are asked whether they are well.
+    #[must_use]
+    pub fn with_health_check(mut self, check: HealthCheck) -> Self {
+        self.health_check = Some(check);
+        self
+    }
+
+    /// Sets when endpoints are taken out for a while.
+    #[must_use]
+    pub fn with_outlier_detection(mut self, detection: OutlierDetection) -> Self {
+        self.outlier_detection = Some(detection);
+        self
+    }
+
     /// Checks the cluster.
     ///
     /// # Errors
@@ -198,7 +224,14 @@ impl Cluster {
         ensure(self.depth != Some(0), "depth", "must not be zero")?;
         duration::check_optional(self.idle_timeout, "idleTimeout")?;
         duration::check_optional(self.heartbeat_interval, "heartbeatInterval")?;
-        self.limits.check().map_err(|error| error.within("limits"))
+        self.limits.check().map_err(|error| error.within("limits"))?;
+        if let Some(check) = &self.health_check {
+            check.check().map_err(|error| error.within("healthCheck"))?;
+        }
+        match &self.outlier_detection {
+            Some(detection) => detection.check().map_err(|error| error.within("outlierDetection")),
+            None => Ok(()),
+        }
     }
 
     fn check_balancing(&self) -> Checked {

@@ -40,6 +40,8 @@ pub struct Request {
     pub placement: Placement,
     /// Hosts that it failed on, which the balancer avoids where there are others.
     pub(crate) avoid: Option<Arc<Vec<SocketAddr>>>,
+    /// Whether it was tried before.
+    pub(crate) retry: bool,
 }
 
 impl Request {
@@ -47,8 +49,8 @@ impl Request {
     #[must_use]
     #[inline]
     pub fn new(message: impl Into<Box<Message>>, conn: Arc<ConnInfo>, rules: Arc<Rules>, facts: Facts) -> Self {
-        let (placement, avoid) = Default::default();
-        Self { message: message.into(), conn, rules, facts, placement, avoid }
+        let (placement, avoid, retry) = Default::default();
+        Self { message: message.into(), conn, rules, facts, placement, avoid, retry }
     }
 }
 

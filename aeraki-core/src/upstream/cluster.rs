@@ -139,7 +139,7 @@ impl Cluster {
 
 impl Forward for Cluster {
     fn forward(&self, request: Request) -> Forwarding {
-        let admitted = match self.directory.shared.admit() {
+        let admitted = match self.directory.shared.admit(&request) {
             Ok(admitted) => admitted,
             Err(overflow) => return Forwarding::boxed(ready_future(Err(overflow.into()))),
         };
@@ -159,14 +159,28 @@ impl Drop for Cluster {
 impl Shared {
     /// Takes a request on, unless as many are under way as may be.
     #[inline]
-    fn admit(&self) -> Result<Admitted, LocalReply> {
-        let Some(most) = self.config.limits.max_requests else { return Ok(None) };
+    fn admit(&self, request: &Request) -> Result<Admitted, LocalReply> {
+        let retry = if request.retry { self.admit_retry()? } else { None };
+        let Some(most) = self.config.limits.max_requests else { return Ok([None, retry]) };
         let place = self.usage.requests.take(most).ok_or_else(|| {
             self.stats.upstream_rq_pending_overflow.inc();
-            let text = format!("cluster {:?} has as many requests under way as it may", self.name);
-            LocalReply::new(Reason::Overflow, text)
+            self.overflow("requests")
+        })?;
+        Ok([Some(place), retry])
+    }
+
+    fn admit_retry(&self) -> Result<Option<Place>, LocalReply> {
+        self.stats.upstream_rq_retry.inc();
+        let Some(most) = self.config.limits.max_retries else { return Ok(None) };
+        let place = self.usage.retries.take(most).ok_or_else(|| {
+            self.stats.upstream_rq_retry_overflow.inc();
+            self.overflow("further tries")
         })?;
         Ok(Some(place))
+    }
+
+    fn overflow(&self, what: &str) -> LocalReply {
+        LocalReply::new(Reason::Overflow, format!("cluster {:?} has as many {what} under way as it may", self.name))
     }
 
     /// Makes the checks of the endpoints, where they are asked.
@@ -191,8 +205,8 @@ impl Shared {
     }
 }
 
-/// The place of a request under way; none where their number is not limited.
-type Admitted = Option<Place>;
+/// The places of a request under way, and of a further try; none where their number is not limited.
+type Admitted = [Option<Place>; 2];
 
 impl Directory {
     /// Replaces the endpoints; those that stay keep their connections, those that go finish what they have.

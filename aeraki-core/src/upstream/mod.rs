@@ -24,6 +24,7 @@ mod members;
 mod pool;
 mod slots;
 mod stats;
+mod subsets;
 mod upkeep;
 
 use std::{

@@ -65,6 +65,11 @@ impl Spread {
         Self { shares }
     }
 
+    /// Lists the endpoints that may be picked.
+    pub(in crate::upstream) fn iter(&self) -> impl Iterator<Item = &Target> {
+        self.shares.iter().flat_map(|share| &share.groups).flat_map(|group| group.targets.iter())
+    }
+
     /// Picks an endpoint; none where none may take requests.
     #[inline]
     pub(in crate::upstream) fn pick(&self, draw: Draw) -> Option<Picked<'_>> {

@@ -10,7 +10,7 @@ use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
 use super::{
-    balance::{Draw, Spread, Target},
+    balance::{Balancing, Draw, Spread, Target},
     cluster::Shared,
     endpoint::Endpoint,
     stats::ClusterStats,
@@ -48,8 +48,9 @@ impl Members {
         };
         let all: Vec<Target> = found.iter().map(target).collect();
         let places = all.iter().map(|target| target.endpoint.address).zip(0..).collect();
-        let spread = Spread::new(&shared.config, &all.iter().collect::<Vec<_>>());
-        let subsets = shared.config.subsets.as_ref().map(|subsets| Subsets::new(&shared.config, subsets, &all));
+        let balancing = Balancing::from(&shared.config);
+        let spread = Spread::new(&balancing, &all.iter().collect::<Vec<_>>());
+        let subsets = shared.config.subsets.as_ref().map(|subsets| Subsets::new(subsets, balancing, &all));
         Self { all, places, spread, subsets }
     }
 

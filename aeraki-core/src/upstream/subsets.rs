@@ -9,7 +9,7 @@ use aeraki_route::{
 use foldhash::fast::RandomState;
 
 use super::{
-    balance::{Spread, Target},
+    balance::{Balancing, Spread, Target},
     stats::ClusterStats,
 };
 
@@ -23,23 +23,27 @@ pub(super) struct Subsets {
 }
 
 impl Subsets {
-    pub(super) fn new(config: &config::Cluster, subsets: &config::Subsets, targets: &[Target]) -> Self {
+    pub(super) fn new(config: &config::Subsets, balancing: Balancing, targets: &[Target]) -> Self {
+        let balancing = balancing.with_localities(config.locality_weight_aware);
         let mut split: HashMap<Criteria, Vec<&Target>, RandomState> = HashMap::default();
-        for selector in &subsets.selectors {
+        for selector in &config.selectors {
             for target in targets {
                 if let Some(criteria) = criteria(selector, target) {
                     split.entry(criteria).or_default().push(target);
                 }
             }
         }
-        let default = Criteria::new(&subsets.default_subset);
+        let default = Criteria::new(&config.default_subset);
         let is_default =
             |target: &&Target| default.as_ref().is_none_or(|default| default.hold(&target.config.metadata));
         Self {
-            subsets: split.into_iter().map(|(criteria, targets)| (criteria, Spread::new(config, &targets))).collect(),
-            selectors: subsets.selectors.as_slice().into(),
-            fallback: subsets.fallback,
-            default: Spread::new(config, &targets.iter().filter(is_default).collect::<Vec<_>>()),
+            subsets: split
+                .into_iter()
+                .map(|(criteria, targets)| (criteria, Spread::new(&balancing, &targets)))
+                .collect(),
+            selectors: config.selectors.as_slice().into(),
+            fallback: config.fallback,
+            default: Spread::new(&balancing, &targets.iter().filter(is_default).collect::<Vec<_>>()),
         }
     }
 

@@ -1,4 +1,6 @@
-use aeraki_route::config::{Address, Discovery, Filter, FilterConfig, LbPolicy, LeastRequest, RouteSource};
+use aeraki_route::config::{
+    Address, Discovery, Filter, FilterConfig, HealthStatus, LbPolicy, LeastRequest, RouteSource,
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -90,9 +92,10 @@ fn clusters_are_read_in_full() {
     let limits = cluster.limits;
     assert_eq!((limits.max_connections, limits.max_pending_requests, limits.max_requests), (7, 8, Some(9)));
     assert_eq!((cluster.depth, cluster.concurrent), (Some(9), Some(true)));
-    let [endpoint] = cluster.endpoints.as_slice() else { panic!("the sick one is left out: {cluster:?}") };
+    let [endpoint, sick] = cluster.endpoints.as_slice() else { panic!("{cluster:?}") };
     assert_eq!((&endpoint.address, endpoint.weight), (&Address::new("host", 1), 5));
-    assert_eq!(endpoint.metadata.iter().collect::<Vec<_>>(), [(&"version".to_owned(), &"v2".to_owned())]);
+    assert_eq!(endpoint.metadata, [("n", "1"), ("version", "v2")].map(|(k, v)| (k.into(), v.into())).into());
+    assert_eq!((endpoint.health_status, sick.health_status), (HealthStatus::Healthy, HealthStatus::Unhealthy));
 }
 
 #[test]
@@ -108,7 +111,7 @@ fn what_has_no_effect_is_named_once_and_what_is_not_enforced_is_named_so() {
     assert_eq!(
         texts,
         [
-            "static_resources.clusters[0].common_lb_config: accepted, but has no effect",
+            "static_resources.clusters[0].common_lb_config.update_merge_window: accepted, but has no effect",
             &format!("{PROXY}.tracing: accepted, but has no effect"),
             r#"listener "in": filter aeraki.meta_protocol.filters.istio_stats: NOT ENFORCED"#,
         ]
@@ -160,7 +163,10 @@ fn refusals_name_the_path_and_the_reason() {
             refused(FILTER, "metadata: {filter_metadata: {aeraki: {deep: 1}}}"),
             "cluster \"c\": metadata.filter_metadata.aeraki.deep: is unknown".to_owned(),
         ),
-        (refused(FILTER, "lb_policy: MAGLEV"), "cluster \"c\": lb_policy: MAGLEV is not supported".to_owned()),
+        (
+            refused(FILTER, "lb_policy: CLUSTER_PROVIDED"),
+            "cluster \"c\": lb_policy: CLUSTER_PROVIDED is not supported".to_owned(),
+        ),
         (
             refused(FILTER, "transport_socket: {name: envoy.transport_sockets.tls}"),
             "cluster \"c\": transport_socket: \"envoy.transport_sockets.tls\" is not supported".to_owned(),

@@ -1,5 +1,5 @@
 use aeraki_route::config::{
-    Address, Discovery, Filter, FilterConfig, HealthStatus, LbPolicy, LeastRequest, RouteSource,
+    Address, Discovery, Filter, FilterConfig, HealthStatus, LbPolicy, LeastRequest, Locality, Maglev, RouteSource,
 };
 use proptest::prelude::*;
 
@@ -96,6 +96,40 @@ fn clusters_are_read_in_full() {
     assert_eq!((&endpoint.address, endpoint.weight), (&Address::new("host", 1), 5));
     assert_eq!(endpoint.metadata, [("n", "1"), ("version", "v2")].map(|(k, v)| (k.into(), v.into())).into());
     assert_eq!((endpoint.health_status, sick.health_status), (HealthStatus::Healthy, HealthStatus::Unhealthy));
+}
+
+#[test]
+fn every_way_of_balancing_has_an_effect() {
+    let endpoints = "load_assignment: {cluster_name: c, policy: {overprovisioning_factor: 150}, endpoints: [\
+                     {priority: 1, load_balancing_weight: 3, locality: {region: r, zone: z, sub_zone: s}, lb_endpoints: [\
+                     {endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: 1}}}, \
+                     health_status: DEGRADED}]}]}";
+    let common = "common_lb_config: {healthy_panic_threshold: {value: 30}, locality_weighted_lb_config: {}}";
+    for policy in [
+        "lb_policy: ROUND_ROBIN, round_robin_lb_config: {slow_start_config: {slow_start_window: 30s, \
+         aggression: {default_value: 2}, min_weight_percent: {value: 5}}}",
+        "lb_policy: LEAST_REQUEST, least_request_lb_config: {choice_count: 3, \
+         active_request_bias: {default_value: 0.5}, slow_start_config: {slow_start_window: 30s}}",
+        "lb_policy: RING_HASH, \
+         ring_hash_lb_config: {minimum_ring_size: 12, maximum_ring_size: 99, hash_function: MURMUR_HASH_2}",
+        "lb_policy: MAGLEV, maglev_lb_config: {table_size: 7}",
+        "lb_policy: RANDOM, lb_subset_config: {fallback_policy: DEFAULT_SUBSET, default_subset: {stage: prod, shard: 1}, \
+         locality_weight_aware: true, subset_selectors: [{keys: [stage, shard], fallback_policy: ANY_ENDPOINT}]}",
+        "metadata: {filter_metadata: {aeraki: {peak_ewma_decay: 5}}}",
+    ] {
+        let read = read(FILTER, &format!("{policy}, {common}, {endpoints}")).expect("is valid");
+        assert_eq!(read.warnings, [], "{policy}");
+        let cluster = &read.proxy.clusters[0];
+        assert_eq!(cluster.common_lb.overprovisioning_factor, 150);
+        let [endpoint] = cluster.endpoints.as_slice() else { panic!("{cluster:?}") };
+        let locality = Locality::new("r", "z", "s");
+        assert_eq!((endpoint.priority, endpoint.locality_weight, &endpoint.locality), (1, Some(3), &locality));
+    }
+    let bounded = "lb_policy: MAGLEV, common_lb_config: {consistent_hashing_lb_config: {hash_balance_factor: 120}}";
+    let read = read(FILTER, bounded).expect("is valid");
+    assert_eq!(read.warnings, []);
+    let policy = LbPolicy::Maglev(Maglev::default().with_balance_factor(120));
+    assert_eq!(read.proxy.clusters[0].lb_policy, policy);
 }
 
 #[test]

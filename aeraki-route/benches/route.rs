@@ -88,7 +88,7 @@ fn pick(bencher: Bencher<'_, '_>, clusters: u32) {
 fn hash(bencher: Bencher<'_, '_>) {
     let table = compile([Route::new("hashed", RouteAction::cluster("c").with_hash_key("interface"))]);
     let message = exact_message(7);
-    bencher.bench(|| table.routes()[0].place(black_box(&message), Ipv4Addr::LOCALHOST.into()));
+    bencher.bench(|| table.routes()[0].place(black_box(&message), Ipv4Addr::LOCALHOST.into(), 0));
 }
 
 #[divan::bench(sample_count = 20)]

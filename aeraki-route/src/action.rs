@@ -65,6 +65,14 @@ enum Clusters {
     Weighted(Box<[(u32, Arc<str>)]>),
 }
 
+impl Clusters {
+    fn position(shares: &[(u32, Arc<str>)], draw: u64) -> usize {
+        let total = shares.last().map_or(1, |(end, _)| u64::from(*end));
+        let point = draw % total;
+        shares.partition_point(|(end, _)| u64::from(*end) <= point)
+    }
+}
+
 impl Route {
     /// Returns the position of the route in its configuration.
     pub fn index(&self) -> usize {
@@ -81,12 +89,7 @@ impl Route {
     pub fn pick(&self, draw: u64) -> &Arc<str> {
         match &self.clusters {
             Clusters::One(name) => name,
-            Clusters::Weighted(shares) => {
-                let total = shares.last().map_or(1, |(end, _)| u64::from(*end));
-                let point = draw % total;
-                let position = shares.partition_point(|(end, _)| u64::from(*end) <= point);
-                &shares[position].1
-            }
+            Clusters::Weighted(shares) => &shares[Clusters::position(shares, draw)].1,
         }
     }
 
@@ -100,14 +103,19 @@ impl Route {
         one.into_iter().chain(weighted.iter().map(move |(end, name)| (name, end - std::mem::replace(&mut start, *end))))
     }
 
-    /// Tells which endpoint of a cluster a message from `source` should go to: by the attributes of the hash policy, or one
-    /// in which the client names an endpoint.
+    /// Tells which endpoint of the cluster that was [picked](Self::pick) by `draw` a message from `source` should go to: by
+    /// the attributes of the hash policy, the one in which the client names an endpoint, and metadata.
     ///
     /// The hash is the one that Envoy computes from headers of these values: XXH64 with seed 0 of each, joined in the order
     /// of the policy. Allocates nothing.
     #[inline]
-    pub fn place<A: Attributes + ?Sized>(&self, attributes: &A, source: IpAddr) -> Placement {
-        self.placements.as_ref().map(|placements| placements.of(attributes, source)).unwrap_or_default()
+    pub fn place<A: Attributes + ?Sized>(&self, attributes: &A, source: IpAddr, draw: u64) -> Placement {
+        let Some(placements) = &self.placements else { return Placement::default() };
+        let cluster = match &self.clusters {
+            Clusters::One(_) => 0,
+            Clusters::Weighted(shares) => Clusters::position(shares, draw),
+        };
+        placements.of(attributes, source, cluster)
     }
 
     /// Lists the attributes by which messages are placed.

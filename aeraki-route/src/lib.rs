@@ -43,7 +43,7 @@ pub use self::{
     action::{MirrorTarget, Route},
     changes::{ChangeValues, Changes, Origin},
     explain::{Explanation, PassedOver},
-    placement::Placement,
+    placement::{Criteria, Placement},
     places::{Place, Places},
     rules::{Rules, RulesReader, SharedRules},
     table::{RETRY_HOPS, RouteTable},

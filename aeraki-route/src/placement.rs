@@ -1,14 +1,16 @@
 //! Which endpoint of a cluster a message should go to.
 
 use std::{
+    collections::BTreeMap,
     io::Write,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
 use aeraki_codec::Attributes;
 use xxhash_rust::xxh64::xxh64;
 
-use crate::config::{self, HashPolicy, HashSource};
+use crate::config::{Destination, HashPolicy, HashSource, RouteAction};
 
 /// What load balancing is told about a message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +20,30 @@ pub struct Placement {
     pub hash: Option<u64>,
     /// The endpoint that is wanted, used where it exists and is healthy; none: the policy chooses.
     pub host: Option<SocketAddr>,
+    /// The metadata of the endpoints that may take it; none: the cluster says which.
+    pub criteria: Option<Arc<Criteria>>,
+}
+
+/// Metadata that endpoints must have: keys and values, in the order of the keys, at least one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Criteria(Box<[(Box<str>, Box<str>)]>);
+
+impl Criteria {
+    /// Makes criteria of these keys and values; none where there are none.
+    pub fn new(metadata: &BTreeMap<String, String>) -> Option<Self> {
+        let entry = |(key, value): (&String, &String)| (key.as_str().into(), value.as_str().into());
+        (!metadata.is_empty()).then(|| Self(metadata.iter().map(entry).collect()))
+    }
+
+    /// Lists the keys.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(key, _)| &**key)
+    }
+
+    /// Tells whether this metadata has all keys with these values.
+    pub fn hold(&self, metadata: &BTreeMap<String, String>) -> bool {
+        self.0.iter().all(|(key, value)| metadata.get(&**key).is_some_and(|known| **known == **value))
+    }
 }
 
 /// How a route places its messages.
@@ -25,24 +51,30 @@ pub struct Placement {
 pub(crate) struct Placements {
     hash_policy: Box<[HashPolicy]>,
     override_host: Option<Box<str>>,
+    /// Of every cluster that the route picks among, in their order; empty where none has any.
+    criteria: Box<[Option<Arc<Criteria>>]>,
 }
 
 impl Placements {
     /// Compiles what an action says; none: nothing.
-    pub(crate) fn compile(action: &config::RouteAction) -> Option<Box<Self>> {
+    pub(crate) fn compile(action: &RouteAction) -> Option<Box<Self>> {
         let placements = Self {
             hash_policy: action.hash_policy.as_slice().into(),
             override_host: action.override_host.as_deref().map(Into::into),
+            criteria: criteria(action),
         };
-        let says = !placements.hash_policy.is_empty() || placements.override_host.is_some();
+        let silent = placements.hash_policy.is_empty() && placements.override_host.is_none();
+        let says = !silent || placements.criteria.iter().any(Option::is_some);
         says.then(|| Box::new(placements))
     }
 
-    pub(crate) fn of<A: Attributes + ?Sized>(&self, attributes: &A, source: IpAddr) -> Placement {
+    /// Places a message from `source` for the cluster at this place among those that the route picks among.
+    pub(crate) fn of<A: Attributes + ?Sized>(&self, attributes: &A, source: IpAddr, cluster: usize) -> Placement {
         let host = self.override_host.as_ref().and_then(|name| attributes.attr(name));
         Placement {
             hash: self.hash(attributes, source),
             host: host.and_then(|host| std::str::from_utf8(host).ok()?.parse().ok()),
+            criteria: self.criteria.get(cluster).cloned().flatten(),
         }
     }
 
@@ -72,6 +104,24 @@ impl Placements {
             HashSource::SourceIp => None,
         });
         hashed.chain(self.override_host.as_deref())
+    }
+}
+
+/// Joins the metadata of every cluster that gets messages with that of the route.
+fn criteria(action: &RouteAction) -> Box<[Option<Arc<Criteria>>]> {
+    let common = &action.metadata_match;
+    let joined = |own: &BTreeMap<String, String>| {
+        let mut all = common.clone();
+        all.extend(own.clone());
+        Criteria::new(&all).map(Arc::new)
+    };
+    match &action.destination {
+        Destination::Cluster(_) => [joined(&BTreeMap::new())].into(),
+        Destination::Weighted(clusters) => clusters
+            .iter()
+            .filter(|cluster| cluster.weight > 0)
+            .map(|cluster| joined(&cluster.metadata_match))
+            .collect(),
     }
 }
 

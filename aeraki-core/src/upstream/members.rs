@@ -3,17 +3,18 @@
 use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
 use aeraki_route::{
-    Placement,
+    Criteria, Placement,
     config::{self, HealthStatus},
 };
 use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
 use super::{
-    balance::{Draw, Spread, Target},
+    balance::{Balancing, Draw, Spread, Target},
     cluster::Shared,
     endpoint::Endpoint,
     stats::ClusterStats,
+    subsets::Subsets,
 };
 
 /// Made anew whenever anything about the endpoints changes.
@@ -22,6 +23,7 @@ pub(super) struct Members {
     all: Vec<Target>,
     places: HashMap<SocketAddr, usize, RandomState>,
     spread: Spread,
+    subsets: Option<Subsets>,
 }
 
 /// The address of an endpoint, and what is said of it.
@@ -42,8 +44,10 @@ impl Members {
         };
         let all: Vec<Target> = found.iter().map(target).collect();
         let places = all.iter().map(|target| target.endpoint.address).zip(0..).collect();
-        let spread = Spread::new(&shared.config, &all.iter().collect::<Vec<_>>());
-        Self { all, places, spread }
+        let balancing = Balancing::from(&shared.config);
+        let spread = Spread::new(&balancing, &all.iter().collect::<Vec<_>>());
+        let subsets = shared.config.subsets.as_ref().map(|subsets| Subsets::new(subsets, balancing, &all));
+        Self { all, places, spread, subsets }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Target> {
@@ -66,11 +70,15 @@ impl Members {
         avoid: &[SocketAddr],
         stats: &ClusterStats,
     ) -> Option<&Arc<Endpoint>> {
+        let criteria = placement.criteria.as_deref();
         let wanted = placement.host.filter(|host| !avoid.contains(host)).and_then(|host| self.get(&host));
-        if let Some(wanted) = wanted.filter(|wanted| takes_requests(wanted.health)) {
+        if let Some(wanted) = wanted.filter(|wanted| takes_requests(wanted.health) && self.may_go(criteria, wanted)) {
             return Some(&wanted.endpoint);
         }
-        let spread = &self.spread;
+        let spread = match &self.subsets {
+            Some(subsets) => subsets.find(criteria, &self.spread, stats)?,
+            None => &self.spread,
+        };
         let hash = placement.hash.unwrap_or_else(|| fastrand::u64(..));
         let mut picked = spread.pick(Draw { hash, attempt: 0 })?;
         if picked.panic {
@@ -83,7 +91,13 @@ impl Members {
             picked = spread.pick(Draw { hash, attempt })?;
         }
         let wanted = |target: &&Target| !avoid.contains(&target.endpoint.address) && takes_requests(target.health);
-        Some(&self.iter().find(wanted).unwrap_or(picked.target).endpoint)
+        Some(&spread.iter().find(wanted).unwrap_or(picked.target).endpoint)
+    }
+
+    /// Tells whether a target is one of those that are asked for, where that counts.
+    fn may_go(&self, criteria: Option<&Criteria>, target: &Target) -> bool {
+        let counts = criteria.filter(|_| self.subsets.is_some());
+        counts.is_none_or(|criteria| criteria.hold(&target.config.metadata))
     }
 
     /// Ends the connections to endpoints that are not among `kept`.

@@ -25,6 +25,7 @@ mod members;
 mod pool;
 mod slots;
 mod stats;
+mod subsets;
 mod upkeep;
 
 use std::{

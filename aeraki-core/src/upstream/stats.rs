@@ -68,6 +68,10 @@ stats! {
         upstream_cx_none_healthy,
         /// Requests that were sent regardless of health, since too few endpoints of their priority were healthy.
         lb_healthy_panic,
+        /// Requests that went to the subset of endpoints that they asked for.
+        lb_subsets_selected,
+        /// Requests that asked for no subset, or for one that does not exist, and went to other endpoints.
+        lb_subsets_fallback,
         /// Answers that came after their caller had gone, or twice.
         upstream_rs_late,
         /// Answers with an id that was never given; none is delivered.

@@ -1,6 +1,6 @@
 //! Where the messages of a route go.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,10 @@ pub struct RouteAction {
     /// stick to one; another is chosen where that one does not exist, or is not healthy. None: clients are not asked.
     #[serde(default)]
     pub override_host: Option<String>,
+    /// Metadata of the endpoints that may take the messages, in clusters that are split into subsets by these keys;
+    /// `metadata_match` of Envoy's routes. Empty: the cluster says which.
+    #[serde(default)]
+    pub metadata_match: BTreeMap<String, String>,
     /// Clusters that get a copy.
     #[serde(default)]
     pub mirrors: Vec<Mirror>,
@@ -74,6 +78,13 @@ impl RouteAction {
     #[must_use]
     pub fn with_override_host(mut self, attribute: impl Into<String>) -> Self {
         self.override_host = Some(attribute.into());
+        self
+    }
+
+    /// Adds to the metadata of the endpoints that may take the messages.
+    #[must_use]
+    pub fn with_metadata_match(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.metadata_match.insert(key.into(), value.into());
         self
     }
 
@@ -197,12 +208,22 @@ pub struct WeightedCluster {
     pub name: String,
     /// Its share of the sum of all weights; 0: no messages.
     pub weight: u32,
+    /// As in [`RouteAction`], before which it comes where both have a key.
+    #[serde(default)]
+    pub metadata_match: BTreeMap<String, String>,
 }
 
 impl WeightedCluster {
     /// Creates a cluster with its share.
     pub fn new(name: impl Into<String>, weight: u32) -> Self {
-        Self { name: name.into(), weight }
+        Self { name: name.into(), weight, metadata_match: BTreeMap::new() }
+    }
+
+    /// Adds to the metadata of the endpoints that may take its share.
+    #[must_use]
+    pub fn with_metadata_match(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.metadata_match.insert(key.into(), value.into());
+        self
     }
 }
 

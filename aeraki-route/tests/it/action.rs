@@ -9,8 +9,8 @@ use aeraki_codec::Change;
 use aeraki_route::{
     RouteTable,
     config::{
-        Denominator, Fault, FractionalPercent, HashPolicy, LocalRateLimit, Mirror, MutationEntry, RetryPolicy, Route,
-        RouteAction, RouteConfig, TokenBucket,
+        Denominator, Destination, Fault, FractionalPercent, HashPolicy, LocalRateLimit, Mirror, MutationEntry,
+        RetryPolicy, Route, RouteAction, RouteConfig, TokenBucket, WeightedCluster,
     },
 };
 use xxhash_rust::xxh64::xxh64;
@@ -42,7 +42,7 @@ const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 7));
 
 fn hashed(policy: impl IntoIterator<Item = HashPolicy>, message: &[(&str, &str)]) -> Option<u64> {
     let action = policy.into_iter().fold(RouteAction::cluster("c"), RouteAction::with_hash_policy);
-    table(action).routes()[0].place(message, CLIENT).hash
+    table(action).routes()[0].place(message, CLIENT, 0).hash
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn the_hash_of_a_client_is_that_of_its_address_as_written() {
     assert_eq!(hashed([HashPolicy::source_ip()], &[]), Some(client));
     let longest = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
     let table = table(RouteAction::cluster("c").with_hash_policy(HashPolicy::source_ip()));
-    let place = table.routes()[0].place::<[(&str, &str)]>(&[], longest.parse().expect("an address"));
+    let place = table.routes()[0].place::<[(&str, &str)]>(&[], longest.parse().expect("an address"), 0);
     assert_eq!(place.hash, Some(xxh64(longest.as_bytes(), 0)));
     // of clients without a session, the address counts
     let session = [HashPolicy::attribute("session").with_terminal(true), HashPolicy::source_ip()];
@@ -78,13 +78,36 @@ fn the_hash_of_a_client_is_that_of_its_address_as_written() {
 #[test]
 fn a_client_names_the_endpoint_that_it_wants() {
     let table = table(RouteAction::cluster("c").with_override_host("Host"));
-    let host = |text: &str| table.routes()[0].place(&[("host", text)], CLIENT).host;
+    let host = |text: &str| table.routes()[0].place(&[("host", text)], CLIENT, 0).host;
     assert_eq!(host("127.0.0.1:80"), Some(([127, 0, 0, 1], 80).into()));
     assert_eq!(host("[::1]:80"), Some(([0, 0, 0, 0, 0, 0, 0, 1], 80).into()));
     for nonsense in ["", "127.0.0.1", "localhost:80", "\u{0}"] {
         assert_eq!(host(nonsense), None, "{nonsense:?}");
     }
     assert_eq!(table.demand().keys().collect::<Vec<_>>(), ["host"]);
+}
+
+#[test]
+fn criteria_are_those_of_the_route_and_of_the_cluster_that_was_picked() {
+    let criteria =
+        |action: &RouteAction, draw| table(action.clone()).routes()[0].place(&[("", "")], CLIENT, draw).criteria;
+    let action = RouteAction::cluster("c").with_metadata_match("stage", "prod").with_metadata_match("app", "a");
+    let found = criteria(&action, 7).expect("some");
+    assert_eq!(found.keys().collect::<Vec<_>>(), ["app", "stage"]);
+    let labels = |labels: &[(&str, &str)]| labels.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+    assert!(found.hold(&labels(&[("app", "a"), ("stage", "prod"), ("more", "")])));
+    assert!(!found.hold(&labels(&[("app", "a"), ("stage", "test")])) && !found.hold(&labels(&[("app", "a")])));
+    assert_eq!(criteria(&RouteAction::cluster("c"), 0), None);
+
+    let shares = ["v1", "none", "v2"].map(|name| WeightedCluster::new("c", 1).with_metadata_match("version", name));
+    let mut split = action;
+    let [mut first, mut none, second] = shares;
+    none.weight = 0;
+    first.metadata_match.insert("stage".into(), "test".into());
+    split.destination = Destination::Weighted(vec![first, none, second]);
+    let [first, second] = [0, 1].map(|draw| criteria(&split, draw).expect("some"));
+    assert!(first.hold(&labels(&[("app", "a"), ("stage", "test"), ("version", "v1")])), "its own come first");
+    assert!(second.hold(&labels(&[("app", "a"), ("stage", "prod"), ("version", "v2")])));
 }
 
 #[test]

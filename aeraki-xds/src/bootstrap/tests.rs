@@ -1,4 +1,6 @@
-use aeraki_route::config::{Address, Discovery, Filter, FilterConfig, LbPolicy, LeastRequest, RouteSource};
+use aeraki_route::config::{
+    Address, Discovery, Filter, FilterConfig, HealthStatus, LbPolicy, LeastRequest, Locality, Maglev, RouteSource,
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -90,9 +92,44 @@ fn clusters_are_read_in_full() {
     let limits = cluster.limits;
     assert_eq!((limits.max_connections, limits.max_pending_requests, limits.max_requests), (7, 8, Some(9)));
     assert_eq!((cluster.depth, cluster.concurrent), (Some(9), Some(true)));
-    let [endpoint] = cluster.endpoints.as_slice() else { panic!("the sick one is left out: {cluster:?}") };
+    let [endpoint, sick] = cluster.endpoints.as_slice() else { panic!("{cluster:?}") };
     assert_eq!((&endpoint.address, endpoint.weight), (&Address::new("host", 1), 5));
-    assert_eq!(endpoint.metadata.iter().collect::<Vec<_>>(), [(&"version".to_owned(), &"v2".to_owned())]);
+    assert_eq!(endpoint.metadata, [("n", "1"), ("version", "v2")].map(|(k, v)| (k.into(), v.into())).into());
+    assert_eq!((endpoint.health_status, sick.health_status), (HealthStatus::Healthy, HealthStatus::Unhealthy));
+}
+
+#[test]
+fn every_way_of_balancing_has_an_effect() {
+    let endpoints = "load_assignment: {cluster_name: c, policy: {overprovisioning_factor: 150}, endpoints: [\
+                     {priority: 1, load_balancing_weight: 3, locality: {region: r, zone: z, sub_zone: s}, lb_endpoints: [\
+                     {endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: 1}}}, \
+                     health_status: DEGRADED}]}]}";
+    let common = "common_lb_config: {healthy_panic_threshold: {value: 30}, locality_weighted_lb_config: {}}";
+    for policy in [
+        "lb_policy: ROUND_ROBIN, round_robin_lb_config: {slow_start_config: {slow_start_window: 30s, \
+         aggression: {default_value: 2}, min_weight_percent: {value: 5}}}",
+        "lb_policy: LEAST_REQUEST, least_request_lb_config: {choice_count: 3, \
+         active_request_bias: {default_value: 0.5}, slow_start_config: {slow_start_window: 30s}}",
+        "lb_policy: RING_HASH, \
+         ring_hash_lb_config: {minimum_ring_size: 12, maximum_ring_size: 99, hash_function: MURMUR_HASH_2}",
+        "lb_policy: MAGLEV, maglev_lb_config: {table_size: 7}",
+        "lb_policy: RANDOM, lb_subset_config: {fallback_policy: DEFAULT_SUBSET, default_subset: {stage: prod, shard: 1}, \
+         locality_weight_aware: true, subset_selectors: [{keys: [stage, shard], fallback_policy: ANY_ENDPOINT}]}",
+        "metadata: {filter_metadata: {aeraki: {peak_ewma_decay: 5}}}",
+    ] {
+        let read = read(FILTER, &format!("{policy}, {common}, {endpoints}")).expect("is valid");
+        assert_eq!(read.warnings, [], "{policy}");
+        let cluster = &read.proxy.clusters[0];
+        assert_eq!(cluster.common_lb.overprovisioning_factor, 150);
+        let [endpoint] = cluster.endpoints.as_slice() else { panic!("{cluster:?}") };
+        let locality = Locality::new("r", "z", "s");
+        assert_eq!((endpoint.priority, endpoint.locality_weight, &endpoint.locality), (1, Some(3), &locality));
+    }
+    let bounded = "lb_policy: MAGLEV, common_lb_config: {consistent_hashing_lb_config: {hash_balance_factor: 120}}";
+    let read = read(FILTER, bounded).expect("is valid");
+    assert_eq!(read.warnings, []);
+    let policy = LbPolicy::Maglev(Maglev::default().with_balance_factor(120));
+    assert_eq!(read.proxy.clusters[0].lb_policy, policy);
 }
 
 #[test]
@@ -108,7 +145,7 @@ fn what_has_no_effect_is_named_once_and_what_is_not_enforced_is_named_so() {
     assert_eq!(
         texts,
         [
-            "static_resources.clusters[0].common_lb_config: accepted, but has no effect",
+            "static_resources.clusters[0].common_lb_config.update_merge_window: accepted, but has no effect",
             &format!("{PROXY}.tracing: accepted, but has no effect"),
             r#"listener "in": filter aeraki.meta_protocol.filters.istio_stats: NOT ENFORCED"#,
         ]
@@ -160,7 +197,10 @@ fn refusals_name_the_path_and_the_reason() {
             refused(FILTER, "metadata: {filter_metadata: {aeraki: {deep: 1}}}"),
             "cluster \"c\": metadata.filter_metadata.aeraki.deep: is unknown".to_owned(),
         ),
-        (refused(FILTER, "lb_policy: MAGLEV"), "cluster \"c\": lb_policy: MAGLEV is not supported".to_owned()),
+        (
+            refused(FILTER, "lb_policy: CLUSTER_PROVIDED"),
+            "cluster \"c\": lb_policy: CLUSTER_PROVIDED is not supported".to_owned(),
+        ),
         (
             refused(FILTER, "transport_socket: {name: envoy.transport_sockets.tls}"),
             "cluster \"c\": transport_socket: \"envoy.transport_sockets.tls\" is not supported".to_owned(),

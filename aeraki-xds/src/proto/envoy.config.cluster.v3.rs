@@ -111,6 +111,8 @@ pub struct Cluster {
     pub close_connections_on_host_health_failure: bool,
     #[prost(bool, tag = "32")]
     pub ignore_health_on_host_removal: bool,
+    #[prost(message, optional, tag = "41")]
+    pub load_balancing_policy: ::core::option::Option<LoadBalancingPolicy>,
     #[prost(message, optional, tag = "42")]
     pub lrs_server: ::core::option::Option<super::super::core::v3::ConfigSource>,
     #[prost(string, repeated, tag = "57")]
@@ -323,6 +325,10 @@ pub mod cluster {
         pub aggression: ::core::option::Option<
             super::super::super::core::v3::RuntimeDouble,
         >,
+        #[prost(message, optional, tag = "3")]
+        pub min_weight_percent: ::core::option::Option<
+            super::super::super::super::r#type::v3::Percent,
+        >,
     }
     impl ::prost::Name for SlowStartConfig {
         const NAME: &'static str = "SlowStartConfig";
@@ -445,8 +451,12 @@ pub mod cluster {
             "type.googleapis.com/envoy.config.cluster.v3.Cluster.MaglevLbConfig".into()
         }
     }
-    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    #[derive(Clone, Copy, PartialEq, ::prost::Message)]
     pub struct CommonLbConfig {
+        #[prost(message, optional, tag = "1")]
+        pub healthy_panic_threshold: ::core::option::Option<
+            super::super::super::super::r#type::v3::Percent,
+        >,
         #[prost(message, optional, tag = "4")]
         pub update_merge_window: ::core::option::Option<::prost_types::Duration>,
         #[prost(bool, tag = "5")]
@@ -715,5 +725,17 @@ impl ::prost::Name for Cluster {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "type.googleapis.com/envoy.config.cluster.v3.Cluster".into()
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LoadBalancingPolicy {}
+impl ::prost::Name for LoadBalancingPolicy {
+    const NAME: &'static str = "LoadBalancingPolicy";
+    const PACKAGE: &'static str = "envoy.config.cluster.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.config.cluster.v3.LoadBalancingPolicy".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.config.cluster.v3.LoadBalancingPolicy".into()
     }
 }

@@ -214,6 +214,7 @@ const MESSAGES: &[&str] = &[
     "envoy.config.cluster.v3.Cluster.RingHashLbConfig",
     "envoy.config.cluster.v3.Cluster.RoundRobinLbConfig",
     "envoy.config.cluster.v3.Cluster.SlowStartConfig",
+    "envoy.config.cluster.v3.LoadBalancingPolicy",
     "envoy.config.core.v3.Address",
     "envoy.config.core.v3.AggregatedConfigSource",
     "envoy.config.core.v3.ApiConfigSource",
@@ -232,6 +233,7 @@ const MESSAGES: &[&str] = &[
     "envoy.config.core.v3.TransportSocket",
     "envoy.config.endpoint.v3.ClusterLoadAssignment",
     "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy",
+    "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy.DropOverload",
     "envoy.config.endpoint.v3.Endpoint",
     "envoy.config.endpoint.v3.LbEndpoint",
     "envoy.config.endpoint.v3.LocalityLbEndpoints",
@@ -271,6 +273,7 @@ const MESSAGES: &[&str] = &[
     "envoy.type.matcher.v3.StringMatcher",
     "envoy.type.v3.FractionalPercent",
     "envoy.type.v3.Int64Range",
+    "envoy.type.v3.Percent",
     "envoy.type.v3.TokenBucket",
     "google.rpc.Status",
 ];

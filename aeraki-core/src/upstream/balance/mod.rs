@@ -19,7 +19,7 @@ mod targets;
 
 use std::fmt;
 
-use aeraki_route::config::{Cluster, LbPolicy};
+use aeraki_route::config::{self, Cluster, CommonLb, LbPolicy};
 
 use self::{
     least_request::LeastRequest, maglev::Maglev, peak_ewma::PeakEwma, random::Random, ring_hash::RingHash,
@@ -42,11 +42,33 @@ pub(super) struct Draw {
     pub(super) attempt: u32,
 }
 
+/// How a cluster balances.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Balancing {
+    policy: LbPolicy,
+    slow_start: Option<config::SlowStart>,
+    common: CommonLb,
+}
+
+impl From<&Cluster> for Balancing {
+    fn from(config: &Cluster) -> Self {
+        Self { policy: config.lb_policy, slow_start: config.slow_start, common: config.common_lb }
+    }
+}
+
+impl Balancing {
+    /// Sets whether localities count, where they do at all.
+    pub(super) const fn with_localities(mut self, count: bool) -> Self {
+        self.common.locality_weighted &= count;
+        self
+    }
+}
+
 /// Makes what carries out the policy of a cluster for these endpoints, each with its part of the requests, which together
 /// are 1.
-fn balance(config: &Cluster, targets: &Targets, parts: &[f64]) -> Box<dyn Balance> {
+fn balance(config: &Balancing, targets: &Targets, parts: &[f64]) -> Box<dyn Balance> {
     let slow_start = config.slow_start.map(SlowStart::new);
-    match config.lb_policy {
+    match config.policy {
         LbPolicy::Random => Box::new(Random),
         LbPolicy::LeastRequest(policy) => Box::new(LeastRequest::new(policy, slow_start)),
         LbPolicy::PeakEwma(policy) => Box::new(PeakEwma::new(policy)),

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use aeraki_route::config::{self, HealthStatus, LbPolicy, Locality};
+use aeraki_route::config::{HealthStatus, LbPolicy, Locality};
 
 use super::{
-    Balance, Draw, Target, Targets, balance,
+    Balance, Balancing, Draw, Target, Targets, balance,
     priority::{Census, Load, distribute},
 };
 
@@ -42,13 +42,13 @@ pub(in crate::upstream) struct Picked<'a> {
 
 impl Spread {
     /// Makes the tables for these endpoints.
-    pub(in crate::upstream) fn new(config: &config::Cluster, targets: &[&Target]) -> Self {
+    pub(in crate::upstream) fn new(config: &Balancing, targets: &[&Target]) -> Self {
         let mut levels: BTreeMap<u32, Vec<&Target>> = BTreeMap::new();
         for target in targets {
             levels.entry(target.config.priority).or_default().push(target);
         }
         let census: Vec<Census> = levels.values().map(|level| census(level)).collect();
-        let loads = distribute(&census, &config.common_lb);
+        let loads = distribute(&census, &config.common);
         let mut shares = Vec::new();
         let mut end = 0;
         // as in Envoy: the healthy ones of all priorities, then the degraded ones
@@ -63,6 +63,11 @@ impl Spread {
             }
         }
         Self { shares }
+    }
+
+    /// Lists the endpoints that may be picked.
+    pub(in crate::upstream) fn iter(&self) -> impl Iterator<Item = &Target> {
+        self.shares.iter().flat_map(|share| &share.groups).flat_map(|group| group.targets.iter())
     }
 
     /// Picks an endpoint; none where none may take requests.
@@ -108,9 +113,9 @@ fn census(level: &[&Target]) -> Census {
 }
 
 /// Makes groups of the chosen ones of a priority: one, or one a locality where localities have weights.
-fn groups(config: &config::Cluster, level: &[&Target], chosen: Vec<&Target>, panic: bool) -> Vec<Group> {
-    let weighted = config.common_lb.locality_weighted && level.iter().any(|target| locality_weight(target) > 0);
-    let hashed = matches!(config.lb_policy, LbPolicy::RingHash(_) | LbPolicy::Maglev(_));
+fn groups(config: &Balancing, level: &[&Target], chosen: Vec<&Target>, panic: bool) -> Vec<Group> {
+    let weighted = config.common.locality_weighted && level.iter().any(|target| locality_weight(target) > 0);
+    let hashed = matches!(config.policy, LbPolicy::RingHash(_) | LbPolicy::Maglev(_));
     match (weighted, hashed) {
         (true, true) => vec![by_locality_parts(config, level, chosen)],
         // in panic, localities do not count either
@@ -119,16 +124,16 @@ fn groups(config: &config::Cluster, level: &[&Target], chosen: Vec<&Target>, pan
     }
 }
 
-fn group(config: &config::Cluster, chosen: Vec<&Target>, end: f64) -> Group {
+fn group(config: &Balancing, chosen: Vec<&Target>, end: f64) -> Group {
     let targets = Targets::new(chosen.into_iter().cloned().collect());
     let balance = balance(config, &targets, &targets.parts());
     Group { end, targets, balance }
 }
 
 /// A locality gets its weight, less what its endpoints cannot take.
-fn by_locality(config: &config::Cluster, level: &[&Target], chosen: &[&Target]) -> Vec<Group> {
+fn by_locality(config: &Balancing, level: &[&Target], chosen: &[&Target]) -> Vec<Group> {
     let totals = localities(level);
-    let factor = f64::from(config.common_lb.overprovisioning_factor) / 100.0;
+    let factor = f64::from(config.common.overprovisioning_factor) / 100.0;
     let mut end = 0.0;
     let mut groups = Vec::new();
     for (locality, targets) in localities(chosen) {
@@ -145,7 +150,7 @@ fn by_locality(config: &config::Cluster, level: &[&Target], chosen: &[&Target]) 
 }
 
 /// Policies with tables have one for all localities, in which endpoints have their part of their locality's part.
-fn by_locality_parts(config: &config::Cluster, level: &[&Target], chosen: Vec<&Target>) -> Group {
+fn by_locality_parts(config: &Balancing, level: &[&Target], chosen: Vec<&Target>) -> Group {
     let of_localities: f64 = localities(level).values().map(|targets| f64::from(locality_weight(targets[0]))).sum();
     let chosen: Vec<&Target> = chosen.into_iter().filter(|target| locality_weight(target) > 0).collect();
     let sum = |targets: &Vec<&Target>| targets.iter().map(|target| f64::from(target.config.weight)).sum::<f64>();

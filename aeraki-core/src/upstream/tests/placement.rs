@@ -1,6 +1,10 @@
 //! Which endpoint of a cluster a request goes to.
 
-use config::{Endpoint, LbPolicy, Maglev, PeakEwma, RingHash};
+use aeraki_route::Criteria;
+use config::{
+    CommonLb, Decimal, Endpoint, HealthStatus, LbPolicy, Maglev, PeakEwma, RingHash, SubsetFallback, SubsetSelector,
+    Subsets,
+};
 
 use super::*;
 
@@ -83,6 +87,65 @@ async fn the_endpoint_that_is_wanted_takes_the_request_where_it_exists() {
     }
     let other = if chosen == Some(5) { 6 } else { 5 };
     assert_eq!(wanted(other, &[other]), chosen, "it has failed before");
+}
+
+#[tokio::test(start_paused = true)]
+async fn health_counts_even_against_a_client_that_wants_an_endpoint() {
+    let sick = |port| local(port).with_health_status(HealthStatus::Draining);
+    let never = CommonLb::default().with_healthy_panic_threshold(Decimal::ZERO);
+    let config = || config::Cluster::new("c").with_common_lb(never);
+    let bench = bench(config(), [local(1), sick(2)]);
+    let wanted = |port| place(&bench, |request| request.placement.host = Some(address(port)));
+    assert_eq!([1, 2].map(wanted), [Some(1), Some(1)]);
+    bench.clusters.update([config().with_endpoint(sick(1))]);
+    assert_eq!(wanted(1), None);
+    let (reason, text) = failure(bench.call(REQUEST, 1, "x")).await;
+    assert_eq!((reason, text.as_str()), (Reason::NoHealthyUpstream, "cluster \"c\" has no healthy endpoint"));
+    assert_eq!(bench.count("upstream_cx_none_healthy"), 1);
+    bench.clusters.update([config::Cluster::new("c").with_endpoint(sick(1))]);
+    assert_eq!(wanted(9), Some(1), "in panic");
+    assert_eq!(bench.count("lb_healthy_panic"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_go_to_the_subset_that_they_ask_for() {
+    let of =
+        |port, stage: &str, version: &str| local(port).with_metadata("stage", stage).with_metadata("version", version);
+    let endpoints =
+        || [of(1, "prod", "1"), of(2, "prod", "2"), of(3, "test", "2"), local(4).with_metadata("stage", "new")];
+    let subsets = || {
+        let both = SubsetSelector::new(["version", "stage"]).with_fallback(SubsetFallback::AnyEndpoint);
+        Subsets::new([both, SubsetSelector::new(["stage"])])
+    };
+    let ports = |bench: &Bench, criteria: &[(&str, &str)]| {
+        let criteria = criteria.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let criteria = Criteria::new(&criteria).map(Arc::new);
+        let picks = (0..8).filter_map(|_| place(bench, |request| request.placement.criteria = criteria.clone()));
+        picks.collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>()
+    };
+    let strict = bench(config::Cluster::new("c").with_subsets(subsets()), endpoints());
+    assert_eq!(ports(&strict, &[("stage", "prod")]), [1, 2]);
+    assert_eq!(ports(&strict, &[("stage", "prod"), ("version", "2")]), [2]);
+    assert_eq!(ports(&strict, &[("stage", "prod"), ("version", "3")]), [1, 2, 3, 4], "the selector says any");
+    assert_eq!(ports(&strict, &[("stage", "none")]), [0; 0]);
+    assert_eq!(ports(&strict, &[("version", "2")]), [0; 0], "no selector has these keys");
+    assert_eq!(ports(&strict, &[]), [0; 0]);
+    assert_eq!((strict.count("lb_subsets_selected"), strict.count("lb_subsets_fallback")), (16, 8));
+
+    let lenient = bench(config::Cluster::new("c").with_subsets(subsets().with_default("stage", "test")), endpoints());
+    assert_eq!(ports(&lenient, &[("stage", "none")]), [3]);
+    assert_eq!(ports(&lenient, &[]), [3]);
+    let asks = |request: &mut Request, host| {
+        request.placement.criteria = Criteria::new(&[("stage".to_owned(), "prod".to_owned())].into()).map(Arc::new);
+        request.placement.host = Some(address(host));
+    };
+    assert_eq!(place(&lenient, |request| asks(request, 2)), Some(2));
+    assert_ne!(place(&lenient, |request| asks(request, 3)), Some(3), "not among those that the route asks for");
+    let avoiding = place(&lenient, |request| {
+        asks(request, 1);
+        request.avoid = Some(Arc::new(vec![address(1), address(2)]));
+    });
+    assert!(matches!(avoiding, Some(1 | 2)), "a retry does not leave the subset either: {avoiding:?}");
 }
 
 #[tokio::test(start_paused = true)]

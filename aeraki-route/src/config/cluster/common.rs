@@ -75,6 +75,10 @@ pub struct Subsets {
     /// The metadata of the endpoints that take requests by [`SubsetFallback::DefaultSubset`]; empty: any endpoint.
     #[serde(default)]
     pub default_subset: BTreeMap<String, String>,
+    /// Whether localities get requests in proportion to their weights within subsets too, where they do in the cluster;
+    /// default: no.
+    #[serde(default)]
+    pub locality_weight_aware: bool,
 }
 
 impl Subsets {
@@ -95,6 +99,13 @@ impl Subsets {
     pub fn with_default(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.default_subset.insert(key.into(), value.into());
         self.with_fallback(SubsetFallback::DefaultSubset)
+    }
+
+    /// Sets whether localities get requests in proportion to their weights within subsets too.
+    #[must_use]
+    pub fn with_locality_weight_aware(mut self, aware: bool) -> Self {
+        self.locality_weight_aware = aware;
+        self
     }
 
     pub(super) fn check(&self) -> Checked {

@@ -242,6 +242,8 @@ impl Cluster {
         self.common_lb.check().map_err(|error| error.within("commonLb"))?;
         if let Some(subsets) = &self.subsets {
             subsets.check().map_err(|error| error.within("subsets"))?;
+            let weighted = self.common_lb.locality_weighted || !subsets.locality_weight_aware;
+            ensure(weighted, "subsets.localityWeightAware", "needs commonLb.localityWeighted")?;
         }
         self.check_localities()
     }

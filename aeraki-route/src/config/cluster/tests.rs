@@ -119,6 +119,10 @@ fn subsets_that_cannot_be_told_apart_are_refused() {
             with(Subsets::new([keys(&["a"])]).with_default("a", "1").with_fallback(SubsetFallback::AnyEndpoint)),
             "subsets.defaultSubset: is not used: no fallback is defaultSubset",
         ),
+        (
+            with(Subsets::new([keys(&["a"])]).with_locality_weight_aware(true)),
+            "subsets.localityWeightAware: needs commonLb.localityWeighted",
+        ),
     ]);
     let selector = keys(&["a"]).with_fallback(SubsetFallback::DefaultSubset);
     let subsets = Subsets::new([selector]).with_default("a", "1").with_fallback(SubsetFallback::NoFallback);

@@ -7,7 +7,6 @@ mod spreading;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use aeraki_route::config::{self, LbPolicy};
 use tokio::time::Instant;
 
 use super::*;
@@ -32,7 +31,7 @@ impl Bench {
 
     fn with(config: Cluster, endpoints: impl IntoIterator<Item = config::Endpoint>) -> Self {
         let targets = Targets::new(targets(&config, endpoints));
-        let balance = balance(&config, &targets, &targets.parts());
+        let balance = balance(&(&config).into(), &targets, &targets.parts());
         Self { targets, balance }
     }
 

@@ -123,7 +123,7 @@ fn warming(policy: LbPolicy, slow: SlowStart, weights: &[u32], age: Duration) ->
     }
     targets[0].since = now - age;
     let targets = Targets::new(targets);
-    let balance = balance(&config, &targets, &targets.parts());
+    let balance = balance(&(&config).into(), &targets, &targets.parts());
     Bench { targets, balance }
 }
 

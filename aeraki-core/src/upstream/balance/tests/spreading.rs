@@ -7,7 +7,7 @@ use super::*;
 /// Draws so often and counts the picks of every endpoint, in their order.
 fn shares(config: &Cluster, endpoints: Vec<config::Endpoint>, draws: u64) -> Vec<usize> {
     let targets = targets(config, endpoints);
-    let spread = Spread::new(config, &targets.iter().collect::<Vec<_>>());
+    let spread = Spread::new(&config.into(), &targets.iter().collect::<Vec<_>>());
     let pick = |_| spread.pick(Draw { hash: fastrand::u64(..), attempt: 0 });
     let places = (0..draws).filter_map(pick).map(|picked| {
         let place = |target: &Target| Arc::ptr_eq(&target.endpoint, &picked.target.endpoint);
@@ -107,7 +107,7 @@ fn a_hash_tells_the_priority_too() {
     let config = cluster(CommonLb::default()).with_lb_policy(LbPolicy::RingHash(RingHash::default()));
     let endpoints = vec![local(1), sick(local(2)), local(3).with_priority(1)];
     let targets = targets(&config, endpoints);
-    let spread = Spread::new(&config, &targets.iter().collect::<Vec<_>>());
+    let spread = Spread::new(&(&config).into(), &targets.iter().collect::<Vec<_>>());
     let pick = |hash| spread.pick(Draw { hash, attempt: 0 }).expect("some are healthy").target.endpoint.address.port();
     // as in Envoy, whose remainder of 69 is the last of 70 %
     assert_eq!([0, 69, 70, 99, 169, 170].map(pick), [1, 1, 3, 3, 1, 3]);

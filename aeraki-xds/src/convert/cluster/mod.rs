@@ -1,8 +1,11 @@
 //! `envoy.config.cluster.v3.Cluster`.
 
+mod balancing;
+mod subsets;
+
 use std::time::Duration;
 
-use aeraki_route::config::{Cluster, ClusterLimits, ConfigError, Discovery, Dns, LbPolicy, LeastRequest};
+use aeraki_route::config::{Cluster, ClusterLimits, ConfigError, Discovery, Dns, LbPolicy, PeakEwma};
 use prost_types::{Struct, value::Kind};
 
 use super::at::At;
@@ -11,15 +14,15 @@ use super::endpoint::endpoints_from_proto;
 use super::tls::refuse_tls;
 use crate::proto::envoy::config::cluster::v3 as proto;
 use crate::proto::envoy::config::core::v3::RoutingPriority;
-use proto::cluster::{ClusterDiscoveryType, DiscoveryType, LbConfig, LbPolicy as LbPolicyProto};
+use proto::cluster::{ClusterDiscoveryType, DiscoveryType};
 
 /// Converts and validates a cluster.
 ///
 /// # Errors
 ///
 /// Names the cluster, the field and the reason: a discovery type other than static, strict DNS and logical DNS, a load
-/// balancing policy other than round robin, random and least request, TLS, and everything that [`Cluster::validate`]
-/// refuses.
+/// balancing policy other than round robin, random, least request, ring hash and Maglev, or the configuration of another
+/// one than that in force, TLS, and everything that [`Cluster::validate`] refuses.
 pub fn cluster_from_proto(cluster: &proto::Cluster) -> Result<Cluster, ConfigError> {
     let at = &At::resource("cluster", &cluster.name);
     refuse_tls(cluster.transport_socket.as_ref(), at)?;
@@ -27,7 +30,8 @@ pub fn cluster_from_proto(cluster: &proto::Cluster) -> Result<Cluster, ConfigErr
     if let Some(assignment) = &cluster.load_assignment {
         converted.endpoints = endpoints_from_proto(assignment, &at.field("load_assignment"))?;
     }
-    converted.lb_policy = lb_policy(cluster, at)?;
+    balancing::apply(cluster, &mut converted, at)?;
+    converted.subsets = subsets::from_proto(cluster.lb_subset_config.as_ref(), &at.field("lb_subset_config"))?;
     converted.limits = limits(cluster);
     if let Some(timeout) =
         duration::positive_from_proto(cluster.connect_timeout.as_ref(), &at.field("connect_timeout"))?
@@ -41,16 +45,24 @@ pub fn cluster_from_proto(cluster: &proto::Cluster) -> Result<Cluster, ConfigErr
     Ok(converted)
 }
 
-/// Applies what Envoy's clusters have no field for: `depth`, the requests in flight on one connection, and
-/// `concurrent`, whether the servers work on several of them at a time.
+/// Applies what Envoy's clusters have no field for: `depth`, the requests in flight on one connection, `concurrent`,
+/// whether the servers work on several of them at a time, and `peak_ewma_decay`, in seconds, which makes endpoints be
+/// chosen by their latency.
 fn apply_own(settings: &Struct, cluster: &mut Cluster, at: &At<'_>) -> Result<(), ConfigError> {
     for (key, value) in &settings.fields {
         match (key.as_str(), &value.kind) {
             ("concurrent", Some(Kind::BoolValue(concurrent))) => cluster.concurrent = Some(*concurrent),
             ("depth", Some(Kind::NumberValue(depth))) => cluster.depth = Some(whole(*depth, &at.field("depth"))?),
+            ("peak_ewma_decay", Some(Kind::NumberValue(decay))) if cluster.lb_policy == LbPolicy::RoundRobin => {
+                let decay = Duration::try_from_secs_f64(*decay).unwrap_or_default();
+                cluster.lb_policy = LbPolicy::PeakEwma(PeakEwma::default().with_decay(decay));
+            }
+            ("peak_ewma_decay", Some(Kind::NumberValue(_))) => {
+                return Err(at.field(key).refuse("is a policy of its own: leave lb_policy out"));
+            }
             ("concurrent", _) => return Err(at.field(key).refuse("must be true or false")),
-            ("depth", _) => return Err(at.field(key).refuse("must be a number")),
-            _ => return Err(at.field(key).refuse("is unknown: use depth or concurrent")),
+            ("depth" | "peak_ewma_decay", _) => return Err(at.field(key).refuse("must be a number")),
+            _ => return Err(at.field(key).refuse("is unknown: use depth, concurrent or peak_ewma_decay")),
         }
     }
     Ok(())
@@ -82,25 +94,6 @@ fn discovery(cluster: &proto::Cluster, at: &At<'_>) -> Result<Discovery, ConfigE
 fn dns(cluster: &proto::Cluster, at: &At<'_>) -> Result<Dns, ConfigError> {
     let refresh = duration::positive_from_proto(cluster.dns_refresh_rate.as_ref(), &at.field("dns_refresh_rate"))?;
     Ok(Dns::every(refresh.unwrap_or(DNS_REFRESH)).with_respect_ttl(cluster.respect_dns_ttl))
-}
-
-fn lb_policy(cluster: &proto::Cluster, at: &At<'_>) -> Result<LbPolicy, ConfigError> {
-    match LbPolicyProto::try_from(cluster.lb_policy) {
-        Ok(LbPolicyProto::RoundRobin) => Ok(LbPolicy::RoundRobin),
-        Ok(LbPolicyProto::Random) => Ok(LbPolicy::Random),
-        Ok(LbPolicyProto::LeastRequest) => {
-            let choices = match &cluster.lb_config {
-                Some(LbConfig::LeastRequestLbConfig(config)) => config.choice_count,
-                _ => None,
-            };
-            Ok(LbPolicy::LeastRequest(LeastRequest::default().with_choices(choices.unwrap_or(2))))
-        }
-        other => {
-            let name = other.map_or_else(|_| cluster.lb_policy.to_string(), |other| other.as_str_name().to_owned());
-            let reason = format!("{name} is not supported: use ROUND_ROBIN, RANDOM or LEAST_REQUEST");
-            Err(at.field("lb_policy").refuse(reason))
-        }
-    }
 }
 
 /// The thresholds of the default priority; there is no other here.

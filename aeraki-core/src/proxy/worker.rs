@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use aeraki_codec::Registry;
 use futures_util::future::{join, join_all};
 
 use super::Prepared;
@@ -23,9 +24,14 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Makes a worker whose clusters share their limits with `sibling`, if there is one.
-    pub(super) fn new(listeners: Vec<(Prepared, Listener)>, sibling: Option<&Clusters>, stats: &Stats) -> Self {
+    pub(super) fn new(
+        listeners: Vec<(Prepared, Listener)>,
+        sibling: Option<&Clusters>,
+        protocols: &Arc<Registry>,
+        stats: &Stats,
+    ) -> Self {
         let buffers = Buffers::new();
-        let context = Context::new().with_buffers(buffers.clone());
+        let context = Context::new().with_buffers(buffers.clone()).with_protocols(Arc::clone(protocols));
         let clusters = Arc::new(match sibling {
             Some(sibling) => sibling.sibling(context),
             None => Clusters::new(context),

@@ -8,6 +8,7 @@ use super::{
     duration,
     endpoint::{Address, Endpoint},
     error::{Checked, ConfigError, ensure},
+    tls::UpstreamTlsContext,
 };
 
 /// A named group of endpoints; the parts of `envoy.config.cluster.v3.Cluster` that mean something here.
@@ -45,6 +46,9 @@ pub struct Cluster {
     /// What the cluster may take.
     #[serde(default)]
     pub limits: ClusterLimits,
+    /// How its servers are spoken to in TLS; none: not at all.
+    #[serde(default)]
+    pub tls: Option<UpstreamTlsContext>,
 }
 
 impl Cluster {
@@ -61,6 +65,7 @@ impl Cluster {
             idle_timeout: default_idle_timeout(),
             heartbeat_interval: default_heartbeat_interval(),
             limits: ClusterLimits::default(),
+            tls: None,
         }
     }
 
@@ -127,12 +132,19 @@ impl Cluster {
         self
     }
 
+    /// Sets how its servers are spoken to in TLS.
+    #[must_use]
+    pub fn with_tls(mut self, tls: UpstreamTlsContext) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
     /// Checks the cluster.
     ///
     /// # Errors
     ///
     /// The first fault: an empty name, a host name in a static cluster, a weight, limit, depth or time of zero, a logical
-    /// DNS cluster whose endpoints are not exactly one.
+    /// DNS cluster whose endpoints are not exactly one, TLS that would not verify its servers.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.check().map_err(|error| error.of(KIND, &self.name))
     }
@@ -150,7 +162,17 @@ impl Cluster {
         ensure(self.depth != Some(0), "depth", "must not be zero")?;
         duration::check_optional(self.idle_timeout, "idleTimeout")?;
         duration::check_optional(self.heartbeat_interval, "heartbeatInterval")?;
-        self.limits.check().map_err(|error| error.within("limits"))
+        self.limits.check().map_err(|error| error.within("limits"))?;
+        self.tls.as_ref().map_or(Ok(()), |tls| self.check_tls(tls).map_err(|error| error.within("tls")))
+    }
+
+    fn check_tls(&self, tls: &UpstreamTlsContext) -> Checked {
+        tls.check()?;
+        let named = self.endpoints.iter().find(|endpoint| matches!(endpoint.address, Address::Name { .. }));
+        let Some(endpoint) = named.filter(|_| !tls.names_server()) else { return Ok(()) };
+        let reason =
+            format!("is required, or a matcher of names: {} is resolved before it is connected to", endpoint.address);
+        ensure(false, "sni", reason)
     }
 
     fn check_endpoint(&self, endpoint: &Endpoint) -> Checked {

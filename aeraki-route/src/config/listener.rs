@@ -9,6 +9,7 @@ use super::{
     error::{Checked, ConfigError, ensure},
     filter::{Filter, FilterOrder},
     route::RouteConfig,
+    tls::DownstreamTlsContext,
 };
 
 /// A socket and what runs on it; the parts of `envoy.config.listener.v3.Listener` and
@@ -42,6 +43,9 @@ pub struct Listener {
     /// What one connection may take.
     #[serde(default)]
     pub limits: ListenerLimits,
+    /// How it speaks TLS; none: not at all.
+    #[serde(default)]
+    pub tls: Option<DownstreamTlsContext>,
 }
 
 impl Listener {
@@ -59,6 +63,7 @@ impl Listener {
             response_order: FilterOrder::default(),
             idle_timeout: None,
             limits: ListenerLimits::default(),
+            tls: None,
         }
     }
 
@@ -104,11 +109,19 @@ impl Listener {
         self
     }
 
+    /// Sets how it speaks TLS.
+    #[must_use]
+    pub fn with_tls(mut self, tls: DownstreamTlsContext) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
     /// Checks the listener by itself; whether its clusters exist is for [`Proxy::validate`](super::Proxy::validate).
     ///
     /// # Errors
     ///
-    /// The first fault: an empty name, protocol or `stat_prefix`, a limit or time-out of zero, a fault in inline routes.
+    /// The first fault: an empty name, protocol or `stat_prefix`, a limit or time-out of zero, TLS without a certificate,
+    /// a fault in inline routes.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.check().map_err(|error| error.of(KIND, &self.name))
     }
@@ -122,6 +135,9 @@ impl Listener {
         }
         duration::check_optional(self.idle_timeout, "idleTimeout")?;
         self.limits.check().map_err(|error| error.within("limits"))?;
+        if let Some(tls) = &self.tls {
+            tls.check().map_err(|error| error.within("tls"))?;
+        }
         self.routes.check().map_err(|error| error.within("routes"))
     }
 }

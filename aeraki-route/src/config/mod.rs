@@ -18,6 +18,7 @@ mod mutation;
 mod policy;
 mod proxy;
 pub(crate) mod route;
+mod tls;
 
 pub(crate) use self::policy::ip_block;
 pub use self::{
@@ -37,6 +38,10 @@ pub use self::{
     },
     proxy::{Node, Proxy},
     route::{Route, RouteConfig},
+    tls::{
+        CertificateValidationContext, CommonTlsContext, DataSource, DownstreamTlsContext, SanKind, SanMatcher,
+        SanValue, TlsCertificate, TlsVersion, UpstreamTlsContext,
+    },
 };
 
 #[cfg(test)]

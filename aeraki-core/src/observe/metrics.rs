@@ -1,11 +1,11 @@
 //! The counters of one listener.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use aeraki_codec::{DecodeErrorKind, Kind, Outcome, Reason};
 use tokio::time::Instant;
 
-use super::{Collect, Counter, Gauge, Histogram, Record, Samples, Value, stats::Scope};
+use super::{Collect, Counter, Gauge, Histogram, Record, Samples, SslStats, Value, stats::Scope};
 
 macro_rules! counters {
     ($($(#[doc = $help:literal])+ $name:ident,)+) => {
@@ -138,6 +138,7 @@ pub struct Metrics {
     pub request_time_ms: Histogram,
     local_replies: Vec<Counter>,
     decode_errors: Vec<Counter>,
+    ssl: OnceLock<Arc<SslStats>>,
 }
 
 impl Metrics {
@@ -153,7 +154,14 @@ impl Metrics {
             request_time_ms: Histogram::default(),
             local_replies: Reason::ALL.iter().map(|_| Counter::default()).collect(),
             decode_errors: DecodeErrorKind::ALL.iter().map(|_| Counter::default()).collect(),
+            ssl: OnceLock::new(),
         })
+    }
+
+    /// Returns what is counted of TLS, which is shown from now on.
+    #[must_use]
+    pub fn ssl(&self) -> &Arc<SslStats> {
+        self.ssl.get_or_init(Arc::default)
     }
 
     /// Counts bytes of a client that could not be read.
@@ -205,6 +213,9 @@ impl Collect for Metrics {
         let labels = [("protocol", &*self.protocol), ("stat_prefix", &*self.stat_prefix)];
         let mut scope = samples.scope("meta_protocol", &labels);
         self.counters.collect(&mut scope);
+        if let Some(ssl) = self.ssl.get() {
+            ssl.collect(&mut scope);
+        }
         scope
             .add("request_active", "Requests that are under way.", Value::Gauge(self.request_active.get()))
             .add("downstream_cx_active", "Connections that are open.", Value::Gauge(self.downstream_cx_active.get()))

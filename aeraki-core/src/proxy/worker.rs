@@ -10,6 +10,7 @@ use crate::{
     observe::{Metrics, Stats},
     server::{Budget, Drain, Listener, Phase, Rpc, Serve},
     stack::{ApplyPolicies, GateLayer, Resolve, Stack, Wheel, stack},
+    tls::Secrets,
     upstream::{Clusters, Context},
 };
 
@@ -19,13 +20,19 @@ pub(super) struct Worker {
     listeners: Vec<(Prepared, Listener, Arc<Metrics>)>,
     pub(super) clusters: Arc<Clusters>,
     buffers: Buffers,
+    secrets: Secrets,
 }
 
 impl Worker {
     /// Makes a worker whose clusters share their limits with `sibling`, if there is one.
-    pub(super) fn new(listeners: Vec<(Prepared, Listener)>, sibling: Option<&Clusters>, stats: &Stats) -> Self {
+    pub(super) fn new(
+        listeners: Vec<(Prepared, Listener)>,
+        sibling: Option<&Clusters>,
+        stats: &Stats,
+        secrets: Secrets,
+    ) -> Self {
         let buffers = Buffers::new();
-        let context = Context::new().with_buffers(buffers.clone());
+        let context = Context::new().with_buffers(buffers.clone()).with_secrets(secrets.clone());
         let clusters = Arc::new(match sibling {
             Some(sibling) => sibling.sibling(context),
             None => Clusters::new(context),
@@ -36,21 +43,22 @@ impl Worker {
             stats.register(Arc::clone(&metrics) as _);
             (prepared, socket, metrics)
         });
-        Self { listeners: listeners.collect(), clusters, buffers }
+        Self { listeners: listeners.collect(), clusters, buffers, secrets }
     }
 
     /// Serves until `drain` is through.
     pub(super) async fn run(self, drain: Drain) {
         let (wheel, budget) = (Wheel::spawn(), Budget::default());
         let served = self.listeners.into_iter().map(|(prepared, socket, metrics)| {
-            let name = prepared.config.name.clone();
             let clusters = Arc::clone(&self.clusters) as Arc<dyn Resolve>;
+            let config = prepared.config.clone();
             let rpc = rpc(prepared, clusters, &wheel, &metrics).with_buffers(self.buffers.clone());
-            let serve: Arc<dyn Serve> = Arc::new(rpc.with_budget(budget.clone()));
+            let plain: Arc<dyn Serve> = Arc::new(rpc.with_budget(budget.clone()));
+            let serve = self.secrets.serve(plain, &config, &metrics);
             let served = socket.serve(serve, metrics, drain.clone());
             async move {
                 if let Err(error) = served.await {
-                    tracing::error!(listener = name, %error, "the listener cannot be served");
+                    tracing::error!(listener = config.name, %error, "the listener cannot be served");
                 }
             }
         });

@@ -16,6 +16,7 @@ use super::{
     Context,
     balance::{Balance, Target, Targets, balance},
     call::Exchange,
+    connect::Connector,
     discovery,
     endpoint::{Active, Endpoint},
     pool::Pool,
@@ -39,6 +40,8 @@ pub(super) struct Shared {
     pub(super) name: Arc<str>,
     pub(super) config: config::Cluster,
     pub(super) context: Context,
+    /// Makes the connections: that of the context, with TLS around it where the cluster has any.
+    pub(super) connector: Arc<dyn Connector>,
     pub(super) stats: Arc<ClusterStats>,
     pub(super) usage: Arc<Usage>,
 }

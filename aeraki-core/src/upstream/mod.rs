@@ -51,6 +51,7 @@ use crate::{
     observe::{Collect, Samples},
     stack::{Forward, Resolve},
     sync::lock,
+    tls::Secrets,
 };
 
 /// All clusters of one worker, by name.
@@ -83,6 +84,8 @@ pub struct Context {
     pub limits: Limits,
     /// The read buffers of the worker.
     pub buffers: Buffers,
+    /// What the TLS of clusters stands for.
+    pub secrets: Secrets,
 }
 
 impl Context {
@@ -94,6 +97,7 @@ impl Context {
             resolver: Arc::new(SystemResolver),
             limits: Limits::default(),
             buffers: Buffers::new(),
+            secrets: Secrets::new(),
         }
     }
 
@@ -122,6 +126,13 @@ impl Context {
     #[must_use]
     pub fn with_buffers(mut self, buffers: Buffers) -> Self {
         self.buffers = buffers;
+        self
+    }
+
+    /// Shares what the TLS of clusters stands for.
+    #[must_use]
+    pub fn with_secrets(mut self, secrets: Secrets) -> Self {
+        self.secrets = secrets;
         self
     }
 }
@@ -186,11 +197,13 @@ impl Clusters {
     }
 
     fn cluster(&self, name: &Arc<str>, config: config::Cluster, previous: Option<&Arc<Cluster>>) -> Cluster {
+        let stats = previous.map(|previous| Arc::clone(&previous.shared().stats)).unwrap_or_default();
         let shared = Shared {
             name: Arc::clone(name),
+            connector: self.context.secrets.connector(&self.context.connector, &config, &stats),
             config,
             context: self.context.clone(),
-            stats: previous.map(|previous| Arc::clone(&previous.shared().stats)).unwrap_or_default(),
+            stats,
             usage: Arc::clone(lock(&self.usage).entry(Arc::clone(name)).or_default()),
         };
         Cluster::new(shared, previous.map(|previous| &**previous))

@@ -9,6 +9,7 @@ fn targets(weights: &[u32]) -> Targets {
     let shared = Arc::new(Shared {
         name: "c".into(),
         config: Cluster::new("c"),
+        connector: Arc::new(crate::upstream::Tcp),
         context: Context::new(),
         stats: Arc::default(),
         usage: Arc::default(),

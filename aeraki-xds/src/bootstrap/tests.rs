@@ -163,7 +163,7 @@ fn refusals_name_the_path_and_the_reason() {
         (refused(FILTER, "lb_policy: MAGLEV"), "cluster \"c\": lb_policy: MAGLEV is not supported".to_owned()),
         (
             refused(FILTER, "transport_socket: {name: envoy.transport_sockets.tls}"),
-            "cluster \"c\": transport_socket: \"envoy.transport_sockets.tls\" is not supported".to_owned(),
+            "cluster \"c\": transport_socket.typed_config: is required".to_owned(),
         ),
         (
             refused(&FILTER.replace("cluster: c", "cluster: d"), "type: STATIC"),

@@ -26,6 +26,7 @@ const WHOLE: &[&str] = &[
     "envoy.config.core.v3.Node.metadata",
     "envoy.config.endpoint.v3.LbEndpoint.metadata",
     "envoy.config.listener.v3.FilterChain.transport_socket",
+    "envoy.config.listener.v3.FilterChain.transport_socket_connect_timeout",
 ];
 
 /// Fields that are taken as far as what is in them is.
@@ -86,8 +87,10 @@ const INSIDE: &[&str] = &[
     "envoy.config.endpoint.v3.LocalityLbEndpoints.priority",
     "envoy.config.listener.v3.Filter.name",
     "envoy.config.listener.v3.Filter.typed_config",
+    "envoy.config.listener.v3.FilterChain.filter_chain_match",
     "envoy.config.listener.v3.FilterChain.filters",
     "envoy.config.listener.v3.FilterChain.name",
+    "envoy.config.listener.v3.FilterChainMatch.transport_protocol",
     "envoy.config.listener.v3.Listener.address",
     "envoy.config.listener.v3.Listener.filter_chains",
     "envoy.config.listener.v3.Listener.name",

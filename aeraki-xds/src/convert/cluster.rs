@@ -8,7 +8,7 @@ use prost_types::{Struct, value::Kind};
 use super::at::At;
 use super::duration;
 use super::endpoint::endpoints_from_proto;
-use super::tls::refuse_tls;
+use super::tls;
 use crate::proto::envoy::config::cluster::v3 as proto;
 use crate::proto::envoy::config::core::v3::RoutingPriority;
 use proto::cluster::{ClusterDiscoveryType, DiscoveryType, LbConfig, LbPolicy as LbPolicyProto};
@@ -18,17 +18,17 @@ use proto::cluster::{ClusterDiscoveryType, DiscoveryType, LbConfig, LbPolicy as 
 /// # Errors
 ///
 /// Names the cluster, the field and the reason: a discovery type other than static, strict DNS and logical DNS, a load
-/// balancing policy other than round robin, random and least request, TLS, and everything that [`Cluster::validate`]
-/// refuses.
+/// balancing policy other than round robin, random and least request, TLS that is not supported or would verify nobody,
+/// and everything that [`Cluster::validate`] refuses.
 pub fn cluster_from_proto(cluster: &proto::Cluster) -> Result<Cluster, ConfigError> {
     let at = &At::resource("cluster", &cluster.name);
-    refuse_tls(cluster.transport_socket.as_ref(), at)?;
     let mut converted = Cluster::new(&cluster.name).with_discovery(discovery(cluster, at)?);
     if let Some(assignment) = &cluster.load_assignment {
         converted.endpoints = endpoints_from_proto(assignment, &at.field("load_assignment"))?;
     }
     converted.lb_policy = lb_policy(cluster, at)?;
     converted.limits = limits(cluster);
+    converted.tls = tls::upstream(cluster.transport_socket.as_ref(), at)?;
     if let Some(timeout) =
         duration::positive_from_proto(cluster.connect_timeout.as_ref(), &at.field("connect_timeout"))?
     {

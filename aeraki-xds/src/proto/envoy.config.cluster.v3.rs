@@ -91,6 +91,10 @@ pub struct Cluster {
     pub dns_resolvers: ::prost::alloc::vec::Vec<super::super::core::v3::Address>,
     #[prost(bool, tag = "45")]
     pub use_tcp_for_dns_lookups: bool,
+    #[prost(message, optional, tag = "55")]
+    pub typed_dns_resolver_config: ::core::option::Option<
+        super::super::core::v3::TypedExtensionConfig,
+    >,
     #[prost(message, optional, tag = "54")]
     pub wait_for_warm_on_init: ::core::option::Option<bool>,
     #[prost(message, optional, tag = "20")]
@@ -115,6 +119,10 @@ pub struct Cluster {
     >,
     #[prost(bool, tag = "47")]
     pub track_timeout_budgets: bool,
+    #[prost(message, optional, tag = "48")]
+    pub upstream_config: ::core::option::Option<
+        super::super::core::v3::TypedExtensionConfig,
+    >,
     #[prost(bool, tag = "51")]
     pub connection_pool_per_downstream_connection: bool,
     #[prost(oneof = "cluster::ClusterDiscoveryType", tags = "2")]

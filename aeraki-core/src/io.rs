@@ -35,15 +35,21 @@ impl Prefixed {
         Self { io, prefix: Vec::new() }
     }
 
-    /// Returns the first `count` bytes without taking them, and reads no further; fewer where the stream ends.
-    pub(crate) async fn peek(&mut self, count: usize) -> io::Result<&[u8]> {
-        while self.prefix.len() < count {
-            let missing = count - self.prefix.len();
-            if (&mut self.io).take(missing as u64).read_buf(&mut self.prefix).await? == 0 {
-                break;
-            }
-        }
-        Ok(&self.prefix)
+    /// Returns what was looked at.
+    pub(crate) fn prefix(&self) -> &[u8] {
+        &self.prefix
+    }
+
+    /// Looks at more bytes, up to `most` from the beginning; tells whether any came.
+    pub(crate) async fn read_more(&mut self, most: usize) -> io::Result<bool> {
+        let missing = most.saturating_sub(self.prefix.len());
+        let count = (&mut self.io).take(missing as u64).read_buf(&mut self.prefix).await?;
+        Ok(count > 0)
+    }
+
+    /// Takes bytes that were looked at off the stream.
+    pub(crate) fn take_prefix(&mut self, count: usize) {
+        self.prefix.drain(..count.min(self.prefix.len()));
     }
 }
 

@@ -69,6 +69,12 @@ counters! {
     downstream_cx_total,
     /// Connections that could not be accepted.
     downstream_cx_error,
+    /// Connections whose load balancer said who the client is.
+    proxy_protocol_found,
+    /// Connections that were expected to begin with a header of the PROXY protocol, and did not.
+    proxy_protocol_missing,
+    /// Connections that were closed for want of a header of the PROXY protocol that can be read.
+    proxy_protocol_error,
     /// Messages from clients that have no place there, such as responses; they are dropped.
     request_stray,
     /// Messages that were passed on unchanged because they cannot carry the change that their route asks for.

@@ -8,7 +8,7 @@ use super::Prepared;
 use crate::{
     io::Buffers,
     observe::{Metrics, Stats},
-    server::{Budget, Drain, Listener, Phase, Rpc, Serve},
+    server::{Budget, Drain, Listener, Phase, ProxyProtocol, Rpc, Serve},
     stack::{ApplyPolicies, GateLayer, Resolve, Stack, Wheel, stack},
     tls::Secrets,
     upstream::{Clusters, Context},
@@ -54,7 +54,11 @@ impl Worker {
             let config = prepared.config.clone();
             let rpc = rpc(prepared, clusters, &wheel, &metrics).with_buffers(self.buffers.clone());
             let plain: Arc<dyn Serve> = Arc::new(rpc.with_budget(budget.clone()));
-            let serve = self.secrets.serve(plain, &config, &metrics);
+            let secured = self.secrets.serve(plain, &config, &metrics);
+            let serve = match config.proxy_protocol {
+                Some(settings) => Arc::new(ProxyProtocol::new(secured, settings, Arc::clone(&metrics))),
+                None => secured,
+            };
             let served = socket.serve(serve, metrics, drain.clone());
             async move {
                 if let Err(error) = served.await {

@@ -8,6 +8,7 @@ mod drain;
 mod group;
 mod listener;
 mod pending;
+mod proxy_protocol;
 mod rpc;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ pub use self::{
     budget::Budget,
     drain::{Drain, DrainWatch, Phase},
     listener::{Listener, ListenerOptions},
+    proxy_protocol::ProxyProtocol,
     rpc::Rpc,
 };
 use crate::{io::Io, stack::BoxFuture};

@@ -83,13 +83,15 @@ impl Serve for Secured {
     }
 }
 
-/// Tells whether a client speaks TLS from its first two bytes: a record that holds a handshake, of any version 3
-/// (RFC 8446 §5.1). No more than these is looked at.
+/// Tells whether a client speaks TLS from its first two bytes; no more than these is looked at.
 async fn starts_with_tls(io: &mut Prefixed) -> io::Result<bool> {
-    Ok(io.peek(1).await? == [HANDSHAKE] && io.peek(2).await? == [HANDSHAKE, VERSION])
+    while io.prefix().len() < HANDSHAKE.len() && HANDSHAKE.starts_with(io.prefix()) {
+        if !io.read_more(HANDSHAKE.len()).await? {
+            break;
+        }
+    }
+    Ok(io.prefix() == HANDSHAKE)
 }
 
-/// Type of a record that holds a part of a handshake.
-const HANDSHAKE: u8 = 0x16;
-/// The major version in every record.
-const VERSION: u8 = 0x03;
+/// How a record begins that holds a handshake, of any version 3 (RFC 8446 §5.1).
+const HANDSHAKE: &[u8] = &[0x16, 0x03];

@@ -8,6 +8,7 @@ use super::{
     duration,
     error::{Checked, ConfigError, ensure},
     filter::{Filter, FilterOrder},
+    proxy_protocol::ProxyProtocol,
     route::RouteConfig,
     tls::DownstreamTlsContext,
 };
@@ -46,6 +47,9 @@ pub struct Listener {
     /// How it speaks TLS; none: not at all.
     #[serde(default)]
     pub tls: Option<DownstreamTlsContext>,
+    /// How it takes the header of the PROXY protocol, which comes before TLS; none: not at all.
+    #[serde(default)]
+    pub proxy_protocol: Option<ProxyProtocol>,
 }
 
 impl Listener {
@@ -64,6 +68,7 @@ impl Listener {
             idle_timeout: None,
             limits: ListenerLimits::default(),
             tls: None,
+            proxy_protocol: None,
         }
     }
 
@@ -116,6 +121,13 @@ impl Listener {
         self
     }
 
+    /// Sets how it takes the header of the PROXY protocol.
+    #[must_use]
+    pub fn with_proxy_protocol(mut self, proxy_protocol: ProxyProtocol) -> Self {
+        self.proxy_protocol = Some(proxy_protocol);
+        self
+    }
+
     /// Checks the listener by itself; whether its clusters exist is for [`Proxy::validate`](super::Proxy::validate).
     ///
     /// # Errors
@@ -137,6 +149,9 @@ impl Listener {
         self.limits.check().map_err(|error| error.within("limits"))?;
         if let Some(tls) = &self.tls {
             tls.check().map_err(|error| error.within("tls"))?;
+        }
+        if let Some(proxy_protocol) = &self.proxy_protocol {
+            proxy_protocol.check().map_err(|error| error.within("proxyProtocol"))?;
         }
         self.routes.check().map_err(|error| error.within("routes"))
     }

@@ -17,6 +17,7 @@ mod matches;
 mod mutation;
 mod policy;
 mod proxy;
+mod proxy_protocol;
 pub(crate) mod route;
 mod tls;
 
@@ -37,6 +38,7 @@ pub use self::{
         RetryOnError, RetryPolicy, Shed, Source, TokenBucket,
     },
     proxy::{Node, Proxy},
+    proxy_protocol::ProxyProtocol,
     route::{Route, RouteConfig},
     tls::{
         CertificateValidationContext, CommonTlsContext, DataSource, DownstreamTlsContext, SanKind, SanMatcher,

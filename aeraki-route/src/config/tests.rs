@@ -275,13 +275,8 @@ fn tls_is_written_with_the_names_of_envoy_and_keys_stay_out_of_logs() {
 
 #[test]
 fn tls_refusals_name_field_and_reason() {
-    let listener = |tls| {
-        refusal(
-            Listener::new("l", local(1), ProtocolConfig::new("p"), RouteSource::Inline(routes()))
-                .with_tls(tls)
-                .validate(),
-        )
-    };
+    let plain = || Listener::new("l", local(1), ProtocolConfig::new("p"), RouteSource::Inline(routes()));
+    let listener = |tls| refusal(plain().with_tls(tls).validate());
     let cluster = |tls| refusal(Cluster::new("c").with_tls(tls).validate());
     let downstream = || DownstreamTlsContext::new(certificate());
     let upstream = || UpstreamTlsContext::new(authority());
@@ -306,6 +301,10 @@ fn tls_refusals_name_field_and_reason() {
         (
             listener(downstream().with_handshake_timeout(Duration::ZERO)),
             r#"listener "l": tls.handshakeTimeout: must not be zero"#,
+        ),
+        (
+            refusal(plain().with_proxy_protocol(ProxyProtocol::default().with_timeout(Duration::ZERO)).validate()),
+            r#"listener "l": proxyProtocol.timeout: must not be zero"#,
         ),
         (
             cluster(without.1),

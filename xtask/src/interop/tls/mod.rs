@@ -71,6 +71,7 @@ struct Ports {
 
 impl Bench {
     fn start() -> Result<Self> {
+        let program = Software::Ours.binary("dev")?;
         let folder = peers_dir().join("run/tls");
         fs::create_dir_all(&folder)?;
         let (authority, other) = (Authority::new(&folder, "authority")?, Authority::new(&folder, "other")?);
@@ -94,8 +95,7 @@ impl Bench {
             rate_limit: None,
             fails_on_request: false,
         };
-        let command = Command::new(Software::Ours.binary("dev")?);
-        let proxy = config.start_changed("tls-proxy", command, |bootstrap| {
+        let proxy = config.start_changed("tls-proxy", Command::new(program), |bootstrap| {
             let resources = &mut bootstrap["static_resources"];
             let downstream = downstream(&shown, &authority);
             secure(&mut resources["listeners"][0], &downstream);

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{self, Read, Write},
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
     thread,
     time::Duration,
@@ -78,9 +78,10 @@ fn openssl(tool: &str) -> Command {
 /// A client that is connected, or was refused, to a port of 127.0.0.1.
 #[derive(Debug)]
 pub(super) struct Client {
-    tunnel: Tunnel,
     input: ChildStdin,
+    output: Bounded,
     frames: Frames,
+    _program: Program,
 }
 
 impl Client {
@@ -92,15 +93,15 @@ impl Client {
         if let Some(pair) = shown {
             command.arg("-cert").arg(&pair.chain).arg("-key").arg(&pair.key);
         }
-        let (tunnel, input) = Tunnel::open(&mut command)?;
-        Ok(Self { tunnel, input, frames: Frames::new(WIRE) })
+        let Pipes { program, input, output } = Pipes::open(&mut command)?;
+        Ok(Self { input, output: Bounded::new(output), frames: Frames::new(WIRE), _program: program })
     }
 
     /// Calls a method and tells what came of it: the kind of the answer, or that the connection is refused.
     pub(super) fn call(&mut self) -> Result<String> {
         let written = self.input.write_all(&WIRE.request("echo", "hello", 7)).and_then(|()| self.input.flush());
         // who was refused is gone, or about to
-        let answer = if written.is_ok() { self.frames.next(&mut self.tunnel)? } else { None };
+        let answer = if written.is_ok() { self.frames.next(&mut self.output)? } else { None };
         Ok(answer.map_or_else(|| "refused".to_owned(), |answer| WIRE.outcome(&answer)))
     }
 }
@@ -109,7 +110,7 @@ impl Client {
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) port: u16,
-    _kill: Kill,
+    _program: Program,
 }
 
 impl Server {
@@ -122,56 +123,76 @@ impl Server {
         if let Some(authority) = clients {
             command.args(["-Verify", "1", "-verify_return_error", "-CAfile"]).arg(authority.certificate());
         }
-        let (Tunnel { output, rest, kill }, mut input) = Tunnel::open(&mut command)?;
-        let mut tunnel = Tunnel { output, rest, kill: Kill(None) };
+        let Pipes { program, mut input, mut output } = Pipes::open(&mut command)?;
+        // ends with the program
         thread::spawn(move || {
             let mut frames = Frames::new(WIRE);
-            while let Ok(Some(frame)) = frames.next(&mut tunnel) {
+            while let Ok(Some(frame)) = frames.next(&mut output) {
                 let answered = WIRE.answer(&frame).map_or(Ok(()), |answer| input.write_all(&answer));
                 if answered.and_then(|()| input.flush()).is_err() {
                     return;
                 }
             }
         });
-        Ok(Self { port, _kill: kill })
+        Ok(Self { port, _program: program })
+    }
+}
+
+/// A program and what can be written to it and read from it.
+struct Pipes {
+    program: Program,
+    input: ChildStdin,
+    output: ChildStdout,
+}
+
+impl Pipes {
+    fn open(command: &mut Command) -> Result<Self> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().with_context(|| format!("starting {command:?}"))?;
+        let input = child.stdin.take().context("standard input is piped")?;
+        let output = child.stdout.take().context("standard output is piped")?;
+        Ok(Self { program: Program(child), input, output })
+    }
+}
+
+/// Killed and reaped on drop.
+#[derive(Debug)]
+struct Program(Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // both fail only where the child has ended and been reaped already
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
 /// What a program writes, read with a bound on the time.
 #[derive(Debug)]
-struct Tunnel {
-    output: Receiver<Vec<u8>>,
+struct Bounded {
+    chunks: Receiver<Vec<u8>>,
     rest: Vec<u8>,
-    kill: Kill,
 }
 
-/// Ends a program with the recipe at the latest.
-#[derive(Debug)]
-struct Kill(Option<Child>);
-
-impl Tunnel {
-    fn open(command: &mut Command) -> Result<(Self, ChildStdin)> {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().with_context(|| format!("starting {command:?}"))?;
-        let input = child.stdin.take().context("standard input is piped")?;
-        let mut stdout = child.stdout.take().context("standard output is piped")?;
-        let (sender, output) = mpsc::channel();
+impl Bounded {
+    fn new(mut output: ChildStdout) -> Self {
+        let (sender, chunks) = mpsc::channel();
         thread::spawn(move || {
             let mut chunk = [0; 4096];
-            while let Ok(count @ 1..) = stdout.read(&mut chunk) {
+            while let Ok(count @ 1..) = output.read(&mut chunk) {
                 if sender.send(chunk[..count].to_vec()).is_err() {
                     return;
                 }
             }
         });
-        Ok((Self { output, rest: Vec::new(), kill: Kill(Some(child)) }, input))
+        Self { chunks, rest: Vec::new() }
     }
 }
 
-impl Read for Tunnel {
+impl Read for Bounded {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         if self.rest.is_empty() {
-            self.rest = match self.output.recv_timeout(LIMIT) {
+            self.rest = match self.chunks.recv_timeout(LIMIT) {
                 Ok(chunk) => chunk,
                 Err(RecvTimeoutError::Disconnected) => return Ok(0),
                 Err(RecvTimeoutError::Timeout) => return Err(io::ErrorKind::TimedOut.into()),
@@ -183,16 +204,6 @@ impl Read for Tunnel {
     }
 }
 
-impl Drop for Kill {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.0 {
-            // both fail only where the child has ended and been reaped already
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
 pub(super) const WIRE: Wire = Wire::Thrift;
-/// How long an answer, or the next request, may take.
-const LIMIT: Duration = Duration::from_secs(60);
+/// How long an answer may take.
+const LIMIT: Duration = Duration::from_secs(30);

@@ -19,6 +19,7 @@ use crate::{
     observe::Stats,
     server::{self, ListenerOptions},
     stack::{CompiledFilters, Filters, LocalLimitStats, RateLimiters},
+    tls::Secrets,
 };
 
 /// A proxy that has been checked and can be started.
@@ -37,6 +38,7 @@ pub struct Proxy {
     listeners: Vec<Prepared>,
     protocols: Arc<Registry>,
     stats: Stats,
+    secrets: Secrets,
 }
 
 /// A listener with everything that its name stands for.
@@ -80,9 +82,13 @@ impl Proxy {
             Ok(Prepared { config: listener.clone(), protocol, rules, filters: compiled, services })
         });
         let listeners = listeners.collect::<Result<Vec<_>, ConfigError>>()?;
+        let secrets = Secrets::new();
+        config.listeners.iter().try_for_each(|listener| secrets.check_listener(listener))?;
+        config.clusters.iter().try_for_each(|cluster| secrets.check_cluster(cluster))?;
         let stats = Stats::new();
         stats.register(Arc::new(limit_stats(&listeners)));
-        Ok(Self { listeners, config, protocols: Arc::new(registry.clone()), stats })
+        stats.register(Arc::new(secrets.clone()));
+        Ok(Self { listeners, config, protocols: Arc::new(registry.clone()), stats, secrets })
     }
 
     /// Returns the configuration.
@@ -143,7 +149,7 @@ impl Proxy {
             .iter()
             .zip(&sockets)
             .filter_map(|(prepared, sockets)| Some((prepared.config.name.clone(), sockets.first()?.local_addr())));
-        let mut running = Running::new(addresses.collect(), self.stats.clone());
+        let mut running = Running::new(addresses.collect(), self.stats.clone(), self.secrets.clone());
         #[cfg(feature = "admin")]
         let admin = self.config.admin.map(|address| {
             let tables = self.listeners.iter().map(|prepared| Arc::clone(&prepared.rules)).collect();
@@ -154,9 +160,11 @@ impl Proxy {
         for place in places {
             let listeners = self.listeners.iter().zip(&mut sockets);
             let listeners = listeners.filter_map(|(prepared, sockets)| Some((prepared.clone(), sockets.pop()?)));
-            let worker = Worker::new(listeners.collect(), running.any_clusters(), &self.protocols, &self.stats);
+            let (sibling, secrets) = (running.any_clusters(), self.secrets.clone());
+            let worker = Worker::new(listeners.collect(), sibling, &self.protocols, &self.stats, secrets);
             running.add(place, worker, self.config.clusters.clone())?;
         }
+        running.watch_secrets();
         #[cfg(feature = "admin")]
         if let Some(admin) = admin {
             running.serve_admin(admin);

@@ -19,6 +19,7 @@ use tokio::{sync::watch, task::AbortHandle, time::timeout};
 use super::{
     Context,
     call::Exchange,
+    connect::Connector,
     discovery,
     endpoint::{Active, Endpoint},
     health::{Checks, Host, Watched},
@@ -45,6 +46,8 @@ pub(super) struct Shared {
     pub(super) name: Arc<str>,
     pub(super) config: config::Cluster,
     pub(super) context: Context,
+    /// Makes the connections: that of the context, with TLS around it where the cluster has any.
+    pub(super) connector: Arc<dyn Connector>,
     pub(super) stats: Arc<ClusterStats>,
     pub(super) usage: Arc<Usage>,
 }
@@ -192,7 +195,7 @@ impl Shared {
         };
         let detection = self.config.outlier_detection.as_ref();
         let unejects = detection.is_some_and(|detection| detection.successful_active_health_check_uneject_host);
-        let (health, connector) = (Arc::clone(&self.usage.health), Arc::clone(&self.context.connector));
+        let (health, connector) = (Arc::clone(&self.usage.health), Arc::clone(&self.connector));
         Some(Checks::new(health, check, unejects, connector, protocol))
     }
 

@@ -13,7 +13,8 @@ use std::{
 use aeraki_codec::{
     Codec, Control, Decoded, Demand, EncodeError, Flow, Framer, Id, Kind, LocalReply, Message, Output, Reason, Role,
 };
-use tokio::time::timeout;
+use futures_util::FutureExt;
+use tokio::{io::AsyncWriteExt, time::timeout};
 
 use super::{
     link::{Delivered, Link, Outcome, Queue, Work},
@@ -42,7 +43,7 @@ pub(super) async fn run(pool: Arc<Pool>, member: Arc<Member>) {
 async fn connect(pool: &Pool) -> Result<Box<dyn Io>, LocalReply> {
     let (shared, address) = (&pool.shared, pool.address);
     let limit = shared.config.connect_timeout;
-    let text = match timeout(limit, shared.context.connector.connect(address)).await {
+    let text = match timeout(limit, shared.connector.connect(address)).await {
         Ok(Ok(io)) => return Ok(io),
         Ok(Err(error)) => format!("cannot connect to {address}: {error}"),
         Err(_) => {
@@ -60,7 +61,10 @@ async fn drive(io: Box<dyn Io>, pool: &Arc<Pool>, member: &Arc<Member>) -> Local
         Err(reply) => return reply,
     };
     match poll_fn(|cx| driver.poll(cx)).await {
-        Ok(()) => LocalReply::new(Reason::UpstreamClosed, "the connection was not needed any more"),
+        Ok(()) => {
+            driver.part();
+            LocalReply::new(Reason::UpstreamClosed, "the connection was not needed any more")
+        }
         Err(reply) => reply,
     }
 }
@@ -143,6 +147,11 @@ impl<'a> Driver<'a> {
         };
         driver.control(Control::Open)?;
         Ok(driver)
+    }
+
+    /// Tells the server that nothing more comes, if that can be told at once: in TLS the end of the stream says nothing.
+    fn part(&mut self) {
+        let _ = self.io.shutdown().now_or_never();
     }
 
     fn link(&self) -> &'a Link {

@@ -55,6 +55,7 @@ use crate::{
     observe::{Collect, Samples},
     stack::{Forward, Resolve},
     sync::lock,
+    tls::Secrets,
 };
 
 /// All clusters of one worker, by name.
@@ -91,6 +92,8 @@ pub struct Context {
     pub buffers: Buffers,
     /// The protocols that endpoints may be asked in whether they are well; default: none.
     pub protocols: Arc<Registry>,
+    /// What the TLS of clusters stands for.
+    pub secrets: Secrets,
 }
 
 impl Context {
@@ -103,6 +106,7 @@ impl Context {
             limits: Limits::default(),
             buffers: Buffers::new(),
             protocols: Arc::default(),
+            secrets: Secrets::new(),
         }
     }
 
@@ -138,6 +142,13 @@ impl Context {
     #[must_use]
     pub fn with_protocols(mut self, protocols: Arc<Registry>) -> Self {
         self.protocols = protocols;
+        self
+    }
+
+    /// Shares what the TLS of clusters stands for.
+    #[must_use]
+    pub fn with_secrets(mut self, secrets: Secrets) -> Self {
+        self.secrets = secrets;
         self
     }
 }
@@ -202,11 +213,13 @@ impl Clusters {
     }
 
     fn cluster(&self, name: &Arc<str>, config: config::Cluster, previous: Option<&Arc<Cluster>>) -> Cluster {
+        let stats = previous.map(|previous| Arc::clone(&previous.shared().stats)).unwrap_or_default();
         let shared = Shared {
             name: Arc::clone(name),
+            connector: self.context.secrets.connector(&self.context.connector, &config, &stats),
             config,
             context: self.context.clone(),
-            stats: previous.map(|previous| Arc::clone(&previous.shared().stats)).unwrap_or_default(),
+            stats,
             usage: Arc::clone(lock(&self.usage).entry(Arc::clone(name)).or_default()),
         };
         Cluster::new(shared, previous.map(|previous| &**previous), self.looks_after)

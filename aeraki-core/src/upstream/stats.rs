@@ -1,14 +1,14 @@
 //! What is counted for a cluster.
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicU32, Ordering::Relaxed},
 };
 
 use aeraki_route::Places;
 
 use super::health::Health;
-use crate::observe::{Counter, Gauge, Scope, Value};
+use crate::observe::{Counter, Gauge, Scope, SslStats, Value};
 
 macro_rules! stats {
     (counters { $($(#[doc = $counter_doc:literal])+ $counter:ident,)+ } gauges { $($(#[doc = $gauge_doc:literal])+ $gauge:ident,)+ }) => {
@@ -20,6 +20,7 @@ macro_rules! stats {
         pub struct ClusterStats {
             $($(#[doc = $counter_doc])+ pub $counter: Counter,)+
             $($(#[doc = $gauge_doc])+ pub $gauge: Gauge,)+
+            ssl: OnceLock<Arc<SslStats>>,
         }
 
         impl ClusterStats {
@@ -27,6 +28,9 @@ macro_rules! stats {
             pub fn collect(&self, scope: &mut Scope<'_>) {
                 $(scope.add(stringify!($counter), concat!($($counter_doc),+), Value::Counter(self.$counter.get()));)+
                 $(scope.add(stringify!($gauge), concat!($($gauge_doc),+), Value::Gauge(self.$gauge.get()));)+
+                if let Some(ssl) = self.ssl.get() {
+                    ssl.collect(scope);
+                }
             }
         }
     };
@@ -90,6 +94,14 @@ stats! {
         upstream_rq_active,
         /// Requests that wait for a connection.
         upstream_rq_pending_active,
+    }
+}
+
+impl ClusterStats {
+    /// Returns what is counted of TLS, which is shown from now on.
+    #[must_use]
+    pub fn ssl(&self) -> &Arc<SslStats> {
+        self.ssl.get_or_init(Arc::default)
     }
 }
 

@@ -19,7 +19,9 @@ mod mutation;
 mod placement;
 mod policy;
 mod proxy;
+mod proxy_protocol;
 pub(crate) mod route;
+mod tls;
 
 pub(crate) use self::policy::ip_block;
 pub use self::{
@@ -44,7 +46,12 @@ pub use self::{
         RetryOnError, RetryPolicy, Shed, Source, TokenBucket,
     },
     proxy::{Node, Proxy},
+    proxy_protocol::ProxyProtocol,
     route::{Route, RouteConfig},
+    tls::{
+        CertificateValidationContext, CommonTlsContext, DataSource, DownstreamTlsContext, SanKind, SanMatcher,
+        SanValue, TlsCertificate, TlsVersion, UpstreamTlsContext,
+    },
 };
 
 #[cfg(test)]

@@ -301,7 +301,7 @@ fn refusals_name_the_path_and_the_reason() {
         ),
         (
             refused(FILTER, "transport_socket: {name: envoy.transport_sockets.tls}"),
-            "cluster \"c\": transport_socket: \"envoy.transport_sockets.tls\" is not supported".to_owned(),
+            "cluster \"c\": transport_socket.typed_config: is required".to_owned(),
         ),
         (
             refused(&FILTER.replace("cluster: c", "cluster: d"), "type: STATIC"),

@@ -50,7 +50,7 @@ impl ::prost::Name for CircuitBreakers {
         "type.googleapis.com/envoy.config.cluster.v3.CircuitBreakers".into()
     }
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct OutlierDetection {
     #[prost(message, optional, tag = "1")]
     pub consecutive_5xx: ::core::option::Option<u32>,
@@ -98,6 +98,8 @@ pub struct OutlierDetection {
     pub max_ejection_time_jitter: ::core::option::Option<::prost_types::Duration>,
     #[prost(message, optional, tag = "23")]
     pub successful_active_health_check_uneject_host: ::core::option::Option<bool>,
+    #[prost(message, repeated, tag = "24")]
+    pub monitors: ::prost::alloc::vec::Vec<super::super::core::v3::TypedExtensionConfig>,
     #[prost(message, optional, tag = "25")]
     pub always_eject_one_host: ::core::option::Option<bool>,
     #[prost(message, optional, tag = "26")]
@@ -160,6 +162,10 @@ pub struct Cluster {
     pub dns_resolvers: ::prost::alloc::vec::Vec<super::super::core::v3::Address>,
     #[prost(bool, tag = "45")]
     pub use_tcp_for_dns_lookups: bool,
+    #[prost(message, optional, tag = "55")]
+    pub typed_dns_resolver_config: ::core::option::Option<
+        super::super::core::v3::TypedExtensionConfig,
+    >,
     #[prost(message, optional, tag = "54")]
     pub wait_for_warm_on_init: ::core::option::Option<bool>,
     #[prost(message, optional, tag = "19")]
@@ -192,6 +198,10 @@ pub struct Cluster {
     >,
     #[prost(bool, tag = "47")]
     pub track_timeout_budgets: bool,
+    #[prost(message, optional, tag = "48")]
+    pub upstream_config: ::core::option::Option<
+        super::super::core::v3::TypedExtensionConfig,
+    >,
     #[prost(bool, tag = "51")]
     pub connection_pool_per_downstream_connection: bool,
     #[prost(oneof = "cluster::ClusterDiscoveryType", tags = "2")]

@@ -15,6 +15,7 @@ pub(crate) mod frames;
 mod ratelimit;
 mod report;
 mod thrift;
+mod tls;
 mod way;
 
 /// Runs the suites named in `arguments`, or all of them.
@@ -65,5 +66,10 @@ fn parse_targets(list: Option<&String>) -> Result<Vec<Target>> {
     Ok(targets)
 }
 
-const SUITES: &[(&str, Suite)] =
-    &[("envoy", envoy::run), ("dubbo", dubbo::run), ("thrift", thrift::run), ("ratelimit", ratelimit::run)];
+const SUITES: &[(&str, Suite)] = &[
+    ("envoy", envoy::run),
+    ("dubbo", dubbo::run),
+    ("thrift", thrift::run),
+    ("ratelimit", ratelimit::run),
+    ("tls", tls::run),
+];

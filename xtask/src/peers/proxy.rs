@@ -63,10 +63,22 @@ pub(crate) struct RateLimit<'a> {
 
 impl Config<'_> {
     /// Starts the proxy by `command`, which runs its binary, with one worker, and waits until it listens.
-    pub(crate) fn start(self, name: &str, mut command: Command) -> Result<Process> {
+    pub(crate) fn start(self, name: &str, command: Command) -> Result<Process> {
+        self.start_changed(name, command, |_| {})
+    }
+
+    /// Starts the proxy with what `change` makes of its bootstrap.
+    pub(crate) fn start_changed(
+        self,
+        name: &str,
+        mut command: Command,
+        change: impl FnOnce(&mut Value),
+    ) -> Result<Process> {
         let file = peers_dir().join("run").join(format!("{name}.yaml"));
         fs::create_dir_all(peers_dir().join("run"))?;
-        fs::write(&file, serde_json::to_vec_pretty(&self.render()?)?)?;
+        let mut bootstrap = self.render()?;
+        change(&mut bootstrap);
+        fs::write(&file, serde_json::to_vec_pretty(&bootstrap)?)?;
         command.args(match self.software {
             Software::Envoy => ["--disable-hot-restart", "--concurrency", "1", "-l", "warn", "-c"].as_slice(),
             Software::Ours => &["--workers", "1", "-c"],

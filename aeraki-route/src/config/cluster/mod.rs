@@ -26,6 +26,7 @@ use super::{
     duration,
     endpoint::{Address, Endpoint},
     error::{Checked, ConfigError, ensure},
+    tls::UpstreamTlsContext,
 };
 
 /// A named group of endpoints; the parts of `envoy.config.cluster.v3.Cluster` that mean something here.
@@ -78,6 +79,9 @@ pub struct Cluster {
     /// Takes endpoints out where too much fails; none: they stay.
     #[serde(default)]
     pub outlier_detection: Option<OutlierDetection>,
+    /// How its servers are spoken to in TLS; none: not at all.
+    #[serde(default)]
+    pub tls: Option<UpstreamTlsContext>,
 }
 
 impl Cluster {
@@ -99,6 +103,7 @@ impl Cluster {
             limits: ClusterLimits::default(),
             health_check: None,
             outlier_detection: None,
+            tls: None,
         }
     }
 
@@ -200,13 +205,21 @@ impl Cluster {
         self
     }
 
+    /// Sets how its servers are spoken to in TLS.
+    #[must_use]
+    pub fn with_tls(mut self, tls: UpstreamTlsContext) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
     /// Checks the cluster.
     ///
     /// # Errors
     ///
     /// The first fault: an empty name, a host name in a static cluster, a weight, limit, depth or time of zero, a logical
     /// DNS cluster whose endpoints are not exactly one, two weights of one locality, a load balancing policy with numbers
-    /// out of their range, a slow start under a policy that has none, subsets that cannot be told apart.
+    /// out of their range, a slow start under a policy that has none, subsets that cannot be told apart,
+    /// TLS that would not verify its servers.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.check().map_err(|error| error.of(KIND, &self.name))
     }
@@ -228,10 +241,10 @@ impl Cluster {
         if let Some(check) = &self.health_check {
             check.check().map_err(|error| error.within("healthCheck"))?;
         }
-        match &self.outlier_detection {
-            Some(detection) => detection.check().map_err(|error| error.within("outlierDetection")),
-            None => Ok(()),
+        if let Some(detection) = &self.outlier_detection {
+            detection.check().map_err(|error| error.within("outlierDetection"))?;
         }
+        self.tls.as_ref().map_or(Ok(()), |tls| self.check_tls(tls).map_err(|error| error.within("tls")))
     }
 
     fn check_balancing(&self) -> Checked {
@@ -262,6 +275,15 @@ impl Cluster {
             }
         }
         Ok(())
+    }
+
+    fn check_tls(&self, tls: &UpstreamTlsContext) -> Checked {
+        tls.check()?;
+        let named = self.endpoints.iter().find(|endpoint| matches!(endpoint.address, Address::Name { .. }));
+        let Some(endpoint) = named.filter(|_| !tls.names_server()) else { return Ok(()) };
+        let reason =
+            format!("is required, or a matcher of names: {} is resolved before it is connected to", endpoint.address);
+        ensure(false, "sni", reason)
     }
 
     fn check_endpoint(&self, endpoint: &Endpoint) -> Checked {

@@ -14,7 +14,7 @@ use prost_types::{Struct, Value, value::Kind};
 use super::at::At;
 use super::duration;
 use super::endpoint::endpoints_from_proto;
-use super::tls::refuse_tls;
+use super::tls;
 use crate::proto::envoy::config::cluster::v3 as proto;
 use proto::cluster::{ClusterDiscoveryType, DiscoveryType};
 
@@ -24,10 +24,9 @@ use proto::cluster::{ClusterDiscoveryType, DiscoveryType};
 ///
 /// Names the cluster, the field and the reason: a discovery type other than static, strict DNS and logical DNS, a load
 /// balancing policy other than round robin, random, least request, ring hash and Maglev, or the configuration of another
-/// one than that in force, TLS, and everything that [`Cluster::validate`] refuses.
+/// one than that in force, TLS that is not supported or would verify nobody, and everything that [`Cluster::validate`] refuses.
 pub fn cluster_from_proto(cluster: &proto::Cluster) -> Result<Cluster, ConfigError> {
     let at = &At::resource("cluster", &cluster.name);
-    refuse_tls(cluster.transport_socket.as_ref(), at)?;
     let mut converted = Cluster::new(&cluster.name).with_discovery(discovery(cluster, at)?);
     if let Some(assignment) = &cluster.load_assignment {
         converted.endpoints = endpoints_from_proto(assignment, &at.field("load_assignment"))?;
@@ -39,6 +38,7 @@ pub fn cluster_from_proto(cluster: &proto::Cluster) -> Result<Cluster, ConfigErr
     if let Some(detection) = &cluster.outlier_detection {
         converted.outlier_detection = Some(outlier::from_proto(detection, &at.field("outlier_detection"))?);
     }
+    converted.tls = tls::upstream(cluster.transport_socket.as_ref(), at)?;
     if let Some(timeout) =
         duration::positive_from_proto(cluster.connect_timeout.as_ref(), &at.field("connect_timeout"))?
     {

@@ -320,9 +320,11 @@ impl Future for Flight {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Self::Output> {
         let outcome = ready!(Pin::new(&mut self.exchange).poll(cx));
-        match outcome {
-            Ok(_) => self.active.answered(),
-            Err(_) => self.active.failed(),
+        match &outcome {
+            Ok(Some(_)) => self.active.answered(),
+            // that there is no room says nothing about the endpoint
+            Err(reply) if reply.reason() != Reason::Overflow => self.active.failed(),
+            _ => {}
         }
         if let Some(watched) = self.watched.take() {
             watched.ended(&outcome, self.active.endpoint());

@@ -19,10 +19,15 @@ impl LeastRequest {
         Self { config, slow_start }
     }
 
+    /// Returns how many are drawn: no more than there are, whatever is configured.
+    fn choices(&self, targets: &Targets) -> usize {
+        targets.len().min(self.config.choices as usize)
+    }
+
     /// Returns the one with the fewest requests in flight among those drawn; with two choices, these are two endpoints.
     fn least(&self, targets: &Targets) -> usize {
         let active = |place| targets.get(place).map_or(u32::MAX, Target::active);
-        (1..self.config.choices).fold(targets.draw(), |best, _| {
+        (1..self.choices(targets)).fold(targets.draw(), |best, _| {
             let drawn = targets.draw_other(best);
             if active(drawn) < active(best) { drawn } else { best }
         })
@@ -41,7 +46,7 @@ impl LeastRequest {
             return one_of(targets.iter().map(weight).enumerate());
         }
         let draw = || warming.map_or_else(|| targets.draw(), |warming| warming.first(targets, || targets.draw()));
-        one_of((0..self.config.choices).map(|_| {
+        one_of((0..self.choices(targets)).map(|_| {
             let drawn = draw();
             (drawn, targets.get(drawn).map_or(0.0, idleness))
         }))

@@ -1,6 +1,6 @@
 //! How much of a cluster's load goes to which priority: Envoy's rules, in whole per cents.
 
-use aeraki_route::config::CommonLb;
+use aeraki_route::config::{CommonLb, HealthStatus};
 
 /// How many endpoints of a priority are how healthy.
 #[derive(Clone, Copy, Debug, Default)]
@@ -19,6 +19,17 @@ pub(super) struct Load {
     pub(super) degraded: usize,
     /// Whether so few are healthy that health no longer counts.
     pub(super) panic: bool,
+}
+
+impl Load {
+    /// Returns what endpoints of this health get.
+    pub(super) const fn of(&self, health: HealthStatus) -> usize {
+        match health {
+            HealthStatus::Healthy => self.healthy,
+            HealthStatus::Degraded => self.degraded,
+            _ => 0,
+        }
+    }
 }
 
 /// Distributes the load among priorities, the first one first: as much as its endpoints can take, its degraded ones only

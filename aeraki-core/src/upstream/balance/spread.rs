@@ -6,7 +6,7 @@ use aeraki_route::config::{HealthStatus, LbPolicy, Locality};
 
 use super::{
     Balance, Balancing, Draw, Target, Targets, balance,
-    priority::{Census, Load, distribute},
+    priority::{Census, distribute},
 };
 
 /// Draws a priority, a state of health and a locality, and has the policy choose among the endpoints that are left.
@@ -52,14 +52,12 @@ impl Spread {
         let mut shares = Vec::new();
         let mut end = 0;
         // as in Envoy: the healthy ones of all priorities, then the degraded ones
-        for (health, load) in
-            [(HealthStatus::Healthy, healthy as fn(&Load) -> usize), (HealthStatus::Degraded, degraded)]
-        {
-            for (level, given) in levels.values().zip(&loads).filter(|(_, given)| load(given) > 0) {
-                end += load(given) as u64;
-                let chosen = |target: &&&Target| given.panic || target.health == health;
+        for health in [HealthStatus::Healthy, HealthStatus::Degraded] {
+            for (level, load) in levels.values().zip(&loads).filter(|(_, load)| load.of(health) > 0) {
+                end += load.of(health) as u64;
+                let chosen = |target: &&&Target| load.panic || target.health == health;
                 let chosen = level.iter().filter(chosen).copied().collect();
-                shares.push(Share { end, panic: given.panic, groups: groups(config, level, chosen, given.panic) });
+                shares.push(Share { end, panic: load.panic, groups: groups(config, level, chosen, load.panic) });
             }
         }
         Self { shares }
@@ -73,12 +71,8 @@ impl Spread {
     /// Picks an endpoint; none where none may take requests.
     #[inline]
     pub(in crate::upstream) fn pick(&self, draw: Draw) -> Option<Picked<'_>> {
-        let share = match self.shares.as_slice() {
-            [only] => only,
-            shares => {
-                &shares[shares.partition_point(|share| share.end <= draw.hash % 100).min(shares.len().checked_sub(1)?)]
-            }
-        };
+        let point = draw.hash % 100;
+        let share = self.shares.get(self.shares.partition_point(|share| share.end <= point))?;
         let group = share.group()?;
         if group.targets.is_empty() {
             return None;
@@ -97,14 +91,6 @@ impl Share {
         let point = fastrand::f64() * last.end;
         self.groups.get(others.partition_point(|group| group.end <= point))
     }
-}
-
-const fn healthy(load: &Load) -> usize {
-    load.healthy
-}
-
-const fn degraded(load: &Load) -> usize {
-    load.degraded
 }
 
 fn census(level: &[&Target]) -> Census {

@@ -107,6 +107,10 @@ impl Targets {
 
     /// Draws one in proportion to weights that is not at `place`; the same one where there is no other.
     pub(super) fn draw_other(&self, place: usize) -> usize {
+        if self.equal {
+            let others = self.len().saturating_sub(1);
+            return (place + 1 + fastrand::usize(..others.max(1))) % self.len().max(1);
+        }
         let Some(end) = self.sums.get(place).copied() else { return self.draw() };
         let own = end - place.checked_sub(1).map_or(0, |before| self.sums[before]);
         let others = self.weight() - own;

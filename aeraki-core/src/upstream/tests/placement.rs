@@ -2,8 +2,8 @@
 
 use aeraki_route::Criteria;
 use config::{
-    CommonLb, Decimal, Endpoint, HealthStatus, LbPolicy, Maglev, PeakEwma, RingHash, SubsetFallback, SubsetSelector,
-    Subsets,
+    CommonLb, Decimal, Endpoint, HealthStatus, LbPolicy, Maglev, PeakEwma, RingHash, SlowStart, SubsetFallback,
+    SubsetSelector, Subsets,
 };
 
 use super::*;
@@ -105,6 +105,31 @@ async fn health_counts_even_against_a_client_that_wants_an_endpoint() {
     bench.clusters.update([config::Cluster::new("c").with_endpoint(sick(1))]);
     assert_eq!(wanted(9), Some(1), "in panic");
     assert_eq!(bench.count("lb_healthy_panic"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_becomes_healthy_is_as_new() {
+    fastrand::seed(1);
+    let config = || config::Cluster::new("c").with_slow_start(SlowStart::new(Duration::from_secs(60)));
+    let recovering = |status| [local(1), local(2), local(3).with_health_status(status)];
+    let with = |status| recovering(status).into_iter().fold(config(), config::Cluster::with_endpoint);
+    let bench = bench(config(), recovering(HealthStatus::Unhealthy));
+    let shares = || {
+        let mut shares = [0; 3];
+        (0..1000).filter_map(|_| place(&bench, |_| {})).for_each(|port| shares[usize::from(port) - 1] += 1);
+        shares
+    };
+    tokio::time::advance(Duration::from_secs(61)).await;
+    assert_eq!(shares(), [500, 500, 0]);
+    bench.clusters.update([with(HealthStatus::Healthy)]);
+    let cold = shares();
+    assert!((20..80).contains(&cold[2]), "a tenth of its share: {cold:?}");
+    // being degraded is no illness
+    bench.clusters.update([with(HealthStatus::Degraded)]);
+    tokio::time::advance(Duration::from_secs(61)).await;
+    bench.clusters.update([with(HealthStatus::Healthy)]);
+    let warm = shares();
+    assert!(warm.iter().all(|share| (330..340).contains(share)), "{warm:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ use std::{
 };
 
 use aeraki_codec::{Affinity, Body, Kind, Message, Status};
-use aeraki_route::{MirrorTarget, Place, Placement, Places};
+use aeraki_route::{MirrorTarget, Place, Places};
 use pin_project_lite::pin_project;
 use smallvec::SmallVec;
 use tokio::{
@@ -76,7 +76,7 @@ impl<S> Mirror<S> {
         counters.mirrored.inc();
         let mut copy = request.clone();
         // the endpoints of another cluster are others
-        copy.placement = Placement::default();
+        copy.placement = None;
         copy.facts = request.facts.note(|record| Facts::new(record.started, record.kind, record.request_bytes));
         let compare = target.config().compare && request.message.kind() == Kind::Request;
         let (told, original) = if compare { Some(oneshot::channel()).unzip() } else { (None, None) };

@@ -36,8 +36,8 @@ pub struct Request {
     pub rules: Arc<Rules>,
     /// What is known of it so far.
     pub facts: Facts,
-    /// Which endpoint of its cluster it should go to.
-    pub placement: Placement,
+    /// Which endpoint of its cluster it should go to; none: any. Boxed, since most say nothing and all pass many hands.
+    pub placement: Option<Box<Placement>>,
     /// Hosts that it failed on, which the balancer avoids where there are others.
     pub(crate) avoid: Option<Arc<Vec<SocketAddr>>>,
     /// Whether it was tried before.

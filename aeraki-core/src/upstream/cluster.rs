@@ -288,7 +288,7 @@ impl Directory {
     fn pick(&self, request: &Request) -> Option<Active> {
         let avoid = request.avoid.as_deref().map_or(&[][..], Vec::as_slice);
         let members = read(&self.members);
-        let endpoint = members.pick(&request.placement, avoid, &self.shared.stats)?;
+        let endpoint = members.pick(request.placement.as_deref(), avoid, &self.shared.stats)?;
         Some(Arc::clone(endpoint).enter(self.shared.decay()))
     }
 

@@ -150,5 +150,5 @@ fn a_configuration_is_read_once() {
     let config = DownstreamTlsContext::new(Authority::new().issue(&[SHOP]).inline());
     let secrets = Secrets::new();
     let first = secrets.server(&config);
-    assert!(Arc::ptr_eq(&first, &secrets.clone().server(&config)));
+    assert!(Arc::ptr_eq(&first, &secrets.server(&config)));
 }

@@ -51,7 +51,7 @@ cargo xtask RECIPE
   ci                everything that must hold before a change lands: the script .ci/run
   fuzz-smoke        every fuzz target for a moment; without cargo-fuzz and a nightly, their corpora
   instructions [--bless]
-                    what codecs and route tables cost, counted; fails at 3 % more than is committed
+                    what codecs, route tables and the stack cost, counted; fails at 3 % more than is committed
   interop [SUITE...] [--targets direct,envoy,ours]
                     real clients and servers through the proxy, beside stock Envoy
   chaos [--seconds N] [--targets envoy,ours]

@@ -1,6 +1,6 @@
 //! What the service stack costs, bare and with each policy: the difference is what a policy costs.
 
-use std::{hint::black_box, net::SocketAddr, sync::Arc, time::Duration};
+use std::{hint::black_box, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use aeraki_codec::{Demand, Head, Limits, Message, Protocol, Role, dubbo::Dubbo};
 use aeraki_core::{
@@ -10,6 +10,7 @@ use aeraki_core::{
         RateLimitAnswer, RateLimitAsk, RateLimiter, RateLimiters, Request, Resolve, Response, Stack, Wheel, stack,
     },
 };
+use aeraki_instructions::{Row, frames};
 use aeraki_route::{
     Rules,
     config::{
@@ -23,9 +24,7 @@ use aeraki_route::{
 use tokio::{runtime, task::yield_now, time::Instant};
 use tower_service::Service;
 
-use super::{Row, frames};
-
-pub(crate) const ROWS: &[Row] = &[
+const ROWS: &[Row] = &[
     ("stack/bare", |turns| of(route(), turns)),
     ("stack/authorization", |turns| of(route().with_authorization(deny()), turns)),
     ("stack/local-limit", |turns| of(route().with_local_rate_limit(local()), turns)),
@@ -48,6 +47,10 @@ pub(crate) const ROWS: &[Row] = &[
     ("stack/request-id", |turns| filtered(FilterConfig::RequestIds(RequestIds::default()), turns)),
     ("stack/metadata-exchange", |turns| filtered(FilterConfig::MetadataExchange(MetadataExchange::default()), turns)),
 ];
+
+fn main() -> ExitCode {
+    aeraki_instructions::run(ROWS.iter())
+}
 
 fn route() -> Route {
     acting(action())

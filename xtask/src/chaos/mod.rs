@@ -173,11 +173,8 @@ impl Proxy {
                 let protocol = wire.to_string();
                 let routes = routes();
                 let interface = "peers.Echo";
-                let mesh = Mesh::start(
-                    &name,
-                    "release",
-                    Service { protocol: &protocol, interface, routes: &routes, servers },
-                )?;
+                let mesh =
+                    Mesh::start(&name, "dev", Service { protocol: &protocol, interface, routes: &routes, servers })?;
                 Ok(Self { entrance: mesh.entrance, admin: Some(mesh.admin), _processes: Processes::Ours(mesh) })
             }
             Target::Envoy => {

@@ -53,6 +53,18 @@ impl Listener {
         })
     }
 
+    /// Returns another handle on the same socket, which takes connections from the same queue; the socket is closed with
+    /// the last one.
+    ///
+    /// # Errors
+    /// When the system has no room for it: the listener, the field and the system's reason.
+    pub fn try_clone(&self, name: &str) -> Result<Self, ConfigError> {
+        let socket = self.socket.try_clone().map_err(|error| {
+            ConfigError::new(format!("listener {name:?}"), "address", format!("cannot share the socket: {error}"))
+        })?;
+        Ok(Self { socket, local: self.local })
+    }
+
     /// Returns the address that it is bound to.
     #[must_use]
     pub const fn local_addr(&self) -> SocketAddr {

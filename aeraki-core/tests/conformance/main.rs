@@ -11,4 +11,5 @@ mod replies;
 mod retries;
 mod routing;
 mod support;
+mod updates;
 mod wire;

@@ -5,10 +5,13 @@ mod answers;
 mod budget;
 mod connection;
 mod drain;
+mod ending;
 mod group;
 mod listener;
 mod pending;
+mod pump;
 mod rpc;
+mod streams;
 #[cfg(test)]
 mod tests;
 

@@ -149,7 +149,7 @@ impl Shared {
 }
 
 /// The place of a request under way; none where their number is not limited.
-type Admitted = Option<Place>;
+pub(super) type Admitted = Option<Place>;
 
 impl Directory {
     /// Replaces the endpoints; those that stay keep their connections, those that go finish what they have.
@@ -192,7 +192,7 @@ impl Directory {
             record.endpoint = Some(active.endpoint().address);
         });
         let pool = bound.unwrap_or_else(|| self.pool(active.endpoint(), &conn, message.head()));
-        Flight { exchange: pool.call(message), _active: active, _admitted: admitted }
+        Flight { exchange: pool.call(message), place: Some((active, admitted)) }
     }
 
     /// Waits for the first look-up of the endpoints, as long as connecting may take.
@@ -235,8 +235,8 @@ impl Directory {
 /// A request on its way to an endpoint.
 pub(crate) struct Flight {
     exchange: Exchange,
-    _active: Active,
-    _admitted: Admitted,
+    /// None once a stream has taken it over.
+    place: Option<(Active, Admitted)>,
 }
 
 impl Future for Flight {
@@ -244,11 +244,11 @@ impl Future for Flight {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Self::Output> {
-        Poll::Ready(match ready!(Pin::new(&mut self.exchange).poll(cx)) {
-            Ok(Some(answer)) => Ok(Response::Message(answer)),
-            Ok(None) => Ok(Response::Oneway),
-            Err(reply) => Err(reply.into()),
-        })
+        let mut response = ready!(Pin::new(&mut self.exchange).poll(cx))?;
+        if let Response::Stream(_, handle) = &mut response {
+            handle.keep(self.place.take());
+        }
+        Poll::Ready(Ok(response))
     }
 }
 

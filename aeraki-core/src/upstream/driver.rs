@@ -11,7 +11,8 @@ use std::{
 };
 
 use aeraki_codec::{
-    Codec, Control, Decoded, Demand, EncodeError, Flow, Framer, Id, Kind, LocalReply, Message, Output, Reason, Role,
+    Answer, Codec, Control, Decoded, Demand, EncodeError, Flow, Framer, Id, Kind, LocalReply, Message, Opening, Output,
+    Reason, Role,
 };
 use tokio::time::timeout;
 
@@ -19,6 +20,7 @@ use super::{
     link::{Delivered, Link, Outcome, Queue, Work},
     pool::{Member, Pool},
     stats::ClusterStats,
+    stream::weigh,
     upkeep::{Activity, Clock, Due, Upkeep},
 };
 use crate::{
@@ -100,6 +102,8 @@ struct Driver<'a> {
     boxes: Boxes,
     /// One-way requests in `out`.
     oneways: Vec<u32>,
+    /// Frames of streams in `out`: their ids, and what they weigh.
+    frames: Vec<(Id, usize)>,
     /// Whether other tasks had a chance to add to the queue, or could not where one request is all there may be.
     yielded: bool,
     /// Whether the codec wants no requests yet.
@@ -126,9 +130,10 @@ impl<'a> Driver<'a> {
             inbox: Inbox::new(context.buffers.clone()),
             out: Output::new(),
             writing: false,
-            batch: Queue::new(),
+            batch: Queue::default(),
             boxes: Boxes::new(member.link.depth as usize),
             oneways: Vec::new(),
+            frames: Vec::new(),
             yielded: member.link.depth == 1,
             hold: false,
             chatter: 0,
@@ -179,6 +184,9 @@ impl<'a> Driver<'a> {
         if !activity.used {
             self.out.release();
             self.boxes.release();
+        }
+        if self.writing && self.link().is_finished() {
+            return Err(self.ended("did not take the end of its streams"));
         }
         match self.upkeep.tick(period, activity) {
             Due::Nothing => {}
@@ -235,7 +243,8 @@ impl<'a> Driver<'a> {
         match message.kind() {
             Kind::Response | Kind::Error => self.deliver(message.id(), Ok(Some(message))),
             Kind::Heartbeat | Kind::Event => self.control(Control::Frame(&message)).map(drop),
-            _ => self.refuse(&message),
+            Kind::Request | Kind::Oneway => self.refuse(&message),
+            _ => self.judge(self.link().receive_frame(message)),
         }
     }
 
@@ -246,6 +255,11 @@ impl<'a> Driver<'a> {
                 let text = format!("{} sent an answer that cannot be read: {error}", self.pool.address);
                 self.deliver(message.id(), Err(LocalReply::new(Reason::BadResponse, text)))
             }
+            kind if kind.is_stream_frame() => {
+                let text = format!("{} sent a frame that cannot be read: {error}", self.pool.address);
+                self.link().fail_stream(message.id(), &LocalReply::new(Reason::BadResponse, text));
+                Ok(())
+            }
             // it may be an answer, and somebody would wait for it in vain
             Kind::Request if message.id() == Id::None => Err(self.nonsense(error)),
             _ => Ok(()),
@@ -253,7 +267,11 @@ impl<'a> Driver<'a> {
     }
 
     fn deliver(&self, id: Id, outcome: Outcome) -> Result<(), LocalReply> {
-        let delivered = self.link().answer(id, outcome);
+        self.judge(self.link().answer(id, outcome))
+    }
+
+    /// Deals with what became of an answer, or of a frame of a stream.
+    fn judge(&self, delivered: Delivered) -> Result<(), LocalReply> {
         match delivered {
             Delivered::Yes => return Ok(()),
             Delivered::Late => self.pool.exhume(self.member),
@@ -309,12 +327,12 @@ impl<'a> Driver<'a> {
                 match poll_drain(&mut self.io, cx, &mut self.out) {
                     Poll::Ready(drained) => drained.map_err(|error| self.failed(&error))?,
                     // nobody waits for what a peer that does not read would have to take first
-                    Poll::Pending if self.link().is_finished() => return Poll::Ready(Ok(())),
+                    Poll::Pending if self.frames.is_empty() && self.link().is_finished() => return Poll::Ready(Ok(())),
                     Poll::Pending => return Poll::Pending,
                 }
                 self.writing = false;
                 self.chatter = 0;
-                self.complete_oneways();
+                self.note_written();
             }
             match self.link().work(self.yielded && !self.hold, &mut self.batch) {
                 Work::None => return Poll::Pending,
@@ -333,20 +351,55 @@ impl<'a> Driver<'a> {
         self.yielded = self.link().depth == 1;
         self.writing = true;
         self.activity.used = true;
-        self.stats().upstream_rq_total.add(self.batch.len() as u64);
-        while let Some((slot, message)) = self.batch.pop_front() {
-            match self.framer.codec().encode(&message, &mut self.out) {
-                Ok(()) if message.kind() == Kind::Oneway => self.oneways.push(slot),
-                Ok(()) => {}
-                Err(error) => self.complete(slot, Err(unwritable(error))),
+        let mut requests = 0;
+        while let Some((slot, message)) = self.batch.messages.pop_front() {
+            let encoded = self.framer.codec().encode(&message, &mut self.out);
+            if message.kind().is_stream_frame() {
+                self.note_frame(&message, encoded);
+            } else {
+                requests += 1;
+                match encoded {
+                    Ok(()) => self.note_request(slot, message.kind()),
+                    Err(error) => self.complete(slot, Err(unwritable(error))),
+                }
             }
             self.boxes.empty(message);
         }
+        self.stats().upstream_rq_total.add(requests);
+        self.reset_streams();
     }
 
-    fn complete_oneways(&mut self) {
+    fn note_request(&mut self, slot: u32, kind: Kind) {
+        match kind {
+            Kind::Oneway => self.oneways.push(slot),
+            Kind::StreamOpen if self.pool.protocol.wire().opening == Opening::Silent => self.link().accept(slot),
+            _ => {}
+        }
+    }
+
+    fn note_frame(&mut self, message: &Message, encoded: Result<(), EncodeError>) {
+        match encoded {
+            Ok(()) => self.frames.push((message.id(), weigh(message))),
+            Err(error) => self.link().fail_stream(message.id(), &unwritable(error)),
+        }
+    }
+
+    /// Tells the server which streams the proxy has ended; where the protocol cannot say it, the connection serves
+    /// nobody else any more.
+    fn reset_streams(&mut self) {
+        while let Some((receipt, reply)) = self.batch.resets.pop() {
+            if self.framer.codec().reply(&receipt, &reply, &mut self.out) != Ok(Answer::Written) {
+                self.pool.retire(self.member);
+            }
+        }
+    }
+
+    fn note_written(&mut self) {
         while let Some(slot) = self.oneways.pop() {
             self.complete(slot, Ok(None));
+        }
+        for (id, weight) in self.frames.drain(..) {
+            self.member.link.written(id, weight);
         }
     }
 

@@ -22,6 +22,7 @@ mod link;
 mod pool;
 mod slots;
 mod stats;
+mod stream;
 mod upkeep;
 
 use std::{
@@ -38,12 +39,17 @@ use arc_swap::ArcSwap;
 
 #[cfg(feature = "dns")]
 pub use self::discovery::Hickory;
-pub(crate) use self::{binding::Bindings, cluster::Flight};
+pub(crate) use self::{
+    binding::Bindings,
+    cluster::Flight,
+    stream::{Arrival, Arrivals, weigh},
+};
 pub use self::{
     cluster::Cluster,
     connect::{Connector, Tcp},
     discovery::{Resolved, Resolver, SystemResolver},
     stats::ClusterStats,
+    stream::StreamHandle,
 };
 use self::{cluster::Shared, stats::Usage};
 use crate::{

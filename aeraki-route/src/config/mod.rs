@@ -18,6 +18,7 @@ mod mutation;
 mod policy;
 mod proxy;
 pub(crate) mod route;
+mod stream;
 
 pub(crate) use self::policy::ip_block;
 pub use self::{
@@ -37,6 +38,7 @@ pub use self::{
     },
     proxy::{Node, Proxy},
     route::{Route, RouteConfig},
+    stream::StreamTimeouts,
 };
 
 #[cfg(test)]

@@ -1,0 +1,386 @@
+//! The streams of one connection, by the ids that its client gave them.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    task::Context,
+    time::Duration,
+};
+
+use aeraki_codec::{Id, Kind, LocalReply, Message, Reason, Receipt};
+use aeraki_route::config::StreamTimeouts;
+use foldhash::fast::RandomState;
+use tokio::time::Instant;
+
+use super::answers::Opened;
+use crate::{
+    observe::Recording,
+    upstream::{Arrivals, StreamHandle, weigh},
+};
+
+/// Knows every stream from its opening to its end; none is there under two ids, and an id names one at a time.
+#[derive(Debug)]
+pub(super) struct Streams {
+    table: HashMap<u64, Stream, RandomState>,
+    bounds: StreamBounds,
+    arrivals: Arc<Arrivals>,
+    /// Streams that may have something for the client.
+    ready: VecDeque<u64>,
+    /// Streams whose end the client may not know yet, the latest last.
+    ended: VecDeque<u64>,
+    /// The stream whose frames cannot be taken at present, and since when: the connection is not read.
+    blocked: Option<(u64, Instant)>,
+    /// Since when the client does not take what is there for it.
+    pub(super) stuck: Option<Instant>,
+    /// No stream is overdue before.
+    pub(super) due: Option<Instant>,
+    /// What frames weigh that came before their stream was open.
+    early: usize,
+}
+
+/// What the streams of one connection may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StreamBounds {
+    pub(super) streams: usize,
+    /// Bytes of one stream that may wait in either direction.
+    pub(super) bytes: usize,
+    pub(super) timeouts: StreamTimeouts,
+}
+
+#[derive(Debug)]
+struct Stream {
+    /// Whether the client has ended its direction.
+    finished: bool,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Opening {
+        /// The slot of the request.
+        slot: usize,
+        /// Frames that came early.
+        early: Vec<Box<Message>>,
+        /// What `early` weighs.
+        held: usize,
+    },
+    Open(Box<Open>),
+}
+
+/// A stream that is open.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) handle: StreamHandle,
+    pub(super) receipt: Receipt,
+    pub(super) recording: Recording,
+    /// Whether the server has ended its direction.
+    finished: bool,
+    moved_at: Instant,
+    idle: Option<Duration>,
+    total: Option<Duration>,
+    opened_at: Instant,
+}
+
+/// What was taken out of the table.
+#[derive(Debug)]
+pub(super) enum Removed {
+    /// Its opening is still under way in this slot.
+    Opening(usize),
+    Open(Box<Open>),
+}
+
+/// What became of a frame of the client.
+#[derive(Debug)]
+pub(super) enum Received {
+    /// It is on its way.
+    Taken,
+    /// It was the last one of its stream.
+    Last(Removed),
+    /// It came too late, or behind the end of its direction.
+    Dropped,
+    /// No stream has its id.
+    Unknown(Box<Message>),
+}
+
+/// Which time of a stream is up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Overdue {
+    Idle(Duration),
+    Total(Duration),
+}
+
+impl Streams {
+    pub(super) fn new(bounds: StreamBounds) -> Self {
+        Self {
+            table: HashMap::default(),
+            bounds,
+            arrivals: Arc::default(),
+            ready: VecDeque::new(),
+            ended: VecDeque::new(),
+            blocked: None,
+            stuck: None,
+            due: None,
+            early: 0,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// Returns the number of streams that are open, those not counted whose opening is under way.
+    pub(super) fn open(&self) -> usize {
+        self.table.values().filter(|stream| matches!(stream.stage, Stage::Open(_))).count()
+    }
+
+    /// Returns what waits in either direction, in bytes.
+    pub(super) fn held(&self) -> usize {
+        self.early + self.arrivals.held()
+    }
+
+    /// Returns the id of a stream that may be opened, or why it may not.
+    pub(super) fn admit(&self, id: Id) -> Result<u64, LocalReply> {
+        let Id::Number(id) = id else {
+            return Err(LocalReply::new(Reason::BadRequest, "the stream has no number"));
+        };
+        if self.table.contains_key(&id) {
+            return Err(LocalReply::new(Reason::BadRequest, "there is a stream of this number already"));
+        }
+        if self.table.len() >= self.bounds.streams {
+            return Err(LocalReply::new(Reason::Shed, "the connection has as many streams as it may"));
+        }
+        Ok(id)
+    }
+
+    /// Adds a stream whose opening is under way in `slot`.
+    pub(super) fn add(&mut self, id: u64, slot: usize) {
+        self.ended.retain(|ended| *ended != id);
+        let stage = Stage::Opening { slot, early: Vec::new(), held: 0 };
+        self.table.insert(id, Stream { finished: false, stage });
+    }
+
+    /// Forgets a stream whose opening in `slot` was answered like a request.
+    pub(super) fn refuse(&mut self, id: u64, slot: usize) {
+        let stage = self.table.get(&id).map(|stream| &stream.stage);
+        if matches!(stage, Some(Stage::Opening { slot: opening, .. }) if *opening == slot) {
+            self.remove(id);
+        }
+    }
+
+    /// Gives up all streams.
+    pub(super) fn clear(&mut self) {
+        self.table.clear();
+        self.early = 0;
+    }
+
+    /// Takes a stream for open and sends on what came early.
+    pub(super) fn open_up(&mut self, opened: Opened, now: Instant) {
+        let Opened { receipt, recording, handle } = opened;
+        let Some(stream) = self.table.get_mut(&receipt.id().number()) else { return };
+        let Stage::Opening { early, held, .. } = &mut stream.stage else { return };
+        self.early -= *held;
+        let timeouts = handle.timeouts().or(self.bounds.timeouts);
+        let opened_at = recording.facts().note(|record| record.started);
+        handle.attach(Arc::clone(&self.arrivals), receipt.id().number(), self.bounds.bytes);
+        let early = std::mem::take(early);
+        let mut open = Open {
+            handle,
+            receipt,
+            recording,
+            finished: false,
+            moved_at: now,
+            idle: timeouts.idle_limit(),
+            total: timeouts.total_limit(),
+            opened_at,
+        };
+        early.into_iter().for_each(|message| open.send(message, now));
+        self.due = self.due.into_iter().chain(open.due()).min();
+        self.ready.push_back(open.receipt.id().number());
+        stream.stage = Stage::Open(Box::new(open));
+    }
+
+    /// Takes a frame of the client.
+    pub(super) fn receive(&mut self, message: Box<Message>, now: Instant) -> Received {
+        let id = message.id().number();
+        let kind = message.kind();
+        let Some(stream) = self.table.get_mut(&id) else {
+            let known = self.ended.contains(&id);
+            if kind != Kind::StreamData {
+                self.ended.retain(|ended| *ended != id);
+            }
+            return if known { Received::Dropped } else { Received::Unknown(message) };
+        };
+        if stream.finished {
+            return Received::Dropped;
+        }
+        stream.finished = kind != Kind::StreamData;
+        let (last, full) = match &mut stream.stage {
+            Stage::Opening { early, held, .. } => {
+                let weight = weigh(&message);
+                *held += weight;
+                self.early += weight;
+                early.push(message);
+                (kind == Kind::StreamReset, *held > self.bounds.bytes)
+            }
+            Stage::Open(open) => {
+                open.send(message, now);
+                (kind == Kind::StreamReset || (stream.finished && open.finished), open.handle.is_full())
+            }
+        };
+        if last {
+            return self.remove(id).map_or(Received::Taken, Received::Last);
+        }
+        if full {
+            self.blocked = Some((id, now));
+        }
+        Received::Taken
+    }
+
+    /// Takes a stream out; frames of the client that are still on their way are expected.
+    pub(super) fn remove(&mut self, id: u64) -> Option<Removed> {
+        let Stream { finished, stage } = self.table.remove(&id)?;
+        if !finished {
+            self.ended.push_back(id);
+            if self.ended.len() > ENDED {
+                self.ended.pop_front();
+            }
+        }
+        Some(match stage {
+            Stage::Opening { slot, held, .. } => {
+                self.early -= held;
+                Removed::Opening(slot)
+            }
+            Stage::Open(open) => Removed::Open(open),
+        })
+    }
+
+    /// Returns a stream that is open.
+    pub(super) fn get(&mut self, id: u64) -> Option<&mut Open> {
+        match &mut self.table.get_mut(&id)?.stage {
+            Stage::Open(open) => Some(open),
+            Stage::Opening { .. } => None,
+        }
+    }
+
+    /// Notes a frame of the server that goes to the client; returns the stream when it was the last one.
+    pub(super) fn sent(&mut self, id: u64, kind: Kind, bytes: u64, now: Instant) -> Option<Removed> {
+        let stream = self.table.get_mut(&id)?;
+        let Stage::Open(open) = &mut stream.stage else { return None };
+        open.moved_at = now;
+        open.finished = kind != Kind::StreamData && kind != Kind::StreamOpen;
+        open.note_sent(bytes);
+        let last = kind == Kind::StreamReset || (open.finished && stream.finished);
+        if last { self.remove(id) } else { None }
+    }
+
+    /// Tells whether the frames of a stream cannot be taken, so that the connection is not to be read.
+    pub(super) fn is_blocked(&mut self) -> bool {
+        let bound = self.bounds.bytes;
+        let full = self.blocked.is_some_and(|(id, _)| match self.table.get(&id).map(|stream| &stream.stage) {
+            Some(Stage::Opening { held, .. }) => *held > bound,
+            Some(Stage::Open(open)) => open.handle.is_full(),
+            None => false,
+        });
+        if !full {
+            self.blocked = None;
+        }
+        full
+    }
+
+    /// Tells whether the connection is to be read again that was not.
+    pub(super) fn is_released(&mut self) -> bool {
+        self.blocked.is_some() && !self.is_blocked()
+    }
+
+    /// Returns the stream whose frames cannot be taken, and since when.
+    pub(super) const fn blocked(&self) -> Option<(u64, Instant)> {
+        self.blocked
+    }
+
+    /// Finds out which streams have something; the task is woken when more have.
+    pub(super) fn gather(&mut self, cx: &Context<'_>) {
+        self.arrivals.gather(cx.waker(), &mut self.ready);
+    }
+
+    /// Returns the next stream that may have something.
+    pub(super) fn next_ready(&mut self) -> Option<u64> {
+        self.ready.pop_front()
+    }
+
+    /// Has a stream looked at again, after the others.
+    pub(super) fn again(&mut self, id: u64) {
+        self.ready.push_back(id);
+    }
+
+    /// Tells whether any stream may have something.
+    pub(super) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Lists the streams that keep the connection of their server from being read.
+    pub(super) fn stalled(&self) -> Vec<u64> {
+        self.list(|stream| matches!(&stream.stage, Stage::Open(open) if open.handle.is_stalled()))
+    }
+
+    /// Lists the streams whose direction the client has not ended.
+    pub(super) fn unfinished(&self) -> Vec<u64> {
+        self.list(|stream| !stream.finished)
+    }
+
+    fn list(&self, is: impl Fn(&Stream) -> bool) -> Vec<u64> {
+        self.table.iter().filter(|(_, stream)| is(stream)).map(|(id, _)| *id).collect()
+    }
+
+    /// Lists the streams whose time is up at `now`, and notes when the next one's is.
+    pub(super) fn overdue(&mut self, now: Instant) -> Vec<(u64, Overdue)> {
+        let mut overdue = Vec::new();
+        self.due = None;
+        for (id, stream) in &self.table {
+            let Stage::Open(open) = &stream.stage else { continue };
+            match open.overdue(now) {
+                Some(time) => overdue.push((*id, time)),
+                None => self.due = self.due.into_iter().chain(open.due()).min(),
+            }
+        }
+        overdue
+    }
+}
+
+impl Open {
+    fn send(&mut self, message: Box<Message>, now: Instant) {
+        self.moved_at = now;
+        let bytes = message.len() as u64;
+        self.recording.facts().note(|record| {
+            if let Some(traffic) = &mut record.stream {
+                traffic.frames_received += 1;
+                traffic.bytes_received += bytes;
+            }
+        });
+        self.handle.send(message);
+    }
+
+    fn note_sent(&self, bytes: u64) {
+        self.recording.facts().note(|record| {
+            if let Some(traffic) = &mut record.stream {
+                traffic.frames_sent += 1;
+                traffic.bytes_sent += bytes;
+            }
+        });
+    }
+
+    /// Returns when its time is up, if nothing moves until then.
+    fn due(&self) -> Option<Instant> {
+        let idle = self.idle.map(|idle| self.moved_at + idle);
+        let total = self.total.map(|total| self.opened_at + total);
+        idle.into_iter().chain(total).min()
+    }
+
+    fn overdue(&self, now: Instant) -> Option<Overdue> {
+        let is_up = |since: Instant| move |limit: &Duration| since + *limit <= now;
+        let total = self.total.filter(is_up(self.opened_at)).map(Overdue::Total);
+        total.or_else(|| self.idle.filter(is_up(self.moved_at)).map(Overdue::Idle))
+    }
+}
+
+/// Streams of which late frames of the client are expected, at most.
+const ENDED: usize = 64;

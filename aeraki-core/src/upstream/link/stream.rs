@@ -1,0 +1,240 @@
+//! One stream of a connection: frames of the server wait here for their reader, within a bound.
+
+use std::{
+    collections::VecDeque,
+    mem,
+    sync::Arc,
+    task::{Poll, Waker},
+};
+
+use aeraki_codec::{Id, Kind, LocalReply, Message, Receipt};
+
+use super::{
+    super::stream::{Arrival, Arrivals, weigh},
+    Outcome,
+};
+
+/// A stream, from the moment its opening is queued.
+#[derive(Debug)]
+pub(super) struct Stream {
+    /// The id that the client gave it.
+    pub(super) original: Id,
+    /// What a reset needs; it has the id of the upstream connection.
+    pub(super) receipt: Receipt,
+    phase: Phase,
+    /// Frames of the server that nobody has taken yet.
+    incoming: VecDeque<Box<Message>>,
+    /// What `incoming` weighs.
+    held: usize,
+    /// What the frames weigh that are not written yet.
+    outgoing: usize,
+    /// What may be held, or wait to be written, before the other side is not read any more.
+    bound: usize,
+    /// Whether the server has ended its direction.
+    finished: bool,
+    /// Why no more frames come, where that is not the server's own end.
+    failure: Option<LocalReply>,
+    listener: Listener,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Opening,
+    /// The server has not taken it for a stream.
+    Refused(Outcome),
+    Open,
+}
+
+/// Who is told of what happens to a stream.
+#[derive(Debug)]
+enum Listener {
+    Nobody,
+    /// Who waits for it to be open.
+    Opener(Waker),
+    Reader {
+        arrivals: Arc<Arrivals>,
+        key: u64,
+        /// Whether it has been told since it last looked.
+        told: bool,
+    },
+}
+
+/// How an opening ended.
+#[derive(Debug)]
+pub(super) enum Opened {
+    /// The stream is open; with the frame by which the server says so, where there is one.
+    Yes(Option<Box<Message>>),
+    /// The server has answered it like a request, or not at all.
+    No(Outcome),
+}
+
+impl Stream {
+    pub(super) const fn new(original: Id, receipt: Receipt) -> Self {
+        Self {
+            original,
+            receipt,
+            phase: Phase::Opening,
+            incoming: VecDeque::new(),
+            held: 0,
+            outgoing: 0,
+            bound: DEFAULT_BOUND,
+            finished: false,
+            failure: None,
+            listener: Listener::Nobody,
+        }
+    }
+
+    /// Waits for the stream to be open.
+    pub(super) fn poll_opened(&mut self, waker: &Waker) -> Poll<Opened> {
+        match mem::replace(&mut self.phase, Phase::Open) {
+            Phase::Refused(outcome) => Poll::Ready(Opened::No(outcome)),
+            Phase::Open => Poll::Ready(Opened::Yes(self.take_answer())),
+            Phase::Opening => {
+                self.phase = Phase::Opening;
+                self.listener = Listener::Opener(waker.clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Takes the first frame, unless it ends the stream as well.
+    fn take_answer(&mut self) -> Option<Box<Message>> {
+        let opens = |message: &Box<Message>| matches!(message.kind(), Kind::StreamOpen | Kind::StreamData);
+        if self.incoming.front().is_some_and(opens) { self.take_frame() } else { None }
+    }
+
+    /// Takes it for open, where the server does not say so.
+    pub(super) fn accept(&mut self) -> Option<Waker> {
+        if !matches!(self.phase, Phase::Opening) {
+            return None;
+        }
+        self.phase = Phase::Open;
+        self.tell()
+    }
+
+    /// Takes an answer that is no frame of a stream; the error has it back where the stream is open already.
+    pub(super) fn refuse(&mut self, outcome: Outcome) -> Result<Option<Waker>, Outcome> {
+        if !matches!(self.phase, Phase::Opening) {
+            return Err(outcome);
+        }
+        self.phase = Phase::Refused(outcome);
+        Ok(self.tell())
+    }
+
+    /// Ends it without a word of the server.
+    pub(super) fn fail(&mut self, reply: &LocalReply) -> Option<Waker> {
+        match self.phase {
+            Phase::Opening => self.phase = Phase::Refused(Err(reply.clone())),
+            _ => self.failure = Some(reply.clone()),
+        }
+        self.tell()
+    }
+
+    /// Takes a frame of the server; none may come behind its end.
+    pub(super) fn receive(&mut self, message: Box<Message>) -> Option<Waker> {
+        if self.finished || matches!(self.phase, Phase::Refused(_)) {
+            return None;
+        }
+        self.finished = matches!(message.kind(), Kind::StreamEnd | Kind::StreamReset);
+        let weight = weigh(&message);
+        self.held += weight;
+        self.charge(weight);
+        self.incoming.push_back(message);
+        if matches!(self.phase, Phase::Opening) {
+            self.phase = Phase::Open;
+        }
+        self.tell()
+    }
+
+    /// Takes what there is for the reader.
+    pub(super) fn take(&mut self) -> Arrival {
+        if let Some(message) = self.take_frame() {
+            return Arrival::Frame(message);
+        }
+        if let Listener::Reader { told, .. } = &mut self.listener {
+            *told = false;
+        }
+        self.failure.take().map_or(Arrival::Nothing, Arrival::Failed)
+    }
+
+    fn take_frame(&mut self) -> Option<Box<Message>> {
+        let message = self.incoming.pop_front()?;
+        let weight = weigh(&message);
+        self.held -= weight;
+        self.discharge(weight);
+        Some(message)
+    }
+
+    /// Counts a frame that is queued for the server.
+    pub(super) fn queue(&mut self, weight: usize) {
+        self.outgoing += weight;
+        self.charge(weight);
+    }
+
+    /// Counts frames that were written to the server; whoever waits for that is told.
+    pub(super) fn written(&mut self, weight: usize) -> Option<Waker> {
+        let was_full = self.is_full();
+        self.outgoing -= weight;
+        self.discharge(weight);
+        if was_full && !self.is_full() { self.tell() } else { None }
+    }
+
+    /// Tells whether more waits to be written to the server than may.
+    pub(super) const fn is_full(&self) -> bool {
+        self.outgoing > self.bound
+    }
+
+    /// Tells whether more is held of the server than may be.
+    pub(super) const fn is_stalled(&self) -> bool {
+        self.held > self.bound
+    }
+
+    /// Has `arrivals` told of all that comes, under `key`.
+    pub(super) fn attach(&mut self, arrivals: Arc<Arrivals>, key: u64, bound: usize) {
+        arrivals.charge(self.held + self.outgoing);
+        self.bound = bound;
+        self.listener = Listener::Reader { arrivals, key, told: false };
+    }
+
+    /// Returns who waits for it to be open.
+    pub(super) fn into_opener(mut self) -> Option<Waker> {
+        self.tell()
+    }
+
+    /// Says who is to be woken, if anybody waits.
+    fn tell(&mut self) -> Option<Waker> {
+        match &mut self.listener {
+            Listener::Reader { arrivals, key, told } => {
+                if mem::replace(told, true) {
+                    return None;
+                }
+                arrivals.put(*key)
+            }
+            _ => match mem::replace(&mut self.listener, Listener::Nobody) {
+                Listener::Opener(waker) => Some(waker),
+                _ => None,
+            },
+        }
+    }
+
+    fn charge(&self, weight: usize) {
+        if let Listener::Reader { arrivals, .. } = &self.listener {
+            arrivals.charge(weight);
+        }
+    }
+
+    fn discharge(&self, weight: usize) {
+        if let Listener::Reader { arrivals, .. } = &self.listener {
+            arrivals.discharge(weight);
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.discharge(self.held + self.outgoing);
+    }
+}
+
+/// What a stream may hold before its reader says otherwise, in bytes.
+const DEFAULT_BOUND: usize = 64 * 1024;

@@ -81,7 +81,7 @@ pub(super) struct Opened {
     /// What a reset needs.
     pub(super) receipt: Receipt,
     pub(super) recording: Recording,
-    pub(super) handle: StreamHandle,
+    pub(super) handle: Box<StreamHandle>,
 }
 
 /// An answer that the protocol cannot express: the connection is to be closed.

@@ -70,7 +70,7 @@ enum Stage {
 /// A stream that is open.
 #[derive(Debug)]
 pub(super) struct Open {
-    pub(super) handle: StreamHandle,
+    pub(super) handle: Box<StreamHandle>,
     pub(super) receipt: Receipt,
     pub(super) recording: Recording,
     /// Whether the server has ended its direction.
@@ -171,6 +171,16 @@ impl Streams {
     pub(super) fn clear(&mut self) {
         self.table.clear();
         self.early = 0;
+        self.rest();
+    }
+
+    /// Forgets what was of streams that are gone, and memory that only many need.
+    fn rest(&mut self) {
+        self.ready.clear();
+        (self.blocked, self.stuck, self.due) = (None, None, None);
+        if self.table.capacity() > KEPT {
+            (self.table, self.ready) = Default::default();
+        }
     }
 
     /// Takes a stream for open and sends on what came early.
@@ -210,7 +220,7 @@ impl Streams {
             }
             return if known { Received::Dropped } else { Received::Unknown(message) };
         };
-        if stream.finished {
+        if stream.finished && kind != Kind::StreamReset {
             return Received::Dropped;
         }
         stream.finished = kind != Kind::StreamData;
@@ -239,6 +249,9 @@ impl Streams {
     /// Takes a stream out; frames of the client that are still on their way are expected.
     pub(super) fn remove(&mut self, id: u64) -> Option<Removed> {
         let Stream { finished, stage } = self.table.remove(&id)?;
+        if self.table.is_empty() {
+            self.rest();
+        }
         if !finished {
             self.ended.push_back(id);
             if self.ended.len() > ENDED {
@@ -382,5 +395,7 @@ impl Open {
     }
 }
 
+/// Streams for which memory is kept while there are none.
+const KEPT: usize = 16;
 /// Streams of which late frames of the client are expected, at most.
 const ENDED: usize = 64;

@@ -60,7 +60,7 @@ pub enum Response {
     /// Nothing is to be answered: the request was one-way and has been written.
     Oneway,
     /// A stream is open; with the frame by which the upstream said so, where it did.
-    Stream(Option<Box<Message>>, StreamHandle),
+    Stream(Option<Box<Message>>, Box<StreamHandle>),
 }
 
 impl Response {

@@ -166,7 +166,7 @@ impl Future for Call {
             Ended::Opened(first) => {
                 let share = mem::take(&mut self.share);
                 let handle = StreamHandle::new(Arc::clone(&self.pool), Arc::clone(&self.member), share, slot);
-                Ok(Ok(Response::Stream(first, handle)))
+                Ok(Ok(Response::Stream(first, Box::new(handle))))
             }
         })
     }

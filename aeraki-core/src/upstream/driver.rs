@@ -2,6 +2,8 @@
 //!
 //! One turn of the task: deliver what was read, let other tasks queue more, write all of it at once.
 
+mod writing;
+
 use std::{
     future::poll_fn,
     io, mem,
@@ -11,21 +13,19 @@ use std::{
 };
 
 use aeraki_codec::{
-    Answer, Codec, Control, Decoded, Demand, EncodeError, Flow, Framer, Id, Kind, LocalReply, Message, Opening, Output,
-    Reason, Role,
+    Codec, Control, Decoded, Demand, EncodeError, Flow, Framer, Id, Kind, LocalReply, Message, Output, Reason, Role,
 };
 use tokio::time::timeout;
 
 use super::{
-    link::{Delivered, Link, Outcome, Queue, Work},
+    link::{Delivered, Link, Outcome, Queue},
     pool::{Member, Pool},
     stats::ClusterStats,
-    stream::weigh,
     upkeep::{Activity, Clock, Due, Upkeep},
 };
 use crate::{
     boxes::Boxes,
-    io::{Inbox, Io, poll_drain},
+    io::{Inbox, Io},
 };
 
 /// Makes the connection, drives it to its end, and ends every request that is still in flight, also when the task is
@@ -244,7 +244,7 @@ impl<'a> Driver<'a> {
             Kind::Response | Kind::Error => self.deliver(message.id(), Ok(Some(message))),
             Kind::Heartbeat | Kind::Event => self.control(Control::Frame(&message)).map(drop),
             Kind::Request | Kind::Oneway => self.refuse(&message),
-            _ => self.judge(self.link().receive_frame(message)),
+            _ => self.deliver_frame(message),
         }
     }
 
@@ -270,7 +270,17 @@ impl<'a> Driver<'a> {
         self.judge(self.link().answer(id, outcome))
     }
 
-    /// Deals with what became of an answer, or of a frame of a stream.
+    fn deliver_frame(&self, message: Box<Message>) -> Result<(), LocalReply> {
+        match self.link().receive_frame(message) {
+            // the server did not know yet that the stream has ended
+            Delivered::Stale => {
+                self.stats().upstream_rs_late.inc();
+                Ok(())
+            }
+            delivered => self.judge(delivered),
+        }
+    }
+
     fn judge(&self, delivered: Delivered) -> Result<(), LocalReply> {
         match delivered {
             Delivered::Yes => return Ok(()),
@@ -321,94 +331,6 @@ impl<'a> Driver<'a> {
         if self.chatter > CHATTER { Err(self.nonsense("events faster than it takes the answers")) } else { Ok(written) }
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LocalReply>> {
-        loop {
-            if self.writing {
-                match poll_drain(&mut self.io, cx, &mut self.out) {
-                    Poll::Ready(drained) => drained.map_err(|error| self.failed(&error))?,
-                    // nobody waits for what a peer that does not read would have to take first
-                    Poll::Pending if self.frames.is_empty() && self.link().is_finished() => return Poll::Ready(Ok(())),
-                    Poll::Pending => return Poll::Pending,
-                }
-                self.writing = false;
-                self.chatter = 0;
-                self.note_written();
-            }
-            match self.link().work(self.yielded && !self.hold, &mut self.batch) {
-                Work::None => return Poll::Pending,
-                Work::Requests if self.hold => return Poll::Pending,
-                Work::Finish => return Poll::Ready(Ok(())),
-                Work::Requests if !mem::replace(&mut self.yielded, true) => {
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                Work::Requests => self.encode(),
-            }
-        }
-    }
-
-    fn encode(&mut self) {
-        self.yielded = self.link().depth == 1;
-        self.writing = true;
-        self.activity.used = true;
-        let mut requests = 0;
-        while let Some((slot, message)) = self.batch.messages.pop_front() {
-            let encoded = self.framer.codec().encode(&message, &mut self.out);
-            if message.kind().is_stream_frame() {
-                self.note_frame(&message, encoded);
-            } else {
-                requests += 1;
-                match encoded {
-                    Ok(()) => self.note_request(slot, message.kind()),
-                    Err(error) => self.complete(slot, Err(unwritable(error))),
-                }
-            }
-            self.boxes.empty(message);
-        }
-        self.stats().upstream_rq_total.add(requests);
-        self.reset_streams();
-    }
-
-    fn note_request(&mut self, slot: u32, kind: Kind) {
-        match kind {
-            Kind::Oneway => self.oneways.push(slot),
-            Kind::StreamOpen if self.pool.protocol.wire().opening == Opening::Silent => self.link().accept(slot),
-            _ => {}
-        }
-    }
-
-    fn note_frame(&mut self, message: &Message, encoded: Result<(), EncodeError>) {
-        match encoded {
-            Ok(()) => self.frames.push((message.id(), weigh(message))),
-            Err(error) => self.link().fail_stream(message.id(), &unwritable(error)),
-        }
-    }
-
-    /// Tells the server which streams the proxy has ended; where the protocol cannot say it, the connection serves
-    /// nobody else any more.
-    fn reset_streams(&mut self) {
-        while let Some((receipt, reply)) = self.batch.resets.pop() {
-            if self.framer.codec().reply(&receipt, &reply, &mut self.out) != Ok(Answer::Written) {
-                self.pool.retire(self.member);
-            }
-        }
-    }
-
-    fn note_written(&mut self) {
-        while let Some(slot) = self.oneways.pop() {
-            self.complete(slot, Ok(None));
-        }
-        for (id, weight) in self.frames.drain(..) {
-            self.member.link.written(id, weight);
-        }
-    }
-
-    fn complete(&self, slot: u32, outcome: Outcome) {
-        if self.link().complete(slot, outcome) == Delivered::Late {
-            self.pool.exhume(self.member);
-        }
-    }
-
     fn ended(&self, how: &str) -> LocalReply {
         LocalReply::new(Reason::UpstreamClosed, format!("{} {how}", self.pool.address))
     }
@@ -421,14 +343,6 @@ impl<'a> Driver<'a> {
         self.stats().upstream_cx_protocol_error.inc();
         LocalReply::new(Reason::BadResponse, format!("{} sent {what}", self.pool.address))
     }
-}
-
-fn unwritable(error: EncodeError) -> LocalReply {
-    let reason = match error {
-        EncodeError::TooLarge | EncodeError::Foreign => Reason::BadRequest,
-        _ => Reason::Unspecified,
-    };
-    LocalReply::new(reason, error.to_string())
 }
 
 /// Bytes that a peer may make the proxy write while it does not read.

@@ -1,10 +1,10 @@
 //! What the callers of one upstream connection share with its driver: a queue of requests and a slot for every answer.
 
+mod queue;
 mod stream;
 mod streams;
 
 use std::{
-    collections::VecDeque,
     mem,
     sync::{
         Mutex, MutexGuard,
@@ -13,8 +13,9 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use aeraki_codec::{Id, IdSpace, Kind, LocalReply, Message, Reason, Receipt};
+use aeraki_codec::{Id, IdSpace, Kind, LocalReply, Message, Reason};
 
+pub(super) use self::queue::Queue;
 use self::stream::Stream;
 use super::slots::{Found, Slots};
 use crate::sync::lock;
@@ -39,26 +40,6 @@ struct State {
     slots: Slots<Slot>,
     queue: Queue,
     driver: Option<Waker>,
-}
-
-/// What waits to be written.
-#[derive(Debug, Default)]
-pub(super) struct Queue {
-    /// Requests and frames of streams, each with its slot; frames may be left of a stream that has ended.
-    pub(super) messages: VecDeque<(u32, Box<Message>)>,
-    /// Streams that the proxy ends, and why.
-    pub(super) resets: Vec<(Receipt, LocalReply)>,
-}
-
-impl Queue {
-    pub(super) fn is_empty(&self) -> bool {
-        self.messages.is_empty() && self.resets.is_empty()
-    }
-
-    /// Returns the request in this slot.
-    fn position(&self, slot: u32) -> Option<usize> {
-        self.messages.iter().position(|(queued, message)| *queued == slot && !message.kind().is_stream_frame())
-    }
 }
 
 #[derive(Debug)]

@@ -130,12 +130,13 @@ impl Stream {
         self.tell()
     }
 
-    /// Takes a frame of the server; none may come behind its end.
+    /// Takes a frame of the server; behind its end only a reset may come.
     pub(super) fn receive(&mut self, message: Box<Message>) -> Option<Waker> {
-        if self.finished || matches!(self.phase, Phase::Refused(_)) {
+        let reset = message.kind() == Kind::StreamReset;
+        if (self.finished && !reset) || matches!(self.phase, Phase::Refused(_)) {
             return None;
         }
-        self.finished = matches!(message.kind(), Kind::StreamEnd | Kind::StreamReset);
+        self.finished |= reset || message.kind() == Kind::StreamEnd;
         let weight = weigh(&message);
         self.held += weight;
         self.charge(weight);

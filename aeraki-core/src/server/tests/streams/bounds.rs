@@ -44,3 +44,108 @@ async fn many_streams_keep_their_order() {
     assert!(got.iter().all(|frames| *frames == expected));
     assert_eq!(mesh.count("stream_frames_sent"), 10_000);
 }
+
+/// A frame of 100 bytes.
+fn long(id: u64) -> String {
+    format!("D {id} {:x<1$}\n", "", 97 - id.to_string().len())
+}
+
+/// Bytes that may wait for one stream in these tests.
+const BOUND: u64 = 10_000;
+
+/// A proxy that holds little, over connections that take one byte more than a frame.
+fn tight() -> Mesh {
+    let limits = ListenerLimits::default().with_max_stream_bytes(BOUND);
+    Mesh::with(Setup { limits, room: 128, ..Setup::default() })
+}
+
+/// Returns what a frame of 100 bytes weighs.
+const fn weight() -> u64 {
+    100 + size_of::<Message>() as u64
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_is_not_read_while_too_much_of_a_stream_waits_for_its_opening() {
+    let mut mesh = tight();
+    mesh.client.send("S 7 a\n").await;
+    let mut server = mesh.server().await;
+    let there = server.opening().await;
+    let taken = mesh.client.stuff(&long(7)).await;
+    let held = mesh.budget.used();
+    assert!((BOUND..BOUND + 2 * weight()).contains(&held), "{held}");
+    server.send(&format!("S {there} yes\n")).await;
+    mesh.client.expect("S 7 yes").await;
+    let frame = long(7).trim_end().replacen('7', &there.to_string(), 1);
+    for _ in 1..taken {
+        server.expect(&frame).await;
+    }
+    server.send(&format!("Z {there}\n")).await;
+    mesh.client.expect("Z 7").await;
+    mesh.expect_rest().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_opening_that_keeps_a_client_from_being_read_is_given_up() {
+    let mut mesh = tight();
+    mesh.client.send("S 7 a\n").await;
+    let mut server = mesh.server().await;
+    let there = server.opening().await;
+    let frames = long(7).repeat(50);
+    let start = Instant::now();
+    mesh.client.send(&frames).await;
+    mesh.client.expect("E 7 overflow").await;
+    assert_eq!(start.elapsed().as_secs(), 10);
+    server.expect(&format!("Z {there} unspecified")).await;
+    assert_eq!(mesh.count("stream_stalled"), 1);
+    mesh.expect_rest().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_read_stops_its_client_and_then_loses_the_stream() {
+    let mut mesh = tight();
+    let (mut server, there) = mesh.opened(7).await;
+    mesh.client.stuff(&long(7)).await;
+    let held = mesh.budget.used();
+    assert!((BOUND..BOUND + 2 * weight()).contains(&held), "{held}");
+    mesh.client.expect("Z 7 overflow").await;
+    assert_eq!((mesh.count("stream_stalled"), mesh.count("stream_reset_local")), (1, 1));
+    settle().await;
+    assert!(mesh.budget.used() < weight(), "{}", mesh.budget.used());
+    while server.line().await.as_deref() != Some(&format!("Z {there} unspecified")) {}
+    mesh.expect_rest().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_stops_its_server_and_then_loses_the_stream() {
+    let mut mesh = tight();
+    let (mut server, there) = mesh.opened(7).await;
+    let mut other = mesh.join();
+    other.send("S 1 b\n").await;
+    let there_too = server.accept().await;
+    other.expect("S 1 yes").await;
+    server.stuff(&long(there)).await;
+    // what the connection writes at a time, and what waits behind that
+    let held = mesh.budget.used();
+    assert!((BOUND..BOUND + 64 * 1024 + 4 * weight()).contains(&held), "{held}");
+    let start = Instant::now();
+    server.send(&format!("D {there_too} hello\n")).await;
+    other.expect("D 1 hello").await;
+    assert!(start.elapsed() <= Duration::from_secs(10), "{:?}", start.elapsed());
+    assert_eq!((mesh.count("stream_stalled"), mesh.count("stream_active")), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn frames_that_are_taken_slowly_all_arrive() {
+    let mut mesh = tight();
+    let (mut server, there) = mesh.opened(7).await;
+    let frames: String = (0..2000).map(|n| format!("D {there} {n}\n")).collect();
+    let send = async { server.send(&frames).await };
+    let read = async {
+        for n in 0..2000 {
+            sleep(Duration::from_millis(100)).await;
+            mesh.client.expect(&format!("D 7 {n}")).await;
+        }
+    };
+    tokio::join!(send, read);
+    assert_eq!((mesh.count("stream_stalled"), mesh.budget.used()), (0, 0));
+}

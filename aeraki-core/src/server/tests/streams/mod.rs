@@ -3,6 +3,7 @@
 mod bounds;
 mod ends;
 mod openings;
+mod property;
 
 use std::{io, net::SocketAddr};
 
@@ -71,6 +72,9 @@ struct Mesh {
     budget: Budget,
     drain: Drain,
     served: JoinHandle<()>,
+    rpc: Rpc<crate::stack::Stack>,
+    /// Bytes that a connection takes before somebody reads.
+    room: usize,
     _clusters: Arc<Clusters>,
 }
 
@@ -98,10 +102,14 @@ impl Mesh {
             .with_limits(limits)
             .with_stream_timeouts(timeouts)
             .with_budget(budget.clone());
-        let (client, near) = tokio::io::duplex(room);
         let drain = Drain::new();
-        let served = tokio::spawn(rpc.serve(Box::new(near), Accepted::new(address, address), drain.clone()));
-        Self { client: End::new(client), servers, metrics, budget, drain, served, _clusters: clusters }
+        let (client, served) = connect(&rpc, room, &drain);
+        Self { client, servers, metrics, budget, drain, served, rpc, room, _clusters: clusters }
+    }
+
+    /// Connects one more client.
+    fn join(&self) -> End {
+        connect(&self.rpc, self.room, &self.drain).0
     }
 
     async fn server(&mut self) -> End {
@@ -137,16 +145,45 @@ impl Mesh {
     }
 }
 
-/// One end of a connection.
-struct End(BufReader<DuplexStream>);
+fn connect(rpc: &Rpc<crate::stack::Stack>, room: usize, drain: &Drain) -> (End, JoinHandle<()>) {
+    let address = SocketAddr::from(([127, 0, 0, 1], 1));
+    let (client, near) = tokio::io::duplex(room);
+    let served = tokio::spawn(rpc.serve(Box::new(near), Accepted::new(address, address), drain.clone()));
+    (End::new(client), served)
+}
+
+/// One end of a connection, and what is still to be sent of a line.
+struct End(BufReader<DuplexStream>, Vec<u8>);
 
 impl End {
     fn new(pipe: DuplexStream) -> Self {
-        Self(BufReader::new(pipe))
+        Self(BufReader::new(pipe), Vec::new())
     }
 
     async fn send(&mut self, text: &str) {
-        soon(self.0.write_all(text.as_bytes())).await.expect("the connection is open");
+        let mut bytes = std::mem::take(&mut self.1);
+        bytes.extend_from_slice(text.as_bytes());
+        soon(self.0.write_all(&bytes)).await.expect("the connection is open");
+    }
+
+    /// Writes a line again and again until it is not taken any more, whose rest goes before what is sent next; returns how many
+    /// there were.
+    async fn stuff(&mut self, line: &str) -> usize {
+        let mut count = 0;
+        loop {
+            assert!(count < 5000, "there is no bound");
+            count += 1;
+            let mut rest = line.as_bytes();
+            while !rest.is_empty() {
+                match timeout(Duration::from_millis(1), self.0.write(rest)).await {
+                    Ok(written) => rest = &rest[written.expect("the connection is open")..],
+                    Err(_) => {
+                        self.1 = rest.to_vec();
+                        return count;
+                    }
+                }
+            }
+        }
     }
 
     /// Reads one line; none at the end.
@@ -154,6 +191,12 @@ impl End {
         let mut line = String::new();
         let read = soon(self.0.read_line(&mut line)).await.expect("text");
         (read > 0).then(|| line.trim_end().to_owned())
+    }
+
+    /// Reads one line of those that have come.
+    async fn line_there(&mut self) -> Option<String> {
+        let there = !self.0.fill_buf().now_or_never()?.expect("the connection is open").is_empty();
+        if there { self.line().await } else { None }
     }
 
     async fn expect(&mut self, line: &str) {

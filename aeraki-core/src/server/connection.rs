@@ -203,15 +203,25 @@ where
         if matches!(self.intake, Intake::Closed { .. }) {
             return false;
         }
-        let room = self.answers.open_requests() < self.bounds.requests
-            && self.answers.held() < self.bounds.bytes
-            && !self.streams.is_blocked()
-            && self.charge.poll_room(cx).is_ready();
+        let mut room = self.has_room(cx);
+        if !room && !self.streams.is_empty() {
+            // what waits for servers is written by other tasks, which say so when they are asked to
+            self.streams.await_room();
+            self.recharge();
+            room = self.has_room(cx);
+        }
         if !room && !self.paused {
             self.metrics.counters.read_paused.inc();
         }
         self.paused = !room;
         room && matches!(self.stack.poll_ready(cx), Poll::Ready(Ok(())))
+    }
+
+    fn has_room(&mut self, cx: &Context<'_>) -> bool {
+        self.answers.open_requests() < self.bounds.requests
+            && self.answers.held() + self.streams.held() < self.bounds.bytes
+            && !self.streams.is_blocked()
+            && self.charge.poll_room(cx).is_ready()
     }
 
     /// Reads once, where anything more is to come.
@@ -272,7 +282,7 @@ where
         self.metrics.decode_error(error.kind());
         let reply = LocalReply::new(Reason::BadRequest, error.to_string());
         if message.kind().is_stream_frame() {
-            return self.reset_stream(message.id().number(), &reply);
+            return self.reset_unreadable(message, &reply);
         }
         if !message.kind().is_request() {
             return;
@@ -333,7 +343,6 @@ where
         let written = self.answers.note_written(now);
         if written {
             self.batch.moved_at = now;
-            self.streams.stuck = None;
         }
         Ok(written)
     }

@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, task::Context, time::Duration};
 
-use aeraki_codec::{Answer, Kind, LocalReply, Message, Reason, Receipt};
+use aeraki_codec::{Answer, Id, Kind, LocalReply, Message, Reason, Receipt};
 use tokio::time::Instant;
 use tower_service::Service;
 
@@ -78,9 +78,9 @@ where
             any |= self.carry(id, now);
         }
         if self.streams.has_ready() {
-            self.streams.stuck.get_or_insert(now);
+            self.streams.behind.get_or_insert(now);
         } else {
-            self.streams.stuck = None;
+            self.streams.behind = None;
         }
         any
     }
@@ -137,7 +137,7 @@ where
     }
 
     /// Ends a stream in the proxy's own name, towards both sides.
-    pub(super) fn reset_stream(&mut self, id: u64, reply: &LocalReply) {
+    fn reset_stream(&mut self, id: u64, reply: &LocalReply) {
         match self.streams.remove(id) {
             Some(Removed::Opening(slot)) => self.cancel(slot, Response::Local(reply.clone())),
             Some(Removed::Open(open)) => {
@@ -146,6 +146,13 @@ where
                 self.write_reset(&open.receipt, reply);
             }
             None => {}
+        }
+    }
+
+    /// Ends the stream of a frame that cannot be understood, as far as it is known which one that is.
+    pub(super) fn reset_unreadable(&mut self, message: &Message, reply: &LocalReply) {
+        if let Id::Number(id) = message.id() {
+            self.reset_stream(id, reply);
         }
     }
 
@@ -166,7 +173,7 @@ where
 
     /// Ends the streams that cannot go on, and tells whether there were any.
     fn end_streams(&mut self, cx: &mut Context<'_>) -> bool {
-        self.end_unreadable() | self.end_timed_out(cx) | self.end_blocked(cx) | self.end_stuck(cx)
+        self.end_unreadable() | self.end_timed_out(cx) | self.end_blocked(cx) | self.end_behind(cx)
     }
 
     /// Ends the streams that need more of a client of whom nothing more is read.
@@ -210,15 +217,19 @@ where
     }
 
     /// Ends the streams whose client does not take what keeps the connection of their server from being read.
-    fn end_stuck(&mut self, cx: &mut Context<'_>) -> bool {
-        if !self.streams.stuck.is_some_and(|since| self.alarm.poll(cx, since + STALLED)) {
-            return false;
+    fn end_behind(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut any = false;
+        while let Some(since) = self.streams.behind
+            && self.alarm.poll(cx, since + LOOK)
+        {
+            let now = Instant::now();
+            self.streams.behind = Some(now);
+            for id in self.streams.stalled(now - STALLED) {
+                any = true;
+                self.end_stalled(id, "the client does not take the frames of the stream");
+            }
         }
-        self.streams.stuck = None;
-        for id in self.streams.stalled() {
-            self.end_stalled(id, "the client does not take the frames of the stream");
-        }
-        true
+        any
     }
 
     fn end_stalled(&mut self, id: u64, text: &'static str) {
@@ -231,3 +242,5 @@ where
 const OUTPUT: usize = 64 * 1024;
 /// How long one stream may keep others waiting because one side does not take what the other has sent.
 const STALLED: Duration = Duration::from_secs(10);
+/// How often it is looked for streams that do.
+const LOOK: Duration = Duration::from_secs(1);

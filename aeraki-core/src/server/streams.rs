@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::answers::Opened;
 use crate::{
     observe::Recording,
-    upstream::{Arrivals, StreamHandle, weigh},
+    upstream::{Arrivals, Backlog, StreamHandle},
 };
 
 /// Knows every stream from its opening to its end; none is there under two ids, and an id names one at a time.
@@ -30,8 +30,8 @@ pub(super) struct Streams {
     ended: VecDeque<u64>,
     /// The stream whose frames cannot be taken at present, and since when: the connection is not read.
     blocked: Option<(u64, Instant)>,
-    /// Since when the client does not take what is there for it.
-    pub(super) stuck: Option<Instant>,
+    /// Since when the client has been behind, or when it was last looked at.
+    pub(super) behind: Option<Instant>,
     /// No stream is overdue before.
     pub(super) due: Option<Instant>,
     /// What frames weigh that came before their stream was open.
@@ -61,8 +61,8 @@ enum Stage {
         slot: usize,
         /// Frames that came early.
         early: Vec<Box<Message>>,
-        /// What `early` weighs.
-        held: usize,
+        /// What is in `early`.
+        held: Backlog,
     },
     Open(Box<Open>),
 }
@@ -118,7 +118,7 @@ impl Streams {
             ready: VecDeque::new(),
             ended: VecDeque::new(),
             blocked: None,
-            stuck: None,
+            behind: None,
             due: None,
             early: 0,
         }
@@ -138,6 +138,11 @@ impl Streams {
         self.early + self.arrivals.held()
     }
 
+    /// Has the task woken when less waits for servers.
+    pub(super) fn await_room(&self) {
+        self.arrivals.await_room();
+    }
+
     /// Returns the id of a stream that may be opened, or why it may not.
     pub(super) fn admit(&self, id: Id) -> Result<u64, LocalReply> {
         let Id::Number(id) = id else {
@@ -155,7 +160,7 @@ impl Streams {
     /// Adds a stream whose opening is under way in `slot`.
     pub(super) fn add(&mut self, id: u64, slot: usize) {
         self.ended.retain(|ended| *ended != id);
-        let stage = Stage::Opening { slot, early: Vec::new(), held: 0 };
+        let stage = Stage::Opening { slot, early: Vec::new(), held: Backlog::NONE };
         self.table.insert(id, Stream { finished: false, stage });
     }
 
@@ -177,7 +182,7 @@ impl Streams {
     /// Forgets what was of streams that are gone, and memory that only many need.
     fn rest(&mut self) {
         self.ready.clear();
-        (self.blocked, self.stuck, self.due) = (None, None, None);
+        (self.blocked, self.behind, self.due) = (None, None, None);
         if self.table.capacity() > KEPT {
             (self.table, self.ready) = Default::default();
         }
@@ -188,7 +193,7 @@ impl Streams {
         let Opened { receipt, recording, handle } = opened;
         let Some(stream) = self.table.get_mut(&receipt.id().number()) else { return };
         let Stage::Opening { early, held, .. } = &mut stream.stage else { return };
-        self.early -= *held;
+        self.early -= held.weight();
         let timeouts = handle.timeouts().or(self.bounds.timeouts);
         let opened_at = recording.facts().note(|record| record.started);
         handle.attach(Arc::clone(&self.arrivals), receipt.id().number(), self.bounds.bytes);
@@ -203,7 +208,9 @@ impl Streams {
             total: timeouts.total_limit(),
             opened_at,
         };
-        early.into_iter().for_each(|message| open.send(message, now));
+        for message in early {
+            open.send(message, now);
+        }
         self.due = self.due.into_iter().chain(open.due()).min();
         self.ready.push_back(open.receipt.id().number());
         stream.stage = Stage::Open(Box::new(open));
@@ -211,7 +218,7 @@ impl Streams {
 
     /// Takes a frame of the client.
     pub(super) fn receive(&mut self, message: Box<Message>, now: Instant) -> Received {
-        let id = message.id().number();
+        let Id::Number(id) = message.id() else { return Received::Unknown(message) };
         let kind = message.kind();
         let Some(stream) = self.table.get_mut(&id) else {
             let known = self.ended.contains(&id);
@@ -226,15 +233,15 @@ impl Streams {
         stream.finished = kind != Kind::StreamData;
         let (last, full) = match &mut stream.stage {
             Stage::Opening { early, held, .. } => {
-                let weight = weigh(&message);
-                *held += weight;
-                self.early += weight;
+                let before = held.weight();
+                held.add(message.len());
+                self.early += held.weight() - before;
                 early.push(message);
-                (kind == Kind::StreamReset, *held > self.bounds.bytes)
+                (kind == Kind::StreamReset, held.exceeds(self.bounds.bytes))
             }
             Stage::Open(open) => {
-                open.send(message, now);
-                (kind == Kind::StreamReset || (stream.finished && open.finished), open.handle.is_full())
+                let full = open.send(message, now);
+                (kind == Kind::StreamReset || (stream.finished && open.finished), full)
             }
         };
         if last {
@@ -260,7 +267,7 @@ impl Streams {
         }
         Some(match stage {
             Stage::Opening { slot, held, .. } => {
-                self.early -= held;
+                self.early -= held.weight();
                 Removed::Opening(slot)
             }
             Stage::Open(open) => Removed::Open(open),
@@ -290,7 +297,7 @@ impl Streams {
     pub(super) fn is_blocked(&mut self) -> bool {
         let bound = self.bounds.bytes;
         let full = self.blocked.is_some_and(|(id, _)| match self.table.get(&id).map(|stream| &stream.stage) {
-            Some(Stage::Opening { held, .. }) => *held > bound,
+            Some(Stage::Opening { held, .. }) => held.exceeds(bound),
             Some(Stage::Open(open)) => open.handle.is_full(),
             None => false,
         });
@@ -330,9 +337,12 @@ impl Streams {
         !self.ready.is_empty()
     }
 
-    /// Lists the streams that keep the connection of their server from being read.
-    pub(super) fn stalled(&self) -> Vec<u64> {
-        self.list(|stream| matches!(&stream.stage, Stage::Open(open) if open.handle.is_stalled()))
+    /// Lists the streams that have kept the connection of their server from being read since before `since`.
+    pub(super) fn stalled(&self, since: Instant) -> Vec<u64> {
+        self.list(|stream| match &stream.stage {
+            Stage::Open(open) => open.handle.stalled_since().is_some_and(|stalled| stalled <= since),
+            Stage::Opening { .. } => false,
+        })
     }
 
     /// Lists the streams whose direction the client has not ended.
@@ -360,7 +370,8 @@ impl Streams {
 }
 
 impl Open {
-    fn send(&mut self, message: Box<Message>, now: Instant) {
+    /// Sends a frame of the client on; tells whether more waits for the server now than may.
+    fn send(&mut self, message: Box<Message>, now: Instant) -> bool {
         self.moved_at = now;
         let bytes = message.len() as u64;
         self.recording.facts().note(|record| {
@@ -369,7 +380,7 @@ impl Open {
                 traffic.bytes_received += bytes;
             }
         });
-        self.handle.send(message);
+        self.handle.send(message)
     }
 
     fn note_sent(&self, bytes: u64) {

@@ -102,7 +102,7 @@ struct Driver<'a> {
     boxes: Boxes,
     /// One-way requests in `out`.
     oneways: Vec<u32>,
-    /// Frames of streams in `out`: their ids, and what they weigh.
+    /// Frames of streams in `out`: their ids and lengths.
     frames: Vec<(Id, usize)>,
     /// Whether other tasks had a chance to add to the queue, or could not where one request is all there may be.
     yielded: bool,

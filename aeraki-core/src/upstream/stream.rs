@@ -5,13 +5,14 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     task::Waker,
 };
 
 use aeraki_codec::{LocalReply, Message, Reason};
 use aeraki_route::config::StreamTimeouts;
+use tokio::time::Instant;
 
 use super::{
     cluster::Admitted,
@@ -59,9 +60,9 @@ impl StreamHandle {
         self.member.link.attach_reader(self.slot, arrivals, key, bound);
     }
 
-    /// Sends a frame to the server, under the stream's id there.
-    pub(crate) fn send(&self, message: Box<Message>) {
-        self.member.link.send_frame(self.slot, message);
+    /// Sends a frame to the server, under the stream's id there; tells whether more waits now than may.
+    pub(crate) fn send(&self, message: Box<Message>) -> bool {
+        self.member.link.send_frame(self.slot, message)
     }
 
     /// Takes what has arrived.
@@ -74,9 +75,9 @@ impl StreamHandle {
         self.member.link.is_full(self.slot)
     }
 
-    /// Tells whether so much waits here that the server's connection is not read.
-    pub(crate) fn is_stalled(&self) -> bool {
-        self.member.link.is_stalled(self.slot)
+    /// Returns since when so much waits here that the server's connection is not read; none where it is.
+    pub(crate) fn stalled_since(&self) -> Option<Instant> {
+        self.member.link.stalled_since(self.slot)
     }
 
     /// Gives the stream back, of whose end the server knows or will be told by what was sent.
@@ -115,6 +116,8 @@ pub(crate) enum Arrival {
 pub(crate) struct Arrivals {
     state: Mutex<Told>,
     held: AtomicUsize,
+    /// Whether the task is to be told when any frame has been written.
+    awaited: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -142,20 +145,63 @@ impl Arrivals {
     }
 
     pub(super) fn charge(&self, weight: usize) {
-        self.held.fetch_add(weight, Relaxed);
+        self.held.fetch_add(weight, SeqCst);
     }
 
     pub(super) fn discharge(&self, weight: usize) {
-        self.held.fetch_sub(weight, Relaxed);
+        self.held.fetch_sub(weight, SeqCst);
+    }
+
+    /// Has the task woken when less is held than now.
+    pub(crate) fn await_room(&self) {
+        self.awaited.store(true, SeqCst);
+    }
+
+    pub(super) fn take_awaited(&self) -> bool {
+        self.awaited.swap(false, SeqCst)
     }
 
     /// Returns what waits in either direction, in bytes.
     pub(crate) fn held(&self) -> usize {
-        self.held.load(Relaxed)
+        self.held.load(SeqCst)
     }
 }
 
-/// Returns about what a frame takes while it waits, in bytes.
-pub(crate) const fn weigh(message: &Message) -> usize {
-    message.len() + size_of::<Message>()
+/// Frames that wait in one direction of a stream.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Backlog {
+    frames: usize,
+    bytes: usize,
 }
+
+impl Backlog {
+    pub(crate) const NONE: Self = Self { frames: 0, bytes: 0 };
+
+    pub(crate) fn add(&mut self, bytes: usize) {
+        self.frames += 1;
+        self.bytes += bytes;
+    }
+
+    pub(crate) fn remove(&mut self, bytes: usize) {
+        self.frames -= 1;
+        self.bytes -= bytes;
+    }
+
+    /// Tells whether it has more than `bound` bytes, or more frames than are worth that memory.
+    pub(crate) const fn exceeds(&self, bound: usize) -> bool {
+        self.bytes > bound || self.frames > bound / LEAST
+    }
+
+    /// Returns about what it takes, in bytes.
+    pub(crate) const fn weight(&self) -> usize {
+        self.bytes + self.frames * size_of::<Message>()
+    }
+}
+
+/// Returns about what a frame of so many bytes takes while it waits.
+pub(super) const fn weigh(bytes: usize) -> usize {
+    bytes + size_of::<Message>()
+}
+
+/// Bytes that a frame counts for at least in the end: windows of protocols count bytes, and small frames may fill them.
+const LEAST: usize = 64;

@@ -258,7 +258,9 @@ pub struct ListenerLimits {
     pub max_requests_in_flight: u32,
     /// Open streams; default 256, zero: none. Beyond it openings are refused.
     pub max_streams: u32,
-    /// Bytes of one stream that wait in either direction; default 64 KiB, not zero. Beyond it the other side is not read.
+    /// Bytes of one stream that wait in either direction; default 256 KiB, not zero. Beyond it the other side is not read.
+    /// A protocol with windows gets by without that if it is larger than they are, frame headers included. A frame counts
+    /// for 64 bytes at least once there are very many.
     pub max_stream_bytes: u64,
     /// Bytes buffered either way; default 1 MiB, not zero. A single larger frame is still taken up to the codec's limit.
     pub max_buffered_bytes: u64,
@@ -327,7 +329,7 @@ impl Default for ListenerLimits {
         Self {
             max_requests_in_flight: 128,
             max_streams: 256,
-            max_stream_bytes: 64 << 10,
+            max_stream_bytes: 256 << 10,
             max_buffered_bytes: 1 << 20,
             max_frame_bytes: None,
             unfinished_frame_timeout: Some(Duration::from_secs(60)),

@@ -8,10 +8,7 @@ use std::{
 use aeraki_codec::{Answer, EncodeError, Kind, LocalReply, Message, Opening, Reason};
 
 use super::{
-    super::{
-        link::{Delivered, Outcome, Work},
-        stream::weigh,
-    },
+    super::link::{Delivered, Outcome, Work},
     Driver,
 };
 use crate::io::poll_drain;
@@ -75,7 +72,7 @@ impl Driver<'_> {
 
     fn note_frame(&mut self, message: &Message, encoded: Result<(), EncodeError>) {
         match encoded {
-            Ok(()) => self.frames.push((message.id(), weigh(message))),
+            Ok(()) => self.frames.push((message.id(), message.len())),
             Err(error) => self.link().fail_stream(message.id(), &unwritable(error)),
         }
     }
@@ -94,8 +91,8 @@ impl Driver<'_> {
         while let Some(slot) = self.oneways.pop() {
             self.complete(slot, Ok(None));
         }
-        for (id, weight) in self.frames.drain(..) {
-            self.member.link.written(id, weight);
+        for (id, bytes) in self.frames.drain(..) {
+            self.member.link.written(id, bytes);
         }
     }
 

@@ -8,9 +8,10 @@ use std::{
 };
 
 use aeraki_codec::{Id, Kind, LocalReply, Message, Receipt};
+use tokio::time::Instant;
 
 use super::{
-    super::stream::{Arrival, Arrivals, weigh},
+    super::stream::{Arrival, Arrivals, Backlog, weigh},
     Outcome,
 };
 
@@ -24,10 +25,12 @@ pub(super) struct Stream {
     phase: Phase,
     /// Frames of the server that nobody has taken yet.
     incoming: VecDeque<Box<Message>>,
-    /// What `incoming` weighs.
-    held: usize,
-    /// What the frames weigh that are not written yet.
-    outgoing: usize,
+    /// What is in `incoming`.
+    held: Backlog,
+    /// Frames of the client that are not written yet.
+    outgoing: Backlog,
+    /// Since when the reader has been so far behind that the connection is not read.
+    stalled: Option<Instant>,
     /// What may be held, or wait to be written, before the other side is not read any more.
     bound: usize,
     /// Whether the server has ended its direction.
@@ -75,8 +78,9 @@ impl Stream {
             receipt,
             phase: Phase::Opening,
             incoming: VecDeque::new(),
-            held: 0,
-            outgoing: 0,
+            held: Backlog::NONE,
+            outgoing: Backlog::NONE,
+            stalled: None,
             bound: DEFAULT_BOUND,
             finished: false,
             failure: None,
@@ -137,10 +141,12 @@ impl Stream {
             return None;
         }
         self.finished |= reset || message.kind() == Kind::StreamEnd;
-        let weight = weigh(&message);
-        self.held += weight;
-        self.charge(weight);
+        self.held.add(message.len());
+        self.charge(message.len());
         self.incoming.push_back(message);
+        if self.held.exceeds(self.bound) {
+            self.stalled.get_or_insert_with(Instant::now);
+        }
         if matches!(self.phase, Phase::Opening) {
             self.phase = Phase::Open;
         }
@@ -160,39 +166,43 @@ impl Stream {
 
     fn take_frame(&mut self) -> Option<Box<Message>> {
         let message = self.incoming.pop_front()?;
-        let weight = weigh(&message);
-        self.held -= weight;
-        self.discharge(weight);
+        self.held.remove(message.len());
+        self.discharge(weigh(message.len()));
+        // not before there is room for more than a frame: a reader that is slow for long must not slow all others down
+        if !self.held.exceeds(self.bound / 2) {
+            self.stalled = None;
+        }
         Some(message)
     }
 
     /// Counts a frame that is queued for the server.
-    pub(super) fn queue(&mut self, weight: usize) {
-        self.outgoing += weight;
-        self.charge(weight);
+    pub(super) fn queue(&mut self, bytes: usize) {
+        self.outgoing.add(bytes);
+        self.charge(bytes);
     }
 
-    /// Counts frames that were written to the server; whoever waits for that is told.
-    pub(super) fn written(&mut self, weight: usize) -> Option<Waker> {
+    /// Counts a frame that was written to the server; whoever waits for that is told.
+    pub(super) fn written(&mut self, bytes: usize) -> Option<Waker> {
         let was_full = self.is_full();
-        self.outgoing -= weight;
-        self.discharge(weight);
-        if was_full && !self.is_full() { self.tell() } else { None }
+        self.outgoing.remove(bytes);
+        self.discharge(weigh(bytes));
+        let awaited = matches!(&self.listener, Listener::Reader { arrivals, .. } if arrivals.take_awaited());
+        if awaited || (was_full && !self.is_full()) { self.tell() } else { None }
     }
 
     /// Tells whether more waits to be written to the server than may.
     pub(super) const fn is_full(&self) -> bool {
-        self.outgoing > self.bound
+        self.outgoing.exceeds(self.bound)
     }
 
-    /// Tells whether more is held of the server than may be.
-    pub(super) const fn is_stalled(&self) -> bool {
-        self.held > self.bound
+    /// Returns since when the connection is not read because of this stream.
+    pub(super) const fn stalled_since(&self) -> Option<Instant> {
+        self.stalled
     }
 
     /// Has `arrivals` told of all that comes, under `key`.
     pub(super) fn attach(&mut self, arrivals: Arc<Arrivals>, key: u64, bound: usize) {
-        arrivals.charge(self.held + self.outgoing);
+        arrivals.charge(self.held.weight() + self.outgoing.weight());
         self.bound = bound;
         self.listener = Listener::Reader { arrivals, key, told: false };
     }
@@ -218,9 +228,9 @@ impl Stream {
         }
     }
 
-    fn charge(&self, weight: usize) {
+    fn charge(&self, bytes: usize) {
         if let Listener::Reader { arrivals, .. } = &self.listener {
-            arrivals.charge(weight);
+            arrivals.charge(weigh(bytes));
         }
     }
 
@@ -233,9 +243,9 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.discharge(self.held + self.outgoing);
+        self.discharge(self.held.weight() + self.outgoing.weight());
     }
 }
 
 /// What a stream may hold before its reader says otherwise, in bytes.
-const DEFAULT_BOUND: usize = 64 * 1024;
+const DEFAULT_BOUND: usize = 256 * 1024;

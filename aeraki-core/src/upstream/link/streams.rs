@@ -6,11 +6,12 @@ use std::{
 };
 
 use aeraki_codec::{Id, Kind, LocalReply, Message};
+use tokio::time::Instant;
 
 use super::{
     super::{
         slots::Found,
-        stream::{Arrival, Arrivals, weigh},
+        stream::{Arrival, Arrivals},
     },
     Delivered, Ended, Link, Outcome, Phase, Slot, State,
     stream::{Opened, Stream},
@@ -36,20 +37,22 @@ impl Link {
         ended
     }
 
-    /// Queues a frame for the server, unless the connection has ended.
-    pub(in super::super) fn send_frame(&self, slot: u32, mut message: Box<Message>) {
+    /// Queues a frame for the server, unless the connection has ended; tells whether more waits now than may.
+    pub(in super::super) fn send_frame(&self, slot: u32, mut message: Box<Message>) -> bool {
         let mut state = lock(&self.state);
-        if !matches!(state.phase, Phase::Open | Phase::Finished) {
-            return;
+        if matches!(state.phase, Phase::Closed(_)) {
+            return false;
         }
-        let Some(Slot::Stream(stream)) = state.slots.get_mut(slot) else { return };
-        stream.queue(weigh(&message));
+        let Some(Slot::Stream(stream)) = state.slots.get_mut(slot) else { return false };
+        stream.queue(message.len());
         if let Id::Number(id) = stream.receipt.id() {
             message.set_id(id);
         }
+        let full = stream.is_full();
         let driver = state.push(slot, message);
         drop(state);
         wake(driver);
+        full
     }
 
     /// Takes what a stream has for its reader.
@@ -62,9 +65,9 @@ impl Link {
         self.on_stream(slot, |stream| (stream.is_full(), None)).unwrap_or(false)
     }
 
-    /// Tells whether a stream keeps the connection from being read.
-    pub(in super::super) fn is_stalled(&self, slot: u32) -> bool {
-        self.on_stream(slot, |stream| (stream.is_stalled(), None)).unwrap_or(false)
+    /// Returns since when a stream keeps the connection from being read; none where it does not.
+    pub(in super::super) fn stalled_since(&self, slot: u32) -> Option<Instant> {
+        self.on_stream(slot, |stream| (stream.stalled_since(), None)).flatten()
     }
 
     /// Has `arrivals` told of all that comes for a stream, under `key`.
@@ -76,7 +79,7 @@ impl Link {
     pub(in super::super) fn end_stream(&self, slot: u32, reset: Option<LocalReply>) {
         let mut state = lock(&self.state);
         let Some(Slot::Stream(stream)) = state.slots.remove(slot) else { return };
-        let mut tasks = self.compare(&state, stream.is_stalled(), false);
+        let mut tasks = self.compare(&state, stream.stalled_since().is_some(), false);
         if let Some(reply) = reset {
             tasks.driver = state.reset(&stream, reply).or(tasks.driver);
         }
@@ -114,10 +117,10 @@ impl Link {
     }
 
     /// Takes note of a frame of the stream with this id, if there still is one, that was written.
-    pub(in super::super) fn written(&self, id: Id, weight: usize) {
+    pub(in super::super) fn written(&self, id: Id, bytes: usize) {
         let found = lock(&self.state).slots.find(id);
         if let Found::Live(slot) = found {
-            self.on_stream(slot, |stream| ((), stream.written(weight)));
+            self.on_stream(slot, |stream| ((), stream.written(bytes)));
         }
     }
 
@@ -152,9 +155,9 @@ impl Link {
         change: impl FnOnce(&mut Stream) -> (T, Option<Waker>),
     ) -> Option<(T, Tasks)> {
         let Some(Slot::Stream(stream)) = state.slots.get_mut(slot) else { return None };
-        let before = stream.is_stalled();
+        let before = stream.stalled_since().is_some();
         let (result, reader) = change(stream);
-        let after = stream.is_stalled();
+        let after = stream.stalled_since().is_some();
         Some((result, Tasks { reader, ..self.compare(state, before, after) }))
     }
 

@@ -41,6 +41,8 @@ pub struct Record {
     pub peer: Option<Arc<PeerMetadata>>,
     /// Kind and status of the upstream's answer.
     pub answer: Option<(Kind, Status)>,
+    /// Whether the present try takes too long, so that nobody waits for its answer any more.
+    pub overdue: bool,
     /// What was carried of the stream that the request has opened; none where it has not.
     pub stream: Option<Box<Traffic>>,
 }
@@ -73,6 +75,7 @@ impl Record {
             peer: None,
             answer: None,
             stream: None,
+            overdue: false,
         }
     }
 }

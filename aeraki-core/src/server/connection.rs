@@ -24,7 +24,7 @@ use super::{
     streams::Streams,
 };
 use crate::{
-    io::{Inbox, Io, poll_drain},
+    io::{Inbox, Io},
     observe::{Metrics, Recording},
     stack::{ConnInfo, Request, Response},
 };
@@ -333,10 +333,10 @@ where
 
     /// Writes what waits, and tells whether any of it went.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
-        if self.answers.output.is_empty() {
+        if self.answers.are_written() {
             return Ok(false);
         }
-        if let Poll::Ready(Err(error)) = poll_drain(&mut self.io, cx, &mut self.answers.output) {
+        if let Poll::Ready(Err(error)) = self.answers.poll_drain(&mut self.io, cx) {
             return Err(error);
         }
         let now = Instant::now();

@@ -24,7 +24,7 @@ where
         self.poll_release(cx, busy);
         if let Intake::Closed { eof } = self.intake
             && !busy
-            && self.answers.output.is_empty()
+            && self.answers.are_written()
         {
             return Some(End::Finished { eof });
         }
@@ -41,7 +41,7 @@ where
             return None;
         }
         if self.intake == Intake::UntilQuiet {
-            return self.answers.output.is_empty().then_some(End::Finished { eof: false });
+            return self.answers.are_written().then_some(End::Finished { eof: false });
         }
         self.metrics.counters.idle_timeout.inc();
         Some(self.cut(End::Idle))
@@ -74,7 +74,7 @@ where
     /// Tells whether the client has neither taken its answers nor sent the rest of a frame for long, while the budget
     /// of all connections has no room.
     fn poll_stuck(&mut self, cx: &mut Context<'_>, busy: bool) -> bool {
-        let holds = !self.answers.output.is_empty() || (!busy && !self.inbox.is_empty());
+        let holds = !self.answers.are_written() || (!busy && !self.inbox.is_empty());
         if !holds || !self.alarm.poll(cx, self.batch.moved_at + STUCK) {
             return false;
         }

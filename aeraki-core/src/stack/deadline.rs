@@ -16,6 +16,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{BoxError, Moment, Response, Routed, Wheel};
+use crate::observe::Facts;
 
 /// Ends a request with [`Reason::Timeout`] when the timeout of its route has passed since the whole of it was read.
 ///
@@ -67,19 +68,28 @@ where
         let Some(timeout) = routed.timeout else {
             return DeadlineFuture { limit: None, streams, inner: Some(self.inner.call(routed)) };
         };
-        let deadline = routed.request.facts.note(|record| record.started) + timeout;
-        let limit = Some((timeout, self.wheel.at(deadline)));
+        let facts = routed.request.facts.clone();
+        let deadline = facts.note(|record| record.started) + timeout;
+        let limit = Some(Limit { timeout, reached: self.wheel.at(deadline), facts });
         // it may have waited above for longer than it has
         let inner = if Instant::now() < deadline { Some(self.inner.call(routed)) } else { None };
         DeadlineFuture { limit, streams, inner }
     }
 }
 
+/// How long a request may take.
+#[derive(Debug)]
+struct Limit {
+    timeout: Duration,
+    reached: Moment,
+    facts: Facts,
+}
+
 pin_project! {
     /// The future of [`Deadline`].
     #[derive(Debug)]
     pub struct DeadlineFuture<F> {
-        limit: Option<(Duration, Moment)>,
+        limit: Option<Limit>,
         streams: Option<Arc<StreamTimeouts>>,
         // none where the time had passed before the request came here
         #[pin]
@@ -106,11 +116,12 @@ where
             Some(Poll::Pending) => false,
             None => true,
         };
-        let Some((timeout, deadline)) = this.limit else { return Poll::Pending };
+        let Some(limit) = this.limit else { return Poll::Pending };
         if !expired {
-            ready!(Pin::new(deadline).poll(cx));
+            ready!(Pin::new(&mut limit.reached).poll(cx));
+            limit.facts.note(|record| record.overdue = true);
         }
-        let text = format!("no answer within {timeout:?}");
+        let text = format!("no answer within {:?}", limit.timeout);
         Poll::Ready(Err(LocalReply::new(Reason::Timeout, text).into()))
     }
 }

@@ -76,6 +76,8 @@ impl<S> Mirror<S> {
         };
         counters.mirrored.inc();
         let mut copy = request.clone();
+        // the endpoints of another cluster are others
+        copy.placement = None;
         copy.facts = request.facts.note(|record| Facts::new(record.started, record.kind, record.request_bytes));
         let compare = target.config().compare && request.message.kind() == Kind::Request;
         let (told, original) = if compare { Some(oneshot::channel()).unzip() } else { (None, None) };

@@ -36,7 +36,7 @@ pub(super) fn check(duration: Duration, field: &str) -> Checked {
     check_longest(duration, field)
 }
 
-/// Checks that a time is short enough to be added to any clock.
+/// Checks a time that may be nothing.
 pub(super) fn check_longest(duration: Duration, field: &str) -> Checked {
     ensure(duration <= MAX, field, "must not be longer than 365 days")
 }

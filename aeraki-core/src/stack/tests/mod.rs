@@ -19,7 +19,9 @@ use aeraki_codec::{
 };
 use aeraki_route::{
     Rules,
-    config::{self, AttributeMatch, Fault, FractionalPercent, MutationEntry, Route, RouteAction, RouteConfig},
+    config::{
+        self, AttributeMatch, Fault, FractionalPercent, HashPolicy, MutationEntry, Route, RouteAction, RouteConfig,
+    },
 };
 use tokio::time::Instant;
 use tokio_test::{assert_pending, assert_ready, task};
@@ -163,6 +165,17 @@ async fn route_picks_the_cluster_of_the_first_match() {
     ready(&mut select).await;
     let error = select.call(request("Q 1 other", rules)).await.expect_err("no route");
     assert_eq!(error.downcast_ref::<LocalReply>().map(LocalReply::reason), Some(Reason::RouteNotFound));
+}
+
+#[tokio::test]
+async fn a_request_carries_what_its_route_says_of_the_endpoint() {
+    let (mut select, mut handle) = service::<Routed, _>(&RouteLayer::new(Metrics::new("lines", "test")));
+    let action = RouteAction::cluster("a").with_hash_policy(HashPolicy::source_ip()).with_override_host("method");
+    ready(&mut select).await;
+    let _future = select.call(request("Q 1 127.0.0.1:7", rules([Route::new("r", action)])));
+    let placement = handle.next_request().await.expect("called").0.request.placement.expect("the route says");
+    assert_eq!(placement.hash, Some(xxhash_rust::xxh64::xxh64(b"127.0.0.1", 0)), "of the client");
+    assert_eq!(placement.host, Some(([127, 0, 0, 1], 7).into()));
 }
 
 #[tokio::test]

@@ -213,6 +213,16 @@ async fn hedged_tries_that_nobody_waits_for_any_more_have_an_endpoint() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_try_that_the_cluster_does_not_take_changes_nothing() {
+    let mut retried = Retried::new(RetryPolicy::new(2));
+    let routed = retried.routed("Q 1 a");
+    assert!(!routed.request.retry);
+    let reasons = [Reason::ConnectFailure, Reason::Overflow];
+    assert_eq!(play(&mut retried, routed.clone(), &reasons).await, (Some(Reason::ConnectFailure), 2));
+    assert_eq!(play(&mut retried, routed, &[Reason::Overflow]).await, (Some(Reason::Overflow), 1), "the first one");
+}
+
+#[tokio::test(start_paused = true)]
 async fn proxies_behind_each_other_do_not_multiply_their_tries() {
     let mut retried = Retried::new(RetryPolicy::new(5));
     let mut routed = retried.routed("Q 1 a");

@@ -3,7 +3,7 @@
 mod authorization;
 mod policies;
 
-use aeraki_route::config::{AttributeMatch, Destination, LbPolicy, RouteAction};
+use aeraki_route::config::{AttributeMatch, Destination, HashPolicy, LbPolicy, RouteAction};
 
 use super::*;
 use crate::{
@@ -118,10 +118,10 @@ fn a_subset_inherits_the_hash_key_unless_it_has_its_own_balancer() {
     let translation = both(|text| text.replace("spec:\n  host: book.example.internal", hash));
     let routes = &translation.routes["book.example.internal_7001"].routes;
     // v1 is round robin, v2 inherits; no key is there twice
-    assert_eq!(routes[0].action.hash_policy, ["user"]);
+    assert_eq!(routes[0].action.hash_policy, [HashPolicy::attribute("user")]);
     let routes =
         both(|text| text.replace("spec:\n  host: book.example.internal", hash).replace("subset: v2", "subset: v1"));
-    assert_eq!(routes.routes["book.example.internal_7001"].routes[1].action.hash_policy, [""; 0]);
+    assert_eq!(routes.routes["book.example.internal_7001"].routes[1].action.hash_policy, []);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! `max_stream_duration` of streams, `retry_policy`, `hedge_policy`, `*_headers_to_remove` and `typed_per_filter_config`
 //! count, which that proxy ignores; so one resource serves old and new proxies.
 
+mod hash_policy;
 mod mutation;
 mod per_filter;
 mod retry;
@@ -12,10 +13,9 @@ mod retry;
 use aeraki_route::config::{ConfigError, Destination, Mirror, Route, RouteAction, RouteConfig};
 
 use super::at::At;
-use super::{duration, fraction, matcher, weighted};
+use super::{duration, fraction, labels, matcher, weighted};
 use crate::proto::envoy::config::route::v3 as proto;
-use proto::route_action::hash_policy::{Header, PolicySpecifier};
-use proto::route_action::{ClusterSpecifier, HashPolicy, MaxStreamDuration, RequestMirrorPolicy};
+use proto::route_action::{ClusterSpecifier, MaxStreamDuration, RequestMirrorPolicy};
 
 /// Converts and validates the routes of a MetaRDS resource.
 ///
@@ -97,7 +97,8 @@ fn action_from_proto(action: &proto::RouteAction, at: &At<'_>) -> Result<RouteAc
     };
     let mut converted = RouteAction::default();
     converted.destination = destination;
-    converted.hash_policy = action.hash_policy.iter().filter_map(hash_key).map(str::to_owned).collect();
+    converted.hash_policy = action.hash_policy.iter().filter_map(hash_policy::from_proto).collect();
+    converted.metadata_match = labels::criteria(action.metadata_match.as_ref(), &at.field("metadata_match"))?;
     converted.mirrors = action.request_mirror_policies.iter().enumerate().map(mirror).collect::<Result<_, _>>()?;
     converted.timeout = duration::positive_from_proto(action.timeout.as_ref(), &at.field("timeout"))?;
     converted.streams.idle = duration::exact_from_proto(action.idle_timeout.as_ref(), &at.field("idle_timeout"))?;
@@ -107,12 +108,6 @@ fn action_from_proto(action: &proto::RouteAction, at: &At<'_>) -> Result<RouteAc
     converted.retry = action.retry_policy.as_ref().map(retry).transpose()?;
     converted.hedge = action.hedge_policy.as_ref().map(retry::hedge_from_proto);
     Ok(converted)
-}
-
-fn hash_key(policy: &HashPolicy) -> Option<&str> {
-    match policy.policy_specifier.as_ref()? {
-        PolicySpecifier::Header(header) => Some(&header.header_name),
-    }
 }
 
 fn route_to_proto(route: &Route, at: &At<'_>) -> Result<proto::Route, ConfigError> {
@@ -149,13 +144,18 @@ fn action_to_proto(action: &RouteAction, at: &At<'_>) -> Result<proto::RouteActi
         runtime_fraction: Some(fraction::to_runtime(mirror.fraction)),
         ..RequestMirrorPolicy::default()
     };
+    if action.override_host.is_some() {
+        return Err(at.field("overrideHost").refuse("has no form in protobuf"));
+    }
+    let hash_policy = |(index, policy)| hash_policy::to_proto(policy, &at.item("hashPolicy", index));
     let timeout = |timeout| duration::to_proto(timeout, &at.field("timeout"));
     let stream_time = |time| duration::to_proto(time, &at.field("streams"));
     let total = action.streams.total.map(stream_time).transpose()?;
     let retry = |policy| retry::to_proto(policy, &at.field("retry"));
     Ok(proto::RouteAction {
         cluster_specifier: Some(specifier),
-        hash_policy: action.hash_policy.iter().map(|key| hash_policy(key)).collect(),
+        hash_policy: action.hash_policy.iter().enumerate().map(hash_policy).collect::<Result<_, _>>()?,
+        metadata_match: labels::to_proto(&action.metadata_match),
         request_mirror_policies: action.mirrors.iter().map(mirror).collect(),
         timeout: action.timeout.map(timeout).transpose()?,
         idle_timeout: action.streams.idle.map(stream_time).transpose()?,
@@ -164,11 +164,6 @@ fn action_to_proto(action: &RouteAction, at: &At<'_>) -> Result<proto::RouteActi
         hedge_policy: action.hedge.map(retry::hedge_to_proto),
         ..proto::RouteAction::default()
     })
-}
-
-fn hash_policy(key: &str) -> HashPolicy {
-    let header = Header { header_name: key.to_owned() };
-    HashPolicy { policy_specifier: Some(PolicySpecifier::Header(header)), ..HashPolicy::default() }
 }
 
 /// What the resource is called in error texts.

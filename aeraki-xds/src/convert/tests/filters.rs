@@ -66,10 +66,8 @@ fn one(filter: &str, config: Option<Any>) -> Result<Filter, String> {
 
 /// Packs a message that is written as YAML.
 fn packed<M: Name>(yaml: &str) -> Option<Any> {
-    let descriptor = crate::json::descriptor(&M::full_name()).expect("is there");
-    let value: serde_json::Value = serde_saphyr::from_str(yaml).expect("is YAML");
-    let message = crate::json::Reader::new(|_| crate::json::Use::Whole).read(&descriptor, &value).expect("is valid");
-    Some(Any { type_url: M::type_url(), value: message.encode_to_vec().into() })
+    let value = from_yaml(&M::full_name(), yaml).encode_to_vec().into();
+    Some(Any { type_url: M::type_url(), value })
 }
 
 #[test]

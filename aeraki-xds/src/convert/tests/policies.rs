@@ -203,7 +203,7 @@ fn entries_that_cannot_be_heeded_are_refused_and_those_of_http_are_ignored() {
             let mut cluster = proto::weighted_cluster::ClusterWeight { weight: Some(1), ..Default::default() };
             (cluster.name, cluster.typed_per_filter_config) = ("c".to_owned(), entries(reason("fault")));
             let clusters = proto::WeightedCluster { clusters: vec![cluster], ..Default::default() };
-            action.cluster_specifier = Some(proto::route_action::ClusterSpecifier::WeightedClusters(clusters));
+            action.cluster_specifier = Some(ClusterSpecifier::WeightedClusters(clusters));
         });
         let field = format!("typed_per_filter_config[{ours:?}]: counts on routes only");
         assert_eq!(refused(&weighted), format!("{PLACE}.route.weighted_clusters.clusters[0] \"c\".{field}"));

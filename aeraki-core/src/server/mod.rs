@@ -12,8 +12,8 @@ mod ending;
 mod group;
 mod listener;
 mod pending;
-mod pump;
 mod proxy_protocol;
+mod pump;
 mod rpc;
 mod streams;
 #[cfg(test)]

@@ -224,7 +224,7 @@ where
         {
             let now = Instant::now();
             self.streams.behind = Some(now);
-            for id in self.streams.stalled(now - STALLED) {
+            for id in self.streams.stalled(STALLED, now) {
                 any = true;
                 self.end_stalled(id, "the client does not take the frames of the stream");
             }

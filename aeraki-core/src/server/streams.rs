@@ -1,5 +1,7 @@
 //! The streams of one connection, by the ids that its client gave them.
 
+mod open;
+
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
@@ -7,16 +9,14 @@ use std::{
     time::Duration,
 };
 
-use aeraki_codec::{Id, Kind, LocalReply, Message, Reason, Receipt};
+use aeraki_codec::{Id, Kind, LocalReply, Message, Reason};
 use aeraki_route::config::StreamTimeouts;
 use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
+pub(super) use self::open::{Open, Overdue};
 use super::answers::Opened;
-use crate::{
-    observe::Recording,
-    upstream::{Arrivals, Backlog, StreamHandle},
-};
+use crate::upstream::{Arrivals, Backlog};
 
 /// Knows every stream from its opening to its end; none is there under two ids, and an id names one at a time.
 #[derive(Debug)]
@@ -34,8 +34,8 @@ pub(super) struct Streams {
     pub(super) behind: Option<Instant>,
     /// No stream is overdue before.
     pub(super) due: Option<Instant>,
-    /// What frames weigh that came before their stream was open.
-    early: usize,
+    /// Frames of all streams that came before their stream was open; they may be as many as those of one.
+    early: Backlog,
 }
 
 /// What the streams of one connection may take.
@@ -61,24 +61,8 @@ enum Stage {
         slot: usize,
         /// Frames that came early.
         early: Vec<Box<Message>>,
-        /// What is in `early`.
-        held: Backlog,
     },
     Open(Box<Open>),
-}
-
-/// A stream that is open.
-#[derive(Debug)]
-pub(super) struct Open {
-    pub(super) handle: Box<StreamHandle>,
-    pub(super) receipt: Receipt,
-    pub(super) recording: Recording,
-    /// Whether the server has ended its direction.
-    finished: bool,
-    moved_at: Instant,
-    idle: Option<Duration>,
-    total: Option<Duration>,
-    opened_at: Instant,
 }
 
 /// What was taken out of the table.
@@ -102,13 +86,6 @@ pub(super) enum Received {
     Unknown(Box<Message>),
 }
 
-/// Which time of a stream is up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Overdue {
-    Idle(Duration),
-    Total(Duration),
-}
-
 impl Streams {
     pub(super) fn new(bounds: StreamBounds) -> Self {
         Self {
@@ -120,7 +97,7 @@ impl Streams {
             blocked: None,
             behind: None,
             due: None,
-            early: 0,
+            early: Backlog::NONE,
         }
     }
 
@@ -135,7 +112,7 @@ impl Streams {
 
     /// Returns what waits in either direction, in bytes.
     pub(super) fn held(&self) -> usize {
-        self.early + self.arrivals.held()
+        self.early.weight() + self.arrivals.held()
     }
 
     /// Has the task woken when less waits for servers.
@@ -160,7 +137,7 @@ impl Streams {
     /// Adds a stream whose opening is under way in `slot`.
     pub(super) fn add(&mut self, id: u64, slot: usize) {
         self.ended.retain(|ended| *ended != id);
-        let stage = Stage::Opening { slot, early: Vec::new(), held: Backlog::NONE };
+        let stage = Stage::Opening { slot, early: Vec::new() };
         self.table.insert(id, Stream { finished: false, stage });
     }
 
@@ -175,7 +152,7 @@ impl Streams {
     /// Gives up all streams.
     pub(super) fn clear(&mut self) {
         self.table.clear();
-        self.early = 0;
+        self.early = Backlog::NONE;
         self.rest();
     }
 
@@ -190,29 +167,17 @@ impl Streams {
 
     /// Takes a stream for open and sends on what came early.
     pub(super) fn open_up(&mut self, opened: Opened, now: Instant) {
-        let Opened { receipt, recording, handle } = opened;
-        let Some(stream) = self.table.get_mut(&receipt.id().number()) else { return };
-        let Stage::Opening { early, held, .. } = &mut stream.stage else { return };
-        self.early -= held.weight();
-        let timeouts = handle.timeouts().or(self.bounds.timeouts);
-        let opened_at = recording.facts().note(|record| record.started);
-        handle.attach(Arc::clone(&self.arrivals), receipt.id().number(), self.bounds.bytes);
-        let early = std::mem::take(early);
-        let mut open = Open {
-            handle,
-            receipt,
-            recording,
-            finished: false,
-            moved_at: now,
-            idle: timeouts.idle_limit(),
-            total: timeouts.total_limit(),
-            opened_at,
-        };
-        for message in early {
+        let id = opened.receipt.id().number();
+        let Some(stream) = self.table.get_mut(&id) else { return };
+        let Stage::Opening { early, .. } = &mut stream.stage else { return };
+        opened.handle.attach(Arc::clone(&self.arrivals), id, self.bounds.bytes);
+        let mut open = Open::new(opened, self.bounds.timeouts, now);
+        for message in early.drain(..) {
+            self.early.remove(message.len());
             open.send(message, now);
         }
         self.due = self.due.into_iter().chain(open.due()).min();
-        self.ready.push_back(open.receipt.id().number());
+        self.ready.push_back(id);
         stream.stage = Stage::Open(Box::new(open));
     }
 
@@ -232,12 +197,10 @@ impl Streams {
         }
         stream.finished = kind != Kind::StreamData;
         let (last, full) = match &mut stream.stage {
-            Stage::Opening { early, held, .. } => {
-                let before = held.weight();
-                held.add(message.len());
-                self.early += held.weight() - before;
+            Stage::Opening { early, .. } => {
+                self.early.add(message.len());
                 early.push(message);
-                (kind == Kind::StreamReset, held.exceeds(self.bounds.bytes))
+                (kind == Kind::StreamReset, self.early.exceeds(self.bounds.bytes))
             }
             Stage::Open(open) => {
                 let full = open.send(message, now);
@@ -266,8 +229,8 @@ impl Streams {
             }
         }
         Some(match stage {
-            Stage::Opening { slot, held, .. } => {
-                self.early -= held.weight();
+            Stage::Opening { slot, early } => {
+                early.iter().for_each(|message| self.early.remove(message.len()));
                 Removed::Opening(slot)
             }
             Stage::Open(open) => Removed::Open(open),
@@ -286,18 +249,15 @@ impl Streams {
     pub(super) fn sent(&mut self, id: u64, kind: Kind, bytes: u64, now: Instant) -> Option<Removed> {
         let stream = self.table.get_mut(&id)?;
         let Stage::Open(open) = &mut stream.stage else { return None };
-        open.moved_at = now;
-        open.finished = kind != Kind::StreamData && kind != Kind::StreamOpen;
-        open.note_sent(bytes);
+        open.note_sent(kind, bytes, now);
         let last = kind == Kind::StreamReset || (open.finished && stream.finished);
         if last { self.remove(id) } else { None }
     }
 
     /// Tells whether the frames of a stream cannot be taken, so that the connection is not to be read.
     pub(super) fn is_blocked(&mut self) -> bool {
-        let bound = self.bounds.bytes;
         let full = self.blocked.is_some_and(|(id, _)| match self.table.get(&id).map(|stream| &stream.stage) {
-            Some(Stage::Opening { held, .. }) => held.exceeds(bound),
+            Some(Stage::Opening { .. }) => self.early.exceeds(self.bounds.bytes),
             Some(Stage::Open(open)) => open.handle.is_full(),
             None => false,
         });
@@ -337,10 +297,10 @@ impl Streams {
         !self.ready.is_empty()
     }
 
-    /// Lists the streams that have kept the connection of their server from being read since before `since`.
-    pub(super) fn stalled(&self, since: Instant) -> Vec<u64> {
+    /// Lists the streams that have kept the connection of their server from being read for as long as `limit`.
+    pub(super) fn stalled(&self, limit: Duration, now: Instant) -> Vec<u64> {
         self.list(|stream| match &stream.stage {
-            Stage::Open(open) => open.handle.stalled_since().is_some_and(|stalled| stalled <= since),
+            Stage::Open(open) => open.handle.stalled_since().is_some_and(|since| since + limit <= now),
             Stage::Opening { .. } => false,
         })
     }
@@ -366,43 +326,6 @@ impl Streams {
             }
         }
         overdue
-    }
-}
-
-impl Open {
-    /// Sends a frame of the client on; tells whether more waits for the server now than may.
-    fn send(&mut self, message: Box<Message>, now: Instant) -> bool {
-        self.moved_at = now;
-        let bytes = message.len() as u64;
-        self.recording.facts().note(|record| {
-            if let Some(traffic) = &mut record.stream {
-                traffic.frames_received += 1;
-                traffic.bytes_received += bytes;
-            }
-        });
-        self.handle.send(message)
-    }
-
-    fn note_sent(&self, bytes: u64) {
-        self.recording.facts().note(|record| {
-            if let Some(traffic) = &mut record.stream {
-                traffic.frames_sent += 1;
-                traffic.bytes_sent += bytes;
-            }
-        });
-    }
-
-    /// Returns when its time is up, if nothing moves until then.
-    fn due(&self) -> Option<Instant> {
-        let idle = self.idle.map(|idle| self.moved_at + idle);
-        let total = self.total.map(|total| self.opened_at + total);
-        idle.into_iter().chain(total).min()
-    }
-
-    fn overdue(&self, now: Instant) -> Option<Overdue> {
-        let is_up = |since: Instant| move |limit: &Duration| since + *limit <= now;
-        let total = self.total.filter(is_up(self.opened_at)).map(Overdue::Total);
-        total.or_else(|| self.idle.filter(is_up(self.moved_at)).map(Overdue::Idle))
     }
 }
 

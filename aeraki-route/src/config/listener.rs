@@ -289,7 +289,8 @@ pub struct ListenerLimits {
     pub max_requests_in_flight: u32,
     /// Open streams; default 256, zero: none. Beyond it openings are refused.
     pub max_streams: u32,
-    /// Bytes of one stream that wait in either direction; default 256 KiB, not zero. Beyond it the other side is not read.
+    /// Bytes of one stream that wait in either direction, and of all together that are not open yet; default 256 KiB, not
+    /// zero. Beyond it the other side is not read.
     /// A protocol with windows gets by without that if it is larger than they are, frame headers included. A frame counts
     /// for 64 bytes at least once there are very many.
     pub max_stream_bytes: u64,

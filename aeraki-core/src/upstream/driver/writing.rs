@@ -105,7 +105,7 @@ impl Driver<'_> {
 
 fn unwritable(error: EncodeError) -> LocalReply {
     let reason = match error {
-        EncodeError::TooLarge | EncodeError::Foreign => Reason::BadRequest,
+        EncodeError::TooLarge | EncodeError::Foreign | EncodeError::NotOneMessage => Reason::BadRequest,
         _ => Reason::Unspecified,
     };
     LocalReply::new(reason, error.to_string())

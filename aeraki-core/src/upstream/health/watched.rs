@@ -5,7 +5,11 @@ use std::sync::Arc;
 use aeraki_codec::{LocalReply, Message, Outcome, Reason, Refusal};
 
 use super::outlier::Ended;
-use crate::{observe::Facts, stack::{ConnInfo, Response}, upstream::endpoint::Endpoint};
+use crate::{
+    observe::Facts,
+    stack::{ConnInfo, Response},
+    upstream::endpoint::Endpoint,
+};
 
 /// A request whose end counts.
 #[derive(Debug)]

@@ -159,7 +159,8 @@ fn action_to_proto(action: &RouteAction, at: &At<'_>) -> Result<proto::RouteActi
         request_mirror_policies: action.mirrors.iter().map(mirror).collect(),
         timeout: action.timeout.map(timeout).transpose()?,
         idle_timeout: action.streams.idle.map(stream_time).transpose()?,
-        max_stream_duration: total.map(|total| MaxStreamDuration { max_stream_duration: Some(total), ..Default::default() }),
+        max_stream_duration: total
+            .map(|total| MaxStreamDuration { max_stream_duration: Some(total), ..Default::default() }),
         retry_policy: action.retry.as_ref().map(retry).transpose()?,
         hedge_policy: action.hedge.map(retry::hedge_to_proto),
         ..proto::RouteAction::default()

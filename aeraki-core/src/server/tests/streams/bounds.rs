@@ -90,7 +90,7 @@ async fn an_opening_that_keeps_a_client_from_being_read_is_given_up() {
     mesh.client.send("S 7 a\n").await;
     let mut server = mesh.server().await;
     let there = server.opening().await;
-    let frames = long(7).repeat(50);
+    let frames = long(7).repeat(BOUND as usize / 100 + 1);
     let start = Instant::now();
     mesh.client.send(&frames).await;
     mesh.client.expect("E 7 overflow").await;
@@ -98,6 +98,21 @@ async fn an_opening_that_keeps_a_client_from_being_read_is_given_up() {
     server.expect(&format!("Z {there} unspecified")).await;
     assert_eq!(mesh.count("stream_stalled"), 1);
     mesh.expect_rest().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn openings_that_keep_a_client_from_being_read_together_are_given_up() {
+    let mut mesh = tight();
+    mesh.client.send("S 7 a\nS 8 b\n").await;
+    let mut server = mesh.server().await;
+    let there = [server.opening().await, server.opening().await];
+    let half = BOUND as usize / 200;
+    mesh.client.send(&(long(7).repeat(half) + &long(8).repeat(half + 1))).await;
+    mesh.client.expect("E 8 overflow").await;
+    server.expect(&format!("Z {} unspecified", there[1])).await;
+    server.send(&format!("S {} yes\n", there[0])).await;
+    mesh.client.expect("S 7 yes").await;
+    assert_eq!(mesh.count("stream_stalled"), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -60,7 +60,7 @@ enum Stage {
         /// The slot of the request.
         slot: usize,
         /// Frames that came early.
-        early: Vec<Box<Message>>,
+        early: VecDeque<Box<Message>>,
     },
     Open(Box<Open>),
 }
@@ -137,7 +137,7 @@ impl Streams {
     /// Adds a stream whose opening is under way in `slot`.
     pub(super) fn add(&mut self, id: u64, slot: usize) {
         self.ended.retain(|ended| *ended != id);
-        let stage = Stage::Opening { slot, early: Vec::new() };
+        let stage = Stage::Opening { slot, early: VecDeque::new() };
         self.table.insert(id, Stream { finished: false, stage });
     }
 
@@ -199,7 +199,7 @@ impl Streams {
         let (last, full) = match &mut stream.stage {
             Stage::Opening { early, .. } => {
                 self.early.add(message.len());
-                early.push(message);
+                early.push_back(message);
                 (kind == Kind::StreamReset, self.early.exceeds(self.bounds.bytes))
             }
             Stage::Open(open) => {

@@ -103,8 +103,10 @@ impl Stream {
 
     /// Takes the first frame, unless it ends the stream as well.
     fn take_answer(&mut self) -> Option<Box<Message>> {
-        let opens = |message: &Box<Message>| matches!(message.kind(), Kind::StreamOpen | Kind::StreamData);
-        if self.incoming.front().is_some_and(opens) { self.take_frame() } else { None }
+        match self.incoming.front()?.kind() {
+            Kind::StreamOpen | Kind::StreamData => self.take_frame(),
+            _ => None,
+        }
     }
 
     /// Takes it for open, where the server does not say so.

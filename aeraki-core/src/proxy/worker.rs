@@ -131,4 +131,5 @@ fn rpc(prepared: Prepared, clusters: Arc<dyn Resolve>, wheel: &Wheel, metrics: &
     Rpc::new(config.name, protocol, rules, Arc::clone(metrics), stack)
         .with_limits(config.limits)
         .with_idle_timeout(config.idle_timeout)
+        .with_stream_timeouts(config.streams)
 }

@@ -21,6 +21,7 @@ mod policy;
 mod proxy;
 mod proxy_protocol;
 pub(crate) mod route;
+mod stream;
 mod tls;
 
 pub(crate) use self::policy::ip_block;
@@ -48,6 +49,7 @@ pub use self::{
     proxy::{Node, Proxy},
     proxy_protocol::ProxyProtocol,
     route::{Route, RouteConfig},
+    stream::StreamTimeouts,
     tls::{
         CertificateValidationContext, CommonTlsContext, DataSource, DownstreamTlsContext, SanKind, SanMatcher,
         SanValue, TlsCertificate, TlsVersion, UpstreamTlsContext,

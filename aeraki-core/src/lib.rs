@@ -108,6 +108,7 @@ mod boxes;
 pub mod io;
 pub mod observe;
 pub mod proxy;
+mod proxy_protocol;
 pub mod server;
 pub mod stack;
 mod sync;

@@ -14,6 +14,7 @@ use tokio::{sync::watch, task::AbortHandle, time::timeout};
 
 use super::{
     Context,
+    announce::Announcing,
     balance::{Balance, Target, Targets, balance},
     call::Exchange,
     connect::Connector,
@@ -149,6 +150,13 @@ impl Shared {
         })?;
         Ok(Some(place))
     }
+
+    /// Returns what makes connections that tell servers who the client is, where the cluster wants that.
+    fn announcing(&self, client: &ConnInfo) -> Option<Arc<dyn Connector>> {
+        let version = self.config.proxy_protocol?;
+        let plain: Arc<dyn Connector> = Arc::new(Announcing::new(Arc::clone(&self.context.connector), version, client));
+        Some(self.context.secrets.connector(&plain, &self.config, &self.stats))
+    }
 }
 
 /// The place of a request under way; none where their number is not limited.
@@ -225,13 +233,23 @@ impl Directory {
         Some(Arc::clone(&target.endpoint).enter())
     }
 
-    /// Returns the pool for a message: one of its own from now on for a connection that must be bound.
+    /// Returns the pool for a message: one of its own from now on for a connection that must be bound, and one of the
+    /// client's for an endpoint that is told who the client is.
     fn pool(&self, endpoint: &Arc<Endpoint>, conn: &ConnInfo, head: &Head) -> Arc<Pool> {
+        let new_pool = || {
+            let pool = endpoint.new_pool(&conn.protocol, head.dialect());
+            match self.shared.announcing(conn) {
+                Some(connector) => pool.with_connector(connector),
+                None => pool,
+            }
+        };
         if head.affinity() == Affinity::Bound {
-            let pool = endpoint.new_pool(&conn.protocol, head.dialect()).of_one();
-            return conn.bindings.bind(&self.shared.name, endpoint, pool);
+            return conn.bindings.bind(&self.shared.name, endpoint, new_pool().of_one());
         }
-        endpoint.pool(&conn.protocol, head.dialect())
+        match self.shared.config.proxy_protocol {
+            Some(_) => conn.bindings.own(&self.shared.name, endpoint, head.dialect(), new_pool),
+            None => endpoint.pool(&conn.protocol, head.dialect()),
+        }
     }
 }
 

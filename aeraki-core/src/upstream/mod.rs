@@ -10,6 +10,7 @@
 //! that id only. Where servers work on one request at a time a connection does too. Nothing is ever answered twice, and
 //! nothing is left waiting: when a connection ends, so do its requests.
 
+mod announce;
 mod balance;
 mod binding;
 mod call;

@@ -13,7 +13,7 @@ use std::{
 use aeraki_codec::{LocalReply, Protocol, Reason, Serving};
 use slab::Slab;
 
-use super::{cluster::Shared, driver, link::Link, slots};
+use super::{cluster::Shared, connect::Connector, driver, link::Link, slots};
 use crate::sync::lock;
 
 /// Lends connections to requests: the least loaded first, a new one before anybody waits.
@@ -23,6 +23,8 @@ pub(super) struct Pool {
     pub(super) protocol: Arc<dyn Protocol>,
     pub(super) dialect: u32,
     pub(super) shared: Arc<Shared>,
+    /// Makes its connections.
+    pub(super) connector: Arc<dyn Connector>,
     /// Requests that one connection takes at a time.
     depth: u32,
     /// Whether there is one connection only, and none after it.
@@ -77,7 +79,14 @@ impl Pool {
         let serial = !shared.config.concurrent.unwrap_or(wire.server == Serving::Concurrent);
         let default = if serial { 1 } else { DEPTH };
         let depth = shared.config.depth.unwrap_or(default).min(slots::max_depth(wire.id));
-        Self { address, protocol, dialect, shared, depth, one: false, state: Mutex::default() }
+        let connector = Arc::clone(&shared.connector);
+        Self { address, protocol, dialect, shared, connector, depth, one: false, state: Mutex::default() }
+    }
+
+    /// Makes its connections in another way.
+    pub(super) fn with_connector(mut self, connector: Arc<dyn Connector>) -> Self {
+        self.connector = connector;
+        self
     }
 
     /// Makes it a pool of a single connection, whose end ends the pool: what the server knows of it would be lost.

@@ -8,6 +8,7 @@ use super::{
     duration,
     endpoint::{Address, Endpoint},
     error::{Checked, ConfigError, ensure},
+    proxy_protocol::ProxyProtocolVersion,
     tls::UpstreamTlsContext,
 };
 
@@ -49,6 +50,10 @@ pub struct Cluster {
     /// How its servers are spoken to in TLS; none: not at all.
     #[serde(default)]
     pub tls: Option<UpstreamTlsContext>,
+    /// The version of the PROXY protocol in which its servers are told who the client is, before TLS; none: they are not
+    /// told. Where they are, clients share no connections.
+    #[serde(default)]
+    pub proxy_protocol: Option<ProxyProtocolVersion>,
 }
 
 impl Cluster {
@@ -66,6 +71,7 @@ impl Cluster {
             heartbeat_interval: default_heartbeat_interval(),
             limits: ClusterLimits::default(),
             tls: None,
+            proxy_protocol: None,
         }
     }
 
@@ -136,6 +142,13 @@ impl Cluster {
     #[must_use]
     pub fn with_tls(mut self, tls: UpstreamTlsContext) -> Self {
         self.tls = Some(tls);
+        self
+    }
+
+    /// Sets the version of the PROXY protocol in which its servers are told who the client is.
+    #[must_use]
+    pub fn with_proxy_protocol(mut self, version: ProxyProtocolVersion) -> Self {
+        self.proxy_protocol = Some(version);
         self
     }
 

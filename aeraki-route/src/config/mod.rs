@@ -38,7 +38,7 @@ pub use self::{
         RetryOnError, RetryPolicy, Shed, Source, TokenBucket,
     },
     proxy::{Node, Proxy},
-    proxy_protocol::ProxyProtocol,
+    proxy_protocol::{ProxyProtocol, ProxyProtocolVersion},
     route::{Route, RouteConfig},
     tls::{
         CertificateValidationContext, CommonTlsContext, DataSource, DownstreamTlsContext, SanKind, SanMatcher,

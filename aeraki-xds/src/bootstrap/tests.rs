@@ -222,3 +222,18 @@ proptest! {
         drop(Bootstrap::from_yaml(&text));
     }
 }
+
+#[test]
+fn every_documented_part_of_tls_is_read_and_has_an_effect() {
+    const TEXT: &str = include_str!("../../../docs/tls.md");
+    let blocks: Vec<&str> = TEXT.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(blocks.len(), 3);
+    for block in blocks {
+        let Bootstrap { proxy, warnings } =
+            Bootstrap::from_yaml(block).unwrap_or_else(|error| panic!("{error}\n{block}"));
+        assert_eq!(warnings, [], "{block}");
+        let (listener, cluster) = (proxy.listeners.first(), &proxy.clusters[0]);
+        let secured = listener.is_some_and(|listener| listener.tls.is_some() || listener.proxy_protocol.is_some());
+        assert!(secured || cluster.tls.is_some(), "nothing is read of it\n{block}");
+    }
+}

@@ -8,6 +8,7 @@ use prost_types::{Struct, value::Kind};
 use super::at::At;
 use super::duration;
 use super::endpoint::endpoints_from_proto;
+use super::proxy_protocol;
 use super::tls;
 use crate::proto::envoy::config::cluster::v3 as proto;
 use crate::proto::envoy::config::core::v3::RoutingPriority;
@@ -28,7 +29,13 @@ pub fn cluster_from_proto(cluster: &proto::Cluster) -> Result<Cluster, ConfigErr
     }
     converted.lb_policy = lb_policy(cluster, at)?;
     converted.limits = limits(cluster);
-    converted.tls = tls::upstream(cluster.transport_socket.as_ref(), at)?;
+    let socket = cluster.transport_socket.as_ref();
+    let announced = proxy_protocol::upstream(socket, at)?;
+    converted.proxy_protocol = announced.as_ref().map(|(version, _)| *version);
+    converted.tls = match &announced {
+        Some((_, inner)) => tls::upstream(Some(inner), &at.field("transport_socket").field("typed_config"))?,
+        None => tls::upstream(socket, at)?,
+    };
     if let Some(timeout) =
         duration::positive_from_proto(cluster.connect_timeout.as_ref(), &at.field("connect_timeout"))?
     {

@@ -16,6 +16,7 @@ mod listener;
 mod matcher;
 mod meta_protocol;
 mod native;
+mod proxy_protocol;
 mod tls;
 mod unpack;
 mod weighted;

@@ -1,8 +1,8 @@
 //! Transport sockets of clusters and filter chains.
 
 use aeraki_route::config::{
-    CertificateValidationContext, Cluster, DataSource, DownstreamTlsContext, Listener, ProxyProtocol, SanKind,
-    SanMatcher, SanValue, TlsCertificate, TlsVersion, UpstreamTlsContext,
+    CertificateValidationContext, Cluster, DataSource, DownstreamTlsContext, Listener, ProxyProtocol,
+    ProxyProtocolVersion, SanKind, SanMatcher, SanValue, TlsCertificate, TlsVersion, UpstreamTlsContext,
 };
 use prost::{Message, Name};
 
@@ -214,8 +214,40 @@ fn the_header_of_a_load_balancer_is_taken_where_the_listener_says_so() {
     assert_eq!(
         read(&filter("disallowed_versions: [V1]")).expect_err("is refused"),
         "listener \"l\": listener_filters[0] \"envoy.filters.listener.proxy_protocol\".typed_config.disallowed_versions: \
-         is not supported: both versions are taken"
+         is not supported"
     );
+}
+
+#[test]
+fn servers_are_told_of_clients_around_another_transport_socket() {
+    let read = |context: &str| {
+        let url =
+            "type.googleapis.com/envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport";
+        let name = "envoy.transport_sockets.upstream_proxy_protocol";
+        let socket = format!("{{name: {name}, typed_config: {{\"@type\": {url}, {context}}}}}");
+        let cluster = cluster_from_proto(&message(&format!("{{name: c, transport_socket: {socket}}}")));
+        cluster.map_err(|error| error.to_string())
+    };
+    let plain = "transport_socket: {name: envoy.transport_sockets.raw_buffer}";
+    let version = |context| read(context).expect("is good").proxy_protocol;
+    assert_eq!(version(plain), Some(ProxyProtocolVersion::V1));
+    assert_eq!(version(&format!("config: {{version: V2}}, {plain}")), Some(ProxyProtocolVersion::V2));
+    let tls =
+        socket("UpstreamTlsContext", "common_tls_context: {validation_context: {trusted_ca: {filename: /ca.pem}}}");
+    let both = read(&format!("transport_socket: {tls}")).expect("is good");
+    assert_eq!(both.tls, Some(UpstreamTlsContext::new(authority())));
+    let place = "cluster \"c\": transport_socket.typed_config";
+    let refusals = [
+        ("".to_owned(), "transport_socket: is required"),
+        (format!("config: {{added_tlvs: [{{type: 1}}]}}, {plain}"), "config.added_tlvs: is not supported"),
+        (
+            format!("transport_socket: {}", socket("UpstreamTlsContext", "")),
+            "transport_socket.typed_config.common_tls_context: is required",
+        ),
+    ];
+    for (context, expected) in refusals {
+        assert_eq!(read(&context).expect_err("is refused"), format!("{place}.{expected}"));
+    }
 }
 
 #[test]

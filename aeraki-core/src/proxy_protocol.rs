@@ -1,10 +1,13 @@
-//! The header itself: <https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>, §2.1 (version 1) and §2.2 (version 2).
+//! The header of the PROXY protocol, read and written: §2.1 (version 1) and §2.2 (version 2) of
+//! <https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use aeraki_route::config::ProxyProtocolVersion;
+
 /// What the first bytes of a connection are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Parsed {
+pub(crate) enum Parsed {
     /// The beginning of a header, or of something else.
     Partial,
     /// A header of this length, in bytes.
@@ -17,13 +20,13 @@ pub(super) enum Parsed {
 
 /// The addresses of a client's connection to a load balancer; a header may say that it has none to tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Addresses {
-    pub(super) source: SocketAddr,
-    pub(super) destination: SocketAddr,
+pub(crate) struct Addresses {
+    pub(crate) source: SocketAddr,
+    pub(crate) destination: SocketAddr,
 }
 
 /// Reads the header at the start of `bytes`, which need not hold all of it.
-pub(super) fn parse(bytes: &[u8]) -> Parsed {
+pub(crate) fn parse(bytes: &[u8]) -> Parsed {
     if starts_alike(bytes, SIGNATURE) {
         if bytes.len() < FIXED { Parsed::Partial } else { parse_binary(bytes) }
     } else if starts_alike(bytes, TEXT) {
@@ -107,6 +110,40 @@ fn binary_addresses<const N: usize>(body: &[u8], ip: impl Fn([u8; N]) -> IpAddr)
     })
 }
 
+/// Writes a header; addresses of which only one is IPv4 are written as IPv6.
+pub(crate) fn header(version: ProxyProtocolVersion, addresses: Addresses) -> Vec<u8> {
+    let Addresses { source, destination } = addresses;
+    let ports = (source.port(), destination.port());
+    match (source.ip().to_canonical(), destination.ip().to_canonical(), version) {
+        (IpAddr::V4(source), IpAddr::V4(destination), ProxyProtocolVersion::V2) => {
+            binary_header(0x11, &source.octets(), &destination.octets(), ports)
+        }
+        (IpAddr::V4(source), IpAddr::V4(destination), _) => {
+            text_header("TCP4", source.into(), destination.into(), ports)
+        }
+        (source, destination, version) => {
+            let [source, destination] = [source, destination].map(|ip| match ip {
+                IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+                IpAddr::V6(ip) => ip,
+            });
+            match version {
+                ProxyProtocolVersion::V2 => binary_header(0x21, &source.octets(), &destination.octets(), ports),
+                _ => text_header("TCP6", source.into(), destination.into(), ports),
+            }
+        }
+    }
+}
+
+fn text_header(family: &str, source: IpAddr, destination: IpAddr, ports: (u16, u16)) -> Vec<u8> {
+    format!("PROXY {family} {source} {destination} {} {}\r\n", ports.0, ports.1).into_bytes()
+}
+
+fn binary_header<const N: usize>(family: u8, source: &[u8; N], destination: &[u8; N], ports: (u16, u16)) -> Vec<u8> {
+    let ports = [ports.0.to_be_bytes(), ports.1.to_be_bytes()].concat();
+    let len = u16::try_from(2 * N + ports.len()).unwrap_or(u16::MAX).to_be_bytes();
+    [SIGNATURE, &[0x21, family], &len, source, destination, &ports].concat()
+}
+
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Length of signature, version, family and length.
 const FIXED: usize = 16;
@@ -114,7 +151,7 @@ const TEXT: &[u8] = b"PROXY ";
 /// Bytes of the longest line there can be.
 const LONGEST_TEXT: usize = 107;
 /// Bytes of a binary header that are taken: addresses, and room for fields that load balancers add.
-pub(super) const LONGEST_BINARY: usize = 4096;
+pub(crate) const LONGEST_BINARY: usize = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -191,6 +228,16 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_written_is_read(source: SocketAddr, destination: SocketAddr, binary: bool) {
+            let version = if binary { ProxyProtocolVersion::V2 } else { ProxyProtocolVersion::V1 };
+            let written = header(version, Addresses { source, destination });
+            let Parsed::Header(len, Some(read)) = parse(&written) else { panic!("{written:?}") };
+            let plain = |address: SocketAddr| (address.ip().to_canonical(), address.port());
+            prop_assert_eq!(len, written.len());
+            prop_assert_eq!((plain(read.source), plain(read.destination)), (plain(source), plain(destination)));
+        }
+
         #[test]
         fn more_bytes_never_change_a_verdict(which in 0..3usize, tail in prop::collection::vec(any::<u8>(), 0..200)) {
             let bytes = [[SIGNATURE, TEXT, b""][which], &tail].concat();

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Refuses every configuration that asks for TLS.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Secrets;
 

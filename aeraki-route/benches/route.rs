@@ -2,7 +2,7 @@
 //!
 //! `cargo bench -p aeraki-route` prints the time of one operation. Messages are drawn at random from 1 024 of them.
 
-use std::{hint::black_box, ops::Range, sync::Arc};
+use std::{hint::black_box, net::Ipv4Addr, ops::Range, sync::Arc};
 
 use aeraki_codec::Attributes;
 use aeraki_route::{
@@ -88,7 +88,7 @@ fn pick(bencher: Bencher<'_, '_>, clusters: u32) {
 fn hash(bencher: Bencher<'_, '_>) {
     let table = compile([Route::new("hashed", RouteAction::cluster("c").with_hash_key("interface"))]);
     let message = exact_message(7);
-    bencher.bench(|| table.routes()[0].hash(black_box(&message)));
+    bencher.bench(|| table.routes()[0].place(black_box(&message), Ipv4Addr::LOCALHOST.into(), 0));
 }
 
 #[divan::bench(sample_count = 20)]

@@ -2,19 +2,19 @@
 
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
+    net::IpAddr,
     sync::Arc,
     time::Duration,
 };
 
 use aeraki_codec::Attributes;
 use foldhash::fast::RandomState;
-use smallvec::SmallVec;
-use xxhash_rust::xxh64::Xxh64;
 
 use crate::{
     RouteTable,
     changes::Changes,
     config::{self, Destination, Mirror, error::FieldError},
+    placement::{Placement, Placements},
     places::{Place, Places},
     policy::{LimitCompiler, Retries, RoutePolicies},
 };
@@ -25,7 +25,7 @@ pub struct Route {
     index: usize,
     name: Arc<str>,
     clusters: Clusters,
-    hash_policy: Box<[Box<str>]>,
+    placements: Option<Box<Placements>>,
     mirrors: Box<[Arc<MirrorTarget>]>,
     request_changes: Option<Arc<Changes>>,
     response_changes: Option<Arc<Changes>>,
@@ -65,6 +65,14 @@ enum Clusters {
     Weighted(Box<[(u32, Arc<str>)]>),
 }
 
+impl Clusters {
+    fn position(shares: &[(u32, Arc<str>)], draw: u64) -> usize {
+        let total = shares.last().map_or(1, |(end, _)| u64::from(*end));
+        let point = draw % total;
+        shares.partition_point(|(end, _)| u64::from(*end) <= point)
+    }
+}
+
 impl Route {
     /// Returns the position of the route in its configuration.
     pub fn index(&self) -> usize {
@@ -81,12 +89,7 @@ impl Route {
     pub fn pick(&self, draw: u64) -> &Arc<str> {
         match &self.clusters {
             Clusters::One(name) => name,
-            Clusters::Weighted(shares) => {
-                let total = shares.last().map_or(1, |(end, _)| u64::from(*end));
-                let point = draw % total;
-                let position = shares.partition_point(|(end, _)| u64::from(*end) <= point);
-                &shares[position].1
-            }
+            Clusters::Weighted(shares) => &shares[Clusters::position(shares, draw)].1,
         }
     }
 
@@ -100,28 +103,24 @@ impl Route {
         one.into_iter().chain(weighted.iter().map(move |(end, name)| (name, end - std::mem::replace(&mut start, *end))))
     }
 
-    /// Hashes the values of the hash policy's keys; `None` if the route has no policy or the message none of its keys.
+    /// Tells which endpoint of the cluster that was [picked](Self::pick) by `draw` a message from `source` should go to: by
+    /// the attributes of the hash policy, the one in which the client names an endpoint, and metadata.
     ///
-    /// The order of the keys does not matter: the values are sorted bytewise, and XXH64 with seed 0 runs over the length
-    /// (64 bits, little endian) and the bytes of each. Upstream hashes the values without their lengths, so that `"ab"`
-    /// and `"c"` equal `"a"` and `"bc"` there; hashes therefore differ from upstream's.
-    pub fn hash<A: Attributes + ?Sized>(&self, attributes: &A) -> Option<u64> {
-        let mut values: SmallVec<[&[u8]; 8]> = self.hash_policy.iter().filter_map(|key| attributes.attr(key)).collect();
-        if values.is_empty() {
-            return None;
-        }
-        values.sort_unstable();
-        let mut hasher = Xxh64::new(0);
-        for value in values {
-            hasher.update(&(value.len() as u64).to_le_bytes());
-            hasher.update(value);
-        }
-        Some(hasher.digest())
+    /// The hash is the one that Envoy computes from headers of these values: XXH64 with seed 0 of each, joined in the order
+    /// of the policy. None, the usual case: it does not matter.
+    #[inline]
+    pub fn place<A: Attributes + ?Sized>(&self, attributes: &A, source: IpAddr, draw: u64) -> Option<Placement> {
+        let placements = self.placements.as_ref()?;
+        let cluster = match &self.clusters {
+            Clusters::One(_) => 0,
+            Clusters::Weighted(shares) => Clusters::position(shares, draw),
+        };
+        Some(placements.of(attributes, source, cluster))
     }
 
-    /// Lists the keys of the hash policy.
-    pub fn hash_keys(&self) -> impl Iterator<Item = &str> {
-        self.hash_policy.iter().map(|key| &**key)
+    /// Lists the attributes by which messages are placed.
+    pub(crate) fn placement_keys(&self) -> impl Iterator<Item = &str> {
+        self.placements.iter().flat_map(|placements| placements.keys())
     }
 
     /// Returns the clusters that get a copy, each drawn for on its own.
@@ -227,7 +226,7 @@ impl<'a> ActionCompiler<'a> {
             index,
             name: route.name.as_str().into(),
             clusters: self.clusters(&route.action.destination),
-            hash_policy: route.action.hash_policy.iter().map(|key| key.as_str().into()).collect(),
+            placements: Placements::compile(&route.action),
             mirrors: route.action.mirrors.iter().map(|mirror| mirror_after(mirror, previous)).collect(),
             request_changes: Changes::compile(&route.request_mutation),
             response_changes: Changes::compile(&route.response_mutation),

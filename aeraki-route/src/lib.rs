@@ -34,6 +34,7 @@ mod action;
 mod changes;
 mod compile;
 mod explain;
+mod placement;
 mod places;
 mod rules;
 mod table;
@@ -42,6 +43,7 @@ pub use self::{
     action::{MirrorTarget, Route},
     changes::{ChangeValues, Changes, Origin},
     explain::{Explanation, PassedOver},
+    placement::{Criteria, Placement},
     places::{Place, Places},
     rules::{Rules, RulesReader, SharedRules},
     table::{RETRY_HOPS, RouteTable},

@@ -48,7 +48,7 @@ impl RouteTable {
     pub fn demand(&self) -> Demand {
         let policies = self.routes.iter().filter_map(Route::policies).flat_map(|policies| policies.keys());
         let hops = self.routes.iter().any(|route| route.retries().is_some()).then_some(RETRY_HOPS);
-        let of_routes = self.routes.iter().flat_map(|route| route.hash_keys().chain(route.change_keys()));
+        let of_routes = self.routes.iter().flat_map(|route| route.placement_keys().chain(route.change_keys()));
         let of_callers = self.routes.iter().flat_map(Route::caller_timeout_keys);
         Demand::of(self.keys().chain(of_routes).chain(of_callers).chain(policies).chain(hops))
     }

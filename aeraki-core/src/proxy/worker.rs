@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use aeraki_codec::Registry;
 use futures_util::future::{join, join_all};
 
 use super::Prepared;
@@ -28,11 +29,15 @@ impl Worker {
     pub(super) fn new(
         listeners: Vec<(Prepared, Listener)>,
         sibling: Option<&Clusters>,
+        protocols: &Arc<Registry>,
         stats: &Stats,
         secrets: Secrets,
     ) -> Self {
         let buffers = Buffers::new();
-        let context = Context::new().with_buffers(buffers.clone()).with_secrets(secrets.clone());
+        let context = Context::new()
+            .with_buffers(buffers.clone())
+            .with_protocols(Arc::clone(protocols))
+            .with_secrets(secrets.clone());
         let clusters = Arc::new(match sibling {
             Some(sibling) => sibling.sibling(context),
             None => Clusters::new(context),

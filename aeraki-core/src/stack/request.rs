@@ -10,7 +10,7 @@ use std::{
 };
 
 use aeraki_codec::{LocalReply, Message, Protocol};
-use aeraki_route::Rules;
+use aeraki_route::{Placement, Rules};
 
 use super::local_limit::OwnLimits;
 use crate::{
@@ -36,8 +36,12 @@ pub struct Request {
     pub rules: Arc<Rules>,
     /// What is known of it so far.
     pub facts: Facts,
+    /// Which endpoint of its cluster it should go to; none: any. Boxed, since most say nothing and all pass many hands.
+    pub placement: Option<Box<Placement>>,
     /// Hosts that it failed on, which the balancer avoids where there are others.
     pub(crate) avoid: Option<Arc<Vec<SocketAddr>>>,
+    /// Whether it was tried before.
+    pub(crate) retry: bool,
 }
 
 impl Request {
@@ -45,7 +49,8 @@ impl Request {
     #[must_use]
     #[inline]
     pub fn new(message: impl Into<Box<Message>>, conn: Arc<ConnInfo>, rules: Arc<Rules>, facts: Facts) -> Self {
-        Self { message: message.into(), conn, rules, facts, avoid: None }
+        let (placement, avoid, retry) = Default::default();
+        Self { message: message.into(), conn, rules, facts, placement, avoid, retry }
     }
 }
 

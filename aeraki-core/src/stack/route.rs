@@ -107,11 +107,12 @@ impl<S: Clone> Clone for SelectRoute<S> {
 }
 
 impl<S> SelectRoute<S> {
-    fn select(&mut self, request: Request) -> Result<Routed, LocalReply> {
+    fn select(&mut self, mut request: Request) -> Result<Routed, LocalReply> {
         let Some(route) = request.rules.find(&*request.message) else {
             return Err(LocalReply::new(Reason::RouteNotFound, "no route matches the request"));
         };
-        let cluster = Arc::clone(route.pick(self.draws.u64(..)));
+        let drawn = self.draws.u64(..);
+        let cluster = Arc::clone(route.pick(drawn));
         let name = Arc::clone(route.name());
         let started = request.facts.note(|record| {
             record.cluster = Some(Arc::clone(&cluster));
@@ -125,6 +126,7 @@ impl<S> SelectRoute<S> {
             };
             Some(CallerTimeout { attribute: Arc::clone(attribute), until: started + said, said })
         });
+        request.placement = route.place(&*request.message, request.conn.peer.ip(), drawn).map(Box::new);
         let said = caller.as_ref().map(|caller| caller.said);
         Ok(Routed {
             cluster,

@@ -20,9 +20,9 @@ pub(super) struct Announcing {
 }
 
 impl Announcing {
-    /// Makes a connector for the requests of one client.
-    pub(super) fn new(inner: Arc<dyn Connector>, version: ProxyProtocolVersion, client: &ConnInfo) -> Self {
-        let addresses = Addresses { source: client.peer, destination: client.local };
+    /// Makes a connector for the requests of one client, or for connections on behalf of nobody, such as health checks.
+    pub(super) fn new(inner: Arc<dyn Connector>, version: ProxyProtocolVersion, client: Option<&ConnInfo>) -> Self {
+        let addresses = client.map(|client| Addresses { source: client.peer, destination: client.local });
         Self { inner, header: header(version, addresses).into() }
     }
 }

@@ -43,7 +43,8 @@ impl Bindings {
         pool
     }
 
-    /// Returns the pool that only this connection uses to an endpoint, made where there is none yet.
+    /// Returns the pool that only this connection uses to an endpoint, made where there is none yet; those to endpoints
+    /// that are gone are drained then.
     pub(super) fn own(
         &self,
         cluster: &Arc<str>,
@@ -58,6 +59,13 @@ impl Bindings {
         if let Some(binding) = bindings.iter().find(is_it) {
             return Arc::clone(&binding.pool);
         }
+        bindings.retain(|binding| {
+            let stays = binding.settled || !binding.endpoint.is_gone();
+            if !stays {
+                binding.pool.drain();
+            }
+            stays
+        });
         let pool = Arc::new(new_pool());
         bindings.push(Binding::new(cluster, endpoint, &pool, false));
         pool

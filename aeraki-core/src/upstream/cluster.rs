@@ -4,35 +4,40 @@ use std::{
     future::{Future, ready as ready_future},
     net::SocketAddr,
     pin::Pin,
-    sync::{Arc, RwLock},
+    sync::{Arc, Mutex, RwLock},
     task::{Context as Task, Poll, ready},
+    time::Duration,
 };
 
 use aeraki_codec::{Affinity, Head, LocalReply, Reason};
-use aeraki_route::{Place, config};
+use aeraki_route::{
+    Place,
+    config::{self, HealthCheckKind, LbPolicy},
+};
 use tokio::{sync::watch, task::AbortHandle, time::timeout};
 
 use super::{
     Context,
-    announce::Announcing,
-    balance::{Balance, Target, Targets, balance},
     call::Exchange,
     connect::Connector,
     discovery,
     endpoint::{Active, Endpoint},
+    health::{Checks, Host, Watched},
+    members::{Found, Members},
     pool::Pool,
     stats::{ClusterStats, Usage},
 };
 use crate::{
     stack::{BoxError, ConnInfo, Forward, Forwarding, Request, Response},
-    sync::{read, write},
+    sync::{lock, read, write},
 };
 
 /// Sends requests to the endpoints of one cluster.
 #[derive(Debug)]
 pub struct Cluster {
     directory: Arc<Directory>,
-    discovery: Option<AbortHandle>,
+    /// What goes on for its sake, as long as it is in force.
+    tasks: Vec<AbortHandle>,
 }
 
 /// What the connections of a cluster have in common.
@@ -41,7 +46,7 @@ pub(super) struct Shared {
     pub(super) name: Arc<str>,
     pub(super) config: config::Cluster,
     pub(super) context: Context,
-    /// Makes the connections: that of the context, with TLS around it where the cluster has any.
+    /// Makes the connections that belong to no client.
     pub(super) connector: Arc<dyn Connector>,
     pub(super) stats: Arc<ClusterStats>,
     pub(super) usage: Arc<Usage>,
@@ -52,27 +57,39 @@ pub(super) struct Shared {
 pub(super) struct Directory {
     shared: Arc<Shared>,
     /// Held for a choice only: cheaper than an `ArcSwap`, whose readers are as many as requests.
-    targets: RwLock<Arc<Targets>>,
-    balance: Box<dyn Balance>,
+    members: RwLock<Arc<Members>>,
+    /// The endpoints as they were last found; held while the members are made of them.
+    found: Mutex<Vec<Found>>,
     /// Whether the endpoints were looked up once, successfully or not.
     known: watch::Sender<bool>,
+    /// The checks of the endpoints, where these are asked here.
+    checks: Option<Mutex<Checks>>,
 }
 
 impl Cluster {
     /// Makes a cluster, which takes over the connections to endpoints that `previous` has too where they are made and
     /// used in the same way.
-    pub(super) fn new(shared: Shared, previous: Option<&Self>) -> Self {
+    ///
+    /// Of the workers that have the cluster one `looks_after` the health of its endpoints.
+    pub(super) fn new(shared: Shared, previous: Option<&Self>, looks_after: bool) -> Self {
         let shared = Arc::new(shared);
         let previous = previous.filter(|previous| previous.connects_like(&shared.config));
         let config = shared.config.clone();
-        let directory = Arc::new(Directory {
-            targets: previous.map(|previous| previous.directory.targets()).unwrap_or_default().into(),
-            balance: balance(config.lb_policy),
-            known: watch::Sender::new(false),
-            shared,
-        });
-        let discovery = discovery::begin(&config, &directory);
-        Self { directory, discovery }
+        let before = previous.map(|previous| previous.directory.members());
+        let found: Vec<Found> = before.iter().flat_map(|before| before.found()).collect();
+        let members = Arc::new(Members::new(&found, before.as_deref(), &shared)).into();
+        let checks = if looks_after { shared.checks().map(Mutex::new) } else { None };
+        let known = watch::Sender::new(false);
+        let directory = Arc::new(Directory { members, found: found.into(), known, checks, shared });
+        let mut tasks: Vec<_> = discovery::begin(&config, &directory).into_iter().collect();
+        if config.health_check.is_some() || config.outlier_detection.is_some() {
+            tasks.push(spawn(Arc::clone(&directory).follow_verdicts()));
+        }
+        if let (true, Some(detection)) = (looks_after, config.outlier_detection) {
+            let health = Arc::clone(&directory.shared.usage.health);
+            tasks.push(spawn(async move { health.sweep_for_ever(&detection).await }));
+        }
+        Self { directory, tasks }
     }
 
     /// Returns the configuration.
@@ -90,24 +107,23 @@ impl Cluster {
     /// Lists the addresses of the endpoints as they are now.
     #[must_use]
     pub fn endpoints(&self) -> Vec<SocketAddr> {
-        self.directory.targets().iter().map(|target| target.endpoint.address).collect()
+        self.directory.members().iter().map(|target| target.endpoint.address).collect()
     }
 
     pub(super) fn shared(&self) -> &Shared {
         &self.directory.shared
     }
 
-    /// Ends all connections that `next` has not taken over, each with its last request, and looks no names up any more.
+    /// Ends all connections that `next` has not taken over, each with its last request, and looks after nothing any more.
     pub(super) fn drain(&self, next: Option<&Self>) {
-        self.stop_discovery();
-        let kept = next.map(|next| next.directory.targets()).unwrap_or_default();
-        self.directory.targets().drain_missing(&kept);
+        self.stop_tasks();
+        let kept = next.map(|next| next.directory.members());
+        self.directory.members().drain_missing(kept.as_deref());
     }
 
-    fn stop_discovery(&self) {
-        if let Some(discovery) = &self.discovery {
-            discovery.abort();
-        }
+    fn stop_tasks(&self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+        self.directory.ask([]);
     }
 
     fn connects_like(&self, config: &config::Cluster) -> bool {
@@ -115,13 +131,18 @@ impl Cluster {
         like.endpoints.clone_from(&config.endpoints);
         like.discovery.clone_from(&config.discovery);
         like.lb_policy = config.lb_policy;
+        like.slow_start = config.slow_start;
+        like.common_lb = config.common_lb;
+        like.subsets.clone_from(&config.subsets);
+        like.health_check.clone_from(&config.health_check);
+        like.outlier_detection.clone_from(&config.outlier_detection);
         like == *config
     }
 }
 
 impl Forward for Cluster {
     fn forward(&self, request: Request) -> Forwarding {
-        let admitted = match self.directory.shared.admit() {
+        let admitted = match self.directory.shared.admit(&request) {
             Ok(admitted) => admitted,
             Err(overflow) => return Forwarding::boxed(ready_future(Err(overflow.into()))),
         };
@@ -134,54 +155,98 @@ impl Forward for Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        self.stop_discovery();
+        self.stop_tasks();
     }
 }
 
 impl Shared {
     /// Takes a request on, unless as many are under way as may be.
     #[inline]
-    fn admit(&self) -> Result<Admitted, LocalReply> {
-        let Some(most) = self.config.limits.max_requests else { return Ok(None) };
+    fn admit(&self, request: &Request) -> Result<Admitted, LocalReply> {
+        let retry = if request.retry { self.admit_retry()? } else { None };
+        let Some(most) = self.config.limits.max_requests else { return Ok([None, retry]) };
         let place = self.usage.requests.take(most).ok_or_else(|| {
             self.stats.upstream_rq_pending_overflow.inc();
-            let text = format!("cluster {:?} has as many requests under way as it may", self.name);
-            LocalReply::new(Reason::Overflow, text)
+            self.overflow("requests")
+        })?;
+        Ok([Some(place), retry])
+    }
+
+    fn admit_retry(&self) -> Result<Option<Place>, LocalReply> {
+        self.stats.upstream_rq_retry.inc();
+        let Some(most) = self.config.limits.max_retries else { return Ok(None) };
+        let place = self.usage.retries.take(most).ok_or_else(|| {
+            self.stats.upstream_rq_retry_overflow.inc();
+            self.overflow("further tries")
         })?;
         Ok(Some(place))
     }
 
-    /// Returns what makes connections that tell servers who the client is, where the cluster wants that.
-    fn announcing(&self, client: &ConnInfo) -> Option<Arc<dyn Connector>> {
-        let version = self.config.proxy_protocol?;
-        let plain: Arc<dyn Connector> = Arc::new(Announcing::new(Arc::clone(&self.context.connector), version, client));
-        Some(self.context.secrets.connector(&plain, &self.config, &self.stats))
+    fn overflow(&self, what: &str) -> LocalReply {
+        LocalReply::new(Reason::Overflow, format!("cluster {:?} has as many {what} under way as it may", self.name))
+    }
+
+    /// Makes the checks of the endpoints, where they are asked.
+    fn checks(&self) -> Option<Checks> {
+        let check = self.config.health_check.clone()?;
+        let protocol = match &check.kind {
+            HealthCheckKind::Heartbeat { protocol } => self.context.protocols.get(protocol).cloned(),
+            _ => None,
+        };
+        let detection = self.config.outlier_detection.as_ref();
+        let unejects = detection.is_some_and(|detection| detection.successful_active_health_check_uneject_host);
+        let (health, connector) = (Arc::clone(&self.usage.health), Arc::clone(&self.connector));
+        Some(Checks::new(health, check, unejects, connector, protocol))
+    }
+
+    /// Returns how long latencies count; none: nobody asks for them.
+    const fn decay(&self) -> Option<Duration> {
+        match self.config.lb_policy {
+            LbPolicy::PeakEwma(policy) => Some(policy.decay),
+            _ => None,
+        }
     }
 }
 
-/// The place of a request under way; none where their number is not limited.
-type Admitted = Option<Place>;
+/// The places of a request under way, and of a further try; none where their number is not limited.
+type Admitted = [Option<Place>; 2];
 
 impl Directory {
     /// Replaces the endpoints; those that stay keep their connections, those that go finish what they have.
-    pub(super) fn replace(&self, addresses: &[(SocketAddr, u32)]) {
-        let old = self.targets();
-        let targets = addresses.iter().map(|(address, weight)| {
-            let known = old.iter().find(|target| target.endpoint.address == *address);
-            let endpoint = known.map_or_else(
-                || Arc::new(Endpoint::new(*address, Arc::clone(&self.shared))),
-                |target| Arc::clone(&target.endpoint),
-            );
-            Target { endpoint, weight: *weight }
-        });
-        let new = Arc::new(Targets::new(targets.collect()));
-        *write(&self.targets) = Arc::clone(&new);
+    pub(super) fn replace(&self, found: Vec<Found>) {
+        *lock(&self.found) = found;
+        self.rebuild();
+        self.ask(self.members().iter().map(|target| Arc::clone(&target.endpoint.host)));
         self.known.send_replace(true);
-        old.drain_missing(&new);
     }
 
-    fn targets(&self) -> Arc<Targets> {
-        Arc::clone(&read(&self.targets))
+    /// Makes the members anew of the present endpoints, whose health may be another now.
+    pub(super) fn rebuild(&self) {
+        let found = lock(&self.found);
+        let old = self.members();
+        let new = Arc::new(Members::new(&found, Some(&old), &self.shared));
+        *write(&self.members) = Arc::clone(&new);
+        drop(found);
+        old.drain_missing(Some(&new));
+    }
+
+    /// Asks these endpoints whether they are well, if any are.
+    fn ask(&self, hosts: impl IntoIterator<Item = Arc<Host>>) {
+        if let Some(checks) = &self.checks {
+            lock(checks).keep(hosts);
+        }
+    }
+
+    /// Makes the choice of endpoints anew whenever one has become ill or well.
+    async fn follow_verdicts(self: Arc<Self>) {
+        let mut verdicts = self.shared.usage.health.verdicts();
+        while verdicts.changed().await.is_ok() {
+            self.rebuild();
+        }
+    }
+
+    fn members(&self) -> Arc<Members> {
+        Arc::clone(&read(&self.members))
     }
 
     pub(super) fn context(&self) -> &Context {
@@ -191,72 +256,76 @@ impl Directory {
     /// Chooses an endpoint, and the pool where that is settled for the client; none while there are no endpoints.
     fn choose(&self, request: &Request) -> Option<(Active, Option<Arc<Pool>>)> {
         match request.conn.bindings.find(&self.shared.name) {
-            Some((endpoint, pool)) => Some((endpoint.enter(), Some(pool))),
-            None => Some((self.pick(request.avoid.as_ref())?, None)),
+            Some((endpoint, pool)) => Some((endpoint.enter(self.shared.decay()), Some(pool))),
+            None => Some((self.pick(request)?, None)),
         }
     }
 
     fn send(&self, request: Request, admitted: Admitted, active: Active, bound: Option<Arc<Pool>>) -> Flight {
         let Request { message, conn, facts, .. } = request;
+        let watched = self.shared.config.outlier_detection.is_some().then(|| Watched::new(&facts, &conn));
         facts.note(|record| {
             record.cluster.get_or_insert_with(|| Arc::clone(&self.shared.name));
             record.endpoint = Some(active.endpoint().address);
         });
         let pool = bound.unwrap_or_else(|| self.pool(active.endpoint(), &conn, message.head()));
-        Flight { exchange: pool.call(message), _active: active, _admitted: admitted }
+        Flight { exchange: pool.call(message), active, watched, _admitted: admitted }
     }
 
     /// Waits for the first look-up of the endpoints, as long as connecting may take.
     async fn forward_when_known(self: Arc<Self>, request: Request, admitted: Admitted) -> Result<Response, BoxError> {
         let mut known = self.known.subscribe();
         let _ = timeout(self.shared.config.connect_timeout, known.wait_for(|known| *known)).await;
-        let Some(active) = self.pick(request.avoid.as_ref()) else {
-            let text = format!("cluster {:?} has no endpoint", self.shared.name);
+        let Some(active) = self.pick(&request) else {
+            self.shared.stats.upstream_cx_none_healthy.inc();
+            let text = format!("cluster {:?} has no healthy endpoint", self.shared.name);
             return Err(LocalReply::new(Reason::NoHealthyUpstream, text).into());
         };
         self.send(request, admitted, active, None).await
     }
 
-    /// Picks an endpoint, if possible not one of those to avoid.
-    fn pick(&self, avoid: Option<&Arc<Vec<SocketAddr>>>) -> Option<Active> {
-        let targets = read(&self.targets);
-        if targets.is_empty() {
-            return None;
-        }
-        let picked = targets.get(self.balance.pick(&targets))?;
-        let is_good = |target: &&Target| !avoid.is_some_and(|avoid| avoid.contains(&target.endpoint.address));
-        if is_good(&picked) {
-            return Some(Arc::clone(&picked.endpoint).enter());
-        }
-        let others: Vec<&Target> = targets.iter().filter(is_good).collect();
-        let target = fastrand::choice(others).unwrap_or(picked);
-        Some(Arc::clone(&target.endpoint).enter())
+    /// Picks an endpoint, if possible not one of those that the request is to avoid.
+    fn pick(&self, request: &Request) -> Option<Active> {
+        let avoid = request.avoid.as_deref().map_or(&[][..], Vec::as_slice);
+        let members = read(&self.members);
+        let endpoint = members.pick(request.placement.as_deref(), avoid, &self.shared.stats)?;
+        Some(Arc::clone(endpoint).enter(self.shared.decay()))
     }
 
     /// Returns the pool for a message: one of its own from now on for a connection that must be bound, and one of the
-    /// client's for an endpoint that is told who the client is.
+    /// client's where servers are told who the client is.
     fn pool(&self, endpoint: &Arc<Endpoint>, conn: &ConnInfo, head: &Head) -> Arc<Pool> {
-        let new_pool = || {
-            let pool = endpoint.new_pool(&conn.protocol, head.dialect());
-            match self.shared.announcing(conn) {
-                Some(connector) => pool.with_connector(connector),
-                None => pool,
-            }
-        };
         if head.affinity() == Affinity::Bound {
-            return conn.bindings.bind(&self.shared.name, endpoint, new_pool().of_one());
+            return conn.bindings.bind(&self.shared.name, endpoint, self.pool_of(endpoint, conn, head).of_one());
         }
-        match self.shared.config.proxy_protocol {
-            Some(_) => conn.bindings.own(&self.shared.name, endpoint, head.dialect(), new_pool),
-            None => endpoint.pool(&conn.protocol, head.dialect()),
+        if self.shared.config.proxy_protocol.is_some() {
+            return conn
+                .bindings
+                .own(&self.shared.name, endpoint, head.dialect(), || self.pool_of(endpoint, conn, head));
+        }
+        endpoint.pool(&conn.protocol, head.dialect())
+    }
+
+    /// Makes a pool that only one client uses.
+    fn pool_of(&self, endpoint: &Endpoint, conn: &ConnInfo, head: &Head) -> Pool {
+        let pool = endpoint.new_pool(&conn.protocol, head.dialect());
+        let Shared { config, context, stats, .. } = &*self.shared;
+        match config.proxy_protocol {
+            Some(_) => pool.of_client(context.connector(config, stats, Some(conn))),
+            None => pool,
         }
     }
+}
+
+fn spawn(task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+    tokio::spawn(task).abort_handle()
 }
 
 /// A request on its way to an endpoint.
 pub(crate) struct Flight {
     exchange: Exchange,
-    _active: Active,
+    active: Active,
+    watched: Option<Watched>,
     _admitted: Admitted,
 }
 
@@ -265,7 +334,17 @@ impl Future for Flight {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Self::Output> {
-        Poll::Ready(match ready!(Pin::new(&mut self.exchange).poll(cx)) {
+        let outcome = ready!(Pin::new(&mut self.exchange).poll(cx));
+        match &outcome {
+            Ok(Some(_)) => self.active.answered(),
+            // that there is no room says nothing about the endpoint
+            Err(reply) if reply.reason() != Reason::Overflow => self.active.failed(),
+            _ => {}
+        }
+        if let Some(watched) = self.watched.take() {
+            watched.ended(&outcome, self.active.endpoint());
+        }
+        Poll::Ready(match outcome {
             Ok(Some(answer)) => Ok(Response::Message(answer)),
             Ok(None) => Ok(Response::Oneway),
             Err(reply) => Err(reply.into()),
@@ -273,10 +352,10 @@ impl Future for Flight {
     }
 }
 
-impl Targets {
-    /// Ends the connections to endpoints that are not among `kept`.
-    fn drain_missing(&self, kept: &Self) {
-        let is_kept = |endpoint| kept.iter().any(|other| Arc::ptr_eq(&other.endpoint, endpoint));
-        self.iter().map(|target| &target.endpoint).filter(|endpoint| !is_kept(endpoint)).for_each(|gone| gone.drain());
+impl Drop for Flight {
+    fn drop(&mut self) {
+        if let Some(watched) = self.watched.take() {
+            watched.given_up(self.active.endpoint());
+        }
     }
 }

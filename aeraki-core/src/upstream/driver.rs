@@ -122,7 +122,8 @@ struct Driver<'a> {
 impl<'a> Driver<'a> {
     fn new(io: Box<dyn Io>, pool: &'a Arc<Pool>, member: &'a Arc<Member>) -> Result<Self, LocalReply> {
         let (config, context) = (&pool.shared.config, &pool.shared.context);
-        let upkeep = Upkeep::new(config.heartbeat_interval, config.idle_timeout);
+        let upkeep = Upkeep::new(config.heartbeat_interval, config.idle_timeout)
+            .with_retire_after(config.limits.max_connection_duration);
         let clock = upkeep.period().map(Clock::new);
         let mut driver = Self {
             io,
@@ -192,8 +193,9 @@ impl<'a> Driver<'a> {
         match self.upkeep.tick(period, activity) {
             Due::Nothing => {}
             Due::Ping => self.ping()?,
-            Due::Retire if self.pool.retire(self.member) => self.stats().upstream_cx_idle_timeout.inc(),
-            Due::Retire => {}
+            Due::Idle if self.pool.retire(self.member) => self.stats().upstream_cx_idle_timeout.inc(),
+            Due::Expired if self.pool.retire(self.member) => self.stats().upstream_cx_max_duration_reached.inc(),
+            Due::Idle | Due::Expired => {}
             Due::Close => return Err(self.ended("did not answer signs of life")),
         }
         Ok(())
@@ -381,7 +383,7 @@ impl<'a> Driver<'a> {
 
 fn unwritable(error: EncodeError) -> LocalReply {
     let reason = match error {
-        EncodeError::TooLarge | EncodeError::Foreign => Reason::BadRequest,
+        EncodeError::TooLarge | EncodeError::Foreign | EncodeError::NotOneMessage => Reason::BadRequest,
         _ => Reason::Unspecified,
     };
     LocalReply::new(reason, error.to_string())

@@ -4,13 +4,20 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU32, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use aeraki_codec::Protocol;
+use tokio::time::Instant;
 
-use super::{cluster::Shared, pool::Pool};
+use super::{
+    cluster::Shared,
+    health::{Ended, Host},
+    latency::Latency,
+    pool::Pool,
+};
 use crate::sync::lock;
 
 #[derive(Debug)]
@@ -18,13 +25,21 @@ pub(super) struct Endpoint {
     pub(super) address: SocketAddr,
     /// Requests under way.
     pub(super) active: AtomicU32,
+    /// How long it took to answer, where the policy asks.
+    pub(super) latency: Latency,
     pools: Mutex<Vec<Arc<Pool>>>,
+    /// Whether it has left its cluster.
+    gone: AtomicBool,
+    /// What all workers know of its health.
+    pub(super) host: Arc<Host>,
     shared: Arc<Shared>,
 }
 
 impl Endpoint {
-    pub(super) const fn new(address: SocketAddr, shared: Arc<Shared>) -> Self {
-        Self { address, active: AtomicU32::new(0), pools: Mutex::new(Vec::new()), shared }
+    pub(super) fn new(address: SocketAddr, shared: Arc<Shared>) -> Self {
+        let (active, pools, gone) = Default::default();
+        let host = shared.usage.health.host(address, shared.config.health_check.is_some());
+        Self { address, active, latency: Latency::new(), pools, gone, host, shared }
     }
 
     /// Returns the pool for a dialect. Protocols are told apart by identity: two of one name may be set up differently.
@@ -46,32 +61,83 @@ impl Endpoint {
         Pool::new(self.address, Arc::clone(protocol), dialect, Arc::clone(&self.shared))
     }
 
-    /// Counts a request as under way until the guard is dropped.
-    pub(super) fn enter(self: Arc<Self>) -> Active {
-        self.active.fetch_add(1, Relaxed);
-        self.shared.stats.upstream_rq_active.inc();
-        Active(self)
+    /// Returns the requests under way to all endpoints of the cluster.
+    pub(super) fn cluster_active(&self) -> u64 {
+        self.shared.stats.upstream_rq_active.get().try_into().unwrap_or(0)
     }
 
-    /// Ends all connections, each with its last request.
+    /// Counts a request as under way until the guard is dropped; its latency is noted where that has a time of decay.
+    pub(super) fn enter(self: Arc<Self>, decay: Option<Duration>) -> Active {
+        self.active.fetch_add(1, Relaxed);
+        self.shared.stats.upstream_rq_active.inc();
+        Active { endpoint: self, watch: decay.map(|decay| (Instant::now(), decay)) }
+    }
+
+    /// Returns the statuses of answers that are errors, where the cluster says so.
+    pub(super) fn error_statuses(&self) -> Option<&[i32]> {
+        self.shared.config.outlier_detection.as_ref()?.error_statuses.as_deref()
+    }
+
+    /// Notes how a request ended, where that may take the endpoint out.
+    pub(super) fn note(&self, ended: Ended) {
+        if let Some(detection) = &self.shared.config.outlier_detection {
+            self.shared.usage.health.note(&self.host, ended, detection);
+        }
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.load(Relaxed)
+    }
+
+    /// Ends all connections that are shared, each with its last request.
     pub(super) fn drain(&self) {
+        self.gone.store(true, Relaxed);
         lock(&self.pools).iter().for_each(|pool| pool.drain());
     }
 }
 
 /// A request under way.
 #[derive(Debug)]
-pub(super) struct Active(Arc<Endpoint>);
+pub(super) struct Active {
+    endpoint: Arc<Endpoint>,
+    /// When it began, and how long its latency counts; none: its latency is of no interest.
+    watch: Option<(Instant, Duration)>,
+}
 
 impl Active {
     pub(super) const fn endpoint(&self) -> &Arc<Endpoint> {
-        &self.0
+        &self.endpoint
+    }
+
+    /// Notes that it was answered.
+    pub(super) fn answered(&mut self) {
+        self.note(Duration::ZERO);
+    }
+
+    /// Notes that it failed: an endpoint that fails fast must not look like one that is fast.
+    pub(super) fn failed(&mut self) {
+        self.note(FAILURE);
+    }
+
+    fn note(&mut self, at_least: Duration) {
+        if let Some((began, decay)) = self.watch.take() {
+            self.endpoint.latency.note(began.elapsed().max(at_least), decay);
+        }
     }
 }
 
 impl Drop for Active {
     fn drop(&mut self) {
-        self.0.active.fetch_sub(1, Relaxed);
-        self.0.shared.stats.upstream_rq_active.dec();
+        self.endpoint.active.fetch_sub(1, Relaxed);
+        self.endpoint.shared.stats.upstream_rq_active.dec();
+        // given up: it would have taken this long at least
+        if let Some((began, decay)) = self.watch
+            && began.elapsed().as_secs_f64() > self.endpoint.latency.now(decay)
+        {
+            self.answered();
+        }
     }
 }
+
+/// As what latency a failure counts, unless it took longer.
+const FAILURE: Duration = Duration::from_secs(1);

@@ -19,10 +19,14 @@ mod connect;
 mod discovery;
 mod driver;
 mod endpoint;
+mod health;
+mod latency;
 mod link;
+mod members;
 mod pool;
 mod slots;
 mod stats;
+mod subsets;
 mod upkeep;
 
 use std::{
@@ -33,12 +37,13 @@ use std::{
     },
 };
 
-use aeraki_codec::Limits;
+use aeraki_codec::{Limits, Registry};
 use aeraki_route::config;
 use arc_swap::ArcSwap;
 
 #[cfg(feature = "dns")]
 pub use self::discovery::Hickory;
+use self::{announce::Announcing, cluster::Shared, stats::Usage};
 pub(crate) use self::{binding::Bindings, cluster::Flight};
 pub use self::{
     cluster::Cluster,
@@ -46,11 +51,10 @@ pub use self::{
     discovery::{Resolved, Resolver, SystemResolver},
     stats::ClusterStats,
 };
-use self::{cluster::Shared, stats::Usage};
 use crate::{
     io::Buffers,
     observe::{Collect, Samples},
-    stack::{Forward, Resolve},
+    stack::{ConnInfo, Forward, Resolve},
     sync::lock,
     tls::Secrets,
 };
@@ -68,6 +72,8 @@ pub struct Clusters {
     updating: Mutex<()>,
     context: Context,
     usage: Arc<Mutex<Usages>>,
+    /// Whether these clusters look after the health of endpoints for all workers.
+    looks_after: bool,
 }
 
 /// What is used of the limits of every cluster, by name.
@@ -85,6 +91,8 @@ pub struct Context {
     pub limits: Limits,
     /// The read buffers of the worker.
     pub buffers: Buffers,
+    /// The protocols that endpoints may be asked in whether they are well; default: none.
+    pub protocols: Arc<Registry>,
     /// What the TLS of clusters stands for.
     pub secrets: Secrets,
 }
@@ -98,6 +106,7 @@ impl Context {
             resolver: Arc::new(SystemResolver),
             limits: Limits::default(),
             buffers: Buffers::new(),
+            protocols: Arc::default(),
             secrets: Secrets::new(),
         }
     }
@@ -130,11 +139,33 @@ impl Context {
         self
     }
 
+    /// Sets the protocols that endpoints may be asked in whether they are well.
+    #[must_use]
+    pub fn with_protocols(mut self, protocols: Arc<Registry>) -> Self {
+        self.protocols = protocols;
+        self
+    }
+
     /// Shares what the TLS of clusters stands for.
     #[must_use]
     pub fn with_secrets(mut self, secrets: Secrets) -> Self {
         self.secrets = secrets;
         self
+    }
+
+    /// Returns how connections to a cluster are made for a client, or for nobody: with a header of the PROXY protocol
+    /// first where the cluster wants one, and TLS inside it where the cluster has any.
+    pub(crate) fn connector(
+        &self,
+        cluster: &config::Cluster,
+        stats: &ClusterStats,
+        client: Option<&ConnInfo>,
+    ) -> Arc<dyn Connector> {
+        let plain = match cluster.proxy_protocol {
+            Some(version) => Arc::new(Announcing::new(Arc::clone(&self.connector), version, client)),
+            None => Arc::clone(&self.connector),
+        };
+        self.secrets.connector(&plain, cluster, stats)
     }
 }
 
@@ -148,18 +179,18 @@ impl Clusters {
     /// Makes an empty set of clusters.
     #[must_use]
     pub fn new(context: Context) -> Self {
-        Self::counting(context, Arc::default())
+        Self::counting(context, Arc::default(), true)
     }
 
     /// Makes an empty set for another worker, whose connections count towards the same limits.
     #[must_use]
     pub fn sibling(&self, context: Context) -> Self {
-        Self::counting(context, Arc::clone(&self.usage))
+        Self::counting(context, Arc::clone(&self.usage), false)
     }
 
-    fn counting(context: Context, usage: Arc<Mutex<Usages>>) -> Self {
+    fn counting(context: Context, usage: Arc<Mutex<Usages>>, looks_after: bool) -> Self {
         let generation = AtomicU64::new(0);
-        Self { clusters: ArcSwap::default(), generation, updating: Mutex::default(), context, usage }
+        Self { clusters: ArcSwap::default(), generation, updating: Mutex::default(), context, usage, looks_after }
     }
 
     /// Makes these the clusters from now on; call it on the worker's runtime.
@@ -201,13 +232,13 @@ impl Clusters {
         let stats = previous.map(|previous| Arc::clone(&previous.shared().stats)).unwrap_or_default();
         let shared = Shared {
             name: Arc::clone(name),
-            connector: self.context.secrets.connector(&self.context.connector, &config, &stats),
+            connector: self.context.connector(&config, &stats, None),
             config,
             context: self.context.clone(),
             stats,
             usage: Arc::clone(lock(&self.usage).entry(Arc::clone(name)).or_default()),
         };
-        Cluster::new(shared, previous.map(|previous| &**previous))
+        Cluster::new(shared, previous.map(|previous| &**previous), self.looks_after)
     }
 
     /// Returns the cluster of this name.
@@ -236,7 +267,11 @@ impl Resolve for Clusters {
 impl Collect for Clusters {
     fn collect(&self, samples: &mut Samples) {
         for (name, cluster) in self.clusters.load().iter() {
-            cluster.stats().collect(&mut samples.scope("cluster", &[("name", name)]));
+            let mut scope = samples.scope("cluster", &[("name", name)]);
+            cluster.stats().collect(&mut scope);
+            if self.looks_after {
+                cluster.shared().usage.health.stats.collect(&mut scope);
+            }
         }
     }
 }

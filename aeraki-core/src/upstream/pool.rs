@@ -27,6 +27,10 @@ pub(super) struct Pool {
     pub(super) connector: Arc<dyn Connector>,
     /// Requests that one connection takes at a time.
     depth: u32,
+    /// Requests that one connection takes before it ends, if not any number.
+    most: Option<u32>,
+    /// Whether one client alone uses it.
+    private: bool,
     /// Whether there is one connection only, and none after it.
     one: bool,
     state: Mutex<State>,
@@ -53,6 +57,8 @@ pub(super) struct Member {
     load: AtomicU32,
     /// The part of `load` that waits for late answers.
     buried: AtomicU32,
+    /// Requests that it was lent to since it was made.
+    lent: AtomicU32,
     /// Whether it is lent no more, and ends with its last request.
     retired: AtomicBool,
 }
@@ -80,18 +86,20 @@ impl Pool {
         let default = if serial { 1 } else { DEPTH };
         let depth = shared.config.depth.unwrap_or(default).min(slots::max_depth(wire.id));
         let connector = Arc::clone(&shared.connector);
-        Self { address, protocol, dialect, shared, connector, depth, one: false, state: Mutex::default() }
+        let most = shared.config.limits.max_requests_per_connection;
+        let (private, one, state) = Default::default();
+        Self { address, protocol, dialect, shared, connector, depth, most, private, one, state }
     }
 
-    /// Makes its connections in another way.
-    pub(super) fn with_connector(mut self, connector: Arc<dyn Connector>) -> Self {
-        self.connector = connector;
+    /// Makes it a pool of one client, which needs connections of another kind.
+    pub(super) fn of_client(mut self, connector: Arc<dyn Connector>) -> Self {
+        (self.private, self.connector) = (true, connector);
         self
     }
 
     /// Makes it a pool of a single connection, whose end ends the pool: what the server knows of it would be lost.
     pub(super) fn of_one(mut self) -> Self {
-        self.one = true;
+        (self.private, self.one, self.most) = (true, true, None);
         self
     }
 
@@ -104,11 +112,11 @@ impl Pool {
     pub(super) fn checkout(self: &Arc<Self>, share: u32) -> Result<Checkout, LocalReply> {
         let mut state = lock(&self.state);
         if state.waiting.is_empty() {
-            if let Some(member) = state.take(share) {
+            if let Some(member) = self.lend(&mut state, share) {
                 return Ok(Checkout::Granted(member));
             }
             if self.open(&mut state)
-                && let Some(member) = state.take(share)
+                && let Some(member) = self.lend(&mut state, share)
             {
                 return Ok(Checkout::Granted(member));
             }
@@ -116,12 +124,24 @@ impl Pool {
         if state.ended {
             return Err(self.gone());
         }
-        if self.one && state.members.is_empty() {
-            self.shared.stats.upstream_cx_overflow.inc();
-            let text = format!("cluster {:?} has no room for a connection of the client's own", self.shared.name);
-            return Err(LocalReply::new(Reason::Overflow, text));
+        if self.private && state.members.is_empty() {
+            return Err(self.no_room());
         }
         self.queue(&mut state, share)
+    }
+
+    /// Lends a share of a connection, which ends with this request if it has taken as many as it may.
+    #[inline]
+    fn lend(&self, state: &mut State, share: u32) -> Option<Arc<Member>> {
+        let member = state.take(share)?;
+        if let Some(most) = self.most {
+            let lent = member.lent.load(Relaxed).saturating_add(1);
+            member.lent.store(lent, Relaxed);
+            if lent >= most && state.retire(&member) {
+                self.shared.stats.upstream_cx_max_requests.inc();
+            }
+        }
+        Some(member)
     }
 
     fn queue(&self, state: &mut State, share: u32) -> Result<Checkout, LocalReply> {
@@ -136,6 +156,12 @@ impl Pool {
         let ticket = state.waiters.insert(Waiter { share, task: None, turn: None });
         state.waiting.push_back(ticket);
         Ok(Checkout::Queued(ticket))
+    }
+
+    fn no_room(&self) -> LocalReply {
+        self.shared.stats.upstream_cx_overflow.inc();
+        let text = format!("cluster {:?} has no room for a connection of the client's own", self.shared.name);
+        LocalReply::new(Reason::Overflow, text)
     }
 
     fn gone(&self) -> LocalReply {
@@ -223,13 +249,9 @@ impl Pool {
         state.ended = self.one;
         match failure {
             Some(reply) if state.members.is_empty() => state.fail_waiting(reply),
-            _ if state.ended => {
-                state.fail_waiting(&self.gone());
-            }
-            _ if !state.waiting.is_empty() => {
-                self.open(&mut state);
-            }
-            _ => {}
+            _ if state.ended => state.fail_waiting(&self.gone()),
+            _ if state.waiting.is_empty() || self.open(&mut state) || !state.members.is_empty() => {}
+            _ => state.fail_waiting(&self.no_room()),
         }
         self.proceed(state);
     }
@@ -245,10 +267,19 @@ impl Pool {
     #[inline]
     fn proceed(&self, mut state: MutexGuard<'_, State>) {
         if !state.waiting.is_empty() {
-            state.grant();
+            self.grant(&mut state);
         }
         if state.draining && state.waiting.is_empty() {
             state.retire_all();
+        }
+    }
+
+    /// Lends what is free to those who wait, in their order.
+    fn grant(&self, state: &mut State) {
+        while let Some(&ticket) = state.waiting.front() {
+            let Some(member) = self.lend(state, state.waiters[ticket].share) else { return };
+            state.waiting.pop_front();
+            state.waiters[ticket].end(Ok(member));
         }
     }
 
@@ -258,7 +289,7 @@ impl Pool {
         if self.one && (state.ended || !state.members.is_empty()) {
             return false;
         }
-        let first = state.members.is_empty() && !self.one;
+        let first = state.members.is_empty() && !self.private;
         let most = if first { u32::MAX } else { self.shared.config.limits.max_connections };
         if !self.shared.usage.connect(most) {
             return false;
@@ -270,6 +301,7 @@ impl Pool {
             link: Link::new(self.protocol.wire().id, self.depth),
             load: AtomicU32::new(0),
             buried: AtomicU32::new(0),
+            lent: AtomicU32::new(0),
             retired: AtomicBool::new(false),
         });
         tokio::spawn(driver::run(Arc::clone(self), Arc::clone(&member)));
@@ -325,15 +357,6 @@ impl State {
     fn retire_all(&mut self) {
         for member in self.members.clone() {
             self.retire(&member);
-        }
-    }
-
-    /// Lends what is free to those who wait, in their order.
-    fn grant(&mut self) {
-        while let Some(&ticket) = self.waiting.front() {
-            let Some(member) = self.take(self.waiters[ticket].share) else { return };
-            self.waiting.pop_front();
-            self.waiters[ticket].end(Ok(member));
         }
     }
 

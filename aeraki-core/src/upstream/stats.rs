@@ -7,6 +7,7 @@ use std::sync::{
 
 use aeraki_route::Places;
 
+use super::health::Health;
 use crate::observe::{Counter, Gauge, Scope, SslStats, Value};
 
 macro_rules! stats {
@@ -47,6 +48,10 @@ stats! {
         upstream_cx_overflow,
         /// Connections that were closed because nobody used them.
         upstream_cx_idle_timeout,
+        /// Connections that ended because they had served for as long as they may.
+        upstream_cx_max_duration_reached,
+        /// Connections that ended because they had taken as many requests as they may.
+        upstream_cx_max_requests,
         /// Connections that were closed because of what the server sent.
         upstream_cx_protocol_error,
         /// Connections that ended while requests were in flight.
@@ -57,8 +62,20 @@ stats! {
         upstream_rq_total,
         /// Requests whose caller went away before the answer came.
         upstream_rq_cancelled,
+        /// Further tries.
+        upstream_rq_retry,
+        /// Further tries that were refused because too many were under way.
+        upstream_rq_retry_overflow,
         /// Requests that were refused because too many waited for a connection, or were under way.
         upstream_rq_pending_overflow,
+        /// Requests for which there was no endpoint that may take them.
+        upstream_cx_none_healthy,
+        /// Requests that were sent regardless of health, since too few endpoints of their priority were healthy.
+        lb_healthy_panic,
+        /// Requests that went to the subset of endpoints that they asked for.
+        lb_subsets_selected,
+        /// Requests that asked for no subset, or for one that does not exist, and went to other endpoints.
+        lb_subsets_fallback,
         /// Answers that came after their caller had gone, or twice.
         upstream_rs_late,
         /// Answers with an id that was never given; none is delivered.
@@ -95,6 +112,10 @@ pub(super) struct Usage {
     pending: AtomicU32,
     /// Requests under way, where their number is limited.
     pub(super) requests: Places,
+    /// Further tries under way, where their number is limited.
+    pub(super) retries: Places,
+    /// What is known of the endpoints.
+    pub(super) health: Arc<Health>,
 }
 
 impl Usage {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aeraki_route::config::{Address, Cluster, Discovery, Dns, Endpoint, LbPolicy};
+use aeraki_route::config::{Address, Cluster, Discovery, Dns, Endpoint, LbPolicy, LeastRequest};
 
 use super::{
     Options, Translation,
@@ -104,7 +104,7 @@ fn lb_policy(balancer: Option<&LoadBalancer>) -> LbPolicy {
         Some(SimpleBalancer::RoundRobin) => LbPolicy::RoundRobin,
         Some(SimpleBalancer::Random) => LbPolicy::Random,
         // what Istio does where nothing is said
-        _ => LbPolicy::LeastRequest { choices: 2 },
+        _ => LbPolicy::LeastRequest(LeastRequest::default()),
     }
 }
 

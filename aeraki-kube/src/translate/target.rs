@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use aeraki_route::config::RouteAction;
+use aeraki_route::config::{HashPolicy, RouteAction};
 
 use super::{
     clusters::{balancer, subsets},
@@ -65,8 +65,9 @@ impl<'a> Target<'a> {
         let balancer = balancer(world, &self.host, self.namespace, self.subset);
         let Some(hash) = balancer.and_then(|balancer| balancer.consistent_hash.as_ref()) else { return };
         let key = &hash.http_header_name;
-        if !key.is_empty() && !action.hash_policy.contains(key) {
-            action.hash_policy.push(key.clone());
+        let policy = HashPolicy::attribute(key);
+        if !key.is_empty() && !action.hash_policy.contains(&policy) {
+            action.hash_policy.push(policy);
         }
     }
 

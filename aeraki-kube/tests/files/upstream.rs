@@ -10,7 +10,7 @@ use aeraki_kube::{
     AnyObject, DEFAULT_DOMAIN, Options, Rejection, Translation, World, translate,
     yaml::{self, Document},
 };
-use aeraki_route::config::{AuthorizationAction, Destination, RouteConfig, ValueMatch};
+use aeraki_route::config::{AuthorizationAction, Destination, HashPolicy, RouteConfig, ValueMatch};
 
 /// Finds the fixtures. Without them a test is skipped, or fails where `AERAKI_FIXTURES=required`.
 fn fixtures() -> Option<PathBuf> {
@@ -141,7 +141,11 @@ fn weights_and_mutations_and_mirrors_are_carried() {
     let mirror = route_of("demo-metaprotocol-dubbo", "traffic-mirroring.yaml", demo).expect("fixtures");
     assert!(mirror.routes[0].action.mirrors[0].cluster.contains("|v2|"));
     assert_eq!(mirror.routes[0].action.mirrors[0].fraction.numerator, 1_000_000);
-    assert_eq!(mirror.routes[0].action.hash_policy, ["method"], "of consistent-hash-destinationrule.yaml");
+    assert_eq!(
+        mirror.routes[0].action.hash_policy,
+        [HashPolicy::attribute("method")],
+        "of consistent-hash-destinationrule.yaml"
+    );
 }
 
 #[test]

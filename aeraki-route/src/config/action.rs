@@ -1,12 +1,13 @@
 //! Where the messages of a route go.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     duration,
     error::{Checked, ensure},
+    placement::HashPolicy,
     policy::{HedgePolicy, RetryPolicy},
 };
 
@@ -17,9 +18,18 @@ use super::{
 pub struct RouteAction {
     /// The cluster or clusters that take the messages.
     pub destination: Destination,
-    /// Keys whose values make the hash for consistent hashing, at most 100; their order does not matter.
+    /// What makes the hash by which clusters with the policies ring hash and Maglev choose endpoints, at most 100 parts;
+    /// none, or a message that has none of them: endpoints are chosen at random.
     #[serde(default)]
-    pub hash_policy: Vec<String>,
+    pub hash_policy: Vec<HashPolicy>,
+    /// The attribute in which a client names the endpoint that it wants, as an IP address and a port, for sessions that
+    /// stick to one; another is chosen where that one does not exist, or is not healthy. None: clients are not asked.
+    #[serde(default)]
+    pub override_host: Option<String>,
+    /// Metadata of the endpoints that may take the messages, in clusters that are split into subsets by these keys;
+    /// `metadata_match` of Envoy's routes. Empty: the cluster says which.
+    #[serde(default)]
+    pub metadata_match: BTreeMap<String, String>,
     /// Clusters that get a copy.
     #[serde(default)]
     pub mirrors: Vec<Mirror>,
@@ -51,10 +61,30 @@ impl RouteAction {
         Self { destination: Destination::Weighted(clusters), ..Self::default() }
     }
 
-    /// Adds a key to the hash policy.
+    /// Adds a part to the hash policy.
     #[must_use]
-    pub fn with_hash_key(mut self, key: impl Into<String>) -> Self {
-        self.hash_policy.push(key.into());
+    pub fn with_hash_policy(mut self, policy: HashPolicy) -> Self {
+        self.hash_policy.push(policy);
+        self
+    }
+
+    /// Adds an attribute to the hash policy.
+    #[must_use]
+    pub fn with_hash_key(self, key: impl Into<String>) -> Self {
+        self.with_hash_policy(HashPolicy::attribute(key))
+    }
+
+    /// Sets the attribute in which a client names the endpoint that it wants.
+    #[must_use]
+    pub fn with_override_host(mut self, attribute: impl Into<String>) -> Self {
+        self.override_host = Some(attribute.into());
+        self
+    }
+
+    /// Adds to the metadata of the endpoints that may take the messages.
+    #[must_use]
+    pub fn with_metadata_match(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.metadata_match.insert(key.into(), value.into());
         self
     }
 
@@ -105,11 +135,12 @@ impl RouteAction {
 
     pub(super) fn check(&self) -> Checked {
         self.destination.check().map_err(|error| error.within("destination"))?;
-        let most = MAX_HASH_KEYS;
-        ensure(self.hash_policy.len() <= most, "hashPolicy", format_args!("must not hold more than {most} keys"))?;
-        for (index, key) in self.hash_policy.iter().enumerate() {
-            ensure(!key.is_empty(), format_args!("hashPolicy[{index}]"), "must not be empty")?;
+        let most = MAX_HASH_POLICIES;
+        ensure(self.hash_policy.len() <= most, "hashPolicy", format_args!("must not hold more than {most} parts"))?;
+        for (index, policy) in self.hash_policy.iter().enumerate() {
+            policy.check().map_err(|error| error.within(format!("hashPolicy[{index}]")))?;
         }
+        ensure(self.override_host.as_deref() != Some(""), "overrideHost", "must not be empty")?;
         for (index, mirror) in self.mirrors.iter().enumerate() {
             mirror.check().map_err(|error| error.within(format!("mirrors[{index}]")))?;
         }
@@ -177,12 +208,22 @@ pub struct WeightedCluster {
     pub name: String,
     /// Its share of the sum of all weights; 0: no messages.
     pub weight: u32,
+    /// As in [`RouteAction`], before which it comes where both have a key.
+    #[serde(default)]
+    pub metadata_match: BTreeMap<String, String>,
 }
 
 impl WeightedCluster {
     /// Creates a cluster with its share.
     pub fn new(name: impl Into<String>, weight: u32) -> Self {
-        Self { name: name.into(), weight }
+        Self { name: name.into(), weight, metadata_match: BTreeMap::new() }
+    }
+
+    /// Adds to the metadata of the endpoints that may take its share.
+    #[must_use]
+    pub fn with_metadata_match(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.metadata_match.insert(key.into(), value.into());
+        self
     }
 }
 
@@ -325,5 +366,5 @@ fn mirror_max_active() -> u32 {
 }
 
 // Limit of aeraki.meta_protocol_proxy.config.route.v1alpha.
-const MAX_HASH_KEYS: usize = 100;
+const MAX_HASH_POLICIES: usize = 100;
 const MAX_CALLER_TIMEOUTS: usize = 10;

@@ -14,7 +14,22 @@ pub struct Endpoint {
     /// Its share of the requests relative to the others; default 1, not zero.
     #[serde(default = "default_weight")]
     pub weight: u32,
-    /// What is known about it, for subsets and metrics: its labels, its version, its zone.
+    /// Where it runs; default: unknown.
+    #[serde(default)]
+    pub locality: Locality,
+    /// The share of the requests of its locality relative to the others of its priority, where localities have shares;
+    /// none: the locality gets no requests then. The same for all endpoints of a locality and priority.
+    #[serde(default)]
+    pub locality_weight: Option<u32>,
+    /// Endpoints of a priority get requests as far as those of the priorities before it cannot take them; default 0, the
+    /// first, at most 128.
+    #[serde(default)]
+    pub priority: u32,
+    /// What is said of its health; default: healthy.
+    #[serde(default)]
+    pub health_status: HealthStatus,
+    /// What is known about it, for subsets: its labels, its version. The value of `hash_key` stands for its address where
+    /// endpoints are chosen by hash.
     #[serde(default)]
     pub metadata: BTreeMap<String, String>,
 }
@@ -22,13 +37,49 @@ pub struct Endpoint {
 impl Endpoint {
     /// Creates an endpoint of weight 1.
     pub fn new(address: impl Into<Address>) -> Self {
-        Self { address: address.into(), weight: default_weight(), metadata: BTreeMap::new() }
+        Self {
+            address: address.into(),
+            weight: default_weight(),
+            locality: Locality::default(),
+            locality_weight: None,
+            priority: 0,
+            health_status: HealthStatus::default(),
+            metadata: BTreeMap::new(),
+        }
     }
 
     /// Sets its share of the requests.
     #[must_use]
     pub fn with_weight(mut self, weight: u32) -> Self {
         self.weight = weight;
+        self
+    }
+
+    /// Sets where it runs.
+    #[must_use]
+    pub fn with_locality(mut self, locality: Locality) -> Self {
+        self.locality = locality;
+        self
+    }
+
+    /// Sets the share of the requests of its locality.
+    #[must_use]
+    pub fn with_locality_weight(mut self, weight: u32) -> Self {
+        self.locality_weight = Some(weight);
+        self
+    }
+
+    /// Sets which endpoints come first.
+    #[must_use]
+    pub fn with_priority(mut self, priority: u32) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// Sets what is said of its health.
+    #[must_use]
+    pub fn with_health_status(mut self, status: HealthStatus) -> Self {
+        self.health_status = status;
         self
     }
 
@@ -44,6 +95,42 @@ impl<A: Into<Address>> From<A> for Endpoint {
     fn from(address: A) -> Self {
         Self::new(address)
     }
+}
+
+/// Where an endpoint runs; `envoy.config.core.v3.Locality`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct Locality {
+    /// The region; may be empty.
+    pub region: String,
+    /// The zone in the region; may be empty.
+    pub zone: String,
+    /// The part of the zone; may be empty.
+    pub sub_zone: String,
+}
+
+impl Locality {
+    /// Creates a locality from region, zone and part of the zone.
+    pub fn new(region: impl Into<String>, zone: impl Into<String>, sub_zone: impl Into<String>) -> Self {
+        Self { region: region.into(), zone: zone.into(), sub_zone: sub_zone.into() }
+    }
+}
+
+/// What is said of an endpoint's health; `envoy.config.core.v3.HealthStatus`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum HealthStatus {
+    /// It takes requests.
+    #[default]
+    Healthy,
+    /// It takes requests that healthy ones cannot.
+    Degraded,
+    /// It takes none, except in panic.
+    Unhealthy,
+    /// It is about to go and takes none, except in panic.
+    Draining,
 }
 
 /// An IP address or host name, and a port; written `127.0.0.1:80`, `[::1]:80` or `host:80`.

@@ -8,6 +8,7 @@
 
 mod action;
 mod cluster;
+mod decimal;
 mod duration;
 mod endpoint;
 pub(crate) mod error;
@@ -15,6 +16,7 @@ mod filter;
 mod listener;
 mod matches;
 mod mutation;
+mod placement;
 mod policy;
 mod proxy;
 mod proxy_protocol;
@@ -24,13 +26,19 @@ mod tls;
 pub(crate) use self::policy::ip_block;
 pub use self::{
     action::{Denominator, Destination, FractionalPercent, Mirror, RouteAction, WeightedCluster},
-    cluster::{Cluster, ClusterLimits, Discovery, Dns, LbPolicy},
-    endpoint::{Address, AddressError, Endpoint},
+    cluster::{
+        Cluster, ClusterLimits, CommonLb, Consecutive, Discovery, Dns, FailurePercentage, HashFunction, HealthCheck,
+        HealthCheckKind, LbPolicy, LeastRequest, Maglev, OutlierDetection, PeakEwma, RingHash, SlowStart,
+        SubsetFallback, SubsetSelector, Subsets, SuccessRate,
+    },
+    decimal::Decimal,
+    endpoint::{Address, AddressError, Endpoint, HealthStatus, Locality},
     error::ConfigError,
     filter::{Filter, FilterConfig, FilterOrder},
     listener::{Listener, ListenerLimits, ProtocolConfig, RouteSource, RouteSubscription, TrafficDirection},
     matches::{AttributeMatch, ValueMatch},
     mutation::{MutationEntry, MutationValue},
+    placement::{HashPolicy, HashSource},
     policy::{
         Abort, AbortWith, AdaptiveConcurrency, AuthorizationAction, AuthorizationPolicy, AuthorizationRule, BackOff,
         Delay, Descriptor, DescriptorEntry, Fault, GlobalRateLimit, HedgePolicy, KeyedBuckets, LimitCondition,

@@ -1,15 +1,19 @@
 //! What a route does with a message.
 
-use std::time::Duration;
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
 use aeraki_codec::Change;
 use aeraki_route::{
     RouteTable,
     config::{
-        Denominator, Fault, FractionalPercent, LocalRateLimit, Mirror, MutationEntry, RetryPolicy, Route, RouteAction,
-        RouteConfig, TokenBucket,
+        Denominator, Destination, Fault, FractionalPercent, HashPolicy, LocalRateLimit, Mirror, MutationEntry,
+        RetryPolicy, Route, RouteAction, RouteConfig, TokenBucket, WeightedCluster,
     },
 };
+use xxhash_rust::xxh64::xxh64;
 
 use crate::compile;
 
@@ -34,21 +38,76 @@ fn a_single_cluster_takes_every_draw() {
     assert!([0, 1, u64::MAX].iter().all(|draw| &**table.routes()[0].pick(*draw) == "only"));
 }
 
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 7));
+
+fn hashed(policy: impl IntoIterator<Item = HashPolicy>, message: &[(&str, &str)]) -> Option<u64> {
+    let action = policy.into_iter().fold(RouteAction::cluster("c"), RouteAction::with_hash_policy);
+    table(action).routes()[0].place(message, CLIENT, 0)?.hash
+}
+
 #[test]
-fn the_hash_frames_sorted_values_and_skips_missing_keys() {
-    let hashed = |message: &[(&str, &str)]| {
-        let table = table(RouteAction::cluster("c").with_hash_key("User").with_hash_key("zone"));
-        table.routes()[0].hash(message)
-    };
-    let both = hashed(&[("user", "ab"), ("zone", "c")]);
-    assert!(both.is_some());
-    assert_eq!(both, hashed(&[("zone", "ab"), ("user", "c")]), "the order of the keys does not matter");
-    assert_ne!(both, hashed(&[("user", "a"), ("zone", "bc")]), "values are framed");
-    assert_eq!(hashed(&[("user", "ab")]), hashed(&[("zone", "ab")]));
-    assert_ne!(hashed(&[("user", "ab")]), hashed(&[("user", "ab"), ("zone", "")]));
-    assert_eq!(hashed(&[("other", "x")]), None);
-    // The form is fixed: proxies of different versions must send a session to the same endpoint.
-    assert_eq!(hashed(&[("user", "ab")]), Some(xxhash_rust::xxh64::xxh64(b"\x02\0\0\0\0\0\0\0ab", 0)));
+fn the_hash_joins_values_in_the_order_of_the_policy_and_skips_missing_ones() {
+    let policy = || [HashPolicy::attribute("User"), HashPolicy::attribute("zone")];
+    let (user, zone) = (xxh64(b"ab", 0), xxh64(b"c", 0));
+    let both = hashed(policy(), &[("user", "ab"), ("zone", "c")]);
+    assert_eq!(both, Some(user.rotate_left(1) ^ zone), "as Envoy joins the hashes of headers");
+    assert_ne!(both, hashed(policy(), &[("zone", "ab"), ("user", "c")]));
+    assert_ne!(hashed(policy(), &[("user", "ab"), ("zone", "ab")]), Some(0), "equal values do not cancel out");
+    assert_eq!(hashed(policy(), &[("user", "ab")]), Some(user));
+    assert_eq!(hashed(policy(), &[("zone", "c")]), Some(zone));
+    assert_eq!(hashed(policy(), &[("other", "x")]), None);
+    assert_eq!(hashed([], &[("user", "ab")]), None);
+}
+
+#[test]
+fn the_hash_of_a_client_is_that_of_its_address_as_written() {
+    let client = xxh64(b"10.0.0.7", 0);
+    assert_eq!(hashed([HashPolicy::source_ip()], &[]), Some(client));
+    let longest = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
+    let table = table(RouteAction::cluster("c").with_hash_policy(HashPolicy::source_ip()));
+    let place = table.routes()[0].place::<[(&str, &str)]>(&[], longest.parse().expect("an address"), 0);
+    assert_eq!(place.and_then(|place| place.hash), Some(xxh64(longest.as_bytes(), 0)));
+    // of clients without a session, the address counts
+    let session = [HashPolicy::attribute("session").with_terminal(true), HashPolicy::source_ip()];
+    assert_eq!(hashed(session.clone(), &[("session", "s")]), Some(xxh64(b"s", 0)));
+    assert_eq!(hashed(session, &[]), Some(client));
+    let late = [HashPolicy::source_ip(), HashPolicy::attribute("absent").with_terminal(true), HashPolicy::source_ip()];
+    assert_eq!(hashed(late, &[]), Some(client), "what came before is a hash, too");
+}
+
+#[test]
+fn a_client_names_the_endpoint_that_it_wants() {
+    let table = table(RouteAction::cluster("c").with_override_host("Host"));
+    let host = |text: &str| table.routes()[0].place(&[("host", text)], CLIENT, 0)?.host;
+    assert_eq!(host("127.0.0.1:80"), Some(([127, 0, 0, 1], 80).into()));
+    assert_eq!(host("[::1]:80"), Some(([0, 0, 0, 0, 0, 0, 0, 1], 80).into()));
+    for nonsense in ["", "127.0.0.1", "localhost:80", "\u{0}"] {
+        assert_eq!(host(nonsense), None, "{nonsense:?}");
+    }
+    assert_eq!(table.demand().keys().collect::<Vec<_>>(), ["host"]);
+}
+
+#[test]
+fn criteria_are_those_of_the_route_and_of_the_cluster_that_was_picked() {
+    let criteria =
+        |action: &RouteAction, draw| table(action.clone()).routes()[0].place(&[("", "")], CLIENT, draw)?.criteria;
+    let action = RouteAction::cluster("c").with_metadata_match("stage", "prod").with_metadata_match("app", "a");
+    let found = criteria(&action, 7).expect("some");
+    assert_eq!(found.keys().collect::<Vec<_>>(), ["app", "stage"]);
+    let labels = |labels: &[(&str, &str)]| labels.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+    assert!(found.hold(&labels(&[("app", "a"), ("stage", "prod"), ("more", "")])));
+    assert!(!found.hold(&labels(&[("app", "a"), ("stage", "test")])) && !found.hold(&labels(&[("app", "a")])));
+    assert_eq!(criteria(&RouteAction::cluster("c"), 0), None);
+
+    let shares = ["v1", "none", "v2"].map(|name| WeightedCluster::new("c", 1).with_metadata_match("version", name));
+    let mut split = action;
+    let [mut first, mut none, second] = shares;
+    none.weight = 0;
+    first.metadata_match.insert("stage".into(), "test".into());
+    split.destination = Destination::Weighted(vec![first, none, second]);
+    let [first, second] = [0, 1].map(|draw| criteria(&split, draw).expect("some"));
+    assert!(first.hold(&labels(&[("app", "a"), ("stage", "test"), ("version", "v1")])), "its own come first");
+    assert!(second.hold(&labels(&[("app", "a"), ("stage", "prod"), ("version", "v2")])));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Judging a message allocates nothing, and tables stay small.
 
+use std::net::Ipv6Addr;
+
 use aeraki_codec::Attributes;
 use aeraki_route::{
     RouteTable,
@@ -49,7 +51,10 @@ fn find_pick_and_hash_allocate_nothing() {
     let last = &table.routes()[160];
     let used = measure(|| {
         assert_eq!(&**last.pick(1), "b");
-        assert!(last.hash(&[("k0", "x"), ("k9", "y")]).is_some());
+        assert!(
+            last.place(&[("k0", "x"), ("k9", "y")], Ipv6Addr::LOCALHOST.into(), 1)
+                .is_some_and(|place| place.hash.is_some())
+        );
     });
     assert_eq!(used.count_total, 0);
 }

@@ -168,4 +168,6 @@ fn refuse(path: &str, reason: impl Into<String>) -> BootstrapError {
 const BOOTSTRAP: &str = "envoy.config.bootstrap.v3.Bootstrap";
 
 #[cfg(test)]
+mod documented;
+#[cfg(test)]
 mod tests;

@@ -1,4 +1,9 @@
-use aeraki_route::config::{Address, Discovery, Filter, FilterConfig, LbPolicy, RouteSource};
+use std::time::Duration;
+
+use aeraki_route::config::{
+    Address, Consecutive, Discovery, Filter, FilterConfig, HealthCheck, HealthCheckKind, HealthStatus, LbPolicy,
+    LeastRequest, Locality, Maglev, OutlierDetection, RouteSource,
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -86,13 +91,143 @@ fn clusters_are_read_in_full() {
                    {endpoint: {address: {socket_address: {address: sick, port_value: 1}}}, health_status: UNHEALTHY}]}}";
     let cluster = read(FILTER, cluster).expect("is valid").proxy.clusters.remove(0);
     assert!(matches!(cluster.discovery, Discovery::StrictDns(dns) if dns.refresh.as_secs() == 2 && dns.respect_ttl));
-    assert_eq!(cluster.lb_policy, LbPolicy::LeastRequest { choices: 3 });
+    assert_eq!(cluster.lb_policy, LbPolicy::LeastRequest(LeastRequest::default().with_choices(3)));
     let limits = cluster.limits;
     assert_eq!((limits.max_connections, limits.max_pending_requests, limits.max_requests), (7, 8, Some(9)));
     assert_eq!((cluster.depth, cluster.concurrent), (Some(9), Some(true)));
-    let [endpoint] = cluster.endpoints.as_slice() else { panic!("the sick one is left out: {cluster:?}") };
+    let [endpoint, sick] = cluster.endpoints.as_slice() else { panic!("{cluster:?}") };
     assert_eq!((&endpoint.address, endpoint.weight), (&Address::new("host", 1), 5));
-    assert_eq!(endpoint.metadata.iter().collect::<Vec<_>>(), [(&"version".to_owned(), &"v2".to_owned())]);
+    assert_eq!(endpoint.metadata, [("n", "1"), ("version", "v2")].map(|(k, v)| (k.into(), v.into())).into());
+    assert_eq!((endpoint.health_status, sick.health_status), (HealthStatus::Healthy, HealthStatus::Unhealthy));
+}
+
+#[test]
+fn health_and_limits_are_read_in_full() {
+    let detection = "outlier_detection: {consecutive_5xx: 1, interval: 2s, base_ejection_time: 3s, max_ejection_percent: 4, \
+        enforcing_consecutive_5xx: 5, enforcing_success_rate: 6, success_rate_minimum_hosts: 7, \
+        success_rate_request_volume: 8, success_rate_stdev_factor: 9, consecutive_gateway_failure: 10, \
+        enforcing_consecutive_gateway_failure: 11, split_external_local_origin_errors: true, \
+        consecutive_local_origin_failure: 13, enforcing_consecutive_local_origin_failure: 14, \
+        enforcing_local_origin_success_rate: 15, failure_percentage_threshold: 16, enforcing_failure_percentage: 17, \
+        enforcing_failure_percentage_local_origin: 18, failure_percentage_minimum_hosts: 19, \
+        failure_percentage_request_volume: 20, max_ejection_time: 21s, max_ejection_time_jitter: 22s, \
+        successful_active_health_check_uneject_host: false, always_eject_one_host: true}";
+    let check = "health_checks: {timeout: 1s, interval: 2s, unhealthy_threshold: 3, healthy_threshold: 4, \
+        initial_jitter: 5s, interval_jitter: 6s, interval_jitter_percent: 7, unhealthy_interval: 8s, \
+        unhealthy_edge_interval: 9s, healthy_edge_interval: 10s, \
+        tcp_health_check: {send: {text: '50696e67'}, receive: [{text: '50'}, {binary: b25n}]}}";
+    let limits = "circuit_breakers: {thresholds: {max_retries: 3}}, max_requests_per_connection: 4, \
+        common_http_protocol_options: {idle_timeout: 0s, max_connection_duration: 5s, max_requests_per_connection: 6}, \
+        metadata: {filter_metadata: {aeraki: {error_statuses: [80, 100]}}}";
+    let read = read(FILTER, &format!("{detection}, {check}, {limits}")).expect("is valid");
+    assert_eq!(read.warnings, []);
+    let cluster = &read.proxy.clusters[0];
+
+    let seconds = Duration::from_secs;
+    let mut expected = OutlierDetection::default();
+    expected.consecutive_errors = Consecutive::new(1, 5);
+    expected.consecutive_gateway_failure = Consecutive::new(10, 11);
+    expected.consecutive_local_origin_failure = Consecutive::new(13, 14);
+    expected.split_external_local_origin_errors = true;
+    let rate = &mut expected.success_rate;
+    (rate.minimum_hosts, rate.request_volume, rate.stdev_factor) = (7, 8, 9);
+    (rate.enforcing, rate.enforcing_local_origin) = (6, 15);
+    let share = &mut expected.failure_percentage;
+    (share.threshold, share.minimum_hosts, share.request_volume) = (16, 19, 20);
+    (share.enforcing, share.enforcing_local_origin) = (17, 18);
+    (expected.interval, expected.base_ejection_time) = (seconds(2), seconds(3));
+    (expected.max_ejection_time, expected.max_ejection_time_jitter) = (Some(seconds(21)), seconds(22));
+    (expected.max_ejection_percent, expected.always_eject_one_host) = (4, true);
+    expected.successful_active_health_check_uneject_host = false;
+    expected.error_statuses = Some(vec![80, 100]);
+    assert_eq!(cluster.outlier_detection, Some(expected));
+
+    let kind = HealthCheckKind::Tcp { send: b"Ping".to_vec(), receive: vec![b"P".to_vec(), b"ong".to_vec()] };
+    let mut expected = HealthCheck::new(kind, seconds(1), seconds(2)).with_thresholds(3, 4);
+    (expected.initial_jitter, expected.interval_jitter) = (seconds(5), seconds(6));
+    (expected.interval_jitter_percent, expected.unhealthy_interval) = (7, Some(seconds(8)));
+    (expected.unhealthy_edge_interval, expected.healthy_edge_interval) = (Some(seconds(9)), Some(seconds(10)));
+    assert_eq!(cluster.health_check, Some(expected));
+
+    let limits = &cluster.limits;
+    assert_eq!((limits.max_retries, limits.max_requests_per_connection), (Some(3), Some(4)));
+    assert_eq!((limits.max_connection_duration, cluster.idle_timeout), (Some(seconds(5)), None));
+}
+
+#[test]
+fn a_check_may_be_a_sign_of_life_and_what_is_wrong_with_one_is_named() {
+    let check = |fields: &str| {
+        format!(
+            "health_checks: [{{timeout: 1s, interval: 2s, unhealthy_threshold: 3, healthy_threshold: 4, {fields}}}]"
+        )
+    };
+    let read = read(FILTER, &check("custom_health_check: {name: aeraki.health_checkers.dubbo}")).expect("is valid");
+    assert_eq!(read.warnings, []);
+    let heartbeat = HealthCheckKind::Heartbeat { protocol: "dubbo".to_owned() };
+    assert_eq!(read.proxy.clusters[0].health_check.as_ref().map(|check| &check.kind), Some(&heartbeat));
+    for (fields, expected) in [
+        (
+            "custom_health_check: {name: envoy.health_checkers.redis}",
+            ".custom_health_check.name: \"envoy.health_checkers.redis\" is unknown",
+        ),
+        ("tcp_health_check: {send: {text: '5'}}", ".tcp_health_check.send.text: \"5\" is not hexadecimal"),
+        ("tcp_health_check: {receive: [{}]}", ".tcp_health_check.receive[0]: must hold text or binary"),
+        ("http_health_check: {path: /}", ": must hold tcp_health_check or custom_health_check"),
+    ] {
+        let text = refused(FILTER, &check(fields));
+        assert!(text.starts_with(&format!("cluster \"c\": health_checks[0]{expected}")), "{text}");
+    }
+    for (fields, expected) in [
+        ("health_checks: [{interval: 1s}]", "health_checks[0].timeout: is required"),
+        ("health_checks: [{}, {}]", "health_checks: must not hold more than one check"),
+        (
+            "outlier_detection: {max_ejection_percent: 101}",
+            "outlierDetection.maxEjectionPercent: must not be above 100",
+        ),
+        ("outlier_detection: {interval: 0s}", "outlierDetection.interval: must not be zero"),
+        ("outlier_detection: {max_ejection_time: 1s}", "outlierDetection.maxEjectionTime: must not be below"),
+        (
+            "metadata: {filter_metadata: {aeraki: {error_statuses: [1]}}}",
+            "metadata.filter_metadata.aeraki.error_statuses: has no outlier_detection to apply to",
+        ),
+    ] {
+        let text = refused(FILTER, fields);
+        assert!(text.starts_with(&format!("cluster \"c\": {expected}")), "{text}");
+    }
+}
+
+#[test]
+fn every_way_of_balancing_has_an_effect() {
+    let endpoints = "load_assignment: {cluster_name: c, policy: {overprovisioning_factor: 150}, endpoints: [\
+                     {priority: 1, load_balancing_weight: 3, locality: {region: r, zone: z, sub_zone: s}, lb_endpoints: [\
+                     {endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: 1}}}, \
+                     health_status: DEGRADED}]}]}";
+    let common = "common_lb_config: {healthy_panic_threshold: {value: 30}, locality_weighted_lb_config: {}}";
+    for policy in [
+        "lb_policy: ROUND_ROBIN, round_robin_lb_config: {slow_start_config: {slow_start_window: 30s, \
+         aggression: {default_value: 2}, min_weight_percent: {value: 5}}}",
+        "lb_policy: LEAST_REQUEST, least_request_lb_config: {choice_count: 3, \
+         active_request_bias: {default_value: 0.5}, slow_start_config: {slow_start_window: 30s}}",
+        "lb_policy: RING_HASH, \
+         ring_hash_lb_config: {minimum_ring_size: 12, maximum_ring_size: 99, hash_function: MURMUR_HASH_2}",
+        "lb_policy: MAGLEV, maglev_lb_config: {table_size: 7}",
+        "lb_policy: RANDOM, lb_subset_config: {fallback_policy: DEFAULT_SUBSET, default_subset: {stage: prod, shard: 1}, \
+         locality_weight_aware: true, subset_selectors: [{keys: [stage, shard], fallback_policy: ANY_ENDPOINT}]}",
+        "metadata: {filter_metadata: {aeraki: {peak_ewma_decay: 5}}}",
+    ] {
+        let read = read(FILTER, &format!("{policy}, {common}, {endpoints}")).expect("is valid");
+        assert_eq!(read.warnings, [], "{policy}");
+        let cluster = &read.proxy.clusters[0];
+        assert_eq!(cluster.common_lb.overprovisioning_factor, 150);
+        let [endpoint] = cluster.endpoints.as_slice() else { panic!("{cluster:?}") };
+        let locality = Locality::new("r", "z", "s");
+        assert_eq!((endpoint.priority, endpoint.locality_weight, &endpoint.locality), (1, Some(3), &locality));
+    }
+    let bounded = "lb_policy: MAGLEV, common_lb_config: {consistent_hashing_lb_config: {hash_balance_factor: 120}}";
+    let read = read(FILTER, bounded).expect("is valid");
+    assert_eq!(read.warnings, []);
+    let policy = LbPolicy::Maglev(Maglev::default().with_balance_factor(120));
+    assert_eq!(read.proxy.clusters[0].lb_policy, policy);
 }
 
 #[test]
@@ -108,7 +243,7 @@ fn what_has_no_effect_is_named_once_and_what_is_not_enforced_is_named_so() {
     assert_eq!(
         texts,
         [
-            "static_resources.clusters[0].common_lb_config: accepted, but has no effect",
+            "static_resources.clusters[0].common_lb_config.update_merge_window: accepted, but has no effect",
             &format!("{PROXY}.tracing: accepted, but has no effect"),
             r#"listener "in": filter aeraki.meta_protocol.filters.istio_stats: NOT ENFORCED"#,
         ]
@@ -160,7 +295,10 @@ fn refusals_name_the_path_and_the_reason() {
             refused(FILTER, "metadata: {filter_metadata: {aeraki: {deep: 1}}}"),
             "cluster \"c\": metadata.filter_metadata.aeraki.deep: is unknown".to_owned(),
         ),
-        (refused(FILTER, "lb_policy: MAGLEV"), "cluster \"c\": lb_policy: MAGLEV is not supported".to_owned()),
+        (
+            refused(FILTER, "lb_policy: CLUSTER_PROVIDED"),
+            "cluster \"c\": lb_policy: CLUSTER_PROVIDED is not supported".to_owned(),
+        ),
         (
             refused(FILTER, "transport_socket: {name: envoy.transport_sockets.tls}"),
             "cluster \"c\": transport_socket.typed_config: is required".to_owned(),
@@ -220,20 +358,5 @@ proptest! {
             text.replace_range(at..=at, &typed);
         }
         drop(Bootstrap::from_yaml(&text));
-    }
-}
-
-#[test]
-fn every_documented_part_of_tls_is_read_and_has_an_effect() {
-    const TEXT: &str = include_str!("../../../docs/tls.md");
-    let blocks: Vec<&str> = TEXT.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert_eq!(blocks.len(), 3);
-    for block in blocks {
-        let Bootstrap { proxy, warnings } =
-            Bootstrap::from_yaml(block).unwrap_or_else(|error| panic!("{error}\n{block}"));
-        assert_eq!(warnings, [], "{block}");
-        let (listener, cluster) = (proxy.listeners.first(), &proxy.clusters[0]);
-        let secured = listener.is_some_and(|listener| listener.tls.is_some() || listener.proxy_protocol.is_some());
-        assert!(secured || cluster.tls.is_some(), "nothing is read of it\n{block}");
     }
 }

@@ -1,22 +1,24 @@
 //! `envoy.config.core.v3.Address` and `envoy.config.endpoint.v3.ClusterLoadAssignment`.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use aeraki_route::config::{Address, ConfigError, Endpoint};
-use prost_types::value::Kind;
+use aeraki_route::config::{Address, ConfigError, Endpoint, HealthStatus, Locality};
 
 use super::at::At;
+use super::labels;
 use crate::proto::envoy::config::core::v3 as core;
 use crate::proto::envoy::config::core::v3::socket_address::{PortSpecifier, Protocol};
 use crate::proto::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
 use crate::proto::envoy::config::endpoint::v3::{ClusterLoadAssignment, LbEndpoint, LocalityLbEndpoints};
 
-/// Converts the endpoints that may take requests; those that are said to be unhealthy or draining are left out.
+/// Converts endpoints, whatever is said of their health.
 pub(super) fn endpoints_from_proto(
     assignment: &ClusterLoadAssignment,
     at: &At<'_>,
 ) -> Result<Vec<Endpoint>, ConfigError> {
+    if assignment.policy.as_ref().is_some_and(|policy| !policy.drop_overloads.is_empty()) {
+        return Err(at.field("policy").field("drop_overloads").refuse("is not supported: requests are not dropped"));
+    }
     let mut converted = Vec::new();
     for (index, locality) in assignment.endpoints.iter().enumerate() {
         locality_from_proto(locality, &mut converted, &at.item("endpoints", index))?;
@@ -43,18 +45,26 @@ fn locality_from_proto(
     converted: &mut Vec<Endpoint>,
     at: &At<'_>,
 ) -> Result<(), ConfigError> {
-    if locality.priority != 0 {
-        return Err(at.field("priority").refuse("only the highest priority, 0, can be served"));
-    }
-    for (index, endpoint) in locality.lb_endpoints.iter().enumerate().filter(|(_, endpoint)| may_serve(endpoint)) {
-        converted.push(endpoint_from_proto(endpoint, &at.item("lb_endpoints", index))?);
+    let place = locality.locality.clone().unwrap_or_default();
+    for (index, endpoint) in locality.lb_endpoints.iter().enumerate() {
+        let mut endpoint = endpoint_from_proto(endpoint, &at.item("lb_endpoints", index))?;
+        endpoint.locality = Locality::new(&place.region, &place.zone, &place.sub_zone);
+        endpoint.locality_weight = locality.load_balancing_weight;
+        endpoint.priority = locality.priority;
+        converted.push(endpoint);
     }
     Ok(())
 }
 
-fn may_serve(endpoint: &LbEndpoint) -> bool {
-    use core::HealthStatus::{Degraded, Healthy, Unknown};
-    matches!(core::HealthStatus::try_from(endpoint.health_status), Ok(Unknown | Healthy | Degraded))
+fn health_from_proto(status: i32, at: &At<'_>) -> Result<HealthStatus, ConfigError> {
+    use core::HealthStatus as Proto;
+    match Proto::try_from(status) {
+        Ok(Proto::Unknown | Proto::Healthy) => Ok(HealthStatus::Healthy),
+        Ok(Proto::Degraded) => Ok(HealthStatus::Degraded),
+        Ok(Proto::Unhealthy | Proto::Timeout) => Ok(HealthStatus::Unhealthy),
+        Ok(Proto::Draining) => Ok(HealthStatus::Draining),
+        Err(_) => Err(at.refuse(format!("{status} is unknown"))),
+    }
 }
 
 fn endpoint_from_proto(endpoint: &LbEndpoint, at: &At<'_>) -> Result<Endpoint, ConfigError> {
@@ -63,7 +73,8 @@ fn endpoint_from_proto(endpoint: &LbEndpoint, at: &At<'_>) -> Result<Endpoint, C
     };
     let address = address_from_proto(host.address.as_ref(), &at.field("endpoint").field("address"))?;
     let mut converted = Endpoint::new(address).with_weight(endpoint.load_balancing_weight.unwrap_or(1));
-    converted.metadata = endpoint.metadata.as_ref().map(labels).unwrap_or_default();
+    converted.health_status = health_from_proto(endpoint.health_status, &at.field("health_status"))?;
+    converted.metadata = labels::of_endpoint(endpoint.metadata.as_ref());
     Ok(converted)
 }
 
@@ -81,14 +92,4 @@ fn address_from_proto(address: Option<&core::Address>, at: &At<'_>) -> Result<Ad
     };
     let port = u16::try_from(port).map_err(|_| at.field("port_value").refuse(format!("{port} is not a port")))?;
     Ok(Address::new(&socket.address, port))
-}
-
-/// What load balancing is told about an endpoint: the texts under `envoy.lb`.
-fn labels(metadata: &core::Metadata) -> BTreeMap<String, String> {
-    let fields = metadata.filter_metadata.get("envoy.lb").map(|labels| &labels.fields);
-    let text = |(key, value): (&String, &prost_types::Value)| match &value.kind {
-        Some(Kind::StringValue(text)) => Some((key.clone(), text.clone())),
-        _ => None,
-    };
-    fields.into_iter().flatten().filter_map(text).collect()
 }

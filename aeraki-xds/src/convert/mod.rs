@@ -12,6 +12,7 @@ mod filters;
 mod fraction;
 mod grpc;
 mod http;
+mod labels;
 mod listener;
 mod matcher;
 mod meta_protocol;

@@ -1,6 +1,8 @@
 //! The native shape: `aeraki.meta_protocol_proxy.config.route.v1alpha.RouteConfiguration`, inline in a listener.
 
-use aeraki_route::config::{ConfigError, Destination, Mirror, MutationEntry, Route, RouteAction, RouteConfig};
+use aeraki_route::config::{
+    ConfigError, Destination, HashPolicy, Mirror, MutationEntry, Route, RouteAction, RouteConfig,
+};
 
 use super::at::At;
 use super::{fraction, matcher, weighted};
@@ -34,7 +36,7 @@ fn action_from_proto(action: &proto::RouteAction, at: &At<'_>) -> Result<RouteAc
     };
     let mut converted = RouteAction::default();
     converted.destination = destination;
-    converted.hash_policy = action.hash_policy.clone();
+    converted.hash_policy = action.hash_policy.iter().map(HashPolicy::attribute).collect();
     converted.mirrors = action.request_mirror_policies.iter().enumerate().map(mirror).collect::<Result<_, _>>()?;
     Ok(converted)
 }

@@ -42,7 +42,7 @@ pub(super) fn upstream(
     at: &At<'_>,
 ) -> Result<Option<(ProxyProtocolVersion, TransportSocket)>, ConfigError> {
     let Some(socket) = socket.filter(|socket| socket.name == TRANSPORT_SOCKET) else { return Ok(None) };
-    let at = &at.field("transport_socket").field("typed_config");
+    let at = &at.field("transport_socket.typed_config");
     let config = socket.config_type.as_ref().map(|ConfigType::TypedConfig(config)| config);
     let ProxyProtocolUpstreamTransport { config, transport_socket, allow_unspecified_address, tlv_as_pool_key } =
         unpack(at.require(config)?, at)?;

@@ -51,6 +51,71 @@ impl ::prost::Name for CircuitBreakers {
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
+pub struct OutlierDetection {
+    #[prost(message, optional, tag = "1")]
+    pub consecutive_5xx: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "2")]
+    pub interval: ::core::option::Option<::prost_types::Duration>,
+    #[prost(message, optional, tag = "3")]
+    pub base_ejection_time: ::core::option::Option<::prost_types::Duration>,
+    #[prost(message, optional, tag = "4")]
+    pub max_ejection_percent: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "5")]
+    pub enforcing_consecutive_5xx: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "6")]
+    pub enforcing_success_rate: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "7")]
+    pub success_rate_minimum_hosts: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "8")]
+    pub success_rate_request_volume: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "9")]
+    pub success_rate_stdev_factor: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "10")]
+    pub consecutive_gateway_failure: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "11")]
+    pub enforcing_consecutive_gateway_failure: ::core::option::Option<u32>,
+    #[prost(bool, tag = "12")]
+    pub split_external_local_origin_errors: bool,
+    #[prost(message, optional, tag = "13")]
+    pub consecutive_local_origin_failure: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "14")]
+    pub enforcing_consecutive_local_origin_failure: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "15")]
+    pub enforcing_local_origin_success_rate: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "16")]
+    pub failure_percentage_threshold: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "17")]
+    pub enforcing_failure_percentage: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "18")]
+    pub enforcing_failure_percentage_local_origin: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "19")]
+    pub failure_percentage_minimum_hosts: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "20")]
+    pub failure_percentage_request_volume: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "21")]
+    pub max_ejection_time: ::core::option::Option<::prost_types::Duration>,
+    #[prost(message, optional, tag = "22")]
+    pub max_ejection_time_jitter: ::core::option::Option<::prost_types::Duration>,
+    #[prost(message, optional, tag = "23")]
+    pub successful_active_health_check_uneject_host: ::core::option::Option<bool>,
+    #[prost(message, repeated, tag = "24")]
+    pub monitors: ::prost::alloc::vec::Vec<super::super::core::v3::TypedExtensionConfig>,
+    #[prost(message, optional, tag = "25")]
+    pub always_eject_one_host: ::core::option::Option<bool>,
+    #[prost(message, optional, tag = "26")]
+    pub detect_degraded_hosts: ::core::option::Option<bool>,
+}
+impl ::prost::Name for OutlierDetection {
+    const NAME: &'static str = "OutlierDetection";
+    const PACKAGE: &'static str = "envoy.config.cluster.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.config.cluster.v3.OutlierDetection".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.config.cluster.v3.OutlierDetection".into()
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Cluster {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
@@ -70,10 +135,16 @@ pub struct Cluster {
     pub load_assignment: ::core::option::Option<
         super::super::endpoint::v3::ClusterLoadAssignment,
     >,
+    #[prost(message, repeated, tag = "8")]
+    pub health_checks: ::prost::alloc::vec::Vec<super::super::core::v3::HealthCheck>,
     #[prost(message, optional, tag = "9")]
     pub max_requests_per_connection: ::core::option::Option<u32>,
     #[prost(message, optional, tag = "10")]
     pub circuit_breakers: ::core::option::Option<CircuitBreakers>,
+    #[prost(message, optional, tag = "29")]
+    pub common_http_protocol_options: ::core::option::Option<
+        super::super::core::v3::HttpProtocolOptions,
+    >,
     #[prost(btree_map = "string, message", tag = "36")]
     pub typed_extension_protocol_options: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
@@ -97,8 +168,14 @@ pub struct Cluster {
     >,
     #[prost(message, optional, tag = "54")]
     pub wait_for_warm_on_init: ::core::option::Option<bool>,
+    #[prost(message, optional, tag = "19")]
+    pub outlier_detection: ::core::option::Option<OutlierDetection>,
     #[prost(message, optional, tag = "20")]
     pub cleanup_interval: ::core::option::Option<::prost_types::Duration>,
+    #[prost(message, optional, tag = "22")]
+    pub lb_subset_config: ::core::option::Option<cluster::LbSubsetConfig>,
+    #[prost(message, optional, tag = "27")]
+    pub common_lb_config: ::core::option::Option<cluster::CommonLbConfig>,
     #[prost(message, optional, tag = "24")]
     pub transport_socket: ::core::option::Option<
         super::super::core::v3::TransportSocket,
@@ -111,6 +188,8 @@ pub struct Cluster {
     pub close_connections_on_host_health_failure: bool,
     #[prost(bool, tag = "32")]
     pub ignore_health_on_host_removal: bool,
+    #[prost(message, optional, tag = "41")]
+    pub load_balancing_policy: ::core::option::Option<LoadBalancingPolicy>,
     #[prost(message, optional, tag = "42")]
     pub lrs_server: ::core::option::Option<super::super::core::v3::ConfigSource>,
     #[prost(string, repeated, tag = "57")]
@@ -127,15 +206,247 @@ pub struct Cluster {
     pub connection_pool_per_downstream_connection: bool,
     #[prost(oneof = "cluster::ClusterDiscoveryType", tags = "2")]
     pub cluster_discovery_type: ::core::option::Option<cluster::ClusterDiscoveryType>,
-    #[prost(oneof = "cluster::LbConfig", tags = "37")]
+    #[prost(oneof = "cluster::LbConfig", tags = "23, 52, 37, 56")]
     pub lb_config: ::core::option::Option<cluster::LbConfig>,
 }
 /// Nested message and enum types in `Cluster`.
 pub mod cluster {
-    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct LbSubsetConfig {
+        #[prost(enumeration = "lb_subset_config::LbSubsetFallbackPolicy", tag = "1")]
+        pub fallback_policy: i32,
+        #[prost(message, optional, tag = "2")]
+        pub default_subset: ::core::option::Option<::prost_types::Struct>,
+        #[prost(message, repeated, tag = "3")]
+        pub subset_selectors: ::prost::alloc::vec::Vec<
+            lb_subset_config::LbSubsetSelector,
+        >,
+        #[prost(bool, tag = "4")]
+        pub locality_weight_aware: bool,
+        #[prost(bool, tag = "5")]
+        pub scale_locality_weight: bool,
+        #[prost(bool, tag = "6")]
+        pub panic_mode_any: bool,
+        #[prost(bool, tag = "7")]
+        pub list_as_any: bool,
+        #[prost(
+            enumeration = "lb_subset_config::LbSubsetMetadataFallbackPolicy",
+            tag = "8"
+        )]
+        pub metadata_fallback_policy: i32,
+    }
+    /// Nested message and enum types in `LbSubsetConfig`.
+    pub mod lb_subset_config {
+        #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+        pub struct LbSubsetSelector {
+            #[prost(string, repeated, tag = "1")]
+            pub keys: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+            #[prost(bool, tag = "4")]
+            pub single_host_per_subset: bool,
+            #[prost(
+                enumeration = "lb_subset_selector::LbSubsetSelectorFallbackPolicy",
+                tag = "2"
+            )]
+            pub fallback_policy: i32,
+            #[prost(string, repeated, tag = "3")]
+            pub fallback_keys_subset: ::prost::alloc::vec::Vec<
+                ::prost::alloc::string::String,
+            >,
+        }
+        /// Nested message and enum types in `LbSubsetSelector`.
+        pub mod lb_subset_selector {
+            #[derive(
+                Clone,
+                Copy,
+                Debug,
+                PartialEq,
+                Eq,
+                Hash,
+                PartialOrd,
+                Ord,
+                ::prost::Enumeration
+            )]
+            #[repr(i32)]
+            pub enum LbSubsetSelectorFallbackPolicy {
+                NotDefined = 0,
+                NoFallback = 1,
+                AnyEndpoint = 2,
+                DefaultSubset = 3,
+                KeysSubset = 4,
+            }
+            impl LbSubsetSelectorFallbackPolicy {
+                /// String value of the enum field names used in the ProtoBuf definition.
+                ///
+                /// The values are not transformed in any way and thus are considered stable
+                /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+                pub fn as_str_name(&self) -> &'static str {
+                    match self {
+                        Self::NotDefined => "NOT_DEFINED",
+                        Self::NoFallback => "NO_FALLBACK",
+                        Self::AnyEndpoint => "ANY_ENDPOINT",
+                        Self::DefaultSubset => "DEFAULT_SUBSET",
+                        Self::KeysSubset => "KEYS_SUBSET",
+                    }
+                }
+                /// Creates an enum from field names used in the ProtoBuf definition.
+                pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+                    match value {
+                        "NOT_DEFINED" => Some(Self::NotDefined),
+                        "NO_FALLBACK" => Some(Self::NoFallback),
+                        "ANY_ENDPOINT" => Some(Self::AnyEndpoint),
+                        "DEFAULT_SUBSET" => Some(Self::DefaultSubset),
+                        "KEYS_SUBSET" => Some(Self::KeysSubset),
+                        _ => None,
+                    }
+                }
+            }
+        }
+        impl ::prost::Name for LbSubsetSelector {
+            const NAME: &'static str = "LbSubsetSelector";
+            const PACKAGE: &'static str = "envoy.config.cluster.v3";
+            fn full_name() -> ::prost::alloc::string::String {
+                "envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetSelector".into()
+            }
+            fn type_url() -> ::prost::alloc::string::String {
+                "type.googleapis.com/envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetSelector"
+                    .into()
+            }
+        }
+        #[derive(
+            Clone,
+            Copy,
+            Debug,
+            PartialEq,
+            Eq,
+            Hash,
+            PartialOrd,
+            Ord,
+            ::prost::Enumeration
+        )]
+        #[repr(i32)]
+        pub enum LbSubsetFallbackPolicy {
+            NoFallback = 0,
+            AnyEndpoint = 1,
+            DefaultSubset = 2,
+        }
+        impl LbSubsetFallbackPolicy {
+            /// String value of the enum field names used in the ProtoBuf definition.
+            ///
+            /// The values are not transformed in any way and thus are considered stable
+            /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+            pub fn as_str_name(&self) -> &'static str {
+                match self {
+                    Self::NoFallback => "NO_FALLBACK",
+                    Self::AnyEndpoint => "ANY_ENDPOINT",
+                    Self::DefaultSubset => "DEFAULT_SUBSET",
+                }
+            }
+            /// Creates an enum from field names used in the ProtoBuf definition.
+            pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+                match value {
+                    "NO_FALLBACK" => Some(Self::NoFallback),
+                    "ANY_ENDPOINT" => Some(Self::AnyEndpoint),
+                    "DEFAULT_SUBSET" => Some(Self::DefaultSubset),
+                    _ => None,
+                }
+            }
+        }
+        #[derive(
+            Clone,
+            Copy,
+            Debug,
+            PartialEq,
+            Eq,
+            Hash,
+            PartialOrd,
+            Ord,
+            ::prost::Enumeration
+        )]
+        #[repr(i32)]
+        pub enum LbSubsetMetadataFallbackPolicy {
+            MetadataNoFallback = 0,
+            FallbackList = 1,
+        }
+        impl LbSubsetMetadataFallbackPolicy {
+            /// String value of the enum field names used in the ProtoBuf definition.
+            ///
+            /// The values are not transformed in any way and thus are considered stable
+            /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+            pub fn as_str_name(&self) -> &'static str {
+                match self {
+                    Self::MetadataNoFallback => "METADATA_NO_FALLBACK",
+                    Self::FallbackList => "FALLBACK_LIST",
+                }
+            }
+            /// Creates an enum from field names used in the ProtoBuf definition.
+            pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+                match value {
+                    "METADATA_NO_FALLBACK" => Some(Self::MetadataNoFallback),
+                    "FALLBACK_LIST" => Some(Self::FallbackList),
+                    _ => None,
+                }
+            }
+        }
+    }
+    impl ::prost::Name for LbSubsetConfig {
+        const NAME: &'static str = "LbSubsetConfig";
+        const PACKAGE: &'static str = "envoy.config.cluster.v3";
+        fn full_name() -> ::prost::alloc::string::String {
+            "envoy.config.cluster.v3.Cluster.LbSubsetConfig".into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "type.googleapis.com/envoy.config.cluster.v3.Cluster.LbSubsetConfig".into()
+        }
+    }
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct SlowStartConfig {
+        #[prost(message, optional, tag = "1")]
+        pub slow_start_window: ::core::option::Option<::prost_types::Duration>,
+        #[prost(message, optional, tag = "2")]
+        pub aggression: ::core::option::Option<
+            super::super::super::core::v3::RuntimeDouble,
+        >,
+        #[prost(message, optional, tag = "3")]
+        pub min_weight_percent: ::core::option::Option<
+            super::super::super::super::r#type::v3::Percent,
+        >,
+    }
+    impl ::prost::Name for SlowStartConfig {
+        const NAME: &'static str = "SlowStartConfig";
+        const PACKAGE: &'static str = "envoy.config.cluster.v3";
+        fn full_name() -> ::prost::alloc::string::String {
+            "envoy.config.cluster.v3.Cluster.SlowStartConfig".into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "type.googleapis.com/envoy.config.cluster.v3.Cluster.SlowStartConfig".into()
+        }
+    }
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct RoundRobinLbConfig {
+        #[prost(message, optional, tag = "1")]
+        pub slow_start_config: ::core::option::Option<SlowStartConfig>,
+    }
+    impl ::prost::Name for RoundRobinLbConfig {
+        const NAME: &'static str = "RoundRobinLbConfig";
+        const PACKAGE: &'static str = "envoy.config.cluster.v3";
+        fn full_name() -> ::prost::alloc::string::String {
+            "envoy.config.cluster.v3.Cluster.RoundRobinLbConfig".into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "type.googleapis.com/envoy.config.cluster.v3.Cluster.RoundRobinLbConfig"
+                .into()
+        }
+    }
+    #[derive(Clone, PartialEq, ::prost::Message)]
     pub struct LeastRequestLbConfig {
         #[prost(message, optional, tag = "1")]
         pub choice_count: ::core::option::Option<u32>,
+        #[prost(message, optional, tag = "2")]
+        pub active_request_bias: ::core::option::Option<
+            super::super::super::core::v3::RuntimeDouble,
+        >,
+        #[prost(message, optional, tag = "3")]
+        pub slow_start_config: ::core::option::Option<SlowStartConfig>,
     }
     impl ::prost::Name for LeastRequestLbConfig {
         const NAME: &'static str = "LeastRequestLbConfig";
@@ -146,6 +457,151 @@ pub mod cluster {
         fn type_url() -> ::prost::alloc::string::String {
             "type.googleapis.com/envoy.config.cluster.v3.Cluster.LeastRequestLbConfig"
                 .into()
+        }
+    }
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct RingHashLbConfig {
+        #[prost(message, optional, tag = "1")]
+        pub minimum_ring_size: ::core::option::Option<u64>,
+        #[prost(enumeration = "ring_hash_lb_config::HashFunction", tag = "3")]
+        pub hash_function: i32,
+        #[prost(message, optional, tag = "4")]
+        pub maximum_ring_size: ::core::option::Option<u64>,
+    }
+    /// Nested message and enum types in `RingHashLbConfig`.
+    pub mod ring_hash_lb_config {
+        #[derive(
+            Clone,
+            Copy,
+            Debug,
+            PartialEq,
+            Eq,
+            Hash,
+            PartialOrd,
+            Ord,
+            ::prost::Enumeration
+        )]
+        #[repr(i32)]
+        pub enum HashFunction {
+            XxHash = 0,
+            MurmurHash2 = 1,
+        }
+        impl HashFunction {
+            /// String value of the enum field names used in the ProtoBuf definition.
+            ///
+            /// The values are not transformed in any way and thus are considered stable
+            /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+            pub fn as_str_name(&self) -> &'static str {
+                match self {
+                    Self::XxHash => "XX_HASH",
+                    Self::MurmurHash2 => "MURMUR_HASH_2",
+                }
+            }
+            /// Creates an enum from field names used in the ProtoBuf definition.
+            pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+                match value {
+                    "XX_HASH" => Some(Self::XxHash),
+                    "MURMUR_HASH_2" => Some(Self::MurmurHash2),
+                    _ => None,
+                }
+            }
+        }
+    }
+    impl ::prost::Name for RingHashLbConfig {
+        const NAME: &'static str = "RingHashLbConfig";
+        const PACKAGE: &'static str = "envoy.config.cluster.v3";
+        fn full_name() -> ::prost::alloc::string::String {
+            "envoy.config.cluster.v3.Cluster.RingHashLbConfig".into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "type.googleapis.com/envoy.config.cluster.v3.Cluster.RingHashLbConfig".into()
+        }
+    }
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct MaglevLbConfig {
+        #[prost(message, optional, tag = "1")]
+        pub table_size: ::core::option::Option<u64>,
+    }
+    impl ::prost::Name for MaglevLbConfig {
+        const NAME: &'static str = "MaglevLbConfig";
+        const PACKAGE: &'static str = "envoy.config.cluster.v3";
+        fn full_name() -> ::prost::alloc::string::String {
+            "envoy.config.cluster.v3.Cluster.MaglevLbConfig".into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "type.googleapis.com/envoy.config.cluster.v3.Cluster.MaglevLbConfig".into()
+        }
+    }
+    #[derive(Clone, Copy, PartialEq, ::prost::Message)]
+    pub struct CommonLbConfig {
+        #[prost(message, optional, tag = "1")]
+        pub healthy_panic_threshold: ::core::option::Option<
+            super::super::super::super::r#type::v3::Percent,
+        >,
+        #[prost(message, optional, tag = "4")]
+        pub update_merge_window: ::core::option::Option<::prost_types::Duration>,
+        #[prost(bool, tag = "5")]
+        pub ignore_new_hosts_until_first_hc: bool,
+        #[prost(bool, tag = "6")]
+        pub close_connections_on_host_set_change: bool,
+        #[prost(message, optional, tag = "7")]
+        pub consistent_hashing_lb_config: ::core::option::Option<
+            common_lb_config::ConsistentHashingLbConfig,
+        >,
+        #[prost(oneof = "common_lb_config::LocalityConfigSpecifier", tags = "3")]
+        pub locality_config_specifier: ::core::option::Option<
+            common_lb_config::LocalityConfigSpecifier,
+        >,
+    }
+    /// Nested message and enum types in `CommonLbConfig`.
+    pub mod common_lb_config {
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+        pub struct LocalityWeightedLbConfig {}
+        impl ::prost::Name for LocalityWeightedLbConfig {
+            const NAME: &'static str = "LocalityWeightedLbConfig";
+            const PACKAGE: &'static str = "envoy.config.cluster.v3";
+            fn full_name() -> ::prost::alloc::string::String {
+                "envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig"
+                    .into()
+            }
+            fn type_url() -> ::prost::alloc::string::String {
+                "type.googleapis.com/envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig"
+                    .into()
+            }
+        }
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+        pub struct ConsistentHashingLbConfig {
+            #[prost(bool, tag = "1")]
+            pub use_hostname_for_hashing: bool,
+            #[prost(message, optional, tag = "2")]
+            pub hash_balance_factor: ::core::option::Option<u32>,
+        }
+        impl ::prost::Name for ConsistentHashingLbConfig {
+            const NAME: &'static str = "ConsistentHashingLbConfig";
+            const PACKAGE: &'static str = "envoy.config.cluster.v3";
+            fn full_name() -> ::prost::alloc::string::String {
+                "envoy.config.cluster.v3.Cluster.CommonLbConfig.ConsistentHashingLbConfig"
+                    .into()
+            }
+            fn type_url() -> ::prost::alloc::string::String {
+                "type.googleapis.com/envoy.config.cluster.v3.Cluster.CommonLbConfig.ConsistentHashingLbConfig"
+                    .into()
+            }
+        }
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+        pub enum LocalityConfigSpecifier {
+            #[prost(message, tag = "3")]
+            LocalityWeightedLbConfig(LocalityWeightedLbConfig),
+        }
+    }
+    impl ::prost::Name for CommonLbConfig {
+        const NAME: &'static str = "CommonLbConfig";
+        const PACKAGE: &'static str = "envoy.config.cluster.v3";
+        fn full_name() -> ::prost::alloc::string::String {
+            "envoy.config.cluster.v3.Cluster.CommonLbConfig".into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "type.googleapis.com/envoy.config.cluster.v3.Cluster.CommonLbConfig".into()
         }
     }
     #[derive(
@@ -330,10 +786,16 @@ pub mod cluster {
         #[prost(enumeration = "DiscoveryType", tag = "2")]
         Type(i32),
     }
-    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum LbConfig {
+        #[prost(message, tag = "23")]
+        RingHashLbConfig(RingHashLbConfig),
+        #[prost(message, tag = "52")]
+        MaglevLbConfig(MaglevLbConfig),
         #[prost(message, tag = "37")]
         LeastRequestLbConfig(LeastRequestLbConfig),
+        #[prost(message, tag = "56")]
+        RoundRobinLbConfig(RoundRobinLbConfig),
     }
 }
 impl ::prost::Name for Cluster {
@@ -344,5 +806,17 @@ impl ::prost::Name for Cluster {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "type.googleapis.com/envoy.config.cluster.v3.Cluster".into()
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LoadBalancingPolicy {}
+impl ::prost::Name for LoadBalancingPolicy {
+    const NAME: &'static str = "LoadBalancingPolicy";
+    const PACKAGE: &'static str = "envoy.config.cluster.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.config.cluster.v3.LoadBalancingPolicy".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.config.cluster.v3.LoadBalancingPolicy".into()
     }
 }

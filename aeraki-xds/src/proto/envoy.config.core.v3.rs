@@ -208,6 +208,23 @@ impl ::prost::Name for Metadata {
         "type.googleapis.com/envoy.config.core.v3.Metadata".into()
     }
 }
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RuntimeDouble {
+    #[prost(double, tag = "1")]
+    pub default_value: f64,
+    #[prost(string, tag = "2")]
+    pub runtime_key: ::prost::alloc::string::String,
+}
+impl ::prost::Name for RuntimeDouble {
+    const NAME: &'static str = "RuntimeDouble";
+    const PACKAGE: &'static str = "envoy.config.core.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.config.core.v3.RuntimeDouble".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.config.core.v3.RuntimeDouble".into()
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HeaderValue {
     #[prost(string, tag = "1")]
@@ -780,6 +797,139 @@ impl ApiVersion {
         }
     }
 }
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct HealthCheck {
+    #[prost(message, optional, tag = "1")]
+    pub timeout: ::core::option::Option<::prost_types::Duration>,
+    #[prost(message, optional, tag = "2")]
+    pub interval: ::core::option::Option<::prost_types::Duration>,
+    #[prost(message, optional, tag = "20")]
+    pub initial_jitter: ::core::option::Option<::prost_types::Duration>,
+    #[prost(message, optional, tag = "3")]
+    pub interval_jitter: ::core::option::Option<::prost_types::Duration>,
+    #[prost(uint32, tag = "18")]
+    pub interval_jitter_percent: u32,
+    #[prost(message, optional, tag = "4")]
+    pub unhealthy_threshold: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "5")]
+    pub healthy_threshold: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "6")]
+    pub alt_port: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "7")]
+    pub reuse_connection: ::core::option::Option<bool>,
+    #[prost(message, optional, tag = "12")]
+    pub no_traffic_interval: ::core::option::Option<::prost_types::Duration>,
+    #[prost(message, optional, tag = "24")]
+    pub no_traffic_healthy_interval: ::core::option::Option<::prost_types::Duration>,
+    #[prost(message, optional, tag = "14")]
+    pub unhealthy_interval: ::core::option::Option<::prost_types::Duration>,
+    #[prost(message, optional, tag = "15")]
+    pub unhealthy_edge_interval: ::core::option::Option<::prost_types::Duration>,
+    #[prost(message, optional, tag = "16")]
+    pub healthy_edge_interval: ::core::option::Option<::prost_types::Duration>,
+    #[prost(string, tag = "17")]
+    pub event_log_path: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "25")]
+    pub event_logger: ::prost::alloc::vec::Vec<TypedExtensionConfig>,
+    #[prost(bool, tag = "19")]
+    pub always_log_health_check_failures: bool,
+    #[prost(bool, tag = "26")]
+    pub always_log_health_check_success: bool,
+    #[prost(message, optional, tag = "23")]
+    pub transport_socket_match_criteria: ::core::option::Option<::prost_types::Struct>,
+    #[prost(oneof = "health_check::HealthChecker", tags = "9, 13")]
+    pub health_checker: ::core::option::Option<health_check::HealthChecker>,
+}
+/// Nested message and enum types in `HealthCheck`.
+pub mod health_check {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Payload {
+        #[prost(oneof = "payload::Payload", tags = "1, 2")]
+        pub payload: ::core::option::Option<payload::Payload>,
+    }
+    /// Nested message and enum types in `Payload`.
+    pub mod payload {
+        #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+        pub enum Payload {
+            #[prost(string, tag = "1")]
+            Text(::prost::alloc::string::String),
+            #[prost(bytes, tag = "2")]
+            Binary(::prost::bytes::Bytes),
+        }
+    }
+    impl ::prost::Name for Payload {
+        const NAME: &'static str = "Payload";
+        const PACKAGE: &'static str = "envoy.config.core.v3";
+        fn full_name() -> ::prost::alloc::string::String {
+            "envoy.config.core.v3.HealthCheck.Payload".into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "type.googleapis.com/envoy.config.core.v3.HealthCheck.Payload".into()
+        }
+    }
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct TcpHealthCheck {
+        #[prost(message, optional, tag = "1")]
+        pub send: ::core::option::Option<Payload>,
+        #[prost(message, repeated, tag = "2")]
+        pub receive: ::prost::alloc::vec::Vec<Payload>,
+        #[prost(message, optional, tag = "3")]
+        pub proxy_protocol_config: ::core::option::Option<super::ProxyProtocolConfig>,
+    }
+    impl ::prost::Name for TcpHealthCheck {
+        const NAME: &'static str = "TcpHealthCheck";
+        const PACKAGE: &'static str = "envoy.config.core.v3";
+        fn full_name() -> ::prost::alloc::string::String {
+            "envoy.config.core.v3.HealthCheck.TcpHealthCheck".into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "type.googleapis.com/envoy.config.core.v3.HealthCheck.TcpHealthCheck".into()
+        }
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct CustomHealthCheck {
+        #[prost(string, tag = "1")]
+        pub name: ::prost::alloc::string::String,
+        #[prost(oneof = "custom_health_check::ConfigType", tags = "3")]
+        pub config_type: ::core::option::Option<custom_health_check::ConfigType>,
+    }
+    /// Nested message and enum types in `CustomHealthCheck`.
+    pub mod custom_health_check {
+        #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+        pub enum ConfigType {
+            #[prost(message, tag = "3")]
+            TypedConfig(crate::Any),
+        }
+    }
+    impl ::prost::Name for CustomHealthCheck {
+        const NAME: &'static str = "CustomHealthCheck";
+        const PACKAGE: &'static str = "envoy.config.core.v3";
+        fn full_name() -> ::prost::alloc::string::String {
+            "envoy.config.core.v3.HealthCheck.CustomHealthCheck".into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "type.googleapis.com/envoy.config.core.v3.HealthCheck.CustomHealthCheck"
+                .into()
+        }
+    }
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum HealthChecker {
+        #[prost(message, tag = "9")]
+        TcpHealthCheck(TcpHealthCheck),
+        #[prost(message, tag = "13")]
+        CustomHealthCheck(CustomHealthCheck),
+    }
+}
+impl ::prost::Name for HealthCheck {
+    const NAME: &'static str = "HealthCheck";
+    const PACKAGE: &'static str = "envoy.config.core.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.config.core.v3.HealthCheck".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.config.core.v3.HealthCheck".into()
+    }
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum HealthStatus {
@@ -816,5 +966,81 @@ impl HealthStatus {
             "DEGRADED" => Some(Self::Degraded),
             _ => None,
         }
+    }
+}
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct HttpProtocolOptions {
+    #[prost(message, optional, tag = "1")]
+    pub idle_timeout: ::core::option::Option<::prost_types::Duration>,
+    #[prost(message, optional, tag = "3")]
+    pub max_connection_duration: ::core::option::Option<::prost_types::Duration>,
+    #[prost(message, optional, tag = "8")]
+    pub max_connection_duration_jitter: ::core::option::Option<
+        super::super::super::r#type::v3::Percent,
+    >,
+    #[prost(message, optional, tag = "2")]
+    pub max_headers_count: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "7")]
+    pub max_response_headers_kb: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "4")]
+    pub max_stream_duration: ::core::option::Option<::prost_types::Duration>,
+    #[prost(
+        enumeration = "http_protocol_options::HeadersWithUnderscoresAction",
+        tag = "5"
+    )]
+    pub headers_with_underscores_action: i32,
+    #[prost(message, optional, tag = "6")]
+    pub max_requests_per_connection: ::core::option::Option<u32>,
+}
+/// Nested message and enum types in `HttpProtocolOptions`.
+pub mod http_protocol_options {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum HeadersWithUnderscoresAction {
+        Allow = 0,
+        RejectRequest = 1,
+        DropHeader = 2,
+    }
+    impl HeadersWithUnderscoresAction {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Allow => "ALLOW",
+                Self::RejectRequest => "REJECT_REQUEST",
+                Self::DropHeader => "DROP_HEADER",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "ALLOW" => Some(Self::Allow),
+                "REJECT_REQUEST" => Some(Self::RejectRequest),
+                "DROP_HEADER" => Some(Self::DropHeader),
+                _ => None,
+            }
+        }
+    }
+}
+impl ::prost::Name for HttpProtocolOptions {
+    const NAME: &'static str = "HttpProtocolOptions";
+    const PACKAGE: &'static str = "envoy.config.core.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.config.core.v3.HttpProtocolOptions".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.config.core.v3.HttpProtocolOptions".into()
     }
 }

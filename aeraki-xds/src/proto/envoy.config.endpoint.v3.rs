@@ -85,6 +85,57 @@ pub struct ClusterLoadAssignment {
         ::prost::alloc::string::String,
         Endpoint,
     >,
+    #[prost(message, optional, tag = "4")]
+    pub policy: ::core::option::Option<cluster_load_assignment::Policy>,
+}
+/// Nested message and enum types in `ClusterLoadAssignment`.
+pub mod cluster_load_assignment {
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct Policy {
+        #[prost(message, repeated, tag = "2")]
+        pub drop_overloads: ::prost::alloc::vec::Vec<policy::DropOverload>,
+        #[prost(message, optional, tag = "3")]
+        pub overprovisioning_factor: ::core::option::Option<u32>,
+        #[prost(message, optional, tag = "4")]
+        pub endpoint_stale_after: ::core::option::Option<::prost_types::Duration>,
+        #[prost(bool, tag = "6")]
+        pub weighted_priority_health: bool,
+    }
+    /// Nested message and enum types in `Policy`.
+    pub mod policy {
+        #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+        pub struct DropOverload {
+            #[prost(string, tag = "1")]
+            pub category: ::prost::alloc::string::String,
+            #[prost(message, optional, tag = "2")]
+            pub drop_percentage: ::core::option::Option<
+                super::super::super::super::super::r#type::v3::FractionalPercent,
+            >,
+        }
+        impl ::prost::Name for DropOverload {
+            const NAME: &'static str = "DropOverload";
+            const PACKAGE: &'static str = "envoy.config.endpoint.v3";
+            fn full_name() -> ::prost::alloc::string::String {
+                "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy.DropOverload"
+                    .into()
+            }
+            fn type_url() -> ::prost::alloc::string::String {
+                "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment.Policy.DropOverload"
+                    .into()
+            }
+        }
+    }
+    impl ::prost::Name for Policy {
+        const NAME: &'static str = "Policy";
+        const PACKAGE: &'static str = "envoy.config.endpoint.v3";
+        fn full_name() -> ::prost::alloc::string::String {
+            "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy".into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment.Policy"
+                .into()
+        }
+    }
 }
 impl ::prost::Name for ClusterLoadAssignment {
     const NAME: &'static str = "ClusterLoadAssignment";

@@ -389,7 +389,7 @@ pub mod route_action {
     pub struct HashPolicy {
         #[prost(bool, tag = "4")]
         pub terminal: bool,
-        #[prost(oneof = "hash_policy::PolicySpecifier", tags = "1")]
+        #[prost(oneof = "hash_policy::PolicySpecifier", tags = "1, 3")]
         pub policy_specifier: ::core::option::Option<hash_policy::PolicySpecifier>,
     }
     /// Nested message and enum types in `HashPolicy`.
@@ -410,10 +410,29 @@ pub mod route_action {
                     .into()
             }
         }
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+        pub struct ConnectionProperties {
+            #[prost(bool, tag = "1")]
+            pub source_ip: bool,
+        }
+        impl ::prost::Name for ConnectionProperties {
+            const NAME: &'static str = "ConnectionProperties";
+            const PACKAGE: &'static str = "envoy.config.route.v3";
+            fn full_name() -> ::prost::alloc::string::String {
+                "envoy.config.route.v3.RouteAction.HashPolicy.ConnectionProperties"
+                    .into()
+            }
+            fn type_url() -> ::prost::alloc::string::String {
+                "type.googleapis.com/envoy.config.route.v3.RouteAction.HashPolicy.ConnectionProperties"
+                    .into()
+            }
+        }
         #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
         pub enum PolicySpecifier {
             #[prost(message, tag = "1")]
             Header(Header),
+            #[prost(message, tag = "3")]
+            ConnectionProperties(ConnectionProperties),
         }
     }
     impl ::prost::Name for HashPolicy {

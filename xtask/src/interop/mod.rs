@@ -8,10 +8,10 @@ use anyhow::{Result, bail, ensure};
 
 use self::{report::Report, way::Target};
 
-mod backend;
+pub(crate) mod backend;
 mod dubbo;
 mod envoy;
-mod frames;
+pub(crate) mod frames;
 mod ratelimit;
 mod report;
 mod thrift;

@@ -18,6 +18,7 @@ pub(super) struct Takes {
 
 impl Forward for Takes {
     fn forward(&self, request: Request) -> Forwarding {
+        assert_eq!(request.placement, None, "another cluster has other endpoints");
         let text = String::from_utf8_lossy(request.message.frame()).into_owned();
         self.copies.lock().expect("no panic").push(text);
         match self.answers {
@@ -70,6 +71,7 @@ impl Mirrored {
         ready(&mut self.service).await;
         let mut routed = routed(None);
         routed.request.message = request.into();
+        routed.request.placement.get_or_insert_default().hash = Some(1);
         routed.mirrors = mirrors.to_vec();
         let facts = routed.request.facts.clone();
         let future = self.service.call(routed);

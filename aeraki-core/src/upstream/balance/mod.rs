@@ -1,82 +1,80 @@
 //! Which endpoint takes the next request: one policy a file.
+//!
+//! A policy is made for certain endpoints, with whatever tables it needs, and thrown away when they change; so a choice
+//! looks things up and never waits, and allocates nothing. What comes before a policy, priorities, health and localities,
+//! is in [`spread`].
 
+mod bounded_load;
 mod least_request;
+mod maglev;
+mod murmur;
+mod peak_ewma;
+mod priority;
 mod random;
+mod ring_hash;
 mod round_robin;
+mod slow_start;
+mod spread;
+mod targets;
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
-use aeraki_route::config::LbPolicy;
+use aeraki_route::config::{self, Cluster, CommonLb, LbPolicy};
 
-use self::{least_request::LeastRequest, random::Random, round_robin::RoundRobin};
-use super::endpoint::Endpoint;
+use self::{
+    least_request::LeastRequest, maglev::Maglev, peak_ewma::PeakEwma, random::Random, ring_hash::RingHash,
+    round_robin::RoundRobin, slow_start::SlowStart, targets::Targets,
+};
+pub(super) use self::{spread::Spread, targets::Target};
 
-/// Chooses among endpoints.
-pub(super) trait Balance: Send + Sync + fmt::Debug {
-    /// Returns the place of the chosen endpoint; `targets` is not empty.
-    fn pick(&self, targets: &Targets) -> usize;
+/// Chooses among the endpoints that it was made for.
+trait Balance: Send + Sync + fmt::Debug {
+    /// Returns the place of the chosen endpoint in `targets`, which are the ones it was made for and not empty.
+    fn pick(&self, targets: &Targets, draw: Draw) -> usize;
 }
 
-/// Makes what carries out a policy.
-pub(super) fn balance(policy: LbPolicy) -> Box<dyn Balance> {
-    match policy {
+/// What a choice may depend on besides the endpoints.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Draw {
+    /// The request's hash, or a random number where it has none.
+    pub(super) hash: u64,
+    /// How many choices for this request were not wanted.
+    pub(super) attempt: u32,
+}
+
+/// How a cluster balances.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Balancing {
+    policy: LbPolicy,
+    slow_start: Option<config::SlowStart>,
+    common: CommonLb,
+}
+
+impl From<&Cluster> for Balancing {
+    fn from(config: &Cluster) -> Self {
+        Self { policy: config.lb_policy, slow_start: config.slow_start, common: config.common_lb }
+    }
+}
+
+impl Balancing {
+    /// Sets whether localities count, where they do at all.
+    pub(super) const fn with_localities(mut self, count: bool) -> Self {
+        self.common.locality_weighted &= count;
+        self
+    }
+}
+
+/// Makes what carries out the policy of a cluster for these endpoints, each with its part of the requests, which together
+/// are 1.
+fn balance(config: &Balancing, targets: &Targets, parts: &[f64]) -> Box<dyn Balance> {
+    let slow_start = config.slow_start.map(SlowStart::new);
+    match config.policy {
         LbPolicy::Random => Box::new(Random),
-        LbPolicy::LeastRequest { choices } => Box::new(LeastRequest::new(choices)),
-        _ => Box::new(RoundRobin::new()),
-    }
-}
-
-/// The endpoints of a cluster at one moment; never changed, only replaced.
-#[derive(Debug, Default)]
-pub(super) struct Targets {
-    targets: Vec<Target>,
-    /// For every target the sum of its weight and those before it.
-    sums: Vec<u64>,
-    equal: bool,
-}
-
-/// An endpoint and its share of the requests.
-#[derive(Clone, Debug)]
-pub(super) struct Target {
-    pub(super) endpoint: Arc<Endpoint>,
-    pub(super) weight: u32,
-}
-
-impl Targets {
-    pub(super) fn new(targets: Vec<Target>) -> Self {
-        let weights = targets.iter().map(|target| u64::from(target.weight));
-        let sums = weights.scan(0, |sum, weight| {
-            *sum += weight;
-            Some(*sum)
-        });
-        let equal = targets.windows(2).all(|pair| pair[0].weight == pair[1].weight);
-        Self { sums: sums.collect(), targets, equal }
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Target> {
-        self.targets.iter()
-    }
-
-    pub(super) fn get(&self, place: usize) -> Option<&Target> {
-        self.targets.get(place)
-    }
-
-    pub(super) const fn is_empty(&self) -> bool {
-        self.targets.is_empty()
-    }
-
-    const fn len(&self) -> usize {
-        self.targets.len()
-    }
-
-    /// Returns the sum of all weights.
-    fn weight(&self) -> u64 {
-        self.sums.last().copied().unwrap_or(0)
-    }
-
-    /// Returns the target whose share of the weights has this point, which is less than [`weight`](Self::weight).
-    fn at(&self, point: u64) -> usize {
-        self.sums.partition_point(|sum| *sum <= point)
+        LbPolicy::LeastRequest(policy) => Box::new(LeastRequest::new(policy, slow_start)),
+        LbPolicy::PeakEwma(policy) => Box::new(PeakEwma::new(policy)),
+        LbPolicy::RingHash(policy) => Box::new(RingHash::new(policy, targets, parts)),
+        LbPolicy::Maglev(policy) => Box::new(Maglev::new(policy, targets, parts)),
+        _ => Box::new(RoundRobin::new(slow_start)),
     }
 }
 

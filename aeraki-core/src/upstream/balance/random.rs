@@ -1,12 +1,12 @@
 //! At random, in proportion to weights.
 
-use super::{Balance, Targets};
+use super::{Balance, Draw, Targets};
 
 #[derive(Debug)]
 pub(super) struct Random;
 
 impl Balance for Random {
-    fn pick(&self, targets: &Targets) -> usize {
-        targets.at(fastrand::u64(..targets.weight().max(1)))
+    fn pick(&self, targets: &Targets, _: Draw) -> usize {
+        targets.draw()
     }
 }

@@ -2,30 +2,38 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::{Balance, Targets};
+use super::{Balance, Draw, SlowStart, Targets};
 
 /// Takes turns; where weights differ, turns are points that fill the weights evenly, so that an endpoint of weight 3
 /// among four comes three times in any four turns, within one, and never three times in a row.
 #[derive(Debug)]
 pub(super) struct RoundRobin {
     turn: AtomicU64,
+    slow_start: Option<SlowStart>,
 }
 
 impl RoundRobin {
     /// Begins anywhere, lest all workers begin with the same endpoint.
-    pub(super) fn new() -> Self {
-        Self { turn: AtomicU64::new(fastrand::u32(..).into()) }
+    pub(super) fn new(slow_start: Option<SlowStart>) -> Self {
+        Self { turn: AtomicU64::new(fastrand::u32(..).into()), slow_start }
     }
-}
 
-impl Balance for RoundRobin {
-    fn pick(&self, targets: &Targets) -> usize {
+    fn next(&self, targets: &Targets) -> usize {
         let turn = self.turn.fetch_add(1, Relaxed);
-        if targets.equal {
+        if targets.is_equal() {
             return usize::try_from(turn % targets.len().max(1) as u64).unwrap_or(0);
         }
         let point = u128::from(turn.wrapping_mul(GOLDEN)) * u128::from(targets.weight());
         targets.at(u64::try_from(point >> 64).unwrap_or(0))
+    }
+}
+
+impl Balance for RoundRobin {
+    fn pick(&self, targets: &Targets, _: Draw) -> usize {
+        match self.slow_start.as_ref().and_then(|slow_start| slow_start.under_way(targets)) {
+            Some(warming) => warming.first(targets, || self.next(targets)),
+            None => self.next(targets),
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 mod hickory;
 
 use std::{
+    collections::HashSet,
     fmt, io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -15,7 +16,7 @@ use tokio::{task::AbortHandle, time::sleep};
 
 #[cfg(feature = "dns")]
 pub use self::hickory::Hickory;
-use super::cluster::Directory;
+use super::{cluster::Directory, members::Found};
 use crate::stack::BoxFuture;
 
 /// Looks host names up.
@@ -63,7 +64,7 @@ pub(super) fn begin(config: &Cluster, directory: &Arc<Directory>) -> Option<Abor
         Discovery::StrictDns(dns) => (*dns, false),
         Discovery::LogicalDns(dns) => (*dns, true),
         _ => {
-            directory.replace(&addresses(&names, false));
+            directory.replace(found(&names, false));
             return None;
         }
     };
@@ -82,7 +83,7 @@ async fn look_up(mut names: Vec<Name>, dns: Dns, first_only: bool, directory: Ar
                 }
             }
         }
-        directory.replace(&addresses(&names, first_only));
+        directory.replace(found(&names, first_only));
         sleep(wait).await;
     }
 }
@@ -91,7 +92,7 @@ async fn look_up(mut names: Vec<Name>, dns: Dns, first_only: bool, directory: Ar
 struct Name {
     host: Arc<str>,
     port: u16,
-    weight: u32,
+    endpoint: Arc<Endpoint>,
     /// The last good answer; what it always is where the endpoint is no name.
     found: Vec<IpAddr>,
     is_address: bool,
@@ -99,21 +100,14 @@ struct Name {
 
 impl Name {
     fn new(endpoint: &Endpoint) -> Self {
-        let weight = endpoint.weight;
-        match &endpoint.address {
-            Address::Socket(address) => Self {
-                host: address.ip().to_string().into(),
-                port: address.port(),
-                weight,
-                found: vec![address.ip()],
-                is_address: true,
-            },
-            Address::Name { host, port } => {
-                Self { host: host.as_str().into(), port: *port, weight, found: Vec::new(), is_address: false }
-            }
+        let (host, port, known): (Arc<str>, _, _) = match &endpoint.address {
+            Address::Socket(address) => (address.ip().to_string().into(), address.port(), Some(vec![address.ip()])),
+            Address::Name { host, port } => (host.as_str().into(), *port, None),
             // a kind of address that is not known yet is never found
-            other => Self { host: other.to_string().into(), port: 0, weight, found: Vec::new(), is_address: true },
-        }
+            other => (other.to_string().into(), 0, Some(Vec::new())),
+        };
+        let is_address = known.is_some();
+        Self { host, port, endpoint: Arc::new(endpoint.clone()), found: known.unwrap_or_default(), is_address }
     }
 
     /// Looks the name up and returns how long to rely on the answer; an empty answer counts as none.
@@ -131,18 +125,14 @@ impl Name {
 }
 
 /// Joins what was found into endpoints, each once.
-fn addresses(names: &[Name], first_only: bool) -> Vec<(SocketAddr, u32)> {
-    let mut addresses: Vec<(SocketAddr, u32)> = Vec::new();
-    for name in names {
-        let most = if first_only { 1 } else { usize::MAX };
-        for ip in name.found.iter().take(most) {
-            let address = SocketAddr::new(*ip, name.port);
-            if addresses.iter().all(|(known, _)| *known != address) {
-                addresses.push((address, name.weight));
-            }
-        }
-    }
-    addresses
+fn found(names: &[Name], first_only: bool) -> Vec<Found> {
+    let most = if first_only { 1 } else { usize::MAX };
+    let mut known = HashSet::new();
+    let addresses = names.iter().flat_map(|name| {
+        let addresses = name.found.iter().take(most).map(|ip| SocketAddr::new(*ip, name.port));
+        addresses.map(|address| (address, Arc::clone(&name.endpoint)))
+    });
+    addresses.filter(|(address, _)| known.insert(*address)).collect()
 }
 
 /// Names are not looked up more often than this, whatever their time to live.

@@ -157,6 +157,6 @@ async fn a_request_that_cannot_be_encoded_fails_alone() {
 async fn without_endpoints_there_is_no_healthy_upstream() {
     let bench = Bench::with(Serving::Serial, config::Cluster::new("c"));
     let (reason, text) = failure(bench.call(REQUEST, 1, "x")).await;
-    assert_eq!((reason, text.as_str()), (Reason::NoHealthyUpstream, "cluster \"c\" has no endpoint"));
+    assert_eq!((reason, text.as_str()), (Reason::NoHealthyUpstream, "cluster \"c\" has no healthy endpoint"));
     assert!(bench.clusters.resolve("other").is_none());
 }

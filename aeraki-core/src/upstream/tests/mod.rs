@@ -8,7 +8,9 @@ mod cost;
 #[cfg(feature = "dns")]
 mod dns;
 mod endings;
+mod health;
 mod hostile;
+mod placement;
 mod property;
 mod updates;
 

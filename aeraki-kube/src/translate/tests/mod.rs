@@ -3,7 +3,7 @@
 mod authorization;
 mod policies;
 
-use aeraki_route::config::{AttributeMatch, Destination, LbPolicy, RouteAction};
+use aeraki_route::config::{AttributeMatch, Destination, HashPolicy, LbPolicy, RouteAction};
 
 use super::*;
 use crate::{
@@ -118,10 +118,10 @@ fn a_subset_inherits_the_hash_key_unless_it_has_its_own_balancer() {
     let translation = both(|text| text.replace("spec:\n  host: book.example.internal", hash));
     let routes = &translation.routes["book.example.internal_7001"].routes;
     // v1 is round robin, v2 inherits; no key is there twice
-    assert_eq!(routes[0].action.hash_policy, ["user"]);
+    assert_eq!(routes[0].action.hash_policy, [HashPolicy::attribute("user")]);
     let routes =
         both(|text| text.replace("spec:\n  host: book.example.internal", hash).replace("subset: v2", "subset: v1"));
-    assert_eq!(routes.routes["book.example.internal_7001"].routes[1].action.hash_policy, [""; 0]);
+    assert_eq!(routes.routes["book.example.internal_7001"].routes[1].action.hash_policy, []);
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn a_faulty_router_is_refused_whole_and_the_last_good_one_stays() {
     for (from, to, expected) in [
         ("weight: 90", "weight: 80", "spec.routes[0].route: the weights must sum up to 100, not 90"),
         ("weight: 90", "weight: 190", "spec.routes[0].route[0].weight: must not exceed 100"),
-        ("12.5", "0", "spec.routes[0].mirrorPercentage.value: must lie above 0 and not exceed 100"),
+        ("12.5", "0", "spec.routes[0].mirrorPercentage.value: must lie between 0.0001 and 100"),
         (
             "subset: v1",
             "subset: v3",

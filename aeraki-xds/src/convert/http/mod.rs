@@ -5,6 +5,7 @@
 //! `hedge_policy`, `*_headers_to_remove` and `typed_per_filter_config` count, which that proxy ignores; so one resource
 //! serves old and new proxies.
 
+mod hash_policy;
 mod mutation;
 mod per_filter;
 mod retry;
@@ -12,18 +13,17 @@ mod retry;
 use aeraki_route::config::{ConfigError, Destination, Mirror, Route, RouteAction, RouteConfig};
 
 use super::at::At;
-use super::{duration, fraction, matcher, weighted};
+use super::{duration, fraction, labels, matcher, weighted};
 use crate::proto::envoy::config::route::v3 as proto;
-use proto::route_action::hash_policy::{Header, PolicySpecifier};
-use proto::route_action::{ClusterSpecifier, HashPolicy, RequestMirrorPolicy};
+use proto::route_action::{ClusterSpecifier, RequestMirrorPolicy};
 
 /// Converts and validates the routes of a MetaRDS resource.
 ///
 /// # Errors
 ///
 /// Names the route configuration, the field and the reason: not exactly one virtual host, a route whose action is not
-/// `route`, a cluster specifier that is neither `cluster` nor `weighted_clusters`, a weight that is missing, and
-/// everything that [`RouteConfig::validate`] refuses.
+/// `route`, a cluster specifier that is neither `cluster` nor `weighted_clusters`, a weight that is missing, a
+/// filter configuration of ours that is not a route's, and everything that [`RouteConfig::validate`] refuses.
 pub fn routes_from_http(resource: &proto::RouteConfiguration) -> Result<RouteConfig, ConfigError> {
     let at = At::resource(ROUTE_CONFIGURATION, &resource.name);
     let [host] = resource.virtual_hosts.as_slice() else {
@@ -31,6 +31,8 @@ pub fn routes_from_http(resource: &proto::RouteConfiguration) -> Result<RouteCon
         return Err(at.field("virtual_hosts").refuse(format!("must hold exactly one virtual host, not {count}")));
     };
     let host_at = at.named("virtual_hosts", 0, &host.name);
+    per_filter::refuse(&resource.typed_per_filter_config, &at)?;
+    per_filter::refuse(&host.typed_per_filter_config, &host_at)?;
     let convert =
         |(index, route): (usize, &proto::Route)| route_from_proto(route, &host_at.named("routes", index, &route.name));
     let routes = host.routes.iter().enumerate().map(convert).collect::<Result<Vec<_>, _>>()?;
@@ -79,7 +81,14 @@ fn route_from_proto(route: &proto::Route, at: &At<'_>) -> Result<Route, ConfigEr
 fn action_from_proto(action: &proto::RouteAction, at: &At<'_>) -> Result<RouteAction, ConfigError> {
     let destination = match &action.cluster_specifier {
         Some(ClusterSpecifier::Cluster(name)) => Destination::Cluster(name.clone()),
-        Some(ClusterSpecifier::WeightedClusters(clusters)) => weighted::from_proto(clusters, at)?,
+        Some(ClusterSpecifier::WeightedClusters(clusters)) => {
+            let weighted = at.field("weighted_clusters");
+            for (index, cluster) in clusters.clusters.iter().enumerate() {
+                let at = weighted.named("clusters", index, &cluster.name);
+                per_filter::refuse(&cluster.typed_per_filter_config, &at)?;
+            }
+            weighted::from_proto(clusters, at)?
+        }
         _ => return Err(at.field("cluster_specifier").refuse("must be cluster or weighted_clusters")),
     };
     let mirror = |(index, policy): (usize, &RequestMirrorPolicy)| {
@@ -88,19 +97,14 @@ fn action_from_proto(action: &proto::RouteAction, at: &At<'_>) -> Result<RouteAc
     };
     let mut converted = RouteAction::default();
     converted.destination = destination;
-    converted.hash_policy = action.hash_policy.iter().filter_map(hash_key).map(str::to_owned).collect();
+    converted.hash_policy = action.hash_policy.iter().filter_map(hash_policy::from_proto).collect();
+    converted.metadata_match = labels::criteria(action.metadata_match.as_ref(), &at.field("metadata_match"))?;
     converted.mirrors = action.request_mirror_policies.iter().enumerate().map(mirror).collect::<Result<_, _>>()?;
     converted.timeout = duration::positive_from_proto(action.timeout.as_ref(), &at.field("timeout"))?;
     let retry = |policy| retry::from_proto(policy, &at.field("retry_policy"));
     converted.retry = action.retry_policy.as_ref().map(retry).transpose()?;
     converted.hedge = action.hedge_policy.as_ref().map(retry::hedge_from_proto);
     Ok(converted)
-}
-
-fn hash_key(policy: &HashPolicy) -> Option<&str> {
-    match policy.policy_specifier.as_ref()? {
-        PolicySpecifier::Header(header) => Some(&header.header_name),
-    }
 }
 
 fn route_to_proto(route: &Route, at: &At<'_>) -> Result<proto::Route, ConfigError> {
@@ -137,22 +141,22 @@ fn action_to_proto(action: &RouteAction, at: &At<'_>) -> Result<proto::RouteActi
         runtime_fraction: Some(fraction::to_runtime(mirror.fraction)),
         ..RequestMirrorPolicy::default()
     };
+    if action.override_host.is_some() {
+        return Err(at.field("overrideHost").refuse("has no form in protobuf"));
+    }
+    let hash_policy = |(index, policy)| hash_policy::to_proto(policy, &at.item("hashPolicy", index));
     let timeout = |timeout| duration::to_proto(timeout, &at.field("timeout"));
     let retry = |policy| retry::to_proto(policy, &at.field("retry"));
     Ok(proto::RouteAction {
         cluster_specifier: Some(specifier),
-        hash_policy: action.hash_policy.iter().map(|key| hash_policy(key)).collect(),
+        hash_policy: action.hash_policy.iter().enumerate().map(hash_policy).collect::<Result<_, _>>()?,
+        metadata_match: labels::to_proto(&action.metadata_match),
         request_mirror_policies: action.mirrors.iter().map(mirror).collect(),
         timeout: action.timeout.map(timeout).transpose()?,
         retry_policy: action.retry.as_ref().map(retry).transpose()?,
         hedge_policy: action.hedge.map(retry::hedge_to_proto),
         ..proto::RouteAction::default()
     })
-}
-
-fn hash_policy(key: &str) -> HashPolicy {
-    let header = Header { header_name: key.to_owned() };
-    HashPolicy { policy_specifier: Some(PolicySpecifier::Header(header)), ..HashPolicy::default() }
 }
 
 /// What the resource is called in error texts.

@@ -1,3 +1,4 @@
+mod clusters;
 #[cfg(feature = "bootstrap")]
 mod documented;
 #[cfg(feature = "bootstrap")]

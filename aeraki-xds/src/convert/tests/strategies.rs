@@ -2,8 +2,8 @@
 
 use aeraki_route::config::{
     AbortWith, AuthorizationAction, AuthorizationPolicy, AuthorizationRule, Descriptor, DescriptorEntry, Destination,
-    Fault, GlobalRateLimit, HedgePolicy, KeyedBuckets, LimitCondition, LimitScope, LocalRateLimit, MutationValue,
-    Operation, Patterns, RetryBudget, RetryOn, RetryPolicy, Source, TokenBucket,
+    Fault, GlobalRateLimit, HashPolicy, HedgePolicy, KeyedBuckets, LimitCondition, LimitScope, LocalRateLimit,
+    MutationValue, Operation, Patterns, RetryBudget, RetryOn, RetryPolicy, Source, TokenBucket,
 };
 
 use super::*;
@@ -47,10 +47,23 @@ fn action() -> impl Strategy<Value = RouteAction> {
     ];
     let keys = || prop::collection::vec(key(), 0..3);
     let timeouts = (prop::option::of((LONG..1 << 45).prop_map(Duration::from_nanos)), keys());
-    (destination, keys(), prop::collection::vec(mirror(), 0..3), timeouts, prop::option::of(retry())).prop_map(
-        |(destination, hash_policy, mirrors, (timeout, caller_timeouts), retry)| {
+    let hash_policy = (prop::option::of(key()), any::<bool>()).prop_map(|(key, terminal)| {
+        key.map_or_else(HashPolicy::source_ip, HashPolicy::attribute).with_terminal(terminal)
+    });
+    let hash_policy = prop::collection::vec(hash_policy, 0..3);
+    let metadata = || prop::collection::btree_map(key(), ".{0,3}", 0..3);
+    let destination = (destination, prop::collection::vec(metadata(), 4)).prop_map(|(mut destination, metadata)| {
+        if let Destination::Weighted(clusters) = &mut destination {
+            clusters.iter_mut().zip(metadata).for_each(|(cluster, metadata)| cluster.metadata_match = metadata);
+        }
+        destination
+    });
+    let destination = (destination, metadata());
+    (destination, hash_policy, prop::collection::vec(mirror(), 0..3), timeouts, prop::option::of(retry())).prop_map(
+        |((destination, metadata_match), hash_policy, mirrors, (timeout, caller_timeouts), retry)| {
             let mut action = RouteAction::default();
             action.destination = destination;
+            action.metadata_match = metadata_match;
             action.hash_policy = hash_policy;
             action.mirrors = mirrors;
             action.timeout = timeout;
@@ -134,7 +147,8 @@ fn local_limit() -> impl Strategy<Value = LocalRateLimit> {
             let mut limit = LocalRateLimit::new(prefix);
             limit.bucket = (common || conditions.is_empty()).then_some(bucket);
             limit.conditions = conditions;
-            limit.keyed = keyed.map(|(attribute, keys)| KeyedBuckets::new(attribute).with_max_keys(keys));
+            let most = if own { 100 } else { 1_000_000 };
+            limit.keyed = keyed.map(|(attribute, keys)| KeyedBuckets::new(attribute).with_max_keys(keys.min(most)));
             limit.scope = if own { LimitScope::Connection } else { LimitScope::Shared };
             limit
         },

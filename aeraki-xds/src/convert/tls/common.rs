@@ -47,7 +47,7 @@ pub(super) fn from_proto(
     converted.alpn_protocols.clone_from(alpn_protocols);
     converted.min_version = tls_params
         .as_ref()
-        .map_or(Ok(TlsVersion::default()), |params| lowest_version(params, &at.field("tls_params")))?;
+        .map_or_else(|| Ok(TlsVersion::default()), |params| lowest_version(params, &at.field("tls_params")))?;
     Ok(converted)
 }
 

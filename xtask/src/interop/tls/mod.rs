@@ -80,13 +80,14 @@ impl Bench {
         let upstreams = Upstream::all(&authority, &other)?;
         let backend = Backend::start(WIRE)?;
         let (mutual, permissive) = (free_port()?, free_port()?);
-        let mut listeners = vec![(mutual, backend.port), (permissive, backend.port)];
+        let mut entrances = vec![(mutual, backend.port), (permissive, backend.port)];
         let mut ports = Ports { mutual, permissive, upstream: Vec::new() };
         for upstream in &upstreams {
             let port = free_port()?;
-            listeners.push((port, upstream.server.port));
+            entrances.push((port, upstream.server.port));
             ports.upstream.push((upstream.name, port, upstream.promised));
         }
+        let listeners: Vec<_> = entrances.iter().map(|(port, server)| (*port, std::slice::from_ref(server))).collect();
         let config = Config {
             software: Software::Ours,
             routes: WIRE.routes(),

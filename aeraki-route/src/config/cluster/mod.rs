@@ -1,9 +1,27 @@
 //! Clusters: groups of endpoints, how they are found, chosen and connected to.
 
-use std::time::Duration;
+mod common;
+mod discovery;
+mod health_check;
+mod limits;
+mod outlier;
+mod policy;
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::{
+    common::{CommonLb, SubsetFallback, SubsetSelector, Subsets},
+    discovery::{Discovery, Dns},
+    health_check::{HealthCheck, HealthCheckKind},
+    limits::ClusterLimits,
+    outlier::{Consecutive, FailurePercentage, OutlierDetection, SuccessRate},
+    policy::{HashFunction, LbPolicy, LeastRequest, Maglev, PeakEwma, RingHash, SlowStart},
+};
 use super::{
     duration,
     endpoint::{Address, Endpoint},
@@ -28,6 +46,15 @@ pub struct Cluster {
     /// How an endpoint is chosen; default: round robin.
     #[serde(default)]
     pub lb_policy: LbPolicy,
+    /// Sends less to endpoints that are new; only with round robin and least request. None: they get their share at once.
+    #[serde(default)]
+    pub slow_start: Option<SlowStart>,
+    /// How health, priorities and localities count.
+    #[serde(default)]
+    pub common_lb: CommonLb,
+    /// Splits the cluster by the metadata of its endpoints; none: routes cannot ask for some of them.
+    #[serde(default)]
+    pub subsets: Option<Subsets>,
     /// How long connecting may take; default 5 s, not zero.
     #[serde(default = "default_connect_timeout", with = "duration")]
     pub connect_timeout: Duration,
@@ -47,6 +74,12 @@ pub struct Cluster {
     /// What the cluster may take.
     #[serde(default)]
     pub limits: ClusterLimits,
+    /// Asks endpoints whether they are well; none: they are, unless discovery says otherwise.
+    #[serde(default)]
+    pub health_check: Option<HealthCheck>,
+    /// Takes endpoints out where too much fails; none: they stay.
+    #[serde(default)]
+    pub outlier_detection: Option<OutlierDetection>,
     /// How its servers are spoken to in TLS; none: not at all.
     #[serde(default)]
     pub tls: Option<UpstreamTlsContext>,
@@ -64,12 +97,17 @@ impl Cluster {
             discovery: Discovery::default(),
             endpoints: Vec::new(),
             lb_policy: LbPolicy::default(),
+            slow_start: None,
+            common_lb: CommonLb::default(),
+            subsets: None,
             connect_timeout: default_connect_timeout(),
             depth: None,
             concurrent: None,
             idle_timeout: default_idle_timeout(),
             heartbeat_interval: default_heartbeat_interval(),
             limits: ClusterLimits::default(),
+            health_check: None,
+            outlier_detection: None,
             tls: None,
             proxy_protocol: None,
         }
@@ -93,6 +131,27 @@ impl Cluster {
     #[must_use]
     pub fn with_lb_policy(mut self, policy: LbPolicy) -> Self {
         self.lb_policy = policy;
+        self
+    }
+
+    /// Sends less to endpoints that are new.
+    #[must_use]
+    pub fn with_slow_start(mut self, slow_start: SlowStart) -> Self {
+        self.slow_start = Some(slow_start);
+        self
+    }
+
+    /// Sets how health, priorities and localities count.
+    #[must_use]
+    pub fn with_common_lb(mut self, common: CommonLb) -> Self {
+        self.common_lb = common;
+        self
+    }
+
+    /// Splits the cluster by the metadata of its endpoints.
+    #[must_use]
+    pub fn with_subsets(mut self, subsets: Subsets) -> Self {
+        self.subsets = Some(subsets);
         self
     }
 
@@ -138,6 +197,20 @@ impl Cluster {
         self
     }
 
+    /// Sets how endpoints are asked whether they are well.
+    #[must_use]
+    pub fn with_health_check(mut self, check: HealthCheck) -> Self {
+        self.health_check = Some(check);
+        self
+    }
+
+    /// Sets when endpoints are taken out for a while.
+    #[must_use]
+    pub fn with_outlier_detection(mut self, detection: OutlierDetection) -> Self {
+        self.outlier_detection = Some(detection);
+        self
+    }
+
     /// Sets how its servers are spoken to in TLS.
     #[must_use]
     pub fn with_tls(mut self, tls: UpstreamTlsContext) -> Self {
@@ -157,7 +230,9 @@ impl Cluster {
     /// # Errors
     ///
     /// The first fault: an empty name, a host name in a static cluster, a weight, limit, depth or time of zero, a logical
-    /// DNS cluster whose endpoints are not exactly one, TLS that would not verify its servers.
+    /// DNS cluster whose endpoints are not exactly one, two weights of one locality, a load balancing policy with numbers
+    /// out of their range, a slow start under a policy that has none, subsets that cannot be told apart,
+    /// TLS that would not verify its servers.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.check().map_err(|error| error.of(KIND, &self.name))
     }
@@ -170,13 +245,49 @@ impl Cluster {
         let single = !matches!(self.discovery, Discovery::LogicalDns(_)) || self.endpoints.len() == 1;
         ensure(single, "endpoints", "a logical DNS cluster has exactly one endpoint")?;
         self.discovery.check().map_err(|error| error.within("discovery"))?;
-        self.lb_policy.check().map_err(|error| error.within("lbPolicy"))?;
+        self.check_balancing()?;
         duration::check(self.connect_timeout, "connectTimeout")?;
         ensure(self.depth != Some(0), "depth", "must not be zero")?;
         duration::check_optional(self.idle_timeout, "idleTimeout")?;
         duration::check_optional(self.heartbeat_interval, "heartbeatInterval")?;
         self.limits.check().map_err(|error| error.within("limits"))?;
+        if let Some(check) = &self.health_check {
+            check.check().map_err(|error| error.within("healthCheck"))?;
+        }
+        if let Some(detection) = &self.outlier_detection {
+            detection.check().map_err(|error| error.within("outlierDetection"))?;
+        }
         self.tls.as_ref().map_or(Ok(()), |tls| self.check_tls(tls).map_err(|error| error.within("tls")))
+    }
+
+    fn check_balancing(&self) -> Checked {
+        self.lb_policy.check().map_err(|error| error.within("lbPolicy"))?;
+        if let Some(slow_start) = &self.slow_start {
+            slow_start.check(&self.lb_policy).map_err(|error| error.within("slowStart"))?;
+        }
+        self.common_lb.check().map_err(|error| error.within("commonLb"))?;
+        if let Some(subsets) = &self.subsets {
+            subsets.check().map_err(|error| error.within("subsets"))?;
+            let weighted = self.common_lb.locality_weighted || !subsets.locality_weight_aware;
+            ensure(weighted, "subsets.localityWeightAware", "needs commonLb.localityWeighted")?;
+        }
+        self.check_localities()
+    }
+
+    /// Every endpoint says what its locality weighs; they must say the same.
+    fn check_localities(&self) -> Checked {
+        let mut weights = HashMap::new();
+        for (index, endpoint) in self.endpoints.iter().enumerate() {
+            match weights.entry((endpoint.priority, &endpoint.locality)) {
+                Entry::Vacant(entry) => _ = entry.insert(endpoint.locality_weight),
+                Entry::Occupied(known) => {
+                    let field = format_args!("endpoints[{index}].localityWeight");
+                    let reason = "differs from that of another endpoint of its locality and priority";
+                    ensure(*known.get() == endpoint.locality_weight, field, reason)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn check_tls(&self, tls: &UpstreamTlsContext) -> Checked {
@@ -190,6 +301,7 @@ impl Cluster {
 
     fn check_endpoint(&self, endpoint: &Endpoint) -> Checked {
         ensure(endpoint.weight > 0, "weight", "must not be zero")?;
+        ensure(endpoint.priority <= MAX_PRIORITY, "priority", format_args!("must not exceed {MAX_PRIORITY}"))?;
         match (&endpoint.address, &self.discovery) {
             (Address::Name { host, .. }, Discovery::Static) => {
                 let reason = format!("{host:?} is not an IP address, and the cluster is static; use DNS discovery");
@@ -198,135 +310,6 @@ impl Cluster {
             (Address::Name { host, .. }, _) => ensure(!host.is_empty(), "address", "the host must not be empty"),
             (Address::Socket(_), _) => Ok(()),
         }
-    }
-}
-
-/// How the addresses of a cluster's endpoints are found.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub enum Discovery {
-    /// They are IP addresses in the configuration.
-    #[default]
-    Static,
-    /// Host names are resolved again and again; every address of an answer is an endpoint.
-    StrictDns(Dns),
-    /// The one host name is resolved again and again; new connections go to the first address of the latest answer.
-    LogicalDns(Dns),
-}
-
-impl Discovery {
-    fn check(&self) -> Checked {
-        match self {
-            Self::Static => Ok(()),
-            Self::StrictDns(dns) | Self::LogicalDns(dns) => duration::check(dns.refresh, "refresh"),
-        }
-    }
-}
-
-/// When a name is resolved again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[non_exhaustive]
-pub struct Dns {
-    /// The interval; default 5 s, not zero.
-    #[serde(with = "duration")]
-    pub refresh: Duration,
-    /// Waits as long as the answer's time to live says, where it is known, instead of `refresh`; default: no.
-    #[serde(default)]
-    pub respect_ttl: bool,
-}
-
-impl Dns {
-    /// Creates a policy that resolves a name again after `refresh`.
-    pub fn every(refresh: Duration) -> Self {
-        Self { refresh, respect_ttl: false }
-    }
-
-    /// Sets whether the time to live of an answer counts.
-    #[must_use]
-    pub fn with_respect_ttl(mut self, respect_ttl: bool) -> Self {
-        self.respect_ttl = respect_ttl;
-        self
-    }
-}
-
-impl Default for Dns {
-    fn default() -> Self {
-        Self::every(Duration::from_secs(5))
-    }
-}
-
-/// How an endpoint is chosen for a request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub enum LbPolicy {
-    /// One after the other, in proportion to their weights.
-    #[default]
-    RoundRobin,
-    /// At random, in proportion to their weights.
-    Random,
-    /// The one with the fewest requests in flight among a few drawn at random.
-    LeastRequest {
-        /// How many are drawn; Envoy's default is 2, at least 2.
-        choices: u32,
-    },
-}
-
-impl LbPolicy {
-    fn check(&self) -> Checked {
-        match self {
-            Self::LeastRequest { choices } => ensure(*choices >= 2, "choices", "must be at least 2"),
-            Self::RoundRobin | Self::Random => Ok(()),
-        }
-    }
-}
-
-/// What a cluster may take before requests are refused; `envoy.config.cluster.v3.CircuitBreakers`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-#[non_exhaustive]
-pub struct ClusterLimits {
-    /// Connections to all endpoints together; default 1024, not zero.
-    pub max_connections: u32,
-    /// Requests that wait for a connection; default 1024, 0: none may wait.
-    pub max_pending_requests: u32,
-    /// Requests under way, waiting ones included; none, the default: any number. Not zero.
-    pub max_requests: Option<u32>,
-}
-
-impl ClusterLimits {
-    /// Sets the number of connections.
-    #[must_use]
-    pub fn with_max_connections(mut self, connections: u32) -> Self {
-        self.max_connections = connections;
-        self
-    }
-
-    /// Sets the number of requests that wait for a connection.
-    #[must_use]
-    pub fn with_max_pending_requests(mut self, requests: u32) -> Self {
-        self.max_pending_requests = requests;
-        self
-    }
-
-    /// Sets the number of requests under way.
-    #[must_use]
-    pub fn with_max_requests(mut self, requests: u32) -> Self {
-        self.max_requests = Some(requests);
-        self
-    }
-
-    fn check(&self) -> Checked {
-        ensure(self.max_connections > 0, "maxConnections", "must not be zero")?;
-        ensure(self.max_requests != Some(0), "maxRequests", "must not be zero; leave it out for no limit")
-    }
-}
-
-impl Default for ClusterLimits {
-    fn default() -> Self {
-        Self { max_connections: 1024, max_pending_requests: 1024, max_requests: None }
     }
 }
 
@@ -345,3 +328,9 @@ fn default_idle_timeout() -> Option<Duration> {
 
 /// What a [`Cluster`] is called in error texts.
 pub(super) const KIND: &str = "cluster";
+
+/// The limit of `envoy.config.endpoint.v3.LocalityLbEndpoints`.
+const MAX_PRIORITY: u32 = 128;
+
+#[cfg(test)]
+mod tests;

@@ -110,6 +110,7 @@ pub mod observe;
 pub mod proxy;
 mod proxy_protocol;
 pub mod server;
+mod socket;
 pub mod stack;
 mod sync;
 #[cfg(test)]

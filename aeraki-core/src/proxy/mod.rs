@@ -222,7 +222,7 @@ fn known(registry: &Registry) -> String {
 
 /// Binds one socket for each worker.
 fn bind(listener: &Listener, workers: usize) -> Result<Vec<server::Listener>, ConfigError> {
-    let alone = ListenerOptions::default();
+    let alone = ListenerOptions::default().with_keepalive(listener.tcp_keepalive);
     if workers == 1 {
         return Ok(vec![server::Listener::bind(&listener.name, listener.address, &alone)?]);
     }

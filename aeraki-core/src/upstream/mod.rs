@@ -83,8 +83,8 @@ type Usages = HashMap<Arc<str>, Arc<Usage>>;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Context {
-    /// How connections are made; default: plain TCP.
-    pub connector: Arc<dyn Connector>,
+    /// How connections are made, whatever a cluster says of its sockets; default: over TCP, as the cluster says.
+    pub connector: Option<Arc<dyn Connector>>,
     /// How host names are looked up; default: as the operating system does.
     pub resolver: Arc<dyn Resolver>,
     /// What servers may send.
@@ -102,7 +102,7 @@ impl Context {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            connector: Arc::new(Tcp),
+            connector: None,
             resolver: Arc::new(SystemResolver),
             limits: Limits::default(),
             buffers: Buffers::new(),
@@ -114,7 +114,7 @@ impl Context {
     /// Sets how connections are made.
     #[must_use]
     pub fn with_connector(mut self, connector: Arc<dyn Connector>) -> Self {
-        self.connector = connector;
+        self.connector = Some(connector);
         self
     }
 
@@ -161,11 +161,13 @@ impl Context {
         stats: &ClusterStats,
         client: Option<&ConnInfo>,
     ) -> Arc<dyn Connector> {
-        let plain = match cluster.proxy_protocol {
-            Some(version) => Arc::new(Announcing::new(Arc::clone(&self.connector), version, client)),
-            None => Arc::clone(&self.connector),
+        let tcp = || Arc::new(Tcp::default().with_keepalive(cluster.tcp_keepalive)) as Arc<dyn Connector>;
+        let plain = self.connector.clone().unwrap_or_else(tcp);
+        let announced = match cluster.proxy_protocol {
+            Some(version) => Arc::new(Announcing::new(plain, version, client)),
+            None => plain,
         };
-        self.secrets.connector(&plain, cluster, stats)
+        self.secrets.connector(&announced, cluster, stats)
     }
 }
 

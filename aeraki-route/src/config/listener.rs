@@ -10,6 +10,7 @@ use super::{
     filter::{Filter, FilterOrder},
     proxy_protocol::ProxyProtocol,
     route::RouteConfig,
+    tcp_keepalive::TcpKeepalive,
     tls::DownstreamTlsContext,
 };
 
@@ -44,6 +45,9 @@ pub struct Listener {
     /// What one connection may take.
     #[serde(default)]
     pub limits: ListenerLimits,
+    /// Has the system ask silent clients whether they are there; none: it does not ask.
+    #[serde(default)]
+    pub tcp_keepalive: Option<TcpKeepalive>,
     /// How it speaks TLS; none: not at all.
     #[serde(default)]
     pub tls: Option<DownstreamTlsContext>,
@@ -67,6 +71,7 @@ impl Listener {
             response_order: FilterOrder::default(),
             idle_timeout: None,
             limits: ListenerLimits::default(),
+            tcp_keepalive: None,
             tls: None,
             proxy_protocol: None,
         }
@@ -114,6 +119,13 @@ impl Listener {
         self
     }
 
+    /// Has the system ask silent clients whether they are there.
+    #[must_use]
+    pub fn with_tcp_keepalive(mut self, keepalive: TcpKeepalive) -> Self {
+        self.tcp_keepalive = Some(keepalive);
+        self
+    }
+
     /// Sets how it speaks TLS.
     #[must_use]
     pub fn with_tls(mut self, tls: DownstreamTlsContext) -> Self {
@@ -147,6 +159,9 @@ impl Listener {
         }
         duration::check_optional(self.idle_timeout, "idleTimeout")?;
         self.limits.check().map_err(|error| error.within("limits"))?;
+        if let Some(keepalive) = &self.tcp_keepalive {
+            keepalive.check().map_err(|error| error.within("tcpKeepalive"))?;
+        }
         if let Some(tls) = &self.tls {
             tls.check().map_err(|error| error.within("tls"))?;
         }

@@ -21,6 +21,7 @@ mod policy;
 mod proxy;
 mod proxy_protocol;
 pub(crate) mod route;
+mod tcp_keepalive;
 mod tls;
 
 pub(crate) use self::policy::ip_block;
@@ -48,6 +49,7 @@ pub use self::{
     proxy::{Node, Proxy},
     proxy_protocol::{ProxyProtocol, ProxyProtocolVersion},
     route::{Route, RouteConfig},
+    tcp_keepalive::TcpKeepalive,
     tls::{
         CertificateValidationContext, CommonTlsContext, DataSource, DownstreamTlsContext, SanKind, SanMatcher,
         SanValue, TlsCertificate, TlsVersion, UpstreamTlsContext,

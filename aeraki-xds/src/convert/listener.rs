@@ -8,6 +8,7 @@ use super::endpoint::socket_from_proto;
 use super::filters::KnownFilters;
 use super::meta_protocol::{self, MetaProtocol};
 use super::proxy_protocol;
+use super::tcp_keepalive;
 use super::tls;
 use crate::proto::envoy::config::core::v3::TrafficDirection as DirectionProto;
 use crate::proto::envoy::config::listener::v3 as proto;
@@ -37,6 +38,7 @@ pub fn listener_from_proto(listener: &proto::Listener, known: &KnownFilters) -> 
         .with_response_order(response_order);
     converted.filters = filters;
     converted.idle_timeout = idle_timeout;
+    converted.tcp_keepalive = listener.tcp_keepalive.as_ref().and_then(tcp_keepalive::from_proto);
     converted.tls = tls;
     converted.proxy_protocol = proxy_protocol::downstream(listener, at)?;
     converted.validate()?;

@@ -18,6 +18,7 @@ mod matcher;
 mod meta_protocol;
 mod native;
 mod proxy_protocol;
+mod tcp_keepalive;
 mod tls;
 mod unpack;
 mod weighted;

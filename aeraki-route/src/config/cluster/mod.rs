@@ -27,6 +27,7 @@ use super::{
     endpoint::{Address, Endpoint},
     error::{Checked, ConfigError, ensure},
     proxy_protocol::ProxyProtocolVersion,
+    tcp_keepalive::TcpKeepalive,
     tls::UpstreamTlsContext,
 };
 
@@ -80,6 +81,9 @@ pub struct Cluster {
     /// Takes endpoints out where too much fails; none: they stay.
     #[serde(default)]
     pub outlier_detection: Option<OutlierDetection>,
+    /// Has the system ask silent servers whether they are there; none: it does not ask.
+    #[serde(default)]
+    pub tcp_keepalive: Option<TcpKeepalive>,
     /// How its servers are spoken to in TLS; none: not at all.
     #[serde(default)]
     pub tls: Option<UpstreamTlsContext>,
@@ -108,6 +112,7 @@ impl Cluster {
             limits: ClusterLimits::default(),
             health_check: None,
             outlier_detection: None,
+            tcp_keepalive: None,
             tls: None,
             proxy_protocol: None,
         }
@@ -211,6 +216,13 @@ impl Cluster {
         self
     }
 
+    /// Has the system ask silent servers whether they are there.
+    #[must_use]
+    pub fn with_tcp_keepalive(mut self, keepalive: TcpKeepalive) -> Self {
+        self.tcp_keepalive = Some(keepalive);
+        self
+    }
+
     /// Sets how its servers are spoken to in TLS.
     #[must_use]
     pub fn with_tls(mut self, tls: UpstreamTlsContext) -> Self {
@@ -256,6 +268,9 @@ impl Cluster {
         }
         if let Some(detection) = &self.outlier_detection {
             detection.check().map_err(|error| error.within("outlierDetection"))?;
+        }
+        if let Some(keepalive) = &self.tcp_keepalive {
+            keepalive.check().map_err(|error| error.within("tcpKeepalive"))?;
         }
         self.tls.as_ref().map_or(Ok(()), |tls| self.check_tls(tls).map_err(|error| error.within("tls")))
     }

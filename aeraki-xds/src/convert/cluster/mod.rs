@@ -15,6 +15,7 @@ use super::at::At;
 use super::duration;
 use super::endpoint::endpoints_from_proto;
 use super::proxy_protocol;
+use super::tcp_keepalive;
 use super::tls;
 use crate::proto::envoy::config::cluster::v3 as proto;
 use proto::cluster::{ClusterDiscoveryType, DiscoveryType};
@@ -39,6 +40,9 @@ pub fn cluster_from_proto(cluster: &proto::Cluster) -> Result<Cluster, ConfigErr
     if let Some(detection) = &cluster.outlier_detection {
         converted.outlier_detection = Some(outlier::from_proto(detection, &at.field("outlier_detection"))?);
     }
+    let options = cluster.upstream_connection_options.as_ref();
+    let keepalive = options.and_then(|options| options.tcp_keepalive.as_ref());
+    converted.tcp_keepalive = keepalive.and_then(tcp_keepalive::from_proto);
     let socket = cluster.transport_socket.as_ref();
     let announced = proxy_protocol::upstream(socket, at)?;
     converted.proxy_protocol = announced.as_ref().map(|(version, _)| *version);

@@ -7,7 +7,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::{net::TcpListener, task::JoinSet, time::sleep};
 
 use super::{Accepted, Drain, Phase, Serve};
-use crate::{observe::Metrics, socket::set_options};
+use crate::{observe::Metrics, socket::set_keepalive};
 
 /// A socket that accepts connections and hands each to a [`Serve`] in a task of its own.
 #[derive(Debug)]
@@ -24,8 +24,6 @@ pub struct ListenerOptions {
     pub reuse_port: bool,
     /// Connections that the system completes before they are accepted; default 1024.
     pub backlog: i32,
-    /// Has the system ask silent clients whether they are there; default: it does not ask.
-    pub keepalive: Option<TcpKeepalive>,
 }
 
 impl ListenerOptions {
@@ -35,18 +33,11 @@ impl ListenerOptions {
         self.reuse_port = reuse_port;
         self
     }
-
-    /// Has the system ask silent clients whether they are there.
-    #[must_use]
-    pub const fn with_keepalive(mut self, keepalive: Option<TcpKeepalive>) -> Self {
-        self.keepalive = keepalive;
-        self
-    }
 }
 
 impl Default for ListenerOptions {
     fn default() -> Self {
-        Self { reuse_port: false, backlog: 1024, keepalive: None }
+        Self { reuse_port: false, backlog: 1024 }
     }
 }
 
@@ -62,10 +53,31 @@ impl Listener {
         })
     }
 
+    /// Returns another handle on the same socket, which takes connections from the same queue; the socket is closed with
+    /// the last one.
+    ///
+    /// # Errors
+    /// When the system has no room for it: the listener, the field and the system's reason.
+    pub fn try_clone(&self, name: &str) -> Result<Self, ConfigError> {
+        let socket = self.socket.try_clone().map_err(|error| {
+            ConfigError::new(format!("listener {name:?}"), "address", format!("cannot share the socket: {error}"))
+        })?;
+        Ok(Self { socket, local: self.local })
+    }
+
     /// Returns the address that it is bound to.
     #[must_use]
     pub const fn local_addr(&self) -> SocketAddr {
         self.local
+    }
+
+    /// Has the system ask the clients of new connections whether they are there while they are silent; none: it does not
+    /// ask.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn set_keepalive(&self, keepalive: Option<&TcpKeepalive>) -> io::Result<()> {
+        set_keepalive(SockRef::from(&self.socket), keepalive)
     }
 
     /// Accepts connections until `drain` begins, then waits for those that are open.
@@ -123,8 +135,8 @@ fn bind(address: SocketAddr, options: &ListenerOptions) -> io::Result<Listener> 
     if options.reuse_port {
         socket.set_reuse_port(true)?;
     }
-    // connections have the options of the socket that accepts them
-    set_options(SockRef::from(&socket), options.keepalive.as_ref())?;
+    // connections have the options of the socket that accepts them; without this one small answers wait
+    socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     socket.listen(options.backlog)?;
     let socket = std::net::TcpListener::from(socket);

@@ -1,15 +1,21 @@
 //! Downstream: listeners, connections, and what runs on them.
+//!
+//! A connection cuts frames, hands requests to its stack and writes their answers; `pump` carries the frames of the streams
+//! that it has open.
 
 mod alarm;
 mod answers;
 mod budget;
 mod connection;
 mod drain;
+mod ending;
 mod group;
 mod listener;
 mod pending;
 mod proxy_protocol;
+mod pump;
 mod rpc;
+mod streams;
 #[cfg(test)]
 mod tests;
 

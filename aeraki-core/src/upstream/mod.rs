@@ -9,6 +9,9 @@
 //! A connection takes many requests at a time, each under an id of the connection's own, and an answer is matched by
 //! that id only. Where servers work on one request at a time a connection does too. Nothing is ever answered twice, and
 //! nothing is left waiting: when a connection ends, so do its requests.
+//!
+//! A stream keeps the slot of its opening to its end. Its frames go into the same queue; those of the server wait in the
+//! slot for the connection of the client, which has a [`StreamHandle`] on it.
 
 mod announce;
 mod balance;
@@ -26,6 +29,7 @@ mod members;
 mod pool;
 mod slots;
 mod stats;
+mod stream;
 mod subsets;
 mod upkeep;
 
@@ -44,12 +48,17 @@ use arc_swap::ArcSwap;
 #[cfg(feature = "dns")]
 pub use self::discovery::Hickory;
 use self::{announce::Announcing, cluster::Shared, stats::Usage};
-pub(crate) use self::{binding::Bindings, cluster::Flight};
+pub(crate) use self::{
+    binding::Bindings,
+    cluster::Flight,
+    stream::{Arrival, Arrivals, Backlog},
+};
 pub use self::{
     cluster::Cluster,
     connect::{Connector, Tcp},
     discovery::{Resolved, Resolver, SystemResolver},
     stats::ClusterStats,
+    stream::StreamHandle,
 };
 use crate::{
     io::Buffers,

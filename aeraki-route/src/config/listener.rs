@@ -10,6 +10,7 @@ use super::{
     filter::{Filter, FilterOrder},
     proxy_protocol::ProxyProtocol,
     route::RouteConfig,
+    stream::StreamTimeouts,
     tcp_keepalive::TcpKeepalive,
     tls::DownstreamTlsContext,
 };
@@ -42,6 +43,9 @@ pub struct Listener {
     /// How long a connection may be idle: no request in flight and no byte either way; none: for ever. Not zero.
     #[serde(default, with = "duration::optional")]
     pub idle_timeout: Option<Duration>,
+    /// How long streams may last, where their routes do not say.
+    #[serde(default)]
+    pub streams: StreamTimeouts,
     /// What one connection may take.
     #[serde(default)]
     pub limits: ListenerLimits,
@@ -70,6 +74,7 @@ impl Listener {
             filters: Vec::new(),
             response_order: FilterOrder::default(),
             idle_timeout: None,
+            streams: StreamTimeouts::default(),
             limits: ListenerLimits::default(),
             tcp_keepalive: None,
             tls: None,
@@ -109,6 +114,13 @@ impl Listener {
     #[must_use]
     pub fn with_idle_timeout(mut self, idle_timeout: Duration) -> Self {
         self.idle_timeout = Some(idle_timeout);
+        self
+    }
+
+    /// Sets how long streams may last, where their routes do not say.
+    #[must_use]
+    pub fn with_streams(mut self, timeouts: StreamTimeouts) -> Self {
+        self.streams = timeouts;
         self
     }
 
@@ -158,6 +170,7 @@ impl Listener {
             filter.check().map_err(|error| error.within(filter.path(index)))?;
         }
         duration::check_optional(self.idle_timeout, "idleTimeout")?;
+        self.streams.check().map_err(|error| error.within("streams"))?;
         self.limits.check().map_err(|error| error.within("limits"))?;
         if let Some(keepalive) = &self.tcp_keepalive {
             keepalive.check().map_err(|error| error.within("tcpKeepalive"))?;
@@ -287,8 +300,15 @@ impl RouteSubscription {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct ListenerLimits {
-    /// Requests in flight; default 128, not zero.
+    /// Requests in flight; default 128, not zero. Open streams are not among them.
     pub max_requests_in_flight: u32,
+    /// Open streams; default 256, zero: none. Beyond it openings are refused.
+    pub max_streams: u32,
+    /// Bytes of one stream that wait in either direction, and of all together that are not open yet; default 256 KiB, not
+    /// zero. Beyond it the other side is not read.
+    /// A protocol with windows gets by without that if it is larger than they are, frame headers included. A frame counts
+    /// for 64 bytes at least once there are very many.
+    pub max_stream_bytes: u64,
     /// Bytes buffered either way; default 1 MiB, not zero. A single larger frame is still taken up to the codec's limit.
     pub max_buffered_bytes: u64,
     /// Bytes of one frame; none: the codec's own limit. Not zero.
@@ -304,6 +324,20 @@ impl ListenerLimits {
     #[must_use]
     pub fn with_max_requests_in_flight(mut self, requests: u32) -> Self {
         self.max_requests_in_flight = requests;
+        self
+    }
+
+    /// Sets the number of open streams.
+    #[must_use]
+    pub fn with_max_streams(mut self, streams: u32) -> Self {
+        self.max_streams = streams;
+        self
+    }
+
+    /// Sets the number of bytes of one stream that wait in either direction.
+    #[must_use]
+    pub fn with_max_stream_bytes(mut self, bytes: u64) -> Self {
+        self.max_stream_bytes = bytes;
         self
     }
 
@@ -330,6 +364,7 @@ impl ListenerLimits {
 
     fn check(&self) -> Checked {
         ensure(self.max_requests_in_flight > 0, "maxRequestsInFlight", "must not be zero")?;
+        ensure(self.max_stream_bytes > 0, "maxStreamBytes", "must not be zero")?;
         ensure(self.max_buffered_bytes > 0, "maxBufferedBytes", "must not be zero")?;
         ensure(self.max_frame_bytes != Some(0), "maxFrameBytes", "must not be zero")?;
         duration::check_optional(self.unfinished_frame_timeout, "unfinishedFrameTimeout")
@@ -340,6 +375,8 @@ impl Default for ListenerLimits {
     fn default() -> Self {
         Self {
             max_requests_in_flight: 128,
+            max_streams: 256,
+            max_stream_bytes: 256 << 10,
             max_buffered_bytes: 1 << 20,
             max_frame_bytes: None,
             unfinished_frame_timeout: Some(Duration::from_secs(60)),

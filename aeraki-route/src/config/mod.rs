@@ -21,6 +21,7 @@ mod policy;
 mod proxy;
 mod proxy_protocol;
 pub(crate) mod route;
+mod stream;
 mod tcp_keepalive;
 mod tls;
 
@@ -49,6 +50,7 @@ pub use self::{
     proxy::{Node, Proxy},
     proxy_protocol::{ProxyProtocol, ProxyProtocolVersion},
     route::{Route, RouteConfig},
+    stream::StreamTimeouts,
     tcp_keepalive::TcpKeepalive,
     tls::{
         CertificateValidationContext, CommonTlsContext, DataSource, DownstreamTlsContext, SanKind, SanMatcher,

@@ -269,6 +269,7 @@ const MESSAGES: &[&str] = &[
     "envoy.config.route.v3.RouteAction.HashPolicy",
     "envoy.config.route.v3.RouteAction.HashPolicy.ConnectionProperties",
     "envoy.config.route.v3.RouteAction.HashPolicy.Header",
+    "envoy.config.route.v3.RouteAction.MaxStreamDuration",
     "envoy.config.route.v3.RouteAction.RequestMirrorPolicy",
     "envoy.config.route.v3.Route",
     "envoy.config.route.v3.RouteConfiguration",

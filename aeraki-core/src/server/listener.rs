@@ -1,12 +1,12 @@
 //! Accepts connections.
 
-use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use aeraki_route::config::{ConfigError, TcpKeepalive};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tokio::{net::TcpListener, task::JoinSet, time::sleep};
+use tokio::net::TcpListener;
 
-use super::{Accepted, Drain, Phase, Serve};
+use super::{Drain, ProcessLimit, Serve, accept::Reception};
 use crate::{observe::Metrics, socket::set_keepalive};
 
 /// A socket that accepts connections and hands each to a [`Serve`] in a task of its own.
@@ -14,6 +14,7 @@ use crate::{observe::Metrics, socket::set_keepalive};
 pub struct Listener {
     socket: std::net::TcpListener,
     local: SocketAddr,
+    limit: ProcessLimit,
 }
 
 /// How a [`Listener`] is bound.
@@ -62,7 +63,7 @@ impl Listener {
         let socket = self.socket.try_clone().map_err(|error| {
             ConfigError::new(format!("listener {name:?}"), "address", format!("cannot share the socket: {error}"))
         })?;
-        Ok(Self { socket, local: self.local })
+        Ok(Self { socket, local: self.local, limit: self.limit.clone() })
     }
 
     /// Returns the address that it is bound to.
@@ -80,52 +81,22 @@ impl Listener {
         set_keepalive(SockRef::from(&self.socket), keepalive)
     }
 
+    /// Has the connections count towards a limit of the process.
+    #[must_use]
+    pub fn with_limit(mut self, limit: ProcessLimit) -> Self {
+        self.limit = limit;
+        self
+    }
+
     /// Accepts connections until `drain` begins, then waits for those that are open.
     ///
     /// # Errors
     /// When the runtime cannot watch the socket.
     pub async fn serve(self, serve: Arc<dyn Serve>, metrics: Arc<Metrics>, drain: Drain) -> io::Result<()> {
         let socket = TcpListener::from_std(self.socket)?;
-        let mut connections = JoinSet::new();
-        let mut draining = pin!(drain.reached(Phase::Draining));
-        loop {
-            tokio::select! {
-                biased;
-                () = &mut draining => break,
-                Some(_) = connections.join_next() => {}
-                accepted = socket.accept() => match accepted {
-                    Ok((stream, peer)) => {
-                        let accepted = Accepted::new(peer, stream.local_addr().unwrap_or(self.local));
-                        let served = serve.serve(Box::new(stream), accepted, drain.clone());
-                        connections.spawn(counted(served, Arc::clone(&metrics)));
-                    }
-                    Err(error) => {
-                        metrics.counters.downstream_cx_error.inc();
-                        tracing::warn!(address = %self.local, %error, "a connection could not be accepted");
-                        if !is_about_one_connection(&error) {
-                            sleep(BACK_OFF).await;
-                        }
-                    }
-                },
-            }
-        }
-        drop(socket);
-        while connections.join_next().await.is_some() {}
+        Reception { serve, metrics, limit: self.limit, drain }.run(socket).await;
         Ok(())
     }
-}
-
-async fn counted(served: impl Future<Output = ()>, metrics: Arc<Metrics>) {
-    struct Open(Arc<Metrics>);
-    impl Drop for Open {
-        fn drop(&mut self) {
-            self.0.downstream_cx_active.dec();
-        }
-    }
-    metrics.counters.downstream_cx_total.inc();
-    metrics.downstream_cx_active.inc();
-    let _open = Open(metrics);
-    served.await;
 }
 
 fn bind(address: SocketAddr, options: &ListenerOptions) -> io::Result<Listener> {
@@ -140,16 +111,5 @@ fn bind(address: SocketAddr, options: &ListenerOptions) -> io::Result<Listener> 
     socket.bind(&address.into())?;
     socket.listen(options.backlog)?;
     let socket = std::net::TcpListener::from(socket);
-    Ok(Listener { local: socket.local_addr()?, socket })
+    Ok(Listener { local: socket.local_addr()?, socket, limit: ProcessLimit::default() })
 }
-
-/// Tells whether the next connection may well be accepted at once.
-fn is_about_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
-    )
-}
-
-/// How long to wait when the system has no room for another connection, such as too many open files.
-const BACK_OFF: Duration = Duration::from_millis(100);

@@ -8,6 +8,7 @@
 
 mod action;
 mod cluster;
+mod connection_limit;
 mod decimal;
 mod duration;
 mod endpoint;
@@ -33,6 +34,7 @@ pub use self::{
         HealthCheckKind, LbPolicy, LeastRequest, Maglev, OutlierDetection, PeakEwma, RingHash, SlowStart,
         SubsetFallback, SubsetSelector, Subsets, SuccessRate,
     },
+    connection_limit::ConnectionLimit,
     decimal::Decimal,
     endpoint::{Address, AddressError, Endpoint, HealthStatus, Locality},
     error::ConfigError,

@@ -96,4 +96,36 @@ pub struct ConsistentHash {
     /// The attribute whose value is the key.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub http_header_name: String,
+    /// Whether the key is the client's IP address.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub use_source_ip: bool,
+    /// Points that the ring has at least; where there is no `ring_hash`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minimum_ring_size: Option<u32>,
+    /// Chooses by a ring, as without anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ring_hash: Option<RingSize>,
+    /// Chooses by a Maglev table instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maglev: Option<TableSize>,
+}
+
+/// Says how large a ring is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct RingSize {
+    /// Points that it has at least.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minimum_ring_size: Option<u32>,
+}
+
+/// Says how large a Maglev table is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct TableSize {
+    /// Entries that it has; a prime number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table_size: Option<u32>,
 }

@@ -8,7 +8,8 @@ mod service_entry;
 
 pub use self::{
     destination_rule::{
-        ConsistentHash, DestinationRule, DestinationRuleSpec, LoadBalancer, SimpleBalancer, Subset, TrafficPolicy,
+        ConsistentHash, DestinationRule, DestinationRuleSpec, LoadBalancer, RingSize, SimpleBalancer, Subset,
+        TableSize, TrafficPolicy,
     },
     service::{Service, ServicePort, ServiceSpec},
     service_entry::{Port, Resolution, ServiceEntry, ServiceEntrySpec, WorkloadEntry, WorkloadSelector},

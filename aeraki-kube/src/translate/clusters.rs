@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aeraki_route::config::{Address, Cluster, Discovery, Dns, Endpoint, LbPolicy, LeastRequest};
+use aeraki_route::config::{Address, Cluster, Discovery, Dns, Endpoint, LbPolicy, LeastRequest, Maglev, RingHash};
 
 use super::{
     Options, Translation,
@@ -11,7 +11,7 @@ use super::{
     services::{Declared, Service},
 };
 use crate::{
-    istio::{DestinationRule, LoadBalancer, Resolution, SimpleBalancer, Subset},
+    istio::{ConsistentHash, DestinationRule, LoadBalancer, Resolution, SimpleBalancer, Subset},
     world::World,
 };
 
@@ -100,12 +100,25 @@ fn by_name(resolution: Resolution) -> bool {
 }
 
 fn lb_policy(balancer: Option<&LoadBalancer>) -> LbPolicy {
+    if let Some(hash) = balancer.and_then(|balancer| balancer.consistent_hash.as_ref()) {
+        return hash_policy(hash);
+    }
     match balancer.and_then(|balancer| balancer.simple) {
         Some(SimpleBalancer::RoundRobin) => LbPolicy::RoundRobin,
         Some(SimpleBalancer::Random) => LbPolicy::Random,
         // what Istio does where nothing is said
         _ => LbPolicy::LeastRequest(LeastRequest::default()),
     }
+}
+
+fn hash_policy(hash: &ConsistentHash) -> LbPolicy {
+    if let Some(maglev) = hash.maglev {
+        let default = Maglev::default();
+        return LbPolicy::Maglev(default.with_table_size(maglev.table_size.unwrap_or(default.table_size)));
+    }
+    let default = RingHash::default();
+    let minimum = hash.ring_hash.map_or(hash.minimum_ring_size, |ring| ring.minimum_ring_size);
+    LbPolicy::RingHash(default.with_size(minimum.unwrap_or(default.minimum), default.maximum))
 }
 
 fn warn_of_hashing(world: &World, service: &Service<'_>, translation: &mut Translation) {
@@ -115,14 +128,12 @@ fn warn_of_hashing(world: &World, service: &Service<'_>, translation: &mut Trans
         let subsets = subsets.map(|(index, subset)| (format!("spec.subsets[{index}]"), &subset.traffic_policy));
         for (field, policy) in [common].into_iter().chain(subsets) {
             let balancer = policy.as_ref().and_then(|policy| policy.load_balancer.as_ref());
-            let Some(hash) = balancer.and_then(|balancer| balancer.consistent_hash.as_ref()) else { continue };
-            let reason = if hash.http_header_name.is_empty() {
-                "has no `httpHeaderName`, the only key there is; requests go to the least loaded endpoint"
-            } else {
-                "NOT ENFORCED yet by the clusters made here: requests go to the least loaded endpoint"
-            };
-            let field = format!("{field}.trafficPolicy.loadBalancer.consistentHash");
-            translation.reject(Rejection::ineffective(&**rule, field, reason));
+            let hash = balancer.and_then(|balancer| balancer.consistent_hash.as_ref());
+            if hash.is_some_and(|hash| hash.http_header_name.is_empty() && !hash.use_source_ip) {
+                let field = format!("{field}.trafficPolicy.loadBalancer.consistentHash");
+                let reason = "has neither `httpHeaderName` nor `useSourceIp`, the keys there are: requests go anywhere";
+                translation.reject(Rejection::ineffective(&**rule, field, reason));
+            }
         }
     }
 }

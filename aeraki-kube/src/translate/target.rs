@@ -60,13 +60,16 @@ impl<'a> Target<'a> {
         cluster_name(self.port, self.subset, &self.host)
     }
 
-    /// Adds the attribute by which requests to this target are hashed.
+    /// Adds what requests to this target are hashed by.
     pub(super) fn add_hash_key(&self, world: &World, action: &mut RouteAction) {
         let balancer = balancer(world, &self.host, self.namespace, self.subset);
         let Some(hash) = balancer.and_then(|balancer| balancer.consistent_hash.as_ref()) else { return };
-        let key = &hash.http_header_name;
-        let policy = HashPolicy::attribute(key);
-        if !key.is_empty() && !action.hash_policy.contains(&policy) {
+        let policy = match hash.http_header_name.as_str() {
+            "" if hash.use_source_ip => HashPolicy::source_ip(),
+            "" => return,
+            key => HashPolicy::attribute(key),
+        };
+        if !action.hash_policy.contains(&policy) {
             action.hash_policy.push(policy);
         }
     }

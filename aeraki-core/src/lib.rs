@@ -113,6 +113,11 @@ pub mod stack;
 mod sync;
 #[cfg(test)]
 mod testing;
+#[cfg(feature = "tls")]
+pub mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "no_tls.rs"]
+pub mod tls;
 pub mod upstream;
 
 pub use aeraki_codec as codec;

@@ -107,15 +107,15 @@ impl Route {
     /// the attributes of the hash policy, the one in which the client names an endpoint, and metadata.
     ///
     /// The hash is the one that Envoy computes from headers of these values: XXH64 with seed 0 of each, joined in the order
-    /// of the policy. Allocates nothing.
+    /// of the policy. None, the usual case: it does not matter.
     #[inline]
-    pub fn place<A: Attributes + ?Sized>(&self, attributes: &A, source: IpAddr, draw: u64) -> Placement {
-        let Some(placements) = &self.placements else { return Placement::default() };
+    pub fn place<A: Attributes + ?Sized>(&self, attributes: &A, source: IpAddr, draw: u64) -> Option<Placement> {
+        let placements = self.placements.as_ref()?;
         let cluster = match &self.clusters {
             Clusters::One(_) => 0,
             Clusters::Weighted(shares) => Clusters::position(shares, draw),
         };
-        placements.of(attributes, source, cluster)
+        Some(placements.of(attributes, source, cluster))
     }
 
     /// Lists the attributes by which messages are placed.

@@ -52,7 +52,7 @@ impl Changes {
         self.fixed.as_ref()
     }
 
-    /// Takes the values of a request.
+    /// Takes the values of a request. An attribute that is not UTF-8 is none: not every protocol could carry it.
     pub fn values<A: Attributes + ?Sized>(&self, request: &A, origin: &Origin) -> ChangeValues {
         let value = |value: &MutationValue| -> Option<Arc<[u8]>> {
             match value {
@@ -65,7 +65,8 @@ impl Changes {
                 },
             }
         };
-        self.entries.iter().map(|entry| value_of(entry).and_then(value)).collect()
+        let is_text = |value: &Arc<[u8]>| std::str::from_utf8(value).is_ok();
+        self.entries.iter().map(|entry| value_of(entry).and_then(value).filter(is_text)).collect()
     }
 
     /// Works out what `values` change in a message.
@@ -175,6 +176,10 @@ mod tests {
         let set = |key: &str, value: &str| (key.to_owned(), Some(value.to_owned()));
         let expected = [set("caller", "10.0.0.1"), set("id", "7"), set("copy", "ann")];
         assert_eq!(resolve(&entries, &[("user", "ann")]), expected);
+        let changes = Changes::compile(&entries).expect("some");
+        let origin = Origin::new("10.0.0.1".parse().expect("an address"), Id::None);
+        let values = changes.values(&[("user", &b"\xed\xbf\xbf"[..])], &origin);
+        assert!(values[2].is_none(), "a lone surrogate can be carried by nobody");
     }
 
     #[test]

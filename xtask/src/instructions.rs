@@ -1,11 +1,16 @@
-//! What a turn of each row of `benches/instructions` costs, in user instructions, beside what is committed.
+//! What a turn of each row of `benches/instructions` and `benches/stack` costs, in user instructions, beside what is committed.
 //!
 //! Each row runs under callgrind with few and with many turns, so that what it does to start cancels out. A busy machine
 //! changes nothing; another compiler does, so that only counts of the one that was committed are judged. Hash tables are
 //! seeded anew in every process, and some seeds make longer ways: a row that costs too much is counted again, and its
 //! cheapest run counts.
 
-use std::{collections::BTreeMap, fs, path::Path, process::Command};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
@@ -20,21 +25,25 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         _ => bail!("instructions takes --bless or nothing, not {arguments:?}"),
     };
     debian("valgrind", "valgrind")?;
-    let program = cargo("aeraki-instructions", "release")?;
-    let mut counts = BTreeMap::new();
-    for row in output(&mut Command::new(&program))?.lines() {
-        counts.insert(row.to_owned(), turn(&program, row)?);
+    let (mut counts, mut programs) = (BTreeMap::new(), Programs::new());
+    for package in PACKAGES {
+        // each by itself: what one needs must not change how the other is built
+        let program = cargo(package, "release")?;
+        for row in output(&mut Command::new(&program))?.lines() {
+            counts.insert(row.to_owned(), turn(&program, row)?);
+            programs.insert(row.to_owned(), program.clone());
+        }
     }
     let mut found =
         Counts { compiler: output(Command::new("rustc").arg("--version"))?.trim().to_owned(), rows: counts };
     if bless {
-        found.lower(&program, |_| true)?;
+        found.lower(&programs, |_| true)?;
         print(&found, &found);
         return found.write();
     }
     let expected = Counts::read()?;
     let worse: Vec<_> = found.worse_than(&expected).into_iter().map(str::to_owned).collect();
-    found.lower(&program, |row| worse.iter().any(|worse| worse == row))?;
+    found.lower(&programs, |row| worse.iter().any(|worse| worse == row))?;
     print(&found, &expected);
     if found.compiler != expected.compiler {
         println!("not judged: counted with {}, committed for {}", found.compiler, expected.compiler);
@@ -44,6 +53,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     ensure!(worse.is_empty(), "more than {TOLERANCE} % above {FILE}: {}; --bless accepts it", worse.join(", "));
     Ok(())
 }
+
+/// Which program has a row.
+type Programs = BTreeMap<String, PathBuf>;
 
 /// Instructions of each row, and the compiler that they hold for.
 struct Counts {
@@ -65,8 +77,9 @@ impl Counts {
     }
 
     /// Counts rows again and keeps the cheapest run of each.
-    fn lower(&mut self, program: &Path, again: impl Fn(&str) -> bool) -> Result<()> {
+    fn lower(&mut self, programs: &Programs, again: impl Fn(&str) -> bool) -> Result<()> {
         for (row, count) in self.rows.iter_mut().filter(|(row, _)| again(row)) {
+            let program = programs.get(row).with_context(|| format!("no program has {row:?}"))?;
             for _ in 0..AGAIN {
                 *count = turn(program, row)?.min(*count);
             }
@@ -115,6 +128,7 @@ fn print(found: &Counts, expected: &Counts) {
     }
 }
 
+const PACKAGES: [&str; 2] = ["aeraki-instructions", "aeraki-stack-instructions"];
 const FILE: &str = "benches/instructions/expected.json";
 /// Percent.
 const TOLERANCE: u64 = 3;

@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "a recipe reports on standard output")]
 
 mod bench;
+mod chaos;
 mod ci;
 mod fuzz;
 mod instructions;
@@ -29,6 +30,7 @@ fn run(arguments: &[String]) -> Result<()> {
     let (recipe, rest) = arguments.split_first().map_or(("help", [].as_slice()), |(name, rest)| (name.as_str(), rest));
     match recipe {
         "bench" => bench::run(rest),
+        "chaos" => chaos::run(rest),
         "ci" => ci::run(),
         "fuzz-smoke" => fuzz::run(),
         "instructions" => instructions::run(rest),
@@ -49,9 +51,11 @@ cargo xtask RECIPE
   ci                everything that must hold before a change lands: the script .ci/run
   fuzz-smoke        every fuzz target for a moment; without cargo-fuzz and a nightly, their corpora
   instructions [--bless]
-                    what codecs and route tables cost, counted; fails at 3 % more than is committed
+                    what codecs, route tables and the stack cost, counted; fails at 3 % more than is committed
   interop [SUITE...] [--targets direct,envoy,ours]
                     real clients and servers through the proxy, beside stock Envoy
+  chaos [--seconds N] [--targets envoy,ours]
+                    servers that misbehave under load: every request has one end, and nobody gets another's answer
   bench [--protocols dubbo,thrift] [--targets direct,relay,framed,envoy,ours,ours-concurrent]
         [--loads 64x1x128,...] [--rounds N] [--ms N] [--cachegrind] [--no-keep]
                     what a request costs; tables kept under benches/results/";

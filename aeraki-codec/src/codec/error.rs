@@ -187,4 +187,7 @@ pub enum EncodeError {
     /// The frame does not belong to this protocol.
     #[error("the frame is not one of this protocol")]
     Foreign,
+    /// The frame holds more or less than one message.
+    #[error("the frame holds more or less than one message")]
+    NotOneMessage,
 }

@@ -138,15 +138,30 @@ impl<'m> Filler<'m> {
             (VERSION, &identity.version),
             (GROUP, &identity.group),
         ];
+        let divisible = identity.is_divisible();
         for (name, field) in names {
             if self.options.reject_mismatch && field.mismatch {
                 return Err(DecodeError::new(DecodeErrorKind::IdentityMismatch, Header::LEN));
             }
             self.insert_name(name, field.value)?;
-            if let (true, Some(key)) = (field.ambiguous, NAMES.get(name)) {
+            let Some(key) = NAMES.get(name).filter(|_| self.wanted.name(name)) else { continue };
+            if divisible {
+                self.doubt(Text::Name(name), key)?;
+            } else if field.ambiguous {
                 self.out.mark_ambiguous(self.frame, key);
             }
         }
+        Ok(())
+    }
+
+    /// Declares that the provider may read `name` differently; where it is not there yet, it stands there with an empty
+    /// value, since to have none would be sure too.
+    #[cold]
+    fn doubt(&mut self, key: Text<'_>, name: &str) -> Result<(), DecodeError> {
+        if self.out.attributes().get(self.frame, name).is_none() {
+            self.out.insert(self.frame, self.limits, key, Text::Copied(b""))?;
+        }
+        self.out.mark_ambiguous(self.frame, name);
         Ok(())
     }
 
@@ -174,13 +189,10 @@ impl<'m> Filler<'m> {
         if let Some(range) = name.and_then(|name| name.utf8_range()) {
             return self.out.insert(self.frame, self.limits, key, Text::Frame(trim(self.frame, range)));
         }
-        let utf8 = name.map(|name| self.utf8(&name)).transpose()?.unwrap_or_default();
+        let Some(name) = name else { return self.doubt(key, NAMES.get(GENERIC_METHOD).copied().unwrap_or_default()) };
+        let utf8 = self.utf8(&name)?;
         let trimmed = utf8.get(trim(&utf8, 0..utf8.len())).unwrap_or_default();
-        self.out.insert(self.frame, self.limits, key, Text::Copied(trimmed))?;
-        if let (None, Some(key)) = (name, NAMES.get(GENERIC_METHOD)) {
-            self.out.mark_ambiguous(self.frame, key);
-        }
-        Ok(())
+        self.out.insert(self.frame, self.limits, key, Text::Copied(trimmed))
     }
 
     /// Inserts what is none of the codec's own names.
@@ -254,9 +266,12 @@ impl<'m> Filler<'m> {
         {
             return self.out.insert(self.frame, self.limits, key, Text::Copied(text));
         }
-        // The peer takes this value, and we cannot show it: what came before must not decide.
-        if let Ok(name) = std::str::from_utf8(name) {
-            self.out.mark_ambiguous(self.frame, name);
+        // The peer takes this value, and we cannot show it: neither what came before nor that nothing did must decide.
+        // Null is nothing to the peer too.
+        match (std::str::from_utf8(name), value) {
+            (Ok(name), Event::Null) => self.out.mark_ambiguous(self.frame, name),
+            (Ok(name), _) => self.doubt(key, name)?,
+            (Err(_), _) => {}
         }
         Ok(())
     }

@@ -46,6 +46,13 @@ impl<'a> Identity<'a> {
         true
     }
 
+    /// Tells whether its parts can be divided otherwise: the provider looks for `group/path:version` and does not see
+    /// where one part ends.
+    pub(super) fn is_divisible(&self) -> bool {
+        let has = |field: &Field<'_>, marks| field.value.is_some_and(|text| has_any(&text, marks));
+        has(&self.interface, [b'/', b':']) || has(&self.group, [b'/'; 2])
+    }
+
     /// Tells whether a key is one of the [`NAMES`] but for its case, which says nothing to the provider.
     pub(super) fn is_name(key: &[u8]) -> bool {
         NAMES.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(key))
@@ -69,6 +76,14 @@ impl<'a> Field<'a> {
         }
         self.attached = true;
         self.value = Some(value);
+    }
+}
+
+#[inline]
+fn has_any(text: &Text<'_>, [one, other]: [u8; 2]) -> bool {
+    match text.as_utf8() {
+        Some(bytes) => memchr::memchr2(one, other, bytes).is_some(),
+        None => text.utf16().any(|unit| unit == one.into() || unit == other.into()),
     }
 }
 

@@ -137,6 +137,43 @@ fn contradictions_are_ambiguous_or_refused() {
     assert!(parse(&mut *strict, &call("2.0.2", &[("path", "a.Service")]), &Demand::all()).is_ok());
 }
 
+/// A provider of group `g` and version 2 looks all of these up as `g/a.Service:2`.
+#[test]
+fn a_service_whose_parts_run_into_each_other_is_ambiguous() {
+    let split: [&[(&str, &str)]; 4] = [
+        &[("path", "g/a.Service:2"), ("version", "")],
+        &[("path", "g/a.Service"), ("version", "2")],
+        &[("path", "a.Service:2"), ("version", "0.0.0"), ("group", "g")],
+        &[("path", "Service:2"), ("group", "g/a")],
+    ];
+    for attachments in split {
+        for demand in [Demand::all(), Demand::of(["interface", "path", "version", "group"])] {
+            let message = parse(&mut *codec(Role::Server), &call("2.0.2", attachments), &demand).expect("well-formed");
+            for key in ["interface", "path", "version", "group"] {
+                assert!(message.is_ambiguous(key), "{key} of {attachments:?}");
+            }
+        }
+    }
+    let whole = message(&call("2.0.2", &[("path", "a.Service"), ("version", "2"), ("group", "g")]));
+    assert!(["interface", "path", "version", "group"].iter().all(|key| !whole.is_ambiguous(key)));
+}
+
+#[test]
+fn a_value_that_is_no_text_is_ambiguous_and_not_absent() {
+    let mut body = Vec::new();
+    for field in ["2.0.2", "a.Service", "1.0.0", "hi", ""] {
+        write::string(&mut body, field);
+    }
+    write::map(&mut body);
+    for (key, value) in [("debug", b"T"), ("lane", b"N")] {
+        write::string(&mut body, key);
+        body.put(value);
+    }
+    write::end(&mut body);
+    let message = message(&frame(0xc2, 0, &body));
+    assert!(message.is_ambiguous("debug") && !message.is_ambiguous("lane") && text(&message, "lane").is_none());
+}
+
 #[test]
 fn only_what_is_demanded_is_read() {
     let attachments = [("lane", "gray"), ("trace", "1")];
@@ -176,7 +213,7 @@ fn scalars_are_rendered_where_asked_for() {
     write::end(&mut body);
     let frame = frame(0xc2, 0, &body);
     let read = ["weight", "timeout", "_to"].map(|key| text(&message(&frame), key));
-    assert_eq!(read, [None, Some("1500".into()), Some("1500".into())], "times always are");
+    assert_eq!(read, [Some(String::new()), Some("1500".into()), Some("1500".into())], "times always are");
     let mut rendering = Dubbo::default().with_rendered_scalars(true).codec(Role::Server, &Limits::default());
     let message = parse(&mut *rendering, &frame, &Demand::all()).expect("well-formed");
     assert_eq!(text(&message, "weight").as_deref(), Some("1500"));

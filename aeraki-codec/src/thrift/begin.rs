@@ -132,6 +132,15 @@ impl Begin {
         }
     }
 
+    /// Tells whether servers may split a name elsewhere: some leave out what is empty between colons, some drop what
+    /// follows the second.
+    pub(super) fn is_split_otherwise(name: &[u8]) -> bool {
+        match Self::split(name) {
+            (Some(service), method) => service.is_empty() || method.is_empty() || method.contains(&b':'),
+            (None, _) => false,
+        }
+    }
+
     /// Writes the beginning of an exception message.
     pub(super) fn write_exception(encoding: Encoding, name: &[u8], seq_id: u32, out: &mut Output) {
         let length = u32::try_from(name.len()).unwrap_or(u32::MAX);

@@ -110,7 +110,7 @@ impl Codec for ThriftCodec {
         if self.dialect.is_some_and(|spoken| !spoken.admits(dialect)) {
             return Err(EncodeError::Foreign);
         }
-        encode::encode(message, dialect, &self.inflater, self.limits.frame_or(FRAME_LIMIT), out)?;
+        encode::encode(message, dialect, &self.inflater, &self.limits, out)?;
         // The peer answers as it is asked.
         self.dialect.get_or_insert(dialect);
         Ok(())

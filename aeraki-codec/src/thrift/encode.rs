@@ -1,14 +1,19 @@
 //! Writes a message under another id or with other headers: patched or spliced, the struct never touched.
+//!
+//! A frame is written only if it holds one message and nothing else. Many servers take a second message in it for the
+//! next call, which nobody has judged, and the next frame for what a struct without an end lacks.
 
 use bytes::Bytes;
 
+use super::FRAME_LIMIT;
 use super::begin::Begin;
 use super::dialect::{Dialect, Encoding, Transport};
 use super::head::is_own;
 use super::header::{Header, write_length};
 use super::inflate::Inflater;
+use super::skip::Skip;
 use super::wire::write_varint;
-use crate::codec::{EncodeError, Output};
+use crate::codec::{EncodeError, Limits, Output};
 use crate::message::{Id, Message, Mutation};
 
 /// The sequence numbers of a message and of its header, which are equal but for odd clients.
@@ -62,7 +67,7 @@ pub(super) fn encode(
     message: &Message,
     dialect: Dialect,
     inflater: &Inflater,
-    limit: usize,
+    limits: &Limits,
     out: &mut Output,
 ) -> Result<(), EncodeError> {
     let Id::Number(id) = message.id() else { return Err(EncodeError::BadId) };
@@ -72,8 +77,10 @@ pub(super) fn encode(
         dialect,
         layout: Layout::unpack(message.head().notes()),
         ids: SeqIds::unpack(id),
+        body_at: message.head().head_len(),
         inflater,
-        limit,
+        limit: limits.frame_or(FRAME_LIMIT),
+        depth: limits.depth,
     };
     let start = out.mark();
     rewrite.write(out).inspect_err(|_| out.rollback(start))
@@ -86,8 +93,11 @@ struct Rewrite<'a> {
     dialect: Dialect,
     layout: Layout,
     ids: SeqIds,
+    /// Where the struct begins in the frame, unless it has to be inflated.
+    body_at: usize,
     inflater: &'a Inflater,
     limit: usize,
+    depth: usize,
 }
 
 impl Rewrite<'_> {
@@ -102,6 +112,9 @@ impl Rewrite<'_> {
             return Err(EncodeError::BadId);
         }
         let seq_at = self.layout.seq_at.ok_or(EncodeError::Foreign)?;
+        if self.dialect.transport == Transport::Framed {
+            self.check_end(self.frame, self.body_at)?;
+        }
         if self.ids.message == self.layout.seq_id {
             out.put_bytes(self.frame);
             return Ok(());
@@ -117,6 +130,13 @@ impl Rewrite<'_> {
     fn with_header(&self, out: &mut Output) -> Result<(), EncodeError> {
         let old = self.frame.get(SEQ_AT..).and_then(|rest| rest.first_chunk()).ok_or(EncodeError::Foreign)?;
         let old = SeqIds { message: self.layout.seq_id, header: u32::from_be_bytes(*old) };
+        let inflated = match self.layout.seq_at {
+            Some(_) => {
+                self.check_end(self.frame, self.body_at)?;
+                None
+            }
+            None => Some(self.inflate()?),
+        };
         match (self.mutation, self.layout.seq_at) {
             (None, _) if self.ids == old => out.put_bytes(self.frame),
             (None, Some(seq_at)) if self.dialect.encoding != Encoding::Compact => {
@@ -124,28 +144,43 @@ impl Rewrite<'_> {
                 patch(head, SEQ_AT, self.ids.header)?;
                 patch(head, seq_at, self.ids.message)?;
             }
-            _ => self.rebuild(out)?,
+            _ => self.rebuild(inflated.as_ref(), out)?,
         }
         Ok(())
     }
 
+    /// Inflates the message of a compressed payload.
+    fn inflate(&self) -> Result<(Bytes, Begin), EncodeError> {
+        let payload = Header::read(self.frame).map_err(|_| EncodeError::Foreign)?.payload();
+        let inflated = self.inflater.to_pass_on(payload, self.limit).map_err(|_| EncodeError::Foreign)?;
+        let (_, begin) = Begin::read(&inflated, self.dialect.encoding).map_err(|_| EncodeError::Foreign)?;
+        self.check_end(&inflated, begin.len)?;
+        Ok((inflated.into(), begin))
+    }
+
+    /// Refuses a message whose struct begins at `body_at` and ends elsewhere than the bytes do.
+    fn check_end(&self, bytes: &[u8], body_at: usize) -> Result<(), EncodeError> {
+        let body = bytes.get(body_at..).unwrap_or_default();
+        match Skip::length_of(body, self.dialect.encoding, self.depth) {
+            Ok(length) if length == body.len() => Ok(()),
+            _ => Err(EncodeError::NotOneMessage),
+        }
+    }
+
     /// Writes a new header in front of the payload, which is shared as it is unless its number has to change.
-    fn rebuild(&self, out: &mut Output) -> Result<(), EncodeError> {
-        let foreign = |_| EncodeError::Foreign;
+    fn rebuild(&self, inflated: Option<&(Bytes, Begin)>, out: &mut Output) -> Result<(), EncodeError> {
         if self.mutation.is_some_and(|mutation| mutation.iter().any(|(key, _)| is_own(key))) {
             return Err(EncodeError::Immutable);
         }
-        let header = Header::read(self.frame).map_err(foreign)?;
+        let header = Header::read(self.frame).map_err(|_| EncodeError::Foreign)?;
         let same = self.ids.message == self.layout.seq_id;
         let start = out.mark();
         header.rewrite(self.ids.header, header.is_deflated() && same, self.mutation, out)?;
         let payload = tail(self.frame, header.payload_offset())?;
         if same {
             out.put_bytes(&payload);
-        } else if header.is_deflated() {
-            let inflated = Bytes::from(self.inflater.to_pass_on(&payload, self.limit).map_err(foreign)?);
-            let (_, begin) = Begin::read(&inflated, self.dialect.encoding).map_err(|_| EncodeError::Foreign)?;
-            self.splice(&inflated, begin.seq_at, begin.seq_len, out)?;
+        } else if let Some((message, begin)) = inflated {
+            self.splice(message, begin.seq_at, begin.seq_len, out)?;
         } else {
             let seq_at = self.layout.seq_at.and_then(|at| at.checked_sub(header.payload_offset()));
             self.splice(&payload, seq_at.ok_or(EncodeError::Foreign)?, self.layout.seq_len, out)?;

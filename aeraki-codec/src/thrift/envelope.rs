@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use super::begin::{Begin, MessageType};
 use super::dialect::{Detected, Dialect, Encoding, Transport};
-use super::grammar::{BinaryGrammar, CompactGrammar};
 use super::header::Header;
 use super::skip::Skip;
 use super::value::Struct;
@@ -142,12 +141,7 @@ impl<'a> Envelope<'a> {
     /// At the first byte that does not follow the grammar, is nested too deeply, or is left over.
     pub fn check(&self) -> Result<(), DecodeError> {
         let body = self.body_bytes();
-        let mut skip = Skip::new();
-        let length = if self.begin.encoding == Encoding::Compact {
-            skip.run::<CompactGrammar>(body, 0, self.depth)
-        } else {
-            skip.run::<BinaryGrammar>(body, 0, self.depth)
-        };
+        let length = Skip::length_of(body, self.begin.encoding, self.depth);
         let length = length.map_err(|fault| fault.placed(self.end()))?;
         if length < body.len() {
             let offset = self.body_offset().saturating_add(length);

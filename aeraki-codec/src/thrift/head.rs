@@ -124,6 +124,10 @@ impl HeadReader<'_> {
             let method = Begin::split(name()).1;
             insert(THRIFT_METHOD, span.part(span.len().saturating_sub(method.len())..span.len()))?;
         }
+        // names are short
+        if name().contains(&b':') {
+            doubt(name(), payload.frame, out);
+        }
         Ok(())
     }
 }
@@ -154,6 +158,14 @@ impl<'a> Payload<'a> {
     /// Returns what the offset of an error counts up to.
     fn end(&self) -> usize {
         if self.at.is_some() { self.frame.len() } else { self.message.len() }
+    }
+}
+
+/// Marks a name of which servers may read the parts differently.
+#[cold]
+fn doubt(name: &[u8], frame: &[u8], out: &mut Head) {
+    if Begin::is_split_otherwise(name) {
+        NAMES.iter().for_each(|key| out.mark_ambiguous(frame, key));
     }
 }
 

@@ -2,7 +2,8 @@
 
 use smallvec::SmallVec;
 
-use super::grammar::{Field, Grammar, Items, Type};
+use super::dialect::Encoding;
+use super::grammar::{BinaryGrammar, CompactGrammar, Field, Grammar, Items, Type};
 use super::wire::{Fault, Parsed, array, byte, take, whole};
 use crate::codec::DecodeErrorKind;
 
@@ -19,6 +20,14 @@ impl Skip {
     /// Begins at the top struct.
     pub(super) fn new() -> Self {
         Self { done: 0, open: Open::Struct { last: 0 }, around: SmallVec::new() }
+    }
+
+    /// Returns the length of the struct that `body` begins with, all of which must be there.
+    pub(super) fn length_of(body: &[u8], encoding: Encoding, depth: usize) -> Result<usize, Fault> {
+        match encoding {
+            Encoding::Compact => Self::new().run::<CompactGrammar>(body, 0, depth),
+            Encoding::Binary | Encoding::BinaryOld => Self::new().run::<BinaryGrammar>(body, 0, depth),
+        }
     }
 
     /// Begins with a container whose head has been read.
@@ -161,7 +170,6 @@ fn container<G: Grammar>(input: &[u8], of: Type, more: usize, deep: bool) -> Par
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::thrift::grammar::{BinaryGrammar, CompactGrammar};
 
     /// Feeds a struct byte by byte; after each, what is left unread must be one field at most.
     fn feed<G: Grammar>(body: &[u8], field: usize) {

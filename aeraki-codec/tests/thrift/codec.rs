@@ -1,8 +1,8 @@
 //! Framing, heads, ids and round trips in every dialect.
 
 use aeraki_codec::{
-    Codec, DecodeErrorKind, Decoded, Demand, EncodeError, Framer, Id, Kind, Limits, Message, Outcome, Output, Protocol,
-    Role,
+    Attributes, Codec, DecodeErrorKind, Decoded, Demand, EncodeError, Framer, Id, Kind, Limits, Message, Outcome,
+    Output, Protocol, Role,
     thrift::{self, Encoding, Thrift, Transport, Value},
 };
 use bytes::{Buf, BytesMut};
@@ -68,6 +68,23 @@ fn multiplexed_names_are_split_at_the_first_colon() {
         assert_eq!(attrs, [Some(&b"S:add:x"[..]), Some(b"S"), Some(b"add:x")], "{dialect:?}");
         let call = decode(dialect, &frame(dialect, CALL, b"add", 1, &[0]));
         assert_eq!(["thrift.service", "thrift.method"].map(|key| call.attr(key)), [None, Some(&b"add"[..])]);
+    }
+}
+
+/// Of these, C++ servers call `S:add`, and Node servers what stands between the first two colons.
+#[test]
+fn names_that_servers_split_in_different_ways_are_ambiguous() {
+    let is_ambiguous = |dialect, name: &[u8]| {
+        let call = decode(dialect, &frame(dialect, CALL, name, 1, &[0]));
+        ["method", "thrift.service", "thrift.method"].map(|key| call.is_ambiguous(key))
+    };
+    for dialect in DIALECTS {
+        for name in [&b":S:add"[..], b"S::add", b"S:add:", b"S:add:x", b"S:"] {
+            assert_eq!(is_ambiguous(dialect, name), [true; 3], "{dialect:?} {name:?}");
+        }
+        for name in [&b"S:add"[..], b"add"] {
+            assert_eq!(is_ambiguous(dialect, name), [false; 3], "{dialect:?} {name:?}");
+        }
     }
 }
 

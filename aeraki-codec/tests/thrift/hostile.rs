@@ -6,7 +6,7 @@ use aeraki_codec::{
 };
 use bytes::{Bytes, BytesMut};
 
-use super::wire::{CALL, DIALECTS, codec, decode, deflate, drain, frame, message, string_body, wrap};
+use super::wire::{CALL, DIALECTS, codec, decode, deflate, frame, message, string_body, wrap};
 
 /// Feeds bytes without a frame and returns what they are refused with.
 fn refused(encoding: Encoding, bytes: &[u8]) -> (DecodeErrorKind, usize) {
@@ -86,8 +86,8 @@ fn a_bomb_is_not_inflated() {
     assert!(out.is_empty());
     assert_eq!(thrift::message(&bomb).expect_err("too large").kind(), DecodeErrorKind::BadCompression);
     decoded.set_id(1);
-    codec.encode(&decoded, &mut out).expect("its own id");
-    assert_eq!(drain(&mut out), bomb);
+    assert_eq!(codec.encode(&decoded, &mut out), Err(EncodeError::Foreign), "nor can it be passed on as it is");
+    assert!(out.is_empty());
 }
 
 #[test]
@@ -102,6 +102,28 @@ fn a_bomb_below_the_limit_is_not_passed_on_either() {
     };
     assert!(passed_on(200_000).expect("small, whatever it was deflated to") > 200_000);
     assert_eq!(passed_on(2_000_000), Err(EncodeError::Foreign), "from some 2 000 bytes");
+}
+
+/// A receiver would take the second message for the next call, and the next frame for what the struct lacks.
+#[test]
+fn a_frame_of_more_or_less_than_one_message_is_not_passed_on() {
+    for dialect in DIALECTS.into_iter().filter(|(transport, _)| *transport != Transport::Unframed) {
+        let call = message(dialect.1, CALL, b"add", 1, &string_body(dialect.1, b"text"));
+        let two = [&call[..], &message(dialect.1, CALL, b"drop", 2, &[0])].concat();
+        for (payload, one) in [(&call[..], true), (&two, false), (&call[..call.len() - 1], false)] {
+            for deflated in [false, true].into_iter().filter(|deflated| !deflated || dialect.0 == Transport::Header) {
+                let payload = if deflated { deflate(payload) } else { payload.to_vec() };
+                let mut decoded = decode(dialect, &wrap(dialect.0, dialect.1, 1, &[], deflated, &payload));
+                for id in [1, 2] {
+                    decoded.set_id(id);
+                    let mut out = Output::new();
+                    let written = codec(dialect, Role::Client).encode(&decoded, &mut out);
+                    let expected = if one { Ok(()) } else { Err(EncodeError::NotOneMessage) };
+                    assert_eq!((written, out.is_empty()), (expected, !one), "{dialect:?}, deflated: {deflated}, {id}");
+                }
+            }
+        }
+    }
 }
 
 #[test]
@@ -161,7 +183,8 @@ fn a_message_of_another_protocol_is_not_written() {
         let mut head = decode(dialect, &frame(dialect, CALL, b"add", 1, &[0])).head().clone();
         head.set_id(aeraki_codec::Id::Number(9));
         foreign = Message::new(Bytes::from_static(b"x"), head);
-        assert_eq!(codec(dialect, Role::Client).encode(&foreign, &mut out), Err(EncodeError::Foreign), "{dialect:?}");
+        let written = codec(dialect, Role::Client).encode(&foreign, &mut out);
+        assert!(matches!(written, Err(EncodeError::Foreign | EncodeError::NotOneMessage)), "{dialect:?}: {written:?}");
         assert!(out.is_empty(), "{dialect:?}");
     }
 }

@@ -41,6 +41,8 @@ pub struct Record {
     pub peer: Option<Arc<PeerMetadata>>,
     /// Kind and status of the upstream's answer.
     pub answer: Option<(Kind, Status)>,
+    /// Whether the present try takes too long, so that nobody waits for its answer any more.
+    pub overdue: bool,
 }
 
 impl Record {
@@ -56,6 +58,7 @@ impl Record {
             reason: None,
             peer: None,
             answer: None,
+            overdue: false,
         }
     }
 }

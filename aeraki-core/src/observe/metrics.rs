@@ -1,11 +1,11 @@
 //! The counters of one listener.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use aeraki_codec::{DecodeErrorKind, Kind, Outcome, Reason};
 use tokio::time::Instant;
 
-use super::{Collect, Counter, Gauge, Histogram, Record, Samples, Value, stats::Scope};
+use super::{Collect, Counter, Gauge, Histogram, Record, Samples, SslStats, Value, stats::Scope};
 
 macro_rules! counters {
     ($($(#[doc = $help:literal])+ $name:ident,)+) => {
@@ -69,6 +69,12 @@ counters! {
     downstream_cx_total,
     /// Connections that could not be accepted.
     downstream_cx_error,
+    /// Connections whose load balancer said who the client is.
+    proxy_protocol_found,
+    /// Connections that were expected to begin with a header of the PROXY protocol, and did not.
+    proxy_protocol_missing,
+    /// Connections that were closed for want of a header of the PROXY protocol that can be read.
+    proxy_protocol_error,
     /// Messages from clients that have no place there, such as responses; they are dropped.
     request_stray,
     /// Messages that were passed on unchanged because they cannot carry the change that their route asks for.
@@ -138,6 +144,7 @@ pub struct Metrics {
     pub request_time_ms: Histogram,
     local_replies: Vec<Counter>,
     decode_errors: Vec<Counter>,
+    ssl: OnceLock<Arc<SslStats>>,
 }
 
 impl Metrics {
@@ -153,7 +160,14 @@ impl Metrics {
             request_time_ms: Histogram::default(),
             local_replies: Reason::ALL.iter().map(|_| Counter::default()).collect(),
             decode_errors: DecodeErrorKind::ALL.iter().map(|_| Counter::default()).collect(),
+            ssl: OnceLock::new(),
         })
+    }
+
+    /// Returns what is counted of TLS, which is shown from now on.
+    #[must_use]
+    pub fn ssl(&self) -> &Arc<SslStats> {
+        self.ssl.get_or_init(Arc::default)
     }
 
     /// Counts bytes of a client that could not be read.
@@ -205,6 +219,9 @@ impl Collect for Metrics {
         let labels = [("protocol", &*self.protocol), ("stat_prefix", &*self.stat_prefix)];
         let mut scope = samples.scope("meta_protocol", &labels);
         self.counters.collect(&mut scope);
+        if let Some(ssl) = self.ssl.get() {
+            ssl.collect(&mut scope);
+        }
         scope
             .add("request_active", "Requests that are under way.", Value::Gauge(self.request_active.get()))
             .add("downstream_cx_active", "Connections that are open.", Value::Gauge(self.downstream_cx_active.get()))

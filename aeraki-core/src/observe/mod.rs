@@ -19,6 +19,7 @@ mod facts;
 mod histogram;
 mod metrics;
 mod recording;
+mod ssl;
 mod stats;
 mod text;
 
@@ -28,5 +29,6 @@ pub use self::{
     histogram::{Distribution, Histogram},
     metrics::{Counters, Metrics},
     recording::Recording,
+    ssl::SslStats,
     stats::{Collect, Samples, Scope, Stats, Value},
 };

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use aeraki_codec::{Protocol, Registry};
 use aeraki_route::{
     SharedRules,
-    config::{self, ConfigError, Listener, RouteSource, RouteSubscription},
+    config::{self, ConfigError, HealthCheckKind, Listener, RouteSource, RouteSubscription},
 };
 use tokio::runtime::Handle;
 
@@ -19,6 +19,7 @@ use crate::{
     observe::Stats,
     server::{self, ListenerOptions},
     stack::{CompiledFilters, Filters, LocalLimitStats, RateLimiters},
+    tls::Secrets,
 };
 
 /// A proxy that has been checked and can be started.
@@ -35,7 +36,9 @@ use crate::{
 pub struct Proxy {
     config: config::Proxy,
     listeners: Vec<Prepared>,
+    protocols: Arc<Registry>,
     stats: Stats,
+    secrets: Secrets,
 }
 
 /// A listener with everything that its name stands for.
@@ -66,6 +69,7 @@ impl Proxy {
         if config.admin.is_some() && !cfg!(feature = "admin") {
             return Err(ConfigError::new("proxy", "admin", "this build has no admin interface (feature `admin`)"));
         }
+        config.clusters.iter().try_for_each(|cluster| find_check(cluster, registry))?;
         let prepare =
             |listener: &Listener| Ok((find_protocol(listener, registry)?, filters.compile(listener, &config.node)?));
         let prepared = config.listeners.iter().map(prepare).collect::<Result<Vec<_>, ConfigError>>()?;
@@ -78,9 +82,13 @@ impl Proxy {
             Ok(Prepared { config: listener.clone(), protocol, rules, filters: compiled, services })
         });
         let listeners = listeners.collect::<Result<Vec<_>, ConfigError>>()?;
+        let secrets = Secrets::new();
+        config.listeners.iter().try_for_each(|listener| secrets.check_listener(listener))?;
+        config.clusters.iter().try_for_each(|cluster| secrets.check_cluster(cluster))?;
         let stats = Stats::new();
         stats.register(Arc::new(limit_stats(&listeners)));
-        Ok(Self { listeners, config, stats })
+        stats.register(Arc::new(secrets.clone()));
+        Ok(Self { listeners, config, protocols: Arc::new(registry.clone()), stats, secrets })
     }
 
     /// Returns the configuration.
@@ -141,7 +149,7 @@ impl Proxy {
             .iter()
             .zip(&sockets)
             .filter_map(|(prepared, sockets)| Some((prepared.config.name.clone(), sockets.first()?.local_addr())));
-        let mut running = Running::new(addresses.collect(), self.stats.clone());
+        let mut running = Running::new(addresses.collect(), self.stats.clone(), self.secrets.clone());
         #[cfg(feature = "admin")]
         let admin = self.config.admin.map(|address| {
             let tables = self.listeners.iter().map(|prepared| Arc::clone(&prepared.rules)).collect();
@@ -152,9 +160,11 @@ impl Proxy {
         for place in places {
             let listeners = self.listeners.iter().zip(&mut sockets);
             let listeners = listeners.filter_map(|(prepared, sockets)| Some((prepared.clone(), sockets.pop()?)));
-            let worker = Worker::new(listeners.collect(), running.any_clusters(), &self.stats);
+            let (sibling, secrets) = (running.any_clusters(), self.secrets.clone());
+            let worker = Worker::new(listeners.collect(), sibling, &self.protocols, &self.stats, secrets);
             running.add(place, worker, self.config.clusters.clone())?;
         }
+        running.watch_secrets();
         #[cfg(feature = "admin")]
         if let Some(admin) = admin {
             running.serve_admin(admin);
@@ -185,8 +195,7 @@ fn refuse(listener: &Listener, field: &str, reason: String) -> ConfigError {
 fn find_protocol(listener: &Listener, registry: &Registry) -> Result<Arc<dyn Protocol>, ConfigError> {
     let codec = listener.protocol.codec();
     let protocol = registry.get(codec).ok_or_else(|| {
-        let known = registry.names().collect::<Vec<_>>().join(", ");
-        refuse(listener, "protocol.codec", format!("there is no codec {codec:?}; known are: {known}"))
+        refuse(listener, "protocol.codec", format!("there is no codec {codec:?}; known are: {}", known(registry)))
     })?;
     match listener.protocol.options.keys().next() {
         Some(option) => {
@@ -194,6 +203,21 @@ fn find_protocol(listener: &Listener, registry: &Registry) -> Result<Arc<dyn Pro
         }
         None => Ok(Arc::clone(protocol)),
     }
+}
+
+/// Finds the protocol in which the endpoints of a cluster are asked, where they are asked in one.
+fn find_check(cluster: &config::Cluster, registry: &Registry) -> Result<(), ConfigError> {
+    match cluster.health_check.as_ref().map(|check| &check.kind) {
+        Some(HealthCheckKind::Heartbeat { protocol }) if registry.get(protocol).is_none() => {
+            let reason = format!("there is no codec {protocol:?}; known are: {}", known(registry));
+            Err(ConfigError::new(format!("cluster {:?}", cluster.name), "healthCheck.kind.protocol", reason))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn known(registry: &Registry) -> String {
+    registry.names().collect::<Vec<_>>().join(", ")
 }
 
 /// Binds one socket for each worker.

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{Place, cannot_start, worker::Worker};
-use crate::{observe::Stats, server::Drain, upstream::Clusters};
+use crate::{observe::Stats, server::Drain, tls::Secrets, upstream::Clusters};
 
 /// A proxy that runs, until it is told to [shut down](Self::shutdown).
 #[derive(Debug)]
@@ -18,6 +18,7 @@ pub struct Running {
     addresses: BTreeMap<String, SocketAddr>,
     admin: Option<SocketAddr>,
     stats: Stats,
+    secrets: Secrets,
     drain: Drain,
     workers: Vec<(Handle, Arc<Clusters>)>,
     /// Held by every worker until it has finished.
@@ -26,9 +27,10 @@ pub struct Running {
 }
 
 impl Running {
-    pub(super) fn new(addresses: BTreeMap<String, SocketAddr>, stats: Stats) -> Self {
+    pub(super) fn new(addresses: BTreeMap<String, SocketAddr>, stats: Stats, secrets: Secrets) -> Self {
         let (alive, finished) = mpsc::channel(1);
-        Self { addresses, admin: None, stats, drain: Drain::new(), workers: Vec::new(), alive: Some(alive), finished }
+        let (drain, alive) = (Drain::new(), Some(alive));
+        Self { addresses, admin: None, stats, secrets, drain, workers: Vec::new(), alive, finished }
     }
 
     /// Returns the address that a listener is bound to.
@@ -66,6 +68,7 @@ impl Running {
     /// The first fault of any of them; then nothing has changed.
     pub fn update_clusters(&self, configs: &[config::Cluster]) -> Result<(), config::ConfigError> {
         configs.iter().try_for_each(config::Cluster::validate)?;
+        configs.iter().try_for_each(|cluster| self.secrets.check_cluster(cluster))?;
         for (handle, clusters) in &self.workers {
             let _runtime = handle.enter();
             clusters.update(configs.iter().cloned());
@@ -116,6 +119,13 @@ impl Running {
         };
         self.workers.push((handle, shared));
         Ok(())
+    }
+
+    /// Takes up changed certificates from now on.
+    pub(super) fn watch_secrets(&self) {
+        if let Some((handle, _)) = self.workers.first() {
+            handle.spawn(self.secrets.clone().watch(self.drain.clone()));
+        }
     }
 
     #[cfg(feature = "admin")]

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use aeraki_codec::Registry;
 use futures_util::future::{join, join_all};
 
 use super::Prepared;
 use crate::{
     io::Buffers,
     observe::{Metrics, Stats},
-    server::{Budget, Drain, Listener, Phase, Rpc, Serve},
+    server::{Budget, Drain, Listener, Phase, ProxyProtocol, Rpc, Serve},
     stack::{ApplyPolicies, GateLayer, Resolve, Stack, Wheel, stack},
+    tls::Secrets,
     upstream::{Clusters, Context},
 };
 
@@ -19,13 +21,23 @@ pub(super) struct Worker {
     listeners: Vec<(Prepared, Listener, Arc<Metrics>)>,
     pub(super) clusters: Arc<Clusters>,
     buffers: Buffers,
+    secrets: Secrets,
 }
 
 impl Worker {
     /// Makes a worker whose clusters share their limits with `sibling`, if there is one.
-    pub(super) fn new(listeners: Vec<(Prepared, Listener)>, sibling: Option<&Clusters>, stats: &Stats) -> Self {
+    pub(super) fn new(
+        listeners: Vec<(Prepared, Listener)>,
+        sibling: Option<&Clusters>,
+        protocols: &Arc<Registry>,
+        stats: &Stats,
+        secrets: Secrets,
+    ) -> Self {
         let buffers = Buffers::new();
-        let context = Context::new().with_buffers(buffers.clone());
+        let context = Context::new()
+            .with_buffers(buffers.clone())
+            .with_protocols(Arc::clone(protocols))
+            .with_secrets(secrets.clone());
         let clusters = Arc::new(match sibling {
             Some(sibling) => sibling.sibling(context),
             None => Clusters::new(context),
@@ -36,21 +48,26 @@ impl Worker {
             stats.register(Arc::clone(&metrics) as _);
             (prepared, socket, metrics)
         });
-        Self { listeners: listeners.collect(), clusters, buffers }
+        Self { listeners: listeners.collect(), clusters, buffers, secrets }
     }
 
     /// Serves until `drain` is through.
     pub(super) async fn run(self, drain: Drain) {
         let (wheel, budget) = (Wheel::spawn(), Budget::default());
         let served = self.listeners.into_iter().map(|(prepared, socket, metrics)| {
-            let name = prepared.config.name.clone();
             let clusters = Arc::clone(&self.clusters) as Arc<dyn Resolve>;
+            let config = prepared.config.clone();
             let rpc = rpc(prepared, clusters, &wheel, &metrics).with_buffers(self.buffers.clone());
-            let serve: Arc<dyn Serve> = Arc::new(rpc.with_budget(budget.clone()));
+            let plain: Arc<dyn Serve> = Arc::new(rpc.with_budget(budget.clone()));
+            let secured = self.secrets.serve(plain, &config, &metrics);
+            let serve = match config.proxy_protocol {
+                Some(settings) => Arc::new(ProxyProtocol::new(secured, settings, Arc::clone(&metrics))),
+                None => secured,
+            };
             let served = socket.serve(serve, metrics, drain.clone());
             async move {
                 if let Err(error) = served.await {
-                    tracing::error!(listener = name, %error, "the listener cannot be served");
+                    tracing::error!(listener = config.name, %error, "the listener cannot be served");
                 }
             }
         });

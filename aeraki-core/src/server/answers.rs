@@ -2,7 +2,9 @@
 
 use std::{
     collections::VecDeque,
+    io::Result as IoResult,
     sync::{Arc, Mutex},
+    task::{Context, Poll},
 };
 
 use aeraki_codec::{Answer, Codec, Id, LocalReply, Message, Output, Reason, Receipt, Replies};
@@ -12,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::{
     boxes::Boxes,
+    io::{self, Io},
     observe::{Facts, Recording},
     stack::Response,
     sync::lock,
@@ -29,6 +32,8 @@ pub(super) struct Answers {
     order: VecDeque<usize>,
     /// Bytes of requests under way, and of answers that wait for an earlier one.
     held: usize,
+    /// Whether the stream may hold bytes that are no longer in `output`, as TLS does.
+    unflushed: bool,
     /// Bytes that were ever put into `output`.
     put: u64,
     /// Bytes that were ever written to the client.
@@ -91,6 +96,7 @@ impl Answers {
             open: Slab::new(),
             order: VecDeque::new(),
             held: 0,
+            unflushed: false,
             put: 0,
             written: 0,
             leaving: VecDeque::new(),
@@ -180,6 +186,18 @@ impl Answers {
     /// Returns the number of bytes held for this connection; what is kept of an answer may be more than the answer.
     pub(super) fn held(&self) -> usize {
         self.held + self.output.len() + self.leaving.len() * RECORD
+    }
+
+    /// Writes what waits.
+    pub(super) fn poll_drain(&mut self, io: &mut Box<dyn Io>, cx: &mut Context<'_>) -> Poll<IoResult<()>> {
+        let drained = io::poll_drain(io, cx, &mut self.output);
+        self.unflushed = drained.is_pending();
+        drained
+    }
+
+    /// Tells whether nothing waits to be written.
+    pub(super) fn are_written(&self) -> bool {
+        self.output.is_empty() && !self.unflushed
     }
 
     /// Takes note of what [`output`](Self::output) has lost to the client until `now`, and closes the records of

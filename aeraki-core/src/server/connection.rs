@@ -23,7 +23,7 @@ use super::{
     pending::Pending,
 };
 use crate::{
-    io::{Inbox, Io, poll_drain},
+    io::{Inbox, Io},
     observe::{Metrics, Recording},
     stack::{ConnInfo, Request, Response},
 };
@@ -297,10 +297,10 @@ where
 
     /// Writes what waits, and tells whether any of it went.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
-        if self.answers.output.is_empty() {
+        if self.answers.are_written() {
             return Ok(false);
         }
-        if let Poll::Ready(Err(error)) = poll_drain(&mut self.io, cx, &mut self.answers.output) {
+        if let Poll::Ready(Err(error)) = self.answers.poll_drain(&mut self.io, cx) {
             return Err(error);
         }
         let now = Instant::now();
@@ -319,7 +319,7 @@ where
         self.poll_release(cx, busy);
         if let Intake::Closed { eof } = self.intake
             && !busy
-            && self.answers.output.is_empty()
+            && self.answers.are_written()
         {
             return Some(End::Finished { eof });
         }
@@ -336,7 +336,7 @@ where
             return None;
         }
         if self.intake == Intake::UntilQuiet {
-            return self.answers.output.is_empty().then_some(End::Finished { eof: false });
+            return self.answers.are_written().then_some(End::Finished { eof: false });
         }
         self.metrics.counters.idle_timeout.inc();
         Some(self.cut(End::Idle))
@@ -369,7 +369,7 @@ where
     /// Tells whether the client has neither taken its answers nor sent the rest of a frame for long, while the budget
     /// of all connections has no room.
     fn poll_stuck(&mut self, cx: &mut Context<'_>, busy: bool) -> bool {
-        let holds = !self.answers.output.is_empty() || (!busy && !self.inbox.is_empty());
+        let holds = !self.answers.are_written() || (!busy && !self.inbox.is_empty());
         if !holds || !self.alarm.poll(cx, self.batch.moved_at + STUCK) {
             return false;
         }

@@ -8,16 +8,18 @@ mod drain;
 mod group;
 mod listener;
 mod pending;
+mod proxy_protocol;
 mod rpc;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, net::SocketAddr};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 pub use self::{
     budget::Budget,
     drain::{Drain, DrainWatch, Phase},
     listener::{Listener, ListenerOptions},
+    proxy_protocol::ProxyProtocol,
     rpc::Rpc,
 };
 use crate::{io::Io, stack::BoxFuture};
@@ -28,20 +30,22 @@ pub trait Serve: Send + Sync + fmt::Debug + 'static {
     fn serve(&self, io: Box<dyn Io>, accepted: Accepted, drain: Drain) -> BoxFuture<()>;
 }
 
-/// What a listener knows of a connection that it has accepted.
-#[derive(Clone, Copy, Debug)]
+/// What is known of a connection before its first request.
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Accepted {
     /// Address of the peer.
     pub peer: SocketAddr,
     /// Our own address.
     pub local: SocketAddr,
+    /// Identity of the peer as in its certificate, without `spiffe://`; none where it has shown none.
+    pub principal: Option<Arc<str>>,
 }
 
 impl Accepted {
     /// Describes a connection.
     #[must_use]
     pub const fn new(peer: SocketAddr, local: SocketAddr) -> Self {
-        Self { peer, local }
+        Self { peer, local, principal: None }
     }
 }

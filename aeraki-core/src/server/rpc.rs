@@ -94,8 +94,10 @@ where
         self
     }
 
-    fn connection(&self, io: Box<dyn Io>, accepted: &Accepted, drain: &Drain) -> Connection<S> {
-        let conn = ConnInfo::new(Arc::clone(&self.listener), Arc::clone(&self.protocol), accepted.peer, accepted.local);
+    fn connection(&self, io: Box<dyn Io>, accepted: Accepted, drain: &Drain) -> Connection<S> {
+        let Accepted { peer, local, principal } = accepted;
+        let mut conn = ConnInfo::new(Arc::clone(&self.listener), Arc::clone(&self.protocol), peer, local);
+        conn.principal = principal;
         let frame = self.limits.max_frame_bytes.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
         let codec = self.protocol.codec(Role::Server, &Limits { frame, ..Limits::default() });
         let now = Instant::now();
@@ -138,15 +140,17 @@ where
     S::Future: Send,
 {
     fn serve(&self, io: Box<dyn Io>, accepted: Accepted, drain: Drain) -> BoxFuture<()> {
-        let mut connection = self.connection(io, &accepted, &drain);
+        let mut connection = self.connection(io, accepted, &drain);
         Box::pin(async move {
             connection.open();
             let end = poll_fn(|cx| connection.poll(cx)).await;
             let io = connection.into_io();
-            if matches!(end, End::Finished { eof: false } | End::Idle) {
-                // the client's silence is as good as its end
-                let _ = timeout(LINGER, close(io)).await;
-            }
+            // the client's silence is as good as its end
+            let _ = match end {
+                End::Finished { eof: false } | End::Idle => timeout(LINGER, close(io)).await,
+                End::Finished { eof: true } => timeout(LINGER, end_writing(io)).await,
+                End::Cut | End::Gone => Ok(()),
+            };
         })
     }
 }
@@ -167,6 +171,11 @@ async fn close(mut io: Box<dyn Io>) {
     if io.shutdown().await.is_ok() {
         while matches!(io.read(&mut rest).await, Ok(1..)) {}
     }
+}
+
+/// Tells a client that has closed its direction that this one is closed too: in TLS the end of the stream says nothing.
+async fn end_writing(mut io: Box<dyn Io>) {
+    let _ = io.shutdown().await;
 }
 
 /// How long a closed connection waits for the client to close its own direction.

@@ -3,16 +3,18 @@
 use std::{
     future::Future,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use aeraki_codec::{LocalReply, Reason};
 use pin_project_lite::pin_project;
+use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{BoxError, Moment, Response, Routed, Wheel};
+use crate::observe::Facts;
 
 /// Ends a request with [`Reason::Timeout`] when the timeout of its route has passed since the whole of it was read.
 #[derive(Clone, Debug)]
@@ -58,21 +60,34 @@ where
 
     #[inline]
     fn call(&mut self, routed: Routed) -> Self::Future {
-        let limit = routed.timeout.map(|timeout| {
-            let started = routed.request.facts.note(|record| record.started);
-            (timeout, self.wheel.at(started + timeout))
-        });
-        DeadlineFuture { limit, inner: self.inner.call(routed) }
+        let Some(timeout) = routed.timeout else {
+            return DeadlineFuture { limit: None, inner: Some(self.inner.call(routed)) };
+        };
+        let facts = routed.request.facts.clone();
+        let deadline = facts.note(|record| record.started) + timeout;
+        let limit = Some(Limit { timeout, reached: self.wheel.at(deadline), facts });
+        // it may have waited above for longer than it has
+        let inner = if Instant::now() < deadline { Some(self.inner.call(routed)) } else { None };
+        DeadlineFuture { limit, inner }
     }
+}
+
+/// How long a request may take.
+#[derive(Debug)]
+struct Limit {
+    timeout: Duration,
+    reached: Moment,
+    facts: Facts,
 }
 
 pin_project! {
     /// The future of [`Deadline`].
     #[derive(Debug)]
     pub struct DeadlineFuture<F> {
-        limit: Option<(Duration, Moment)>,
+        limit: Option<Limit>,
+        // none where the time had passed before the request came here
         #[pin]
-        inner: F,
+        inner: Option<F>,
     }
 }
 
@@ -85,13 +100,17 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        if let Poll::Ready(result) = this.inner.poll(cx) {
-            return Poll::Ready(result);
+        let expired = match this.inner.as_pin_mut().map(|inner| inner.poll(cx)) {
+            Some(Poll::Ready(result)) => return Poll::Ready(result),
+            Some(Poll::Pending) => false,
+            None => true,
+        };
+        let Some(limit) = this.limit else { return Poll::Pending };
+        if !expired {
+            ready!(Pin::new(&mut limit.reached).poll(cx));
+            limit.facts.note(|record| record.overdue = true);
         }
-        let Some((timeout, deadline)) = this.limit else { return Poll::Pending };
-        Pin::new(deadline).poll(cx).map(|()| {
-            let text = format!("no answer within {timeout:?}");
-            Err(LocalReply::new(Reason::Timeout, text).into())
-        })
+        let text = format!("no answer within {:?}", limit.timeout);
+        Poll::Ready(Err(LocalReply::new(Reason::Timeout, text).into()))
     }
 }

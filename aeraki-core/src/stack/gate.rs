@@ -46,7 +46,7 @@ pub trait Watch: Send {
         let _ = response;
     }
 
-    /// Sees why a request failed below the gate.
+    /// Sees why a request failed below the gate, or was refused by a later one.
     fn failed(&mut self, error: &BoxError) {
         let _ = error;
     }
@@ -243,7 +243,10 @@ where
                     return Poll::Ready(result);
                 }
                 StageProj::Refused { reply } => {
-                    return reply.take().map_or(Poll::Pending, |reply| Poll::Ready(Err(reply.into())));
+                    let Some(reply) = reply.take() else { return Poll::Pending };
+                    let mut result = Err(reply.into());
+                    this.watches.ended(&mut result);
+                    return Poll::Ready(result);
                 }
                 StageProj::Waiting { waiting } => {
                     let Some(at) = waiting else { return Poll::Pending };

@@ -8,7 +8,7 @@ use std::{
 };
 
 use aeraki_codec::{Affinity, Body, Kind, Message, Status};
-use aeraki_route::{MirrorTarget, Place, Placement, Places};
+use aeraki_route::{MirrorTarget, Place, Places};
 use pin_project_lite::pin_project;
 use smallvec::SmallVec;
 use tokio::{
@@ -67,7 +67,8 @@ impl<S> Mirror<S> {
     fn send(&self, target: &MirrorTarget, request: &Request) -> Option<oneshot::Sender<Digest>> {
         let counters = &self.metrics.counters;
         let cluster = self.clusters.resolve(&target.config().cluster);
-        let room = u32::try_from(request.message.len()).ok().and_then(|bytes| self.held.take_many(bytes, MAX_BYTES));
+        let bytes = u32::try_from(request.message.len()).ok().map(|bytes| bytes.saturating_add(OVERHEAD));
+        let room = bytes.and_then(|bytes| self.held.take_many(bytes, MAX_BYTES));
         let (Some(cluster), Some(place), Some(room)) = (cluster, target.begin(), room) else {
             counters.mirror_dropped.inc();
             return None;
@@ -75,7 +76,7 @@ impl<S> Mirror<S> {
         counters.mirrored.inc();
         let mut copy = request.clone();
         // the endpoints of another cluster are others
-        copy.placement = Placement::default();
+        copy.placement = None;
         copy.facts = request.facts.note(|record| Facts::new(record.started, record.kind, record.request_bytes));
         let compare = target.config().compare && request.message.kind() == Kind::Request;
         let (told, original) = if compare { Some(oneshot::channel()).unzip() } else { (None, None) };
@@ -114,6 +115,8 @@ async fn follow(
 /// Bytes of requests that the copies of one layer hold together, at most: a copy lives longer than its request, which has
 /// given its own room back. Not of the connections' budget, so that a mute mirror does not keep clients waiting.
 const MAX_BYTES: u32 = 32 << 20;
+/// Bytes that a copy takes besides its frame, about: its message, and the task that waits for it.
+const OVERHEAD: u32 = 2048;
 
 /// An answer as far as it is compared: ids and attributes differ in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

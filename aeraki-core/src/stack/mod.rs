@@ -6,10 +6,10 @@
 //! | [`ObserveLayer`] | how a request ended is noted in its facts |
 //! | [`GateLayer`] | the listener's filters, in their order: [`Authorize`], [`LimitLocally`], [`LimitGlobally`], [`InjectFaults`], [`ShedLoad`], [`IdentifyRequests`], and those of embedders |
 //! | [`RouteLayer`] | the rules find the route; one of its clusters is picked |
+//! | [`DeadlineLayer`] | the route's timeout ends a request, wherever it is |
 //! | [`GateLayer`] with [`ApplyPolicies`] | the route's own authorization, limits and faults |
 //! | [`MutateLayer`] | the route's changes are applied to request and response |
 //! | [`MirrorLayer`] | other clusters get copies, whose answers are dropped |
-//! | [`DeadlineLayer`] | the route's timeout ends a request |
 //! | [`RetryLayer`] | tries that failed are followed by others |
 //! | [`Upstream`] | the cluster takes the request |
 //!
@@ -71,7 +71,7 @@ pub use self::{
 use crate::observe::Metrics;
 
 /// All layers over the clusters.
-pub type Stack = Respond<Observe<Gated<SelectRoute<Gated<Mutate<Mirror<Deadline<Retry<Upstream>>>>, Routed>>>>>;
+pub type Stack = Respond<Observe<Gated<SelectRoute<Deadline<Gated<Mutate<Mirror<Retry<Upstream>>>, Routed>>>>>>;
 
 /// Joins all layers: what a listener runs unless an embedder composes its own.
 ///
@@ -85,9 +85,9 @@ pub fn stack(
     policies: Arc<dyn Gate<Routed>>,
 ) -> Stack {
     let retry = RetryLayer::new(wheel.clone(), Arc::clone(&metrics)).layer(Upstream::new(Arc::clone(&clusters)));
-    let deadline = DeadlineLayer::new(wheel).layer(retry);
-    let mirror = MirrorLayer::new(clusters, Arc::clone(&metrics)).layer(deadline);
+    let mirror = MirrorLayer::new(clusters, Arc::clone(&metrics)).layer(retry);
     let mutate = MutateLayer::new(Arc::clone(&metrics)).layer(mirror);
-    let route = RouteLayer::new(metrics).layer(GateLayer::new([policies]).layer(mutate));
+    let deadline = DeadlineLayer::new(wheel).layer(GateLayer::new([policies]).layer(mutate));
+    let route = RouteLayer::new(metrics).layer(deadline);
     RespondLayer::new().layer(ObserveLayer::new().layer(filters.layer(route)))
 }

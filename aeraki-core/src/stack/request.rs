@@ -36,10 +36,12 @@ pub struct Request {
     pub rules: Arc<Rules>,
     /// What is known of it so far.
     pub facts: Facts,
-    /// Which endpoint of its cluster it should go to.
-    pub placement: Placement,
+    /// Which endpoint of its cluster it should go to; none: any. Boxed, since most say nothing and all pass many hands.
+    pub placement: Option<Box<Placement>>,
     /// Hosts that it failed on, which the balancer avoids where there are others.
     pub(crate) avoid: Option<Arc<Vec<SocketAddr>>>,
+    /// Whether it was tried before.
+    pub(crate) retry: bool,
 }
 
 impl Request {
@@ -47,8 +49,8 @@ impl Request {
     #[must_use]
     #[inline]
     pub fn new(message: impl Into<Box<Message>>, conn: Arc<ConnInfo>, rules: Arc<Rules>, facts: Facts) -> Self {
-        let (placement, avoid) = Default::default();
-        Self { message: message.into(), conn, rules, facts, placement, avoid }
+        let (placement, avoid, retry) = Default::default();
+        Self { message: message.into(), conn, rules, facts, placement, avoid, retry }
     }
 }
 

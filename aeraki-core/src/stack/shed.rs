@@ -25,41 +25,36 @@ impl ShedLoad {
 }
 
 impl Gate for ShedLoad {
-    fn admit(&self, request: &mut Request) -> Admission {
+    fn admit(&self, _: &mut Request) -> Admission {
         let Some(underway) = self.concurrency.enter() else {
             self.metrics.counters.shed.inc();
             return Admission::Refuse(LocalReply::new(Reason::Shed, "the proxy has too many requests under way"));
         };
-        let started = request.facts.note(|record| record.started);
-        Admission::Watch(Box::new(Place { underway, started }))
+        Admission::Watch(Box::new(Place { underway, admitted: Instant::now() }))
     }
 }
 
 /// A request under way.
 struct Place {
     underway: Underway,
-    started: Instant,
-}
-
-impl Place {
-    fn took(&self) {
-        let now = Instant::now();
-        self.underway.took(now.saturating_duration_since(self.started), now.into_std());
-    }
+    /// When it came here: what it waited for before says nothing of the servers.
+    admitted: Instant,
 }
 
 impl Watch for Place {
     fn answered(&mut self, response: &mut Response) {
         // what the proxy answers itself says nothing of how fast the servers are
         if matches!(response, Response::Message(_)) {
-            self.took();
+            let now = Instant::now();
+            self.underway.took(now.saturating_duration_since(self.admitted), now.into_std());
         }
     }
 
     fn failed(&mut self, error: &BoxError) {
         // an answer that did not come in time is as slow as one that did come then
         if error.downcast_ref::<LocalReply>().is_some_and(|reply| reply.reason() == Reason::Timeout) {
-            self.took();
+            let now = Instant::now();
+            self.underway.waited(now.saturating_duration_since(self.admitted), now.into_std());
         }
     }
 }

@@ -12,15 +12,17 @@ use std::{
 use aeraki_codec::{Affinity, Head, LocalReply, Reason};
 use aeraki_route::{
     Place,
-    config::{self, LbPolicy},
+    config::{self, HealthCheckKind, LbPolicy},
 };
 use tokio::{sync::watch, task::AbortHandle, time::timeout};
 
 use super::{
     Context,
     call::Exchange,
+    connect::Connector,
     discovery,
     endpoint::{Active, Endpoint},
+    health::{Checks, Host, Watched},
     members::{Found, Members},
     pool::Pool,
     stats::{ClusterStats, Usage},
@@ -34,7 +36,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Cluster {
     directory: Arc<Directory>,
-    discovery: Option<AbortHandle>,
+    /// What goes on for its sake, as long as it is in force.
+    tasks: Vec<AbortHandle>,
 }
 
 /// What the connections of a cluster have in common.
@@ -43,6 +46,8 @@ pub(super) struct Shared {
     pub(super) name: Arc<str>,
     pub(super) config: config::Cluster,
     pub(super) context: Context,
+    /// Makes the connections: that of the context, with TLS around it where the cluster has any.
+    pub(super) connector: Arc<dyn Connector>,
     pub(super) stats: Arc<ClusterStats>,
     pub(super) usage: Arc<Usage>,
 }
@@ -57,21 +62,34 @@ pub(super) struct Directory {
     found: Mutex<Vec<Found>>,
     /// Whether the endpoints were looked up once, successfully or not.
     known: watch::Sender<bool>,
+    /// The checks of the endpoints, where these are asked here.
+    checks: Option<Mutex<Checks>>,
 }
 
 impl Cluster {
     /// Makes a cluster, which takes over the connections to endpoints that `previous` has too where they are made and
     /// used in the same way.
-    pub(super) fn new(shared: Shared, previous: Option<&Self>) -> Self {
+    ///
+    /// Of the workers that have the cluster one `looks_after` the health of its endpoints.
+    pub(super) fn new(shared: Shared, previous: Option<&Self>, looks_after: bool) -> Self {
         let shared = Arc::new(shared);
         let previous = previous.filter(|previous| previous.connects_like(&shared.config));
         let config = shared.config.clone();
         let before = previous.map(|previous| previous.directory.members());
         let found: Vec<Found> = before.iter().flat_map(|before| before.found()).collect();
         let members = Arc::new(Members::new(&found, before.as_deref(), &shared)).into();
-        let directory = Arc::new(Directory { members, found: found.into(), known: watch::Sender::new(false), shared });
-        let discovery = discovery::begin(&config, &directory);
-        Self { directory, discovery }
+        let checks = if looks_after { shared.checks().map(Mutex::new) } else { None };
+        let known = watch::Sender::new(false);
+        let directory = Arc::new(Directory { members, found: found.into(), known, checks, shared });
+        let mut tasks: Vec<_> = discovery::begin(&config, &directory).into_iter().collect();
+        if config.health_check.is_some() || config.outlier_detection.is_some() {
+            tasks.push(spawn(Arc::clone(&directory).follow_verdicts()));
+        }
+        if let (true, Some(detection)) = (looks_after, config.outlier_detection) {
+            let health = Arc::clone(&directory.shared.usage.health);
+            tasks.push(spawn(async move { health.sweep_for_ever(&detection).await }));
+        }
+        Self { directory, tasks }
     }
 
     /// Returns the configuration.
@@ -96,17 +114,16 @@ impl Cluster {
         &self.directory.shared
     }
 
-    /// Ends all connections that `next` has not taken over, each with its last request, and looks no names up any more.
+    /// Ends all connections that `next` has not taken over, each with its last request, and looks after nothing any more.
     pub(super) fn drain(&self, next: Option<&Self>) {
-        self.stop_discovery();
+        self.stop_tasks();
         let kept = next.map(|next| next.directory.members());
         self.directory.members().drain_missing(kept.as_deref());
     }
 
-    fn stop_discovery(&self) {
-        if let Some(discovery) = &self.discovery {
-            discovery.abort();
-        }
+    fn stop_tasks(&self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+        self.directory.ask([]);
     }
 
     fn connects_like(&self, config: &config::Cluster) -> bool {
@@ -117,13 +134,15 @@ impl Cluster {
         like.slow_start = config.slow_start;
         like.common_lb = config.common_lb;
         like.subsets.clone_from(&config.subsets);
+        like.health_check.clone_from(&config.health_check);
+        like.outlier_detection.clone_from(&config.outlier_detection);
         like == *config
     }
 }
 
 impl Forward for Cluster {
     fn forward(&self, request: Request) -> Forwarding {
-        let admitted = match self.directory.shared.admit() {
+        let admitted = match self.directory.shared.admit(&request) {
             Ok(admitted) => admitted,
             Err(overflow) => return Forwarding::boxed(ready_future(Err(overflow.into()))),
         };
@@ -136,21 +155,48 @@ impl Forward for Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        self.stop_discovery();
+        self.stop_tasks();
     }
 }
 
 impl Shared {
     /// Takes a request on, unless as many are under way as may be.
     #[inline]
-    fn admit(&self) -> Result<Admitted, LocalReply> {
-        let Some(most) = self.config.limits.max_requests else { return Ok(None) };
+    fn admit(&self, request: &Request) -> Result<Admitted, LocalReply> {
+        let retry = if request.retry { self.admit_retry()? } else { None };
+        let Some(most) = self.config.limits.max_requests else { return Ok([None, retry]) };
         let place = self.usage.requests.take(most).ok_or_else(|| {
             self.stats.upstream_rq_pending_overflow.inc();
-            let text = format!("cluster {:?} has as many requests under way as it may", self.name);
-            LocalReply::new(Reason::Overflow, text)
+            self.overflow("requests")
+        })?;
+        Ok([Some(place), retry])
+    }
+
+    fn admit_retry(&self) -> Result<Option<Place>, LocalReply> {
+        self.stats.upstream_rq_retry.inc();
+        let Some(most) = self.config.limits.max_retries else { return Ok(None) };
+        let place = self.usage.retries.take(most).ok_or_else(|| {
+            self.stats.upstream_rq_retry_overflow.inc();
+            self.overflow("further tries")
         })?;
         Ok(Some(place))
+    }
+
+    fn overflow(&self, what: &str) -> LocalReply {
+        LocalReply::new(Reason::Overflow, format!("cluster {:?} has as many {what} under way as it may", self.name))
+    }
+
+    /// Makes the checks of the endpoints, where they are asked.
+    fn checks(&self) -> Option<Checks> {
+        let check = self.config.health_check.clone()?;
+        let protocol = match &check.kind {
+            HealthCheckKind::Heartbeat { protocol } => self.context.protocols.get(protocol).cloned(),
+            _ => None,
+        };
+        let detection = self.config.outlier_detection.as_ref();
+        let unejects = detection.is_some_and(|detection| detection.successful_active_health_check_uneject_host);
+        let (health, connector) = (Arc::clone(&self.usage.health), Arc::clone(&self.connector));
+        Some(Checks::new(health, check, unejects, connector, protocol))
     }
 
     /// Returns how long latencies count; none: nobody asks for them.
@@ -162,14 +208,15 @@ impl Shared {
     }
 }
 
-/// The place of a request under way; none where their number is not limited.
-type Admitted = Option<Place>;
+/// The places of a request under way, and of a further try; none where their number is not limited.
+type Admitted = [Option<Place>; 2];
 
 impl Directory {
     /// Replaces the endpoints; those that stay keep their connections, those that go finish what they have.
     pub(super) fn replace(&self, found: Vec<Found>) {
         *lock(&self.found) = found;
         self.rebuild();
+        self.ask(self.members().iter().map(|target| Arc::clone(&target.endpoint.host)));
         self.known.send_replace(true);
     }
 
@@ -181,6 +228,21 @@ impl Directory {
         *write(&self.members) = Arc::clone(&new);
         drop(found);
         old.drain_missing(Some(&new));
+    }
+
+    /// Asks these endpoints whether they are well, if any are.
+    fn ask(&self, hosts: impl IntoIterator<Item = Arc<Host>>) {
+        if let Some(checks) = &self.checks {
+            lock(checks).keep(hosts);
+        }
+    }
+
+    /// Makes the choice of endpoints anew whenever one has become ill or well.
+    async fn follow_verdicts(self: Arc<Self>) {
+        let mut verdicts = self.shared.usage.health.verdicts();
+        while verdicts.changed().await.is_ok() {
+            self.rebuild();
+        }
     }
 
     fn members(&self) -> Arc<Members> {
@@ -201,12 +263,13 @@ impl Directory {
 
     fn send(&self, request: Request, admitted: Admitted, active: Active, bound: Option<Arc<Pool>>) -> Flight {
         let Request { message, conn, facts, .. } = request;
+        let watched = self.shared.config.outlier_detection.is_some().then(|| Watched::new(&facts, &conn));
         facts.note(|record| {
             record.cluster.get_or_insert_with(|| Arc::clone(&self.shared.name));
             record.endpoint = Some(active.endpoint().address);
         });
         let pool = bound.unwrap_or_else(|| self.pool(active.endpoint(), &conn, message.head()));
-        Flight { exchange: pool.call(message), active, _admitted: admitted }
+        Flight { exchange: pool.call(message), active, watched, _admitted: admitted }
     }
 
     /// Waits for the first look-up of the endpoints, as long as connecting may take.
@@ -225,7 +288,7 @@ impl Directory {
     fn pick(&self, request: &Request) -> Option<Active> {
         let avoid = request.avoid.as_deref().map_or(&[][..], Vec::as_slice);
         let members = read(&self.members);
-        let endpoint = members.pick(&request.placement, avoid, &self.shared.stats)?;
+        let endpoint = members.pick(request.placement.as_deref(), avoid, &self.shared.stats)?;
         Some(Arc::clone(endpoint).enter(self.shared.decay()))
     }
 
@@ -239,10 +302,15 @@ impl Directory {
     }
 }
 
+fn spawn(task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+    tokio::spawn(task).abort_handle()
+}
+
 /// A request on its way to an endpoint.
 pub(crate) struct Flight {
     exchange: Exchange,
     active: Active,
+    watched: Option<Watched>,
     _admitted: Admitted,
 }
 
@@ -258,10 +326,21 @@ impl Future for Flight {
             Err(reply) if reply.reason() != Reason::Overflow => self.active.failed(),
             _ => {}
         }
+        if let Some(watched) = self.watched.take() {
+            watched.ended(&outcome, self.active.endpoint());
+        }
         Poll::Ready(match outcome {
             Ok(Some(answer)) => Ok(Response::Message(answer)),
             Ok(None) => Ok(Response::Oneway),
             Err(reply) => Err(reply.into()),
         })
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        if let Some(watched) = self.watched.take() {
+            watched.given_up(self.active.endpoint());
+        }
     }
 }

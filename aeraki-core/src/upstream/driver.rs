@@ -13,7 +13,8 @@ use std::{
 use aeraki_codec::{
     Codec, Control, Decoded, Demand, EncodeError, Flow, Framer, Id, Kind, LocalReply, Message, Output, Reason, Role,
 };
-use tokio::time::timeout;
+use futures_util::FutureExt;
+use tokio::{io::AsyncWriteExt, time::timeout};
 
 use super::{
     link::{Delivered, Link, Outcome, Queue, Work},
@@ -42,7 +43,7 @@ pub(super) async fn run(pool: Arc<Pool>, member: Arc<Member>) {
 async fn connect(pool: &Pool) -> Result<Box<dyn Io>, LocalReply> {
     let (shared, address) = (&pool.shared, pool.address);
     let limit = shared.config.connect_timeout;
-    let text = match timeout(limit, shared.context.connector.connect(address)).await {
+    let text = match timeout(limit, shared.connector.connect(address)).await {
         Ok(Ok(io)) => return Ok(io),
         Ok(Err(error)) => format!("cannot connect to {address}: {error}"),
         Err(_) => {
@@ -60,7 +61,10 @@ async fn drive(io: Box<dyn Io>, pool: &Arc<Pool>, member: &Arc<Member>) -> Local
         Err(reply) => return reply,
     };
     match poll_fn(|cx| driver.poll(cx)).await {
-        Ok(()) => LocalReply::new(Reason::UpstreamClosed, "the connection was not needed any more"),
+        Ok(()) => {
+            driver.part();
+            LocalReply::new(Reason::UpstreamClosed, "the connection was not needed any more")
+        }
         Err(reply) => reply,
     }
 }
@@ -118,7 +122,8 @@ struct Driver<'a> {
 impl<'a> Driver<'a> {
     fn new(io: Box<dyn Io>, pool: &'a Arc<Pool>, member: &'a Arc<Member>) -> Result<Self, LocalReply> {
         let (config, context) = (&pool.shared.config, &pool.shared.context);
-        let upkeep = Upkeep::new(config.heartbeat_interval, config.idle_timeout);
+        let upkeep = Upkeep::new(config.heartbeat_interval, config.idle_timeout)
+            .with_retire_after(config.limits.max_connection_duration);
         let clock = upkeep.period().map(Clock::new);
         let mut driver = Self {
             io,
@@ -142,6 +147,11 @@ impl<'a> Driver<'a> {
         };
         driver.control(Control::Open)?;
         Ok(driver)
+    }
+
+    /// Tells the server that nothing more comes, if that can be told at once: in TLS the end of the stream says nothing.
+    fn part(&mut self) {
+        let _ = self.io.shutdown().now_or_never();
     }
 
     fn link(&self) -> &'a Link {
@@ -183,8 +193,9 @@ impl<'a> Driver<'a> {
         match self.upkeep.tick(period, activity) {
             Due::Nothing => {}
             Due::Ping => self.ping()?,
-            Due::Retire if self.pool.retire(self.member) => self.stats().upstream_cx_idle_timeout.inc(),
-            Due::Retire => {}
+            Due::Idle if self.pool.retire(self.member) => self.stats().upstream_cx_idle_timeout.inc(),
+            Due::Expired if self.pool.retire(self.member) => self.stats().upstream_cx_max_duration_reached.inc(),
+            Due::Idle | Due::Expired => {}
             Due::Close => return Err(self.ended("did not answer signs of life")),
         }
         Ok(())
@@ -372,7 +383,7 @@ impl<'a> Driver<'a> {
 
 fn unwritable(error: EncodeError) -> LocalReply {
     let reason = match error {
-        EncodeError::TooLarge | EncodeError::Foreign => Reason::BadRequest,
+        EncodeError::TooLarge | EncodeError::Foreign | EncodeError::NotOneMessage => Reason::BadRequest,
         _ => Reason::Unspecified,
     };
     LocalReply::new(reason, error.to_string())

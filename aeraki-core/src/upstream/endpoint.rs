@@ -12,7 +12,12 @@ use std::{
 use aeraki_codec::Protocol;
 use tokio::time::Instant;
 
-use super::{cluster::Shared, latency::Latency, pool::Pool};
+use super::{
+    cluster::Shared,
+    health::{Ended, Host},
+    latency::Latency,
+    pool::Pool,
+};
 use crate::sync::lock;
 
 #[derive(Debug)]
@@ -23,13 +28,16 @@ pub(super) struct Endpoint {
     /// How long it took to answer, where the policy asks.
     pub(super) latency: Latency,
     pools: Mutex<Vec<Arc<Pool>>>,
+    /// What all workers know of its health.
+    pub(super) host: Arc<Host>,
     shared: Arc<Shared>,
 }
 
 impl Endpoint {
     pub(super) fn new(address: SocketAddr, shared: Arc<Shared>) -> Self {
         let (active, pools) = Default::default();
-        Self { address, active, latency: Latency::new(), pools, shared }
+        let host = shared.usage.health.host(address, shared.config.health_check.is_some());
+        Self { address, active, latency: Latency::new(), pools, host, shared }
     }
 
     /// Returns the pool for a dialect. Protocols are told apart by identity: two of one name may be set up differently.
@@ -61,6 +69,18 @@ impl Endpoint {
         self.active.fetch_add(1, Relaxed);
         self.shared.stats.upstream_rq_active.inc();
         Active { endpoint: self, watch: decay.map(|decay| (Instant::now(), decay)) }
+    }
+
+    /// Returns the statuses of answers that are errors, where the cluster says so.
+    pub(super) fn error_statuses(&self) -> Option<&[i32]> {
+        self.shared.config.outlier_detection.as_ref()?.error_statuses.as_deref()
+    }
+
+    /// Notes how a request ended, where that may take the endpoint out.
+    pub(super) fn note(&self, ended: Ended) {
+        if let Some(detection) = &self.shared.config.outlier_detection {
+            self.shared.usage.health.note(&self.host, ended, detection);
+        }
     }
 
     /// Ends all connections, each with its last request.

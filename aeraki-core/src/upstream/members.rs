@@ -36,15 +36,11 @@ impl Members {
         let target = |(address, config): &Found| {
             let known = old.and_then(|old| old.get(address));
             let make = || Arc::new(Endpoint::new(*address, Arc::clone(shared)));
-            let health = config.health_status;
+            let endpoint = known.map_or_else(make, |known| Arc::clone(&known.endpoint));
+            let health = if endpoint.host.is_well() { config.health_status } else { HealthStatus::Unhealthy };
             // who becomes healthy is as new
             let since = known.filter(|known| takes_requests(known.health) || !takes_requests(health));
-            Target {
-                endpoint: known.map_or_else(make, |known| Arc::clone(&known.endpoint)),
-                config: Arc::clone(config),
-                health,
-                since: since.map_or(now, |known| known.since),
-            }
+            Target { endpoint, config: Arc::clone(config), health, since: since.map_or(now, |known| known.since) }
         };
         let all: Vec<Target> = found.iter().map(target).collect();
         let places = all.iter().map(|target| target.endpoint.address).zip(0..).collect();
@@ -70,12 +66,15 @@ impl Members {
     /// Picks an endpoint: the one that is wanted, else by the policy; if possible not one of those to avoid.
     pub(super) fn pick(
         &self,
-        placement: &Placement,
+        placement: Option<&Placement>,
         avoid: &[SocketAddr],
         stats: &ClusterStats,
     ) -> Option<&Arc<Endpoint>> {
-        let criteria = placement.criteria.as_deref();
-        let wanted = placement.host.filter(|host| !avoid.contains(host)).and_then(|host| self.get(&host));
+        let criteria = placement.and_then(|placement| placement.criteria.as_deref());
+        let wanted = placement
+            .and_then(|placement| placement.host)
+            .filter(|host| !avoid.contains(host))
+            .and_then(|host| self.get(&host));
         if let Some(wanted) = wanted.filter(|wanted| takes_requests(wanted.health) && self.may_go(criteria, wanted)) {
             return Some(&wanted.endpoint);
         }
@@ -83,7 +82,7 @@ impl Members {
             Some(subsets) => subsets.find(criteria, &self.spread, stats)?,
             None => &self.spread,
         };
-        let hash = placement.hash.unwrap_or_else(|| fastrand::u64(..));
+        let hash = placement.and_then(|placement| placement.hash).unwrap_or_else(|| fastrand::u64(..));
         let mut picked = spread.pick(Draw { hash, attempt: 0 })?;
         if picked.panic {
             stats.lb_healthy_panic.inc();

@@ -18,6 +18,7 @@ mod connect;
 mod discovery;
 mod driver;
 mod endpoint;
+mod health;
 mod latency;
 mod link;
 mod members;
@@ -35,7 +36,7 @@ use std::{
     },
 };
 
-use aeraki_codec::Limits;
+use aeraki_codec::{Limits, Registry};
 use aeraki_route::config;
 use arc_swap::ArcSwap;
 
@@ -54,6 +55,7 @@ use crate::{
     observe::{Collect, Samples},
     stack::{Forward, Resolve},
     sync::lock,
+    tls::Secrets,
 };
 
 /// All clusters of one worker, by name.
@@ -69,6 +71,8 @@ pub struct Clusters {
     updating: Mutex<()>,
     context: Context,
     usage: Arc<Mutex<Usages>>,
+    /// Whether these clusters look after the health of endpoints for all workers.
+    looks_after: bool,
 }
 
 /// What is used of the limits of every cluster, by name.
@@ -86,6 +90,10 @@ pub struct Context {
     pub limits: Limits,
     /// The read buffers of the worker.
     pub buffers: Buffers,
+    /// The protocols that endpoints may be asked in whether they are well; default: none.
+    pub protocols: Arc<Registry>,
+    /// What the TLS of clusters stands for.
+    pub secrets: Secrets,
 }
 
 impl Context {
@@ -97,6 +105,8 @@ impl Context {
             resolver: Arc::new(SystemResolver),
             limits: Limits::default(),
             buffers: Buffers::new(),
+            protocols: Arc::default(),
+            secrets: Secrets::new(),
         }
     }
 
@@ -127,6 +137,20 @@ impl Context {
         self.buffers = buffers;
         self
     }
+
+    /// Sets the protocols that endpoints may be asked in whether they are well.
+    #[must_use]
+    pub fn with_protocols(mut self, protocols: Arc<Registry>) -> Self {
+        self.protocols = protocols;
+        self
+    }
+
+    /// Shares what the TLS of clusters stands for.
+    #[must_use]
+    pub fn with_secrets(mut self, secrets: Secrets) -> Self {
+        self.secrets = secrets;
+        self
+    }
 }
 
 impl Default for Context {
@@ -139,18 +163,18 @@ impl Clusters {
     /// Makes an empty set of clusters.
     #[must_use]
     pub fn new(context: Context) -> Self {
-        Self::counting(context, Arc::default())
+        Self::counting(context, Arc::default(), true)
     }
 
     /// Makes an empty set for another worker, whose connections count towards the same limits.
     #[must_use]
     pub fn sibling(&self, context: Context) -> Self {
-        Self::counting(context, Arc::clone(&self.usage))
+        Self::counting(context, Arc::clone(&self.usage), false)
     }
 
-    fn counting(context: Context, usage: Arc<Mutex<Usages>>) -> Self {
+    fn counting(context: Context, usage: Arc<Mutex<Usages>>, looks_after: bool) -> Self {
         let generation = AtomicU64::new(0);
-        Self { clusters: ArcSwap::default(), generation, updating: Mutex::default(), context, usage }
+        Self { clusters: ArcSwap::default(), generation, updating: Mutex::default(), context, usage, looks_after }
     }
 
     /// Makes these the clusters from now on; call it on the worker's runtime.
@@ -189,14 +213,16 @@ impl Clusters {
     }
 
     fn cluster(&self, name: &Arc<str>, config: config::Cluster, previous: Option<&Arc<Cluster>>) -> Cluster {
+        let stats = previous.map(|previous| Arc::clone(&previous.shared().stats)).unwrap_or_default();
         let shared = Shared {
             name: Arc::clone(name),
+            connector: self.context.secrets.connector(&self.context.connector, &config, &stats),
             config,
             context: self.context.clone(),
-            stats: previous.map(|previous| Arc::clone(&previous.shared().stats)).unwrap_or_default(),
+            stats,
             usage: Arc::clone(lock(&self.usage).entry(Arc::clone(name)).or_default()),
         };
-        Cluster::new(shared, previous.map(|previous| &**previous))
+        Cluster::new(shared, previous.map(|previous| &**previous), self.looks_after)
     }
 
     /// Returns the cluster of this name.
@@ -225,7 +251,11 @@ impl Resolve for Clusters {
 impl Collect for Clusters {
     fn collect(&self, samples: &mut Samples) {
         for (name, cluster) in self.clusters.load().iter() {
-            cluster.stats().collect(&mut samples.scope("cluster", &[("name", name)]));
+            let mut scope = samples.scope("cluster", &[("name", name)]);
+            cluster.stats().collect(&mut scope);
+            if self.looks_after {
+                cluster.shared().usage.health.stats.collect(&mut scope);
+            }
         }
     }
 }

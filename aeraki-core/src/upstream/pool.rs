@@ -25,6 +25,8 @@ pub(super) struct Pool {
     pub(super) shared: Arc<Shared>,
     /// Requests that one connection takes at a time.
     depth: u32,
+    /// Requests that one connection takes before it ends, if not any number.
+    most: Option<u32>,
     /// Whether there is one connection only, and none after it.
     one: bool,
     state: Mutex<State>,
@@ -51,6 +53,8 @@ pub(super) struct Member {
     load: AtomicU32,
     /// The part of `load` that waits for late answers.
     buried: AtomicU32,
+    /// Requests that it was lent to since it was made.
+    lent: AtomicU32,
     /// Whether it is lent no more, and ends with its last request.
     retired: AtomicBool,
 }
@@ -77,12 +81,13 @@ impl Pool {
         let serial = !shared.config.concurrent.unwrap_or(wire.server == Serving::Concurrent);
         let default = if serial { 1 } else { DEPTH };
         let depth = shared.config.depth.unwrap_or(default).min(slots::max_depth(wire.id));
-        Self { address, protocol, dialect, shared, depth, one: false, state: Mutex::default() }
+        let most = shared.config.limits.max_requests_per_connection;
+        Self { address, protocol, dialect, shared, depth, most, one: false, state: Mutex::default() }
     }
 
     /// Makes it a pool of a single connection, whose end ends the pool: what the server knows of it would be lost.
     pub(super) fn of_one(mut self) -> Self {
-        self.one = true;
+        (self.one, self.most) = (true, None);
         self
     }
 
@@ -95,11 +100,11 @@ impl Pool {
     pub(super) fn checkout(self: &Arc<Self>, share: u32) -> Result<Checkout, LocalReply> {
         let mut state = lock(&self.state);
         if state.waiting.is_empty() {
-            if let Some(member) = state.take(share) {
+            if let Some(member) = self.lend(&mut state, share) {
                 return Ok(Checkout::Granted(member));
             }
             if self.open(&mut state)
-                && let Some(member) = state.take(share)
+                && let Some(member) = self.lend(&mut state, share)
             {
                 return Ok(Checkout::Granted(member));
             }
@@ -113,6 +118,20 @@ impl Pool {
             return Err(LocalReply::new(Reason::Overflow, text));
         }
         self.queue(&mut state, share)
+    }
+
+    /// Lends a share of a connection, which ends with this request if it has taken as many as it may.
+    #[inline]
+    fn lend(&self, state: &mut State, share: u32) -> Option<Arc<Member>> {
+        let member = state.take(share)?;
+        if let Some(most) = self.most {
+            let lent = member.lent.load(Relaxed).saturating_add(1);
+            member.lent.store(lent, Relaxed);
+            if lent >= most && state.retire(&member) {
+                self.shared.stats.upstream_cx_max_requests.inc();
+            }
+        }
+        Some(member)
     }
 
     fn queue(&self, state: &mut State, share: u32) -> Result<Checkout, LocalReply> {
@@ -236,10 +255,19 @@ impl Pool {
     #[inline]
     fn proceed(&self, mut state: MutexGuard<'_, State>) {
         if !state.waiting.is_empty() {
-            state.grant();
+            self.grant(&mut state);
         }
         if state.draining && state.waiting.is_empty() {
             state.retire_all();
+        }
+    }
+
+    /// Lends what is free to those who wait, in their order.
+    fn grant(&self, state: &mut State) {
+        while let Some(&ticket) = state.waiting.front() {
+            let Some(member) = self.lend(state, state.waiters[ticket].share) else { return };
+            state.waiting.pop_front();
+            state.waiters[ticket].end(Ok(member));
         }
     }
 
@@ -261,6 +289,7 @@ impl Pool {
             link: Link::new(self.protocol.wire().id, self.depth),
             load: AtomicU32::new(0),
             buried: AtomicU32::new(0),
+            lent: AtomicU32::new(0),
             retired: AtomicBool::new(false),
         });
         tokio::spawn(driver::run(Arc::clone(self), Arc::clone(&member)));
@@ -316,15 +345,6 @@ impl State {
     fn retire_all(&mut self) {
         for member in self.members.clone() {
             self.retire(&member);
-        }
-    }
-
-    /// Lends what is free to those who wait, in their order.
-    fn grant(&mut self) {
-        while let Some(&ticket) = self.waiting.front() {
-            let Some(member) = self.take(self.waiters[ticket].share) else { return };
-            self.waiting.pop_front();
-            self.waiters[ticket].end(Ok(member));
         }
     }
 

@@ -1,10 +1,14 @@
 //! What is counted for a cluster.
 
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicU32, Ordering::Relaxed},
+};
 
 use aeraki_route::Places;
 
-use crate::observe::{Counter, Gauge, Scope, Value};
+use super::health::Health;
+use crate::observe::{Counter, Gauge, Scope, SslStats, Value};
 
 macro_rules! stats {
     (counters { $($(#[doc = $counter_doc:literal])+ $counter:ident,)+ } gauges { $($(#[doc = $gauge_doc:literal])+ $gauge:ident,)+ }) => {
@@ -16,6 +20,7 @@ macro_rules! stats {
         pub struct ClusterStats {
             $($(#[doc = $counter_doc])+ pub $counter: Counter,)+
             $($(#[doc = $gauge_doc])+ pub $gauge: Gauge,)+
+            ssl: OnceLock<Arc<SslStats>>,
         }
 
         impl ClusterStats {
@@ -23,6 +28,9 @@ macro_rules! stats {
             pub fn collect(&self, scope: &mut Scope<'_>) {
                 $(scope.add(stringify!($counter), concat!($($counter_doc),+), Value::Counter(self.$counter.get()));)+
                 $(scope.add(stringify!($gauge), concat!($($gauge_doc),+), Value::Gauge(self.$gauge.get()));)+
+                if let Some(ssl) = self.ssl.get() {
+                    ssl.collect(scope);
+                }
             }
         }
     };
@@ -40,6 +48,10 @@ stats! {
         upstream_cx_overflow,
         /// Connections that were closed because nobody used them.
         upstream_cx_idle_timeout,
+        /// Connections that ended because they had served for as long as they may.
+        upstream_cx_max_duration_reached,
+        /// Connections that ended because they had taken as many requests as they may.
+        upstream_cx_max_requests,
         /// Connections that were closed because of what the server sent.
         upstream_cx_protocol_error,
         /// Connections that ended while requests were in flight.
@@ -50,6 +62,10 @@ stats! {
         upstream_rq_total,
         /// Requests whose caller went away before the answer came.
         upstream_rq_cancelled,
+        /// Further tries.
+        upstream_rq_retry,
+        /// Further tries that were refused because too many were under way.
+        upstream_rq_retry_overflow,
         /// Requests that were refused because too many waited for a connection, or were under way.
         upstream_rq_pending_overflow,
         /// Requests for which there was no endpoint that may take them.
@@ -81,6 +97,14 @@ stats! {
     }
 }
 
+impl ClusterStats {
+    /// Returns what is counted of TLS, which is shown from now on.
+    #[must_use]
+    pub fn ssl(&self) -> &Arc<SslStats> {
+        self.ssl.get_or_init(Arc::default)
+    }
+}
+
 /// What all workers together use of a cluster's limits.
 #[derive(Debug, Default)]
 pub(super) struct Usage {
@@ -88,6 +112,10 @@ pub(super) struct Usage {
     pending: AtomicU32,
     /// Requests under way, where their number is limited.
     pub(super) requests: Places,
+    /// Further tries under way, where their number is limited.
+    pub(super) retries: Places,
+    /// What is known of the endpoints.
+    pub(super) health: Arc<Health>,
 }
 
 impl Usage {

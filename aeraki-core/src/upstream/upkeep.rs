@@ -14,8 +14,10 @@ use tokio::time::{Instant, Sleep, sleep};
 pub(super) struct Upkeep {
     ping_after: Option<Duration>,
     idle_after: Option<Duration>,
+    retire_after: Option<Duration>,
     silent: Duration,
     idle: Duration,
+    age: Duration,
     pings: u32,
 }
 
@@ -35,20 +37,29 @@ pub(super) enum Due {
     /// A sign of life: the peer was silent.
     Ping,
     /// Goodbye: nobody used the connection for long.
-    Retire,
+    Idle,
+    /// Goodbye: the connection has served for as long as it may.
+    Expired,
     /// The end: the peer did not answer [`PINGS`] signs of life.
     Close,
 }
 
 impl Upkeep {
     pub(super) const fn new(ping_after: Option<Duration>, idle_after: Option<Duration>) -> Self {
-        Self { ping_after, idle_after, silent: Duration::ZERO, idle: Duration::ZERO, pings: 0 }
+        let zero = Duration::ZERO;
+        Self { ping_after, idle_after, retire_after: None, silent: zero, idle: zero, age: zero, pings: 0 }
+    }
+
+    /// Sets how long the connection may serve.
+    pub(super) const fn with_retire_after(mut self, after: Option<Duration>) -> Self {
+        self.retire_after = after;
+        self
     }
 
     /// Returns the length of a period; none where nothing is ever due. What is due comes at most one period late.
     pub(super) fn period(&self) -> Option<Duration> {
-        let idle = self.idle_after.map(|idle| idle / 4);
-        [self.ping_after, idle].into_iter().flatten().min()
+        let quarter = |time: Duration| time / 4;
+        [self.ping_after, self.idle_after.map(quarter), self.retire_after.map(quarter)].into_iter().flatten().min()
     }
 
     /// Sends no signs of life any more: the protocol has none.
@@ -65,7 +76,12 @@ impl Upkeep {
             self.silent += length;
         }
         if self.idle_after.is_some_and(|after| self.idle >= after) {
-            return Due::Retire;
+            return Due::Idle;
+        }
+        self.age += length;
+        if self.retire_after.is_some_and(|after| self.age >= after) {
+            self.retire_after = None;
+            return Due::Expired;
         }
         match self.ping_after {
             Some(after) if self.silent >= after * (self.pings + 1) => {
@@ -145,7 +161,16 @@ mod tests {
         for _ in 0..3 {
             upkeep.tick(SECOND, Activity { heard: true, used: false });
         }
-        assert_eq!(upkeep.tick(SECOND, Activity { heard: true, used: false }), Due::Retire);
+        assert_eq!(upkeep.tick(SECOND, Activity { heard: true, used: false }), Due::Idle);
+    }
+
+    #[test]
+    fn what_has_served_its_time_is_retired_once_however_busy() {
+        let busy = Activity { heard: true, used: true };
+        let mut upkeep = Upkeep::new(None, None).with_retire_after(Some(8 * SECOND));
+        assert_eq!(upkeep.period(), Some(2 * SECOND));
+        let dues: Vec<Due> = (0..6).map(|_| upkeep.tick(2 * SECOND, busy)).collect();
+        assert_eq!(dues, [Due::Nothing, Due::Nothing, Due::Nothing, Due::Expired, Due::Nothing, Due::Nothing]);
     }
 
     #[test]

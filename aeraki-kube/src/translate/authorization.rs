@@ -6,11 +6,12 @@ use aeraki_route::config::{AuthorizationAction, AuthorizationPolicy, Authorizati
 
 use super::{
     Translation,
-    rejection::{Fault, Rejection},
+    rejection::{Fault, Rejection, RejectionKind},
     services::Service,
 };
 use crate::{
     crd::{self, AttributeValues, AuthorizationOperation, AuthorizationSource},
+    istio::ServiceEntry,
     object::{Object, Resource},
     world::World,
 };
@@ -54,14 +55,40 @@ impl Authorization {
 
     /// Lists the policies of a service for a port that speaks `protocol`; none where one of them is refused, so that
     /// what was in force before must stay.
-    pub(super) fn of(&self, service: &Service<'_>, protocol: &str) -> Option<Vec<AuthorizationPolicy>> {
-        let guards = self.0.get(service.namespace).map_or(&[][..], Vec::as_slice);
+    ///
+    /// An entry for the same host elsewhere takes no policy away, and adds none to those that there are: who may declare
+    /// a host in some namespace could otherwise let everybody in.
+    pub(super) fn of(
+        &self,
+        service: &Service<'_>,
+        protocol: &str,
+        translation: &mut Translation,
+    ) -> Option<Vec<AuthorizationPolicy>> {
         let applies = |guard: &&Guard| match &guard.scope {
             Scope::Namespace => true,
             Scope::Hosts(hosts) => hosts.iter().any(|host| host == service.host),
             Scope::Protocol(name) => *name == protocol,
         };
-        guards.iter().filter(applies).map(|guard| guard.policy.clone()).collect()
+        let mut guarded: Option<(&ServiceEntry, Vec<&Guard>)> = None;
+        for entry in service.entry_of_each_namespace() {
+            let guards = self.0.get(&entry.metadata.namespace).map_or(&[][..], Vec::as_slice);
+            let guards: Vec<&Guard> = guards.iter().filter(applies).collect();
+            match &guarded {
+                _ if guards.is_empty() => {}
+                None => guarded = Some((entry, guards)),
+                Some((first, _)) => {
+                    let reason = format!(
+                        "`{}` is declared by {} too, and both namespaces have authorization policies for it",
+                        service.host,
+                        first.reference(),
+                    );
+                    translation.reject(Rejection::new(entry, "spec.hosts", reason, RejectionKind::Conflict));
+                    return None;
+                }
+            }
+        }
+        let guards = guarded.map(|(_, guards)| guards).unwrap_or_default();
+        guards.into_iter().map(|guard| guard.policy.clone()).collect()
     }
 
     fn add<S: Resource>(
@@ -95,10 +122,12 @@ fn hosts_of(
     let mut resolved = Vec::with_capacity(hosts.len());
     for (index, host) in hosts.iter().enumerate() {
         let host = world.resolve(host, namespace).into_owned();
-        let home = world.services(&host).first().map(|entry| entry.metadata.namespace.as_str());
-        let reason = match home {
+        let mut homes = world.services(&host).iter().map(|entry| entry.metadata.namespace.as_str());
+        let reason = match homes.next() {
             None => Some(format!("no service has the host `{host}`")),
-            Some(home) if home != namespace => Some(format!("`{host}` is a service of the namespace `{home}`")),
+            Some(home) if home != namespace && homes.all(|home| home != namespace) => {
+                Some(format!("`{host}` is a service of the namespace `{home}`"))
+            }
             Some(_) => None,
         };
         if let Some(reason) = reason {

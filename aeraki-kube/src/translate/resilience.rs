@@ -73,8 +73,8 @@ fn mutation(entry: &KeyValue) -> MutationEntry {
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "a checked percentage gives at most a million; less than a millionth is cut off"
+    reason = "a checked percentage gives at most a million"
 )]
 fn fraction(percent: Percent) -> FractionalPercent {
-    FractionalPercent::new((percent.value * 10_000.0) as u32, Denominator::Million)
+    FractionalPercent::new((percent.value * 10_000.0).round() as u32, Denominator::Million)
 }

@@ -1,6 +1,6 @@
 //! From routers to route configurations.
 
-use std::{mem, sync::Arc};
+use std::{borrow::Cow, mem, sync::Arc};
 
 use aeraki_route::RouteTable;
 use aeraki_route::config::{
@@ -38,7 +38,7 @@ pub(super) fn translate(
     let refused = router.is_some_and(|router| validate(router).iter().any(Rejection::refuses));
     for (port, declared) in &service.ports {
         let name = route_name(service.host, *port);
-        let guards = authorization.of(service, protocol(declared));
+        let guards = authorization.of(service, protocol(declared), translation);
         let scope = Scope { world, router, service, port: *port, guards: guards.as_deref().unwrap_or_default() };
         let held = refused || guards.is_none();
         match scope.routes(&name).and_then(|routes| if held { Ok(None) } else { compiled(routes).map(Some) }) {
@@ -152,7 +152,7 @@ impl<'a> Scope<'a> {
         translated.matches = conditions(route.matches.as_ref());
         translated.request_mutation = resilience::mutations(&route.request_mutation);
         translated.response_mutation = resilience::mutations(&route.response_mutation);
-        let prefix = || format!("{}.route_{index}", self.service.host);
+        let prefix = || format!("{}.{}", self.service.host, label(&router.spec.routes, route, index));
         translated.local_rate_limit = route.local_rate_limit.as_ref().map(|limit| limits::local(limit, &prefix()));
         translated.global_rate_limit = route.global_rate_limit.as_ref().map(limits::global);
         translated.fault = route.fault.as_ref().map(resilience::fault);
@@ -193,6 +193,12 @@ impl<'a> Scope<'a> {
     fn target(&self, router: &'a MetaRouter, destination: &'a Destination, field: &str) -> Result<Target<'a>, Fault> {
         Target::find(self.world, router, destination, (self.service.host, self.port), field)
     }
+}
+
+/// Returns the name of a route where no other has it, so that its limits stay its own when others come and go.
+fn label<'a>(routes: &[MetaRoute], route: &'a MetaRoute, index: usize) -> Cow<'a, str> {
+    let unique = routes.iter().filter(|other| other.name == route.name).nth(1).is_none();
+    if unique && !route.name.is_empty() { route.name.as_str().into() } else { format!("route_{index}").into() }
 }
 
 /// Translates conditions; none is met by everything.

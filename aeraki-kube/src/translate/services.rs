@@ -1,6 +1,9 @@
 //! What all entries of a host together say of its ports.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     Translation,
@@ -18,6 +21,7 @@ pub(super) struct Service<'a> {
     /// The namespace of the first entry, which decides on precedence.
     pub(super) namespace: &'a str,
     pub(super) ports: BTreeMap<u16, Vec<Declared<'a>>>,
+    entries: &'a [Arc<ServiceEntry>],
 }
 
 /// One declaration of a port.
@@ -32,7 +36,7 @@ impl<'a> Service<'a> {
     pub(super) fn collect(world: &'a World, host: &'a str, translation: &mut Translation) -> Self {
         let entries = world.services(host);
         let namespace = entries.first().map_or("", |entry| entry.metadata.namespace.as_str());
-        let mut service = Self { host, namespace, ports: BTreeMap::new() };
+        let mut service = Self { host, namespace, ports: BTreeMap::new(), entries };
         for entry in entries {
             for (index, port) in entry.spec.ports.iter().enumerate() {
                 if let Err((reason, kind)) = service.declare(Declared { entry, port }) {
@@ -42,6 +46,12 @@ impl<'a> Service<'a> {
             }
         }
         service
+    }
+
+    /// Lists the first entry of every namespace that declares the host.
+    pub(super) fn entry_of_each_namespace(&self) -> impl Iterator<Item = &'a ServiceEntry> + use<'a> {
+        let mut seen = BTreeSet::new();
+        self.entries.iter().map(|entry| &**entry).filter(move |entry| seen.insert(entry.metadata.namespace.as_str()))
     }
 
     fn declare(&mut self, declared: Declared<'a>) -> Result<(), (String, RejectionKind)> {

@@ -33,6 +33,11 @@ pub(super) mod optional {
 /// Checks a time that must pass: above zero, and short enough to be added to any clock.
 pub(super) fn check(duration: Duration, field: &str) -> Checked {
     ensure(duration > Duration::ZERO, field, "must not be zero")?;
+    check_longest(duration, field)
+}
+
+/// Checks a time that may be nothing.
+pub(super) fn check_longest(duration: Duration, field: &str) -> Checked {
     ensure(duration <= MAX, field, "must not be longer than 365 days")
 }
 

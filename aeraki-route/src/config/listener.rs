@@ -8,7 +8,9 @@ use super::{
     duration,
     error::{Checked, ConfigError, ensure},
     filter::{Filter, FilterOrder},
+    proxy_protocol::ProxyProtocol,
     route::RouteConfig,
+    tls::DownstreamTlsContext,
 };
 
 /// A socket and what runs on it; the parts of `envoy.config.listener.v3.Listener` and
@@ -42,6 +44,12 @@ pub struct Listener {
     /// What one connection may take.
     #[serde(default)]
     pub limits: ListenerLimits,
+    /// How it speaks TLS; none: not at all.
+    #[serde(default)]
+    pub tls: Option<DownstreamTlsContext>,
+    /// How it takes the header of the PROXY protocol, which comes before TLS; none: not at all.
+    #[serde(default)]
+    pub proxy_protocol: Option<ProxyProtocol>,
 }
 
 impl Listener {
@@ -59,6 +67,8 @@ impl Listener {
             response_order: FilterOrder::default(),
             idle_timeout: None,
             limits: ListenerLimits::default(),
+            tls: None,
+            proxy_protocol: None,
         }
     }
 
@@ -104,11 +114,26 @@ impl Listener {
         self
     }
 
+    /// Sets how it speaks TLS.
+    #[must_use]
+    pub fn with_tls(mut self, tls: DownstreamTlsContext) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Sets how it takes the header of the PROXY protocol.
+    #[must_use]
+    pub fn with_proxy_protocol(mut self, proxy_protocol: ProxyProtocol) -> Self {
+        self.proxy_protocol = Some(proxy_protocol);
+        self
+    }
+
     /// Checks the listener by itself; whether its clusters exist is for [`Proxy::validate`](super::Proxy::validate).
     ///
     /// # Errors
     ///
-    /// The first fault: an empty name, protocol or `stat_prefix`, a limit or time-out of zero, a fault in inline routes.
+    /// The first fault: an empty name, protocol or `stat_prefix`, a limit or time-out of zero, TLS without a certificate,
+    /// a fault in inline routes.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.check().map_err(|error| error.of(KIND, &self.name))
     }
@@ -122,6 +147,12 @@ impl Listener {
         }
         duration::check_optional(self.idle_timeout, "idleTimeout")?;
         self.limits.check().map_err(|error| error.within("limits"))?;
+        if let Some(tls) = &self.tls {
+            tls.check().map_err(|error| error.within("tls"))?;
+        }
+        if let Some(proxy_protocol) = &self.proxy_protocol {
+            proxy_protocol.check().map_err(|error| error.within("proxyProtocol"))?;
+        }
         self.routes.check().map_err(|error| error.within("routes"))
     }
 }

@@ -19,14 +19,17 @@ mod mutation;
 mod placement;
 mod policy;
 mod proxy;
+mod proxy_protocol;
 pub(crate) mod route;
+mod tls;
 
 pub(crate) use self::policy::ip_block;
 pub use self::{
     action::{Denominator, Destination, FractionalPercent, Mirror, RouteAction, WeightedCluster},
     cluster::{
-        Cluster, ClusterLimits, CommonLb, Discovery, Dns, HashFunction, LbPolicy, LeastRequest, Maglev, PeakEwma,
-        RingHash, SlowStart, SubsetFallback, SubsetSelector, Subsets,
+        Cluster, ClusterLimits, CommonLb, Consecutive, Discovery, Dns, FailurePercentage, HashFunction, HealthCheck,
+        HealthCheckKind, LbPolicy, LeastRequest, Maglev, OutlierDetection, PeakEwma, RingHash, SlowStart,
+        SubsetFallback, SubsetSelector, Subsets, SuccessRate,
     },
     decimal::Decimal,
     endpoint::{Address, AddressError, Endpoint, HealthStatus, Locality},
@@ -43,7 +46,12 @@ pub use self::{
         RetryOnError, RetryPolicy, Shed, Source, TokenBucket,
     },
     proxy::{Node, Proxy},
+    proxy_protocol::ProxyProtocol,
     route::{Route, RouteConfig},
+    tls::{
+        CertificateValidationContext, CommonTlsContext, DataSource, DownstreamTlsContext, SanKind, SanMatcher,
+        SanValue, TlsCertificate, TlsVersion, UpstreamTlsContext,
+    },
 };
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, from_value, json, to_value};
@@ -238,4 +238,101 @@ fn cluster_refusals_name_cluster_field_and_reason() {
     }
     let named = cluster().with_discovery(Discovery::StrictDns(Dns::default())).with_endpoint(name());
     assert_eq!(named.validate(), Ok(()));
+}
+
+fn certificate() -> TlsCertificate {
+    TlsCertificate::new(Path::new("/etc/tls/chain.pem"), DataSource::InlineString("key".to_owned()))
+}
+
+fn authority() -> CertificateValidationContext {
+    CertificateValidationContext::new(Path::new("/etc/tls/ca.pem"))
+}
+
+#[test]
+fn tls_is_written_with_the_names_of_envoy_and_keys_stay_out_of_logs() {
+    let web = SanMatcher::new(SanKind::Uri, SanValue::Prefix("spiffe://cluster.local/ns/shop/".to_owned()));
+    let upstream = UpstreamTlsContext::new(authority().with_san(web))
+        .with_certificate(certificate())
+        .with_sni("shop.example")
+        .with_alpn_protocol("istio")
+        .with_min_version(TlsVersion::Tls13);
+    assert_eq!(
+        assert_round_trip(&upstream),
+        json!({"sni": "shop.example", "common": {
+            "tlsCertificate": {"certificateChain": {"filename": "/etc/tls/chain.pem"}, "privateKey": {"inlineString": "key"}},
+            "validationContext": {"trustedCa": {"filename": "/etc/tls/ca.pem"}, "matchTypedSubjectAltNames": [
+                {"sanType": "URI", "matcher": {"prefix": "spiffe://cluster.local/ns/shop/"}}]},
+            "alpnProtocols": ["istio"], "minVersion": "TLSv1_3"}}),
+    );
+    assert!(!format!("{upstream:?}").contains("\"key\""), "{upstream:?}");
+    let downstream = DownstreamTlsContext::new(certificate()).with_permissive(true);
+    assert_eq!(assert_round_trip(&downstream)["handshakeTimeout"], "15s");
+}
+
+#[test]
+fn tls_refusals_name_field_and_reason() {
+    let plain = || Listener::new("l", local(1), ProtocolConfig::new("p"), RouteSource::Inline(routes()));
+    let listener = |tls| refusal(plain().with_tls(tls).validate());
+    let cluster = |tls| refusal(Cluster::new("c").with_tls(tls).validate());
+    let downstream = || DownstreamTlsContext::new(certificate());
+    let upstream = || UpstreamTlsContext::new(authority());
+    let empty = DataSource::InlineString(String::new());
+    let nameless = SanMatcher::new(SanKind::Dns, SanValue::Suffix(String::new()));
+    let mut without = (downstream(), upstream());
+    (without.0.common.tls_certificate, without.1.common.validation_context) = (None, None);
+    let cases = [
+        (listener(without.0), r#"listener "l": tls.common.tlsCertificate: is required"#),
+        (
+            listener(downstream().with_required_client_certificate(true)),
+            r#"listener "l": tls.common.validationContext: is required to require a certificate of clients"#,
+        ),
+        (
+            listener(DownstreamTlsContext::new(TlsCertificate::new(empty.clone(), empty))),
+            r#"listener "l": tls.common.tlsCertificate.certificateChain: must not be empty"#,
+        ),
+        (
+            listener(downstream().with_alpn_protocol("h2").with_alpn_protocol("")),
+            r#"listener "l": tls.common.alpnProtocols[1]: must have 1 to 255 bytes"#,
+        ),
+        (
+            listener(downstream().with_handshake_timeout(Duration::ZERO)),
+            r#"listener "l": tls.handshakeTimeout: must not be zero"#,
+        ),
+        (
+            refusal(plain().with_proxy_protocol(ProxyProtocol::default().with_timeout(Duration::ZERO)).validate()),
+            r#"listener "l": proxyProtocol.timeout: must not be zero"#,
+        ),
+        (
+            cluster(without.1),
+            r#"cluster "c": tls.common.validationContext: is required: without it any server would be believed"#,
+        ),
+        (
+            cluster(UpstreamTlsContext::new(authority().with_san(nameless))),
+            r#"cluster "c": tls.common.validationContext.matchTypedSubjectAltNames[0]: must not be empty"#,
+        ),
+        (cluster(upstream().with_sni("a..b")), r#"cluster "c": tls.sni: is not a host name"#),
+        (cluster(upstream().with_sni("10.0.0.1")), r#"cluster "c": tls.sni: is not a host name"#),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(text, expected);
+    }
+    let named = Cluster::new("c")
+        .with_discovery(Discovery::StrictDns(Dns::default()))
+        .with_endpoint(Address::new("shop.example", 443));
+    let reason = "is required, or a matcher of names: shop.example:443 is resolved before it is connected to";
+    assert_eq!(refusal(named.clone().with_tls(upstream()).validate()), format!(r#"cluster "c": tls.sni: {reason}"#));
+    assert_eq!(named.with_tls(upstream().with_sni("shop.example")).validate(), Ok(()));
+}
+
+#[test]
+fn names_in_certificates_are_matched_as_their_kind_is() {
+    let exact = |kind, text: &str| SanMatcher::new(kind, SanValue::Exact(text.to_owned()));
+    let host = exact(SanKind::Dns, "a.Shop.example");
+    let found = ["a.shop.example", "*.SHOP.example", "b.shop.example", "*.example", "shop.example", "*.", ""];
+    assert_eq!(found.map(|name| host.matches(name)), [true, true, false, false, false, false, false]);
+    let uri = exact(SanKind::Uri, "spiffe://td/ns/a");
+    let found = ["spiffe://td/ns/a", "SPIFFE://td/ns/a", "spiffe://td/ns/ab"];
+    assert_eq!(found.map(|name| uri.matches(name)), [true, false, false]);
+    let suffix = SanMatcher::new(SanKind::Dns, SanValue::Suffix(".Example".to_owned()));
+    assert!(suffix.matches("a.EXAMPLE") && !suffix.matches("example"));
 }

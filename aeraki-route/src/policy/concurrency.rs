@@ -61,12 +61,24 @@ pub struct Underway {
 }
 
 impl Underway {
-    /// Tells how long the server took to answer, or how long it was waited for in vain until `now`.
+    /// Tells how long the server took to answer, until `now`.
     pub fn took(&self, latency: Duration, now: Instant) {
+        self.tell(now, |gradient| Some(latency).filter(|latency| gradient.is_measured(*latency, now)));
+    }
+
+    /// Tells how long an answer was waited for in vain until `now`. That says nothing where nobody knows yet how long the
+    /// server takes at best, nor where it takes longer than that: a caller's patience is not the server's speed.
+    pub fn waited(&self, latency: Duration, now: Instant) {
+        self.tell(now, |gradient| Some(latency).filter(|latency| gradient.exceeds_best(*latency)));
+    }
+
+    fn tell(&self, now: Instant, latency: impl FnOnce(&Gradient) -> Option<Duration>) {
         let concurrency = &*self.concurrency;
         let Some(gradient) = &concurrency.gradient else { return };
         let mut gradient = gradient.lock().unwrap_or_else(PoisonError::into_inner);
-        if gradient.sample(latency, concurrency.active(), now) {
+        if let Some(latency) = latency(&gradient)
+            && gradient.sample(latency, concurrency.active(), now)
+        {
             concurrency.bound.store(gradient.bound(), Relaxed);
         }
     }
@@ -106,12 +118,18 @@ impl Gradient {
         (self.bound as u32).clamp(self.config.min_requests, self.config.max_requests.max(1)).min(self.fixed)
     }
 
+    /// Tells whether a request that took so long began after the measurement, where there is one at present; nothing is
+    /// before the first one, which has no beginning.
+    fn is_measured(&self, latency: Duration, now: Instant) -> bool {
+        self.baseline.is_some() || now.checked_sub(latency) >= self.measured_from
+    }
+
+    fn exceeds_best(&self, latency: Duration) -> bool {
+        self.baseline.is_some_and(|best| latency.as_secs_f64() > best)
+    }
+
     /// Takes a latency in, and tells whether the bound may have changed.
     fn sample(&mut self, latency: Duration, active: u32, now: Instant) -> bool {
-        // nothing is before the first measurement, which has no beginning
-        if self.baseline.is_none() && now.checked_sub(latency) < self.measured_from {
-            return false;
-        }
         let since = *self.since.get_or_insert(now);
         self.busiest = self.busiest.max(active);
         if self.samples.len() < MOST_SAMPLES {
@@ -226,9 +244,27 @@ mod tests {
         for _ in 0..20 {
             let under_way: Vec<_> = (0..500).map_while(|_| concurrency.enter()).collect();
             now += Duration::from_secs(1);
-            under_way.iter().for_each(|one| one.took(Duration::from_secs(1), now));
+            under_way.iter().for_each(|one| one.waited(Duration::from_secs(1), now));
         }
         assert!(wide > 90 && concurrency.bound() < 10, "{wide} then {}", concurrency.bound());
+    }
+
+    #[test]
+    fn callers_without_patience_say_nothing() {
+        let shed = Shed::default().with_adaptive(AdaptiveConcurrency::default().with_range(3, 400));
+        let concurrency = compile(&shed);
+        let mut now = Instant::now();
+        let give_up = |concurrency: &Arc<Concurrency>, now: &mut Instant| {
+            for _ in 0..1000 {
+                *now += Duration::from_millis(1);
+                concurrency.enter().expect("alone").waited(Duration::from_millis(1), *now);
+            }
+        };
+        give_up(&concurrency, &mut now);
+        let settled = settle(&concurrency, 100, 20, &mut now);
+        assert!((100..=160).contains(&settled), "{settled}: 10 ms are the best, not 1 ms");
+        give_up(&concurrency, &mut now);
+        assert_eq!(concurrency.bound(), settled);
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::{
 /// Limits messages: the first condition that matches names the bucket, else the common one does.
 #[derive(Debug)]
 pub struct LocalLimit {
-    config: LocalRateLimit,
+    config: Arc<LocalRateLimit>,
     matcher: Arc<Matcher>,
     shared: Buckets,
     keyed: Option<Keyed>,
@@ -83,17 +83,17 @@ impl LocalLimit {
     /// Makes a limit of the same configuration whose buckets are full, and which counts together with this one.
     #[must_use]
     pub fn renewed(&self) -> Arc<Self> {
-        Arc::new(Self::new(self.config.clone(), Arc::clone(&self.matcher), Arc::clone(&self.counts)))
+        Arc::new(Self::new(Arc::clone(&self.config), Arc::clone(&self.matcher), Arc::clone(&self.counts)))
     }
 
     /// Compiles a limit that has been checked.
     fn build(config: &LocalRateLimit) -> Result<Arc<Self>, FieldError> {
         let rules = config.conditions.iter().map(|condition| condition.matches.as_slice());
         let matcher = Matcher::compile(rules, |index| format!("localRateLimit.conditions[{index}]"))?;
-        Ok(Arc::new(Self::new(config.clone(), Arc::new(matcher), Arc::default())))
+        Ok(Arc::new(Self::new(Arc::new(config.clone()), Arc::new(matcher), Arc::default())))
     }
 
-    fn new(config: LocalRateLimit, matcher: Arc<Matcher>, counts: Arc<LimitCounts>) -> Self {
+    fn new(config: Arc<LocalRateLimit>, matcher: Arc<Matcher>, counts: Arc<LimitCounts>) -> Self {
         let keyed = config.keyed.as_ref().map(|keyed| Keyed::new(keyed.max_keys));
         Self { shared: Buckets::new(&config), matcher, keyed, counts, config }
     }
@@ -170,7 +170,7 @@ impl LimitCompiler {
     /// Compiles a limit that has been checked.
     pub(crate) fn compile(&mut self, config: &LocalRateLimit) -> Result<Arc<LocalLimit>, FieldError> {
         let mut known = self.known.get(&config.stat_prefix).into_iter().flatten();
-        if let Some(same) = known.find(|known| known.config == *config) {
+        if let Some(same) = known.find(|known| *known.config == *config) {
             return Ok(Arc::clone(same));
         }
         let limit = LocalLimit::build(config)?;
@@ -271,5 +271,9 @@ mod tests {
         assert!(refused(config().with_condition(condition)).contains("conditions[0].matches[0] (key \"m\").value"));
         let keyed = KeyedBuckets::new("user").with_max_keys(0);
         assert!(refused(config().with_bucket(bucket(1)).with_keyed(keyed)).contains("keyed.maxKeys: must lie between"));
+        let keyed = config().with_bucket(bucket(1)).with_keyed(KeyedBuckets::new("user").with_max_keys(101));
+        assert!(LocalLimit::compile(&keyed).is_ok());
+        let text = "keyed.maxKeys: must not be above 100 where each connection has its own buckets";
+        assert!(refused(keyed.with_scope(crate::config::LimitScope::Connection)).ends_with(text));
     }
 }

@@ -42,7 +42,7 @@ const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 7));
 
 fn hashed(policy: impl IntoIterator<Item = HashPolicy>, message: &[(&str, &str)]) -> Option<u64> {
     let action = policy.into_iter().fold(RouteAction::cluster("c"), RouteAction::with_hash_policy);
-    table(action).routes()[0].place(message, CLIENT, 0).hash
+    table(action).routes()[0].place(message, CLIENT, 0)?.hash
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn the_hash_of_a_client_is_that_of_its_address_as_written() {
     let longest = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
     let table = table(RouteAction::cluster("c").with_hash_policy(HashPolicy::source_ip()));
     let place = table.routes()[0].place::<[(&str, &str)]>(&[], longest.parse().expect("an address"), 0);
-    assert_eq!(place.hash, Some(xxh64(longest.as_bytes(), 0)));
+    assert_eq!(place.and_then(|place| place.hash), Some(xxh64(longest.as_bytes(), 0)));
     // of clients without a session, the address counts
     let session = [HashPolicy::attribute("session").with_terminal(true), HashPolicy::source_ip()];
     assert_eq!(hashed(session.clone(), &[("session", "s")]), Some(xxh64(b"s", 0)));
@@ -78,7 +78,7 @@ fn the_hash_of_a_client_is_that_of_its_address_as_written() {
 #[test]
 fn a_client_names_the_endpoint_that_it_wants() {
     let table = table(RouteAction::cluster("c").with_override_host("Host"));
-    let host = |text: &str| table.routes()[0].place(&[("host", text)], CLIENT, 0).host;
+    let host = |text: &str| table.routes()[0].place(&[("host", text)], CLIENT, 0)?.host;
     assert_eq!(host("127.0.0.1:80"), Some(([127, 0, 0, 1], 80).into()));
     assert_eq!(host("[::1]:80"), Some(([0, 0, 0, 0, 0, 0, 0, 1], 80).into()));
     for nonsense in ["", "127.0.0.1", "localhost:80", "\u{0}"] {
@@ -90,7 +90,7 @@ fn a_client_names_the_endpoint_that_it_wants() {
 #[test]
 fn criteria_are_those_of_the_route_and_of_the_cluster_that_was_picked() {
     let criteria =
-        |action: &RouteAction, draw| table(action.clone()).routes()[0].place(&[("", "")], CLIENT, draw).criteria;
+        |action: &RouteAction, draw| table(action.clone()).routes()[0].place(&[("", "")], CLIENT, draw)?.criteria;
     let action = RouteAction::cluster("c").with_metadata_match("stage", "prod").with_metadata_match("app", "a");
     let found = criteria(&action, 7).expect("some");
     assert_eq!(found.keys().collect::<Vec<_>>(), ["app", "stage"]);

@@ -51,7 +51,10 @@ fn find_pick_and_hash_allocate_nothing() {
     let last = &table.routes()[160];
     let used = measure(|| {
         assert_eq!(&**last.pick(1), "b");
-        assert!(last.place(&[("k0", "x"), ("k9", "y")], Ipv6Addr::LOCALHOST.into(), 1).hash.is_some());
+        assert!(
+            last.place(&[("k0", "x"), ("k9", "y")], Ipv6Addr::LOCALHOST.into(), 1)
+                .is_some_and(|place| place.hash.is_some())
+        );
     });
     assert_eq!(used.count_total, 0);
 }

@@ -1,5 +1,8 @@
+use std::time::Duration;
+
 use aeraki_route::config::{
-    Address, Discovery, Filter, FilterConfig, HealthStatus, LbPolicy, LeastRequest, Locality, Maglev, RouteSource,
+    Address, Consecutive, Discovery, Filter, FilterConfig, HealthCheck, HealthCheckKind, HealthStatus, LbPolicy,
+    LeastRequest, Locality, Maglev, OutlierDetection, RouteSource,
 };
 use proptest::prelude::*;
 
@@ -96,6 +99,101 @@ fn clusters_are_read_in_full() {
     assert_eq!((&endpoint.address, endpoint.weight), (&Address::new("host", 1), 5));
     assert_eq!(endpoint.metadata, [("n", "1"), ("version", "v2")].map(|(k, v)| (k.into(), v.into())).into());
     assert_eq!((endpoint.health_status, sick.health_status), (HealthStatus::Healthy, HealthStatus::Unhealthy));
+}
+
+#[test]
+fn health_and_limits_are_read_in_full() {
+    let detection = "outlier_detection: {consecutive_5xx: 1, interval: 2s, base_ejection_time: 3s, max_ejection_percent: 4, \
+        enforcing_consecutive_5xx: 5, enforcing_success_rate: 6, success_rate_minimum_hosts: 7, \
+        success_rate_request_volume: 8, success_rate_stdev_factor: 9, consecutive_gateway_failure: 10, \
+        enforcing_consecutive_gateway_failure: 11, split_external_local_origin_errors: true, \
+        consecutive_local_origin_failure: 13, enforcing_consecutive_local_origin_failure: 14, \
+        enforcing_local_origin_success_rate: 15, failure_percentage_threshold: 16, enforcing_failure_percentage: 17, \
+        enforcing_failure_percentage_local_origin: 18, failure_percentage_minimum_hosts: 19, \
+        failure_percentage_request_volume: 20, max_ejection_time: 21s, max_ejection_time_jitter: 22s, \
+        successful_active_health_check_uneject_host: false, always_eject_one_host: true}";
+    let check = "health_checks: {timeout: 1s, interval: 2s, unhealthy_threshold: 3, healthy_threshold: 4, \
+        initial_jitter: 5s, interval_jitter: 6s, interval_jitter_percent: 7, unhealthy_interval: 8s, \
+        unhealthy_edge_interval: 9s, healthy_edge_interval: 10s, \
+        tcp_health_check: {send: {text: '50696e67'}, receive: [{text: '50'}, {binary: b25n}]}}";
+    let limits = "circuit_breakers: {thresholds: {max_retries: 3}}, max_requests_per_connection: 4, \
+        common_http_protocol_options: {idle_timeout: 0s, max_connection_duration: 5s, max_requests_per_connection: 6}, \
+        metadata: {filter_metadata: {aeraki: {error_statuses: [80, 100]}}}";
+    let read = read(FILTER, &format!("{detection}, {check}, {limits}")).expect("is valid");
+    assert_eq!(read.warnings, []);
+    let cluster = &read.proxy.clusters[0];
+
+    let seconds = Duration::from_secs;
+    let mut expected = OutlierDetection::default();
+    expected.consecutive_errors = Consecutive::new(1, 5);
+    expected.consecutive_gateway_failure = Consecutive::new(10, 11);
+    expected.consecutive_local_origin_failure = Consecutive::new(13, 14);
+    expected.split_external_local_origin_errors = true;
+    let rate = &mut expected.success_rate;
+    (rate.minimum_hosts, rate.request_volume, rate.stdev_factor) = (7, 8, 9);
+    (rate.enforcing, rate.enforcing_local_origin) = (6, 15);
+    let share = &mut expected.failure_percentage;
+    (share.threshold, share.minimum_hosts, share.request_volume) = (16, 19, 20);
+    (share.enforcing, share.enforcing_local_origin) = (17, 18);
+    (expected.interval, expected.base_ejection_time) = (seconds(2), seconds(3));
+    (expected.max_ejection_time, expected.max_ejection_time_jitter) = (Some(seconds(21)), seconds(22));
+    (expected.max_ejection_percent, expected.always_eject_one_host) = (4, true);
+    expected.successful_active_health_check_uneject_host = false;
+    expected.error_statuses = Some(vec![80, 100]);
+    assert_eq!(cluster.outlier_detection, Some(expected));
+
+    let kind = HealthCheckKind::Tcp { send: b"Ping".to_vec(), receive: vec![b"P".to_vec(), b"ong".to_vec()] };
+    let mut expected = HealthCheck::new(kind, seconds(1), seconds(2)).with_thresholds(3, 4);
+    (expected.initial_jitter, expected.interval_jitter) = (seconds(5), seconds(6));
+    (expected.interval_jitter_percent, expected.unhealthy_interval) = (7, Some(seconds(8)));
+    (expected.unhealthy_edge_interval, expected.healthy_edge_interval) = (Some(seconds(9)), Some(seconds(10)));
+    assert_eq!(cluster.health_check, Some(expected));
+
+    let limits = &cluster.limits;
+    assert_eq!((limits.max_retries, limits.max_requests_per_connection), (Some(3), Some(4)));
+    assert_eq!((limits.max_connection_duration, cluster.idle_timeout), (Some(seconds(5)), None));
+}
+
+#[test]
+fn a_check_may_be_a_sign_of_life_and_what_is_wrong_with_one_is_named() {
+    let check = |fields: &str| {
+        format!(
+            "health_checks: [{{timeout: 1s, interval: 2s, unhealthy_threshold: 3, healthy_threshold: 4, {fields}}}]"
+        )
+    };
+    let read = read(FILTER, &check("custom_health_check: {name: aeraki.health_checkers.dubbo}")).expect("is valid");
+    assert_eq!(read.warnings, []);
+    let heartbeat = HealthCheckKind::Heartbeat { protocol: "dubbo".to_owned() };
+    assert_eq!(read.proxy.clusters[0].health_check.as_ref().map(|check| &check.kind), Some(&heartbeat));
+    for (fields, expected) in [
+        (
+            "custom_health_check: {name: envoy.health_checkers.redis}",
+            ".custom_health_check.name: \"envoy.health_checkers.redis\" is unknown",
+        ),
+        ("tcp_health_check: {send: {text: '5'}}", ".tcp_health_check.send.text: \"5\" is not hexadecimal"),
+        ("tcp_health_check: {receive: [{}]}", ".tcp_health_check.receive[0]: must hold text or binary"),
+        ("http_health_check: {path: /}", ": must hold tcp_health_check or custom_health_check"),
+    ] {
+        let text = refused(FILTER, &check(fields));
+        assert!(text.starts_with(&format!("cluster \"c\": health_checks[0]{expected}")), "{text}");
+    }
+    for (fields, expected) in [
+        ("health_checks: [{interval: 1s}]", "health_checks[0].timeout: is required"),
+        ("health_checks: [{}, {}]", "health_checks: must not hold more than one check"),
+        (
+            "outlier_detection: {max_ejection_percent: 101}",
+            "outlierDetection.maxEjectionPercent: must not be above 100",
+        ),
+        ("outlier_detection: {interval: 0s}", "outlierDetection.interval: must not be zero"),
+        ("outlier_detection: {max_ejection_time: 1s}", "outlierDetection.maxEjectionTime: must not be below"),
+        (
+            "metadata: {filter_metadata: {aeraki: {error_statuses: [1]}}}",
+            "metadata.filter_metadata.aeraki.error_statuses: has no outlier_detection to apply to",
+        ),
+    ] {
+        let text = refused(FILTER, fields);
+        assert!(text.starts_with(&format!("cluster \"c\": {expected}")), "{text}");
+    }
 }
 
 #[test]
@@ -203,7 +301,7 @@ fn refusals_name_the_path_and_the_reason() {
         ),
         (
             refused(FILTER, "transport_socket: {name: envoy.transport_sockets.tls}"),
-            "cluster \"c\": transport_socket: \"envoy.transport_sockets.tls\" is not supported".to_owned(),
+            "cluster \"c\": transport_socket.typed_config: is required".to_owned(),
         ),
         (
             refused(&FILTER.replace("cluster: c", "cluster: d"), "type: STATIC"),

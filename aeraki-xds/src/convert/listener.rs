@@ -1,28 +1,35 @@
 //! `envoy.config.listener.v3.Listener` with a MetaProtocol proxy in its filter chain.
 
-use aeraki_route::config::{ConfigError, Listener, TrafficDirection};
+use aeraki_route::config::{ConfigError, DownstreamTlsContext, Listener, ProxyProtocol, TrafficDirection};
 
 use super::at::At;
+use super::duration;
 use super::endpoint::socket_from_proto;
 use super::filters::KnownFilters;
 use super::meta_protocol::{self, MetaProtocol};
-use super::tls::refuse_tls;
+use super::tls;
+use super::unpack::unpack;
 use crate::proto::envoy::config::core::v3::TrafficDirection as DirectionProto;
 use crate::proto::envoy::config::listener::v3 as proto;
+use crate::proto::envoy::extensions::filters::listener::proxy_protocol::v3::ProxyProtocol as ProxyProtocolProto;
 
 /// Converts and validates a listener.
 ///
 /// Its one filter chain holds one filter, a `MetaProtocolProxy`, which may be wrapped in a `TypedStruct`. Layer-7 filters
 /// that an embedder brings along are named in `known`; their configuration is handed on as it is.
 ///
+/// Of two filter chains with the same filter, one in TLS (`transport_protocol: tls`) and one in plain text, a
+/// [permissive](DownstreamTlsContext::permissive) listener is made.
+///
 /// # Errors
 ///
 /// Names the listener, the field and the reason: an address that is no IP address, another number or kind of filters,
-/// TLS, an unknown layer-7 filter, a source of routes other than inline ones or gRPC, and everything that
+/// TLS that is not supported, an unknown layer-7 filter, a source of routes other than inline ones or gRPC, and everything that
 /// [`Listener::validate`] refuses.
 pub fn listener_from_proto(listener: &proto::Listener, known: &KnownFilters) -> Result<Listener, ConfigError> {
     let at = &At::resource("listener", &listener.name);
     let address = socket_from_proto(listener.address.as_ref(), &at.field("address"))?;
+    let tls = tls_of_chains(listener, at)?;
     let MetaProtocol { protocol, stat_prefix, routes, filters, response_order, idle_timeout } =
         meta_protocol(listener, known, at)?;
     let mut converted = Listener::new(&listener.name, address, protocol, routes)
@@ -31,17 +38,85 @@ pub fn listener_from_proto(listener: &proto::Listener, known: &KnownFilters) -> 
         .with_response_order(response_order);
     converted.filters = filters;
     converted.idle_timeout = idle_timeout;
+    converted.tls = tls;
+    converted.proxy_protocol = proxy_protocol(listener, at)?;
     converted.validate()?;
     Ok(converted)
 }
 
-fn meta_protocol(listener: &proto::Listener, known: &KnownFilters, at: &At<'_>) -> Result<MetaProtocol, ConfigError> {
-    let [chain] = listener.filter_chains.as_slice() else {
-        let count = listener.filter_chains.len();
-        return Err(at.field("filter_chains").refuse(format!("must hold exactly one filter chain, not {count}")));
+/// Converts the listener filter of the PROXY protocol; what the TLS inspector finds out is known without it.
+fn proxy_protocol(listener: &proto::Listener, at: &At<'_>) -> Result<Option<ProxyProtocol>, ConfigError> {
+    let mut filters = listener.listener_filters.iter().enumerate().filter(|(_, filter)| filter.name != TLS_INSPECTOR);
+    let Some((index, filter)) = filters.next() else { return Ok(None) };
+    let filter_at = &at.named("listener_filters", index, &filter.name);
+    if filter.name != PROXY_PROTOCOL {
+        return Err(filter_at.refuse(format!("is not supported: use {PROXY_PROTOCOL} or {TLS_INSPECTOR}")));
+    }
+    if let Some((index, filter)) = filters.next() {
+        return Err(at.named("listener_filters", index, &filter.name).refuse("is not supported beside another one"));
+    }
+    let mut converted = ProxyProtocol::default();
+    if let Some(proto::listener_filter::ConfigType::TypedConfig(config)) = &filter.config_type {
+        let at = &filter_at.field("typed_config");
+        let config: ProxyProtocolProto = unpack(config, at)?;
+        let reason = "is not supported: both versions are taken";
+        config.disallowed_versions.first().map_or(Ok(()), |_| Err(at.field("disallowed_versions").refuse(reason)))?;
+        converted = converted.with_optional_header(config.allow_requests_without_proxy_protocol);
+    }
+    let timeout = listener.listener_filters_timeout.as_ref();
+    if let Some(timeout) = duration::positive_from_proto(timeout, &at.field("listener_filters_timeout"))? {
+        converted = converted.with_timeout(timeout);
+    }
+    Ok(Some(converted))
+}
+
+/// Converts the transport sockets of the filter chains.
+fn tls_of_chains(listener: &proto::Listener, at: &At<'_>) -> Result<Option<DownstreamTlsContext>, ConfigError> {
+    match listener.filter_chains.as_slice() {
+        [chain] => tls_of_chain(chain, &at.item("filter_chains", 0)),
+        [first, second] => {
+            let contexts = [
+                tls_of_chain(first, &at.item("filter_chains", 0))?,
+                tls_of_chain(second, &at.item("filter_chains", 1))?,
+            ];
+            let tls = match contexts {
+                [Some(tls), None] if told_apart(first, second) => tls,
+                [None, Some(tls)] if told_apart(second, first) => tls,
+                _ => return Err(at.field("filter_chains").refuse(NOT_TOLD_APART)),
+            };
+            Ok(Some(tls.with_permissive(true)))
+        }
+        more => {
+            let reason = format!("must hold one filter chain, or one in TLS and one in plain text, not {}", more.len());
+            Err(at.field("filter_chains").refuse(reason))
+        }
+    }
+}
+
+fn tls_of_chain(chain: &proto::FilterChain, at: &At<'_>) -> Result<Option<DownstreamTlsContext>, ConfigError> {
+    let Some(mut tls) = tls::downstream(chain.transport_socket.as_ref(), at)? else { return Ok(None) };
+    let at = &at.field("transport_socket_connect_timeout");
+    if let Some(timeout) = duration::positive_from_proto(chain.transport_socket_connect_timeout.as_ref(), at)? {
+        tls.handshake_timeout = timeout;
+    }
+    Ok(Some(tls))
+}
+
+/// Tells whether the first bytes say which of two chains a client wants, which are alike else.
+fn told_apart(tls: &proto::FilterChain, plain: &proto::FilterChain) -> bool {
+    let transport = |chain: &proto::FilterChain| {
+        let criteria = chain.filter_chain_match.clone().unwrap_or_default();
+        let only = proto::FilterChainMatch { transport_protocol: String::new(), ..criteria.clone() };
+        (only == proto::FilterChainMatch::default()).then_some(criteria.transport_protocol)
     };
+    transport(tls).as_deref() == Some("tls")
+        && matches!(transport(plain).as_deref(), Some("" | "raw_buffer"))
+        && tls.filters == plain.filters
+}
+
+fn meta_protocol(listener: &proto::Listener, known: &KnownFilters, at: &At<'_>) -> Result<MetaProtocol, ConfigError> {
     let at = &at.item("filter_chains", 0);
-    refuse_tls(chain.transport_socket.as_ref(), at)?;
+    let chain = at.require(listener.filter_chains.first())?;
     let [filter] = chain.filters.as_slice() else {
         let count = chain.filters.len();
         return Err(at.field("filters").refuse(format!("must hold the MetaProtocol proxy alone, not {count} filters")));
@@ -61,3 +136,8 @@ fn direction(listener: &proto::Listener) -> TrafficDirection {
         Ok(DirectionProto::Unspecified) | Err(_) => TrafficDirection::Unspecified,
     }
 }
+
+const PROXY_PROTOCOL: &str = "envoy.filters.listener.proxy_protocol";
+const TLS_INSPECTOR: &str = "envoy.filters.listener.tls_inspector";
+const NOT_TOLD_APART: &str = "two filter chains must hold the same filters, one matching transport_protocol tls with a TLS \
+    transport socket, the other one raw_buffer without, and nothing else";

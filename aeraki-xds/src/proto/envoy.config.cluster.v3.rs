@@ -51,6 +51,71 @@ impl ::prost::Name for CircuitBreakers {
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
+pub struct OutlierDetection {
+    #[prost(message, optional, tag = "1")]
+    pub consecutive_5xx: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "2")]
+    pub interval: ::core::option::Option<::prost_types::Duration>,
+    #[prost(message, optional, tag = "3")]
+    pub base_ejection_time: ::core::option::Option<::prost_types::Duration>,
+    #[prost(message, optional, tag = "4")]
+    pub max_ejection_percent: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "5")]
+    pub enforcing_consecutive_5xx: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "6")]
+    pub enforcing_success_rate: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "7")]
+    pub success_rate_minimum_hosts: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "8")]
+    pub success_rate_request_volume: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "9")]
+    pub success_rate_stdev_factor: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "10")]
+    pub consecutive_gateway_failure: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "11")]
+    pub enforcing_consecutive_gateway_failure: ::core::option::Option<u32>,
+    #[prost(bool, tag = "12")]
+    pub split_external_local_origin_errors: bool,
+    #[prost(message, optional, tag = "13")]
+    pub consecutive_local_origin_failure: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "14")]
+    pub enforcing_consecutive_local_origin_failure: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "15")]
+    pub enforcing_local_origin_success_rate: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "16")]
+    pub failure_percentage_threshold: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "17")]
+    pub enforcing_failure_percentage: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "18")]
+    pub enforcing_failure_percentage_local_origin: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "19")]
+    pub failure_percentage_minimum_hosts: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "20")]
+    pub failure_percentage_request_volume: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "21")]
+    pub max_ejection_time: ::core::option::Option<::prost_types::Duration>,
+    #[prost(message, optional, tag = "22")]
+    pub max_ejection_time_jitter: ::core::option::Option<::prost_types::Duration>,
+    #[prost(message, optional, tag = "23")]
+    pub successful_active_health_check_uneject_host: ::core::option::Option<bool>,
+    #[prost(message, repeated, tag = "24")]
+    pub monitors: ::prost::alloc::vec::Vec<super::super::core::v3::TypedExtensionConfig>,
+    #[prost(message, optional, tag = "25")]
+    pub always_eject_one_host: ::core::option::Option<bool>,
+    #[prost(message, optional, tag = "26")]
+    pub detect_degraded_hosts: ::core::option::Option<bool>,
+}
+impl ::prost::Name for OutlierDetection {
+    const NAME: &'static str = "OutlierDetection";
+    const PACKAGE: &'static str = "envoy.config.cluster.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.config.cluster.v3.OutlierDetection".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.config.cluster.v3.OutlierDetection".into()
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Cluster {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
@@ -70,10 +135,16 @@ pub struct Cluster {
     pub load_assignment: ::core::option::Option<
         super::super::endpoint::v3::ClusterLoadAssignment,
     >,
+    #[prost(message, repeated, tag = "8")]
+    pub health_checks: ::prost::alloc::vec::Vec<super::super::core::v3::HealthCheck>,
     #[prost(message, optional, tag = "9")]
     pub max_requests_per_connection: ::core::option::Option<u32>,
     #[prost(message, optional, tag = "10")]
     pub circuit_breakers: ::core::option::Option<CircuitBreakers>,
+    #[prost(message, optional, tag = "29")]
+    pub common_http_protocol_options: ::core::option::Option<
+        super::super::core::v3::HttpProtocolOptions,
+    >,
     #[prost(btree_map = "string, message", tag = "36")]
     pub typed_extension_protocol_options: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
@@ -91,8 +162,14 @@ pub struct Cluster {
     pub dns_resolvers: ::prost::alloc::vec::Vec<super::super::core::v3::Address>,
     #[prost(bool, tag = "45")]
     pub use_tcp_for_dns_lookups: bool,
+    #[prost(message, optional, tag = "55")]
+    pub typed_dns_resolver_config: ::core::option::Option<
+        super::super::core::v3::TypedExtensionConfig,
+    >,
     #[prost(message, optional, tag = "54")]
     pub wait_for_warm_on_init: ::core::option::Option<bool>,
+    #[prost(message, optional, tag = "19")]
+    pub outlier_detection: ::core::option::Option<OutlierDetection>,
     #[prost(message, optional, tag = "20")]
     pub cleanup_interval: ::core::option::Option<::prost_types::Duration>,
     #[prost(message, optional, tag = "22")]
@@ -121,6 +198,10 @@ pub struct Cluster {
     >,
     #[prost(bool, tag = "47")]
     pub track_timeout_budgets: bool,
+    #[prost(message, optional, tag = "48")]
+    pub upstream_config: ::core::option::Option<
+        super::super::core::v3::TypedExtensionConfig,
+    >,
     #[prost(bool, tag = "51")]
     pub connection_pool_per_downstream_connection: bool,
     #[prost(oneof = "cluster::ClusterDiscoveryType", tags = "2")]

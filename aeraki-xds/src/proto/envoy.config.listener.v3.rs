@@ -24,8 +24,81 @@ impl ::prost::Name for Filter {
         "type.googleapis.com/envoy.config.listener.v3.Filter".into()
     }
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FilterChainMatch {
+    #[prost(message, optional, tag = "8")]
+    pub destination_port: ::core::option::Option<u32>,
+    #[prost(string, tag = "4")]
+    pub address_suffix: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "5")]
+    pub suffix_len: ::core::option::Option<u32>,
+    #[prost(enumeration = "filter_chain_match::ConnectionSourceType", tag = "12")]
+    pub source_type: i32,
+    #[prost(uint32, repeated, packed = "false", tag = "7")]
+    pub source_ports: ::prost::alloc::vec::Vec<u32>,
+    #[prost(string, repeated, tag = "11")]
+    pub server_names: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, tag = "9")]
+    pub transport_protocol: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "10")]
+    pub application_protocols: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// Nested message and enum types in `FilterChainMatch`.
+pub mod filter_chain_match {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum ConnectionSourceType {
+        Any = 0,
+        SameIpOrLoopback = 1,
+        External = 2,
+    }
+    impl ConnectionSourceType {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Any => "ANY",
+                Self::SameIpOrLoopback => "SAME_IP_OR_LOOPBACK",
+                Self::External => "EXTERNAL",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "ANY" => Some(Self::Any),
+                "SAME_IP_OR_LOOPBACK" => Some(Self::SameIpOrLoopback),
+                "EXTERNAL" => Some(Self::External),
+                _ => None,
+            }
+        }
+    }
+}
+impl ::prost::Name for FilterChainMatch {
+    const NAME: &'static str = "FilterChainMatch";
+    const PACKAGE: &'static str = "envoy.config.listener.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.config.listener.v3.FilterChainMatch".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.config.listener.v3.FilterChainMatch".into()
+    }
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FilterChain {
+    #[prost(message, optional, tag = "1")]
+    pub filter_chain_match: ::core::option::Option<FilterChainMatch>,
     #[prost(message, repeated, tag = "3")]
     pub filters: ::prost::alloc::vec::Vec<Filter>,
     #[prost(message, optional, tag = "4")]
@@ -53,6 +126,31 @@ impl ::prost::Name for FilterChain {
         "type.googleapis.com/envoy.config.listener.v3.FilterChain".into()
     }
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListenerFilter {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(oneof = "listener_filter::ConfigType", tags = "3")]
+    pub config_type: ::core::option::Option<listener_filter::ConfigType>,
+}
+/// Nested message and enum types in `ListenerFilter`.
+pub mod listener_filter {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum ConfigType {
+        #[prost(message, tag = "3")]
+        TypedConfig(crate::Any),
+    }
+}
+impl ::prost::Name for ListenerFilter {
+    const NAME: &'static str = "ListenerFilter";
+    const PACKAGE: &'static str = "envoy.config.listener.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.config.listener.v3.ListenerFilter".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.config.listener.v3.ListenerFilter".into()
+    }
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Listener {
     #[prost(string, tag = "1")]
@@ -77,6 +175,8 @@ pub struct Listener {
     pub metadata: ::core::option::Option<super::super::core::v3::Metadata>,
     #[prost(enumeration = "listener::DrainType", tag = "8")]
     pub drain_type: i32,
+    #[prost(message, repeated, tag = "9")]
+    pub listener_filters: ::prost::alloc::vec::Vec<ListenerFilter>,
     #[prost(message, optional, tag = "15")]
     pub listener_filters_timeout: ::core::option::Option<::prost_types::Duration>,
     #[prost(bool, tag = "17")]

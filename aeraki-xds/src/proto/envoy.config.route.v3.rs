@@ -52,6 +52,10 @@ pub struct VirtualHost {
     >,
     #[prost(message, optional, tag = "24")]
     pub metadata: ::core::option::Option<super::super::core::v3::Metadata>,
+    #[prost(message, repeated, tag = "26")]
+    pub route_specifiers: ::prost::alloc::vec::Vec<
+        super::super::core::v3::TypedExtensionConfig,
+    >,
 }
 /// Nested message and enum types in `VirtualHost`.
 pub mod virtual_host {
@@ -140,6 +144,10 @@ pub struct Route {
     pub stat_prefix: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "20")]
     pub request_body_buffer_limit: ::core::option::Option<u64>,
+    #[prost(message, repeated, tag = "21")]
+    pub route_specifiers: ::prost::alloc::vec::Vec<
+        super::super::core::v3::TypedExtensionConfig,
+    >,
     #[prost(oneof = "route::Action", tags = "2")]
     pub action: ::core::option::Option<route::Action>,
 }
@@ -261,7 +269,7 @@ pub struct RouteMatch {
     >,
     #[prost(message, repeated, tag = "6")]
     pub headers: ::prost::alloc::vec::Vec<HeaderMatcher>,
-    #[prost(oneof = "route_match::PathSpecifier", tags = "1, 2, 10, 14")]
+    #[prost(oneof = "route_match::PathSpecifier", tags = "1, 2, 10, 14, 15")]
     pub path_specifier: ::core::option::Option<route_match::PathSpecifier>,
 }
 /// Nested message and enum types in `RouteMatch`.
@@ -276,6 +284,8 @@ pub mod route_match {
         SafeRegex(super::super::super::super::r#type::matcher::v3::RegexMatcher),
         #[prost(string, tag = "14")]
         PathSeparatedPrefix(::prost::alloc::string::String),
+        #[prost(message, tag = "15")]
+        PathMatchPolicy(super::super::super::core::v3::TypedExtensionConfig),
     }
 }
 impl ::prost::Name for RouteMatch {
@@ -296,6 +306,10 @@ pub struct RouteAction {
     pub metadata_match: ::core::option::Option<super::super::core::v3::Metadata>,
     #[prost(string, tag = "5")]
     pub prefix_rewrite: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "41")]
+    pub path_rewrite_policy: ::core::option::Option<
+        super::super::core::v3::TypedExtensionConfig,
+    >,
     #[prost(string, tag = "45")]
     pub path_rewrite: ::prost::alloc::string::String,
     #[prost(bool, tag = "38")]
@@ -306,6 +320,10 @@ pub struct RouteAction {
     pub idle_timeout: ::core::option::Option<::prost_types::Duration>,
     #[prost(message, optional, tag = "42")]
     pub flush_timeout: ::core::option::Option<::prost_types::Duration>,
+    #[prost(message, optional, tag = "40")]
+    pub early_data_policy: ::core::option::Option<
+        super::super::core::v3::TypedExtensionConfig,
+    >,
     #[prost(message, optional, tag = "9")]
     pub retry_policy: ::core::option::Option<RetryPolicy>,
     #[prost(message, optional, tag = "33")]
@@ -547,6 +565,10 @@ pub struct RetryPolicy {
     pub per_try_timeout: ::core::option::Option<::prost_types::Duration>,
     #[prost(message, optional, tag = "13")]
     pub per_try_idle_timeout: ::core::option::Option<::prost_types::Duration>,
+    #[prost(message, repeated, tag = "12")]
+    pub retry_options_predicates: ::prost::alloc::vec::Vec<
+        super::super::core::v3::TypedExtensionConfig,
+    >,
     #[prost(int64, tag = "6")]
     pub host_selection_retry_max_attempts: i64,
     #[prost(uint32, repeated, tag = "7")]
@@ -706,6 +728,10 @@ pub struct RouteConfiguration {
     >,
     #[prost(message, optional, tag = "17")]
     pub metadata: ::core::option::Option<super::super::core::v3::Metadata>,
+    #[prost(message, repeated, tag = "19")]
+    pub route_specifiers: ::prost::alloc::vec::Vec<
+        super::super::core::v3::TypedExtensionConfig,
+    >,
 }
 impl ::prost::Name for RouteConfiguration {
     const NAME: &'static str = "RouteConfiguration";

@@ -111,6 +111,25 @@ pub mod envoy {
                     }
                 }
             }
+            pub mod listener {
+                pub mod proxy_protocol {
+                    pub mod v3 {
+                        include!("envoy.extensions.filters.listener.proxy_protocol.v3.rs");
+                    }
+                }
+            }
+        }
+        pub mod transport_sockets {
+            pub mod proxy_protocol {
+                pub mod v3 {
+                    include!("envoy.extensions.transport_sockets.proxy_protocol.v3.rs");
+                }
+            }
+            pub mod tls {
+                pub mod v3 {
+                    include!("envoy.extensions.transport_sockets.tls.v3.rs");
+                }
+            }
         }
     }
     pub mod r#type {

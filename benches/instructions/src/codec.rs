@@ -7,7 +7,7 @@ use aeraki_codec::{
 };
 use bytes::{Buf, BytesMut};
 
-use super::{Row, frames};
+use aeraki_instructions::{Row, frames};
 
 pub(crate) const ROWS: &[Row] = &[
     ("dubbo/measure", |turns| measure(&Dubbo::default(), &frames::dubbo_request(), turns)),

@@ -3,7 +3,7 @@
 use aeraki_codec::hessian2::write::string;
 
 /// A call of `sayHello` with one string and five attachments.
-pub(crate) fn dubbo_request() -> Vec<u8> {
+pub fn dubbo_request() -> Vec<u8> {
     let mut body = Vec::new();
     let payload = "x".repeat(128);
     for text in ["2.0.2", INTERFACE, "1.0.0", "sayHello", "Ljava/lang/String;", &payload] {
@@ -20,7 +20,7 @@ pub(crate) fn dubbo_request() -> Vec<u8> {
 }
 
 /// A string, and one attachment.
-pub(crate) fn dubbo_response() -> Vec<u8> {
+pub fn dubbo_response() -> Vec<u8> {
     let mut body = vec![0x94];
     string(&mut body, &"x".repeat(128));
     body.extend_from_slice(b"H\x05dubbo\x052.0.2Z");
@@ -32,12 +32,12 @@ fn dubbo(flags: u8, status: u8, body: &[u8]) -> Vec<u8> {
 }
 
 /// A call of `sayHello` with one string.
-pub(crate) fn thrift_request() -> Vec<u8> {
+pub fn thrift_request() -> Vec<u8> {
     thrift(1, 1)
 }
 
 /// A string.
-pub(crate) fn thrift_response() -> Vec<u8> {
+pub fn thrift_response() -> Vec<u8> {
     thrift(2, 0)
 }
 
@@ -53,4 +53,4 @@ fn length(bytes: &[u8]) -> [u8; 4] {
 }
 
 /// The service that is called.
-pub(crate) const INTERFACE: &str = "org.apache.dubbo.demo.DemoService";
+pub const INTERFACE: &str = "org.apache.dubbo.demo.DemoService";

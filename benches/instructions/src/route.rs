@@ -8,7 +8,7 @@ use aeraki_route::{
     config::{AttributeMatch, Route, RouteAction, RouteConfig},
 };
 
-use super::{Row, frames};
+use aeraki_instructions::{Row, frames};
 
 pub(crate) const ROWS: &[Row] = &[
     ("route/exact/1", |turns| find(vec![exact(frames::INTERFACE)], turns)),

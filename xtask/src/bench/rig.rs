@@ -113,7 +113,7 @@ impl Rig {
         let config = Config {
             software,
             routes: self.protocol.routes(),
-            listeners: &[(port, self.server_port)],
+            listeners: &[(port, &[self.server_port])],
             concurrent: target == Target::OursConcurrent,
             rate_limit: None,
             fails_on_request: false,

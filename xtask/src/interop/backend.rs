@@ -86,7 +86,7 @@ impl Frames {
     }
 
     /// Reads the next frame, `None` at the end of the connection.
-    pub(crate) fn next(&mut self, stream: &mut TcpStream) -> Result<Option<Vec<u8>>> {
+    pub(crate) fn next(&mut self, stream: &mut impl Read) -> Result<Option<Vec<u8>>> {
         loop {
             if let Some(len) = self.wire.frame_len(&self.bytes).filter(|&len| len <= self.bytes.len()) {
                 let rest = self.bytes.split_off(len);

@@ -1,5 +1,7 @@
 //! Suite `dubbo`: Apache Dubbo Java 3.3 and 2.7 providers and consumers, and the consumer of npm.
 
+mod survival;
+
 use std::{
     path::Path,
     process::Command,
@@ -31,6 +33,11 @@ pub(crate) fn run(report: &mut Report, targets: &[Target]) -> Result<()> {
     for provider in &java {
         let pair = format!("node -> {}", provider.version);
         report.compare(&pair, targets, &call_from_node(&node, provider, targets)?, RULES);
+    }
+    if targets.contains(&Target::Ours) {
+        for software in &java {
+            report.check(&format!("killed {}", software.version), &survival::run(software)?);
+        }
     }
     Ok(())
 }
@@ -87,8 +94,13 @@ impl Java {
 
     /// Starts a provider on `port`, 0 for a free one.
     fn serve(&self, port: u16) -> Result<(Process, u16)> {
+        self.serve_counting(port, None)
+    }
+
+    /// Starts a provider that counts calls of `peers.Counted` in a file, if there is one.
+    fn serve_counting(&self, port: u16, executed: Option<&Path>) -> Result<(Process, u16)> {
         let mut command = self.command("peers.Provider");
-        let server = Process::start("dubbo-java-provider", command.arg(port.to_string()))?;
+        let server = Process::start("dubbo-java-provider", command.arg(port.to_string()).args(executed))?;
         match server.ports(START_LIMIT)?.as_slice() {
             [port] => Ok((server, port.number)),
             ports => bail!("the provider named {} ports", ports.len()),

@@ -102,6 +102,49 @@ impl Wire {
         }
     }
 
+    /// The frame with another id.
+    pub(crate) fn with_id(self, mut frame: Vec<u8>, id: u32) -> Vec<u8> {
+        if let Some(at) = self.id_at(&frame) {
+            frame[at..at + 4].copy_from_slice(&id.to_be_bytes());
+        }
+        frame
+    }
+
+    /// The text of a request.
+    pub(crate) fn text(self, request: &[u8]) -> Option<&str> {
+        self.call(request).map(|(_, text)| text)
+    }
+
+    /// Tells whether an answer is a result.
+    pub(crate) fn is_success(self, answer: &[u8]) -> bool {
+        match self {
+            Self::Dubbo => answer.get(3) == Some(&20),
+            Self::Thrift => answer.get(7) == Some(&REPLY),
+        }
+    }
+
+    /// The text in a result of [`Self::answer`].
+    pub(crate) fn answered_text(self, answer: &[u8]) -> Option<&str> {
+        let text = match self {
+            Self::Dubbo => answer.get(18..)?,
+            Self::Thrift => {
+                let text = 12 + word(answer, 8)? + 4 + 3;
+                answer.get(text + 4..text + 4 + word(answer, text)?)?
+            }
+        };
+        str::from_utf8(text).ok()
+    }
+
+    /// Tells whether a frame is no answer but something that the other side says by itself.
+    pub(crate) fn is_event(self, frame: &[u8]) -> bool {
+        self == Self::Dubbo && frame.get(2).is_some_and(|flags| flags & 0x20 != 0)
+    }
+
+    /// The answer to a sign of life, where a request is one.
+    pub(crate) fn heartbeat_answer(self, request: &[u8]) -> Option<Vec<u8>> {
+        self.is_event(request).then(|| dubbo(0x22, 20, self.id(request).unwrap_or_default(), b"N"))
+    }
+
     /// The method and the text of a request.
     fn call(self, request: &[u8]) -> Option<(&str, &str)> {
         let (method, text) = match self {

@@ -8,13 +8,14 @@ use anyhow::{Result, bail, ensure};
 
 use self::{report::Report, way::Target};
 
-mod backend;
+pub(crate) mod backend;
 mod dubbo;
 mod envoy;
-mod frames;
+pub(crate) mod frames;
 mod ratelimit;
 mod report;
 mod thrift;
+mod tls;
 mod way;
 
 /// Runs the suites named in `arguments`, or all of them.
@@ -65,5 +66,10 @@ fn parse_targets(list: Option<&String>) -> Result<Vec<Target>> {
     Ok(targets)
 }
 
-const SUITES: &[(&str, Suite)] =
-    &[("envoy", envoy::run), ("dubbo", dubbo::run), ("thrift", thrift::run), ("ratelimit", ratelimit::run)];
+const SUITES: &[(&str, Suite)] = &[
+    ("envoy", envoy::run),
+    ("dubbo", dubbo::run),
+    ("thrift", thrift::run),
+    ("ratelimit", ratelimit::run),
+    ("tls", tls::run),
+];

@@ -187,7 +187,7 @@ fn through_proxy(service: &Service) -> Result<Vec<Answer>> {
     let config = Config {
         software: Software::Ours,
         routes: Routes::Thrift { methods: &["sayHello", "echo"], services: &[] },
-        listeners: &[(port, backend.port)],
+        listeners: &[(port, &[backend.port])],
         concurrent: false,
         rate_limit: Some(RateLimit { port: service.port, domain: "production", method: "sayHello" }),
         fails_on_request: false,

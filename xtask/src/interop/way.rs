@@ -64,7 +64,8 @@ impl Way {
         let Some(software) = target.software() else {
             return Ok(Self { target, ports: backends.to_vec(), _proxy: None });
         };
-        let listeners = backends.iter().map(|&backend| Ok((free_port()?, backend))).collect::<Result<Vec<_>>>()?;
+        let servers = backends.chunks(1);
+        let listeners = servers.map(|server| Ok((free_port()?, server))).collect::<Result<Vec<_>>>()?;
         let config = Config {
             software,
             routes,

@@ -148,7 +148,8 @@ pub(crate) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
+/// Waits for other programs, of which nothing can be known but by polling.
 #[expect(clippy::disallowed_methods, reason = "another program's port can only be polled")]
-fn pause(time: Duration) {
+pub(crate) fn pause(time: Duration) {
     thread::sleep(time);
 }

@@ -41,8 +41,8 @@ pub(crate) enum Routes<'a> {
 pub(crate) struct Config<'a> {
     pub(crate) software: Software,
     pub(crate) routes: Routes<'a>,
-    /// The port to listen on and the port of its backend.
-    pub(crate) listeners: &'a [(u16, u16)],
+    /// The port to listen on and the ports of the servers behind it.
+    pub(crate) listeners: &'a [(u16, &'a [u16])],
     /// Whether the clusters are declared to work on several requests of a connection at a time (ours only).
     pub(crate) concurrent: bool,
     /// What is asked before a request passes (ours only).
@@ -63,10 +63,22 @@ pub(crate) struct RateLimit<'a> {
 
 impl Config<'_> {
     /// Starts the proxy by `command`, which runs its binary, with one worker, and waits until it listens.
-    pub(crate) fn start(self, name: &str, mut command: Command) -> Result<Process> {
+    pub(crate) fn start(self, name: &str, command: Command) -> Result<Process> {
+        self.start_changed(name, command, |_| {})
+    }
+
+    /// Starts the proxy with what `change` makes of its bootstrap.
+    pub(crate) fn start_changed(
+        self,
+        name: &str,
+        mut command: Command,
+        change: impl FnOnce(&mut Value),
+    ) -> Result<Process> {
         let file = peers_dir().join("run").join(format!("{name}.yaml"));
         fs::create_dir_all(peers_dir().join("run"))?;
-        fs::write(&file, serde_json::to_vec_pretty(&self.render()?)?)?;
+        let mut bootstrap = self.render()?;
+        change(&mut bootstrap);
+        fs::write(&file, serde_json::to_vec_pretty(&bootstrap)?)?;
         command.args(match self.software {
             Software::Envoy => ["--disable-hot-restart", "--concurrency", "1", "-l", "warn", "-c"].as_slice(),
             Software::Ours => &["--workers", "1", "-c"],
@@ -83,9 +95,9 @@ impl Config<'_> {
             Software::Envoy => envoy_filter(self.routes, cluster),
             Software::Ours => our_filter(self, cluster),
         };
-        let listeners = self.listeners.iter().map(|&(port, backend)| listener(port, filter(&cluster_name(backend))));
-        let backends = self.listeners.iter().map(|&(_, backend)| cluster(backend, self.concurrent));
-        let clusters = backends.chain(self.rate_limit.map(|limit| cluster(limit.port, false)));
+        let listeners = self.listeners.iter().map(|(port, servers)| listener(*port, filter(&cluster_name(servers))));
+        let backends = self.listeners.iter().map(|(_, servers)| cluster(servers, self.concurrent));
+        let clusters = backends.chain(self.rate_limit.map(|limit| cluster(&[limit.port], false)));
         Ok(json!({
             "admin": {"address": address(free_port()?)},
             "static_resources": {
@@ -100,16 +112,18 @@ fn listener(port: u16, filter: Value) -> Value {
     json!({"name": format!("listener-{port}"), "address": address(port), "filter_chains": [{"filters": [filter]}]})
 }
 
-fn cluster_name(port: u16) -> String {
-    format!("cluster-{port}")
+fn cluster_name(servers: &[u16]) -> String {
+    let ports: Vec<_> = servers.iter().map(u16::to_string).collect();
+    format!("cluster-{}", ports.join("-"))
 }
 
-fn cluster(port: u16, concurrent: bool) -> Value {
-    let name = cluster_name(port);
-    let endpoint = json!({"endpoint": {"address": address(port)}});
+fn cluster(servers: &[u16], concurrent: bool) -> Value {
+    let name = cluster_name(servers);
+    let endpoint = |port: &u16| json!({"endpoint": {"address": address(*port)}});
+    let endpoints: Vec<_> = servers.iter().map(endpoint).collect();
     let mut cluster = json!({
         "name": name, "type": "STATIC", "connect_timeout": "1s",
-        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]},
     });
     if concurrent {
         cluster["metadata"] = json!({"filter_metadata": {"aeraki": {"concurrent": true}}});
@@ -182,7 +196,7 @@ fn rate_limit_filter(limit: RateLimit<'_>) -> Value {
         "timeout": "5s",
         "failure_mode_deny": true,
         "descriptors": [{"property": "method", "descriptor_key": "method"}],
-        "rate_limit_service": {"grpc_service": {"envoy_grpc": {"cluster_name": cluster_name(limit.port)}}},
+        "rate_limit_service": {"grpc_service": {"envoy_grpc": {"cluster_name": cluster_name(&[limit.port])}}},
     });
     json!({"name": "aeraki.meta_protocol.filters.ratelimit", "config": config})
 }

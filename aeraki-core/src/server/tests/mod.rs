@@ -1,5 +1,6 @@
 //! Connections over an in-memory pipe, with time standing still until everybody waits.
 
+mod lazy;
 mod memory;
 mod property;
 
@@ -17,6 +18,7 @@ use tower_test::mock::{self, SendResponse};
 
 use super::{Accepted, Budget, Drain, Rpc, Serve};
 use crate::{
+    io::Io,
     observe::Metrics,
     stack::{ObserveLayer, Request, RespondLayer, Response},
     testing::Lines,
@@ -41,16 +43,24 @@ impl Fixture {
     where
         F: FnOnce(Rpc<Stack>) -> Rpc<Stack>,
     {
+        let (client, server) = tokio::io::duplex(64 * 1024);
+        Self::on(client, Box::new(server), protocol, adjust)
+    }
+
+    /// Serves the other end of the client's pipe.
+    fn on<F>(client: DuplexStream, server: Box<dyn Io>, protocol: Arc<Lines>, adjust: F) -> Self
+    where
+        F: FnOnce(Rpc<Stack>) -> Rpc<Stack>,
+    {
         let (mock, mut stack) = mock::pair();
         stack.allow(1000);
         let metrics = Metrics::new("lines", "test");
         let rules = Arc::new(SharedRules::new(Rules::empty().with_demand(&Demand::of(["method"]))));
         let layered = RespondLayer::new().layer(ObserveLayer::new().layer(mock));
         let rpc = adjust(Rpc::new("test", protocol, Arc::clone(&rules), Arc::clone(&metrics), layered));
-        let (client, server) = tokio::io::duplex(64 * 1024);
         let drain = Drain::new();
         let address = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
-        let served = tokio::spawn(rpc.serve(Box::new(server), Accepted::new(address, address), drain.clone()));
+        let served = tokio::spawn(rpc.serve(server, Accepted::new(address, address), drain.clone()));
         Self { client, stack, metrics, rules, drain, served }
     }
 

@@ -142,14 +142,14 @@ impl Known {
     }
 
     fn find(&self, id: &[u8], encoded: &[u8]) -> Option<Arc<PeerMetadata>> {
-        let mut known = lock(&self.0);
         // who takes another's id is read for himself
-        if let Some((_, peer)) = known.get(id).filter(|(last, _)| last == encoded) {
+        if let Some((_, peer)) = lock(&self.0).get(id).filter(|(last, _)| last == encoded) {
             return Some(Arc::clone(peer));
         }
+        // without the lock, which all workers share
         let peer = Arc::new(PeerMetadata::read(id, encoded)?);
         let entry = (Bytes::copy_from_slice(encoded), Arc::clone(&peer));
-        known.put(Bytes::copy_from_slice(id), entry);
+        lock(&self.0).put(Bytes::copy_from_slice(id), entry);
         Some(peer)
     }
 }

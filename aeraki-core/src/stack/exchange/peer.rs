@@ -25,11 +25,9 @@ impl PeerMetadata {
     pub(super) fn of(node: &Node) -> Self {
         let fields = node.metadata.iter().filter_map(|(key, value)| {
             let value = match key.as_str() {
-                "NAME" | "NAMESPACE" | "OWNER" | "WORKLOAD_NAME" | "ISTIO_VERSION" | "MESH_ID" | "CLUSTER_ID" => {
-                    text(value.as_str()?)
-                }
                 "LABELS" | "PLATFORM_METADATA" => texts(value.as_object()?),
                 "APP_CONTAINERS" => text(&joined(value)?),
+                other if KEYS.contains(&other) => text(value.as_str()?),
                 _ => return None,
             };
             Some((key.clone(), value))
@@ -40,7 +38,9 @@ impl PeerMetadata {
     /// Reads what a peer with this id says; none where it cannot be read.
     pub(super) fn read(id: &[u8], encoded: &[u8]) -> Option<Self> {
         let bytes = BASE64.decode(encoded).ok()?;
-        let metadata = Struct::decode(bytes.as_slice()).ok()?;
+        let mut metadata = Struct::decode(bytes.as_slice()).ok()?;
+        // what peers add is not kept for them
+        metadata.fields.retain(|key, _| KEYS.contains(&key.as_str()));
         Some(Self { id: std::str::from_utf8(id).ok()?.into(), metadata })
     }
 
@@ -92,6 +92,20 @@ fn joined(names: &serde_json::Value) -> Option<String> {
         _ => None,
     }
 }
+
+/// What Istio's proxies exchange.
+const KEYS: [&str; 10] = [
+    "NAME",
+    "NAMESPACE",
+    "OWNER",
+    "WORKLOAD_NAME",
+    "ISTIO_VERSION",
+    "MESH_ID",
+    "CLUSTER_ID",
+    "LABELS",
+    "PLATFORM_METADATA",
+    "APP_CONTAINERS",
+];
 
 /// Writes padding and does not ask for it.
 const BASE64: GeneralPurpose = GeneralPurpose::new(

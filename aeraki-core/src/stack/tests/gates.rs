@@ -397,6 +397,10 @@ impl Watch for Noted {
     fn answered(&mut self, _: &mut Response) {
         self.1.lock().expect("no panic").push(format!("{} sees", self.0));
     }
+
+    fn failed(&mut self, error: &BoxError) {
+        self.1.lock().expect("no panic").push(format!("{} sees {error}", self.0));
+    }
 }
 
 #[tokio::test]
@@ -410,6 +414,24 @@ async fn answers_pass_the_gates_in_the_order_that_was_asked_for() {
         let mut service = GateLayer::new(gates).with_response_order(order).layer(Answers(Arc::default()));
         service.call(ask("Q 1 a")).await.expect("passes");
         assert_eq!(*notes.lock().expect("no panic"), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gate_sees_that_a_later_one_refuses() {
+    let delay = Fault::new().with_delay(Duration::from_secs(1), ALWAYS);
+    let delay = Arc::new(Faults::compile(&delay).expect("valid"));
+    let held: Arc<dyn Gate> = Arc::new(InjectFaults::new(delay, Wheel::spawn(), metrics()));
+    let abort = Fault::new().with_abort(AbortWith::Reason(Reason::Shed), ALWAYS);
+    let abort = Arc::new(Faults::compile(&abort).expect("valid"));
+    let refuses: Arc<dyn Gate> = Arc::new(InjectFaults::new(abort, Wheel::spawn(), metrics()));
+    for between in [None, Some(held)] {
+        let notes = Arc::default();
+        let first: Arc<dyn Gate> = Arc::new(Noted("a", Arc::clone(&notes)));
+        let gates = [Some(first), between, Some(Arc::clone(&refuses))];
+        let mut service = GateLayer::new(gates.into_iter().flatten()).layer(Answers(Arc::default()));
+        let error = service.call(ask("Q 1 a")).await.expect_err("refused");
+        assert_eq!(*notes.lock().expect("no panic"), ["a admits".to_owned(), format!("a sees {error}")]);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use aeraki_route::{
-    MirrorTarget, Placement,
+    MirrorTarget,
     config::{self, FractionalPercent},
 };
 
@@ -18,7 +18,7 @@ pub(super) struct Takes {
 
 impl Forward for Takes {
     fn forward(&self, request: Request) -> Forwarding {
-        assert_eq!(request.placement, Placement::default(), "another cluster has other endpoints");
+        assert_eq!(request.placement, None, "another cluster has other endpoints");
         let text = String::from_utf8_lossy(request.message.frame()).into_owned();
         self.copies.lock().expect("no panic").push(text);
         match self.answers {
@@ -71,7 +71,7 @@ impl Mirrored {
         ready(&mut self.service).await;
         let mut routed = routed(None);
         routed.request.message = request.into();
-        routed.request.placement.hash = Some(1);
+        routed.request.placement.get_or_insert_default().hash = Some(1);
         routed.mirrors = mirrors.to_vec();
         let facts = routed.request.facts.clone();
         let future = self.service.call(routed);

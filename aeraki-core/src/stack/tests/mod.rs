@@ -19,7 +19,9 @@ use aeraki_codec::{
 };
 use aeraki_route::{
     Rules,
-    config::{AttributeMatch, HashPolicy, MutationEntry, Route, RouteAction, RouteConfig},
+    config::{
+        self, AttributeMatch, Fault, FractionalPercent, HashPolicy, MutationEntry, Route, RouteAction, RouteConfig,
+    },
 };
 use tokio::time::Instant;
 use tokio_test::{assert_pending, assert_ready, task};
@@ -170,7 +172,7 @@ async fn a_request_carries_what_its_route_says_of_the_endpoint() {
     let action = RouteAction::cluster("a").with_hash_policy(HashPolicy::source_ip()).with_override_host("method");
     ready(&mut select).await;
     let _future = select.call(request("Q 1 127.0.0.1:7", rules([Route::new("r", action)])));
-    let placement = handle.next_request().await.expect("called").0.request.placement;
+    let placement = handle.next_request().await.expect("called").0.request.placement.expect("the route says");
     assert_eq!(placement.hash, Some(xxhash_rust::xxh64::xxh64(b"127.0.0.1", 0)), "of the client");
     assert_eq!(placement.host, Some(([127, 0, 0, 1], 7).into()));
 }
@@ -370,6 +372,13 @@ async fn deadline_ends_a_request_in_time_and_no_sooner() {
     assert_pending!(unlimited.poll());
     responder.send_response(Response::Oneway);
     assert!(assert_ready!(unlimited.poll()).is_ok());
+
+    ready(&mut deadline).await;
+    let passed = routed(Some(Duration::from_millis(300)));
+    tokio::time::advance(Duration::from_millis(300)).await;
+    let mut passed = task::spawn(deadline.call(passed));
+    assert_eq!(assert_ready!(passed.poll()).expect_err("too late").to_string(), "timeout: no answer within 300ms");
+    assert_pending!(handle.poll_request(), "nobody is asked");
 }
 
 #[derive(Debug)]
@@ -396,6 +405,24 @@ async fn the_whole_stack_answers_for_clusters_that_are_not_there() {
         assert_eq!(local(stack.call(request).await).reason(), reason);
         assert_eq!(facts.record().reason, Some(reason));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_ends_what_a_route_holds_back_too() {
+    let metrics = Metrics::new("lines", "test");
+    let clusters = Arc::new(Inquired::default());
+    let (resolve, policies) = (Arc::clone(&clusters) as _, apply_policies(&metrics));
+    let mut stack = stack(resolve, Wheel::spawn(), metrics, &GateLayer::new([]), policies);
+    let mirror = config::Mirror::new("copies", FractionalPercent::ALWAYS);
+    let action = RouteAction::cluster("c").with_mirror(mirror).with_timeout(Duration::from_secs(1));
+    let fault = Fault::new().with_delay(Duration::from_secs(10), FractionalPercent::ALWAYS);
+    ready(&mut stack).await;
+    let start = Instant::now();
+    let request = request("Q 1 a", rules([Route::new("r", action).with_fault(fault)]));
+    assert_eq!(local(stack.call(request).await).reason(), Reason::Timeout);
+    assert!((1000..1020).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert_eq!(*lock(&clusters.names), [""; 0], "neither the cluster nor the mirror is asked");
 }
 
 /// Knows every cluster, and keeps the names that it was asked for.

@@ -198,6 +198,31 @@ async fn hedging_lets_the_first_try_go_on_and_takes_the_first_answer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn hedged_tries_that_nobody_waits_for_any_more_have_an_endpoint() {
+    let policy = RetryPolicy::new(1).with_on([RetryOn::Timeout]).with_repeatable(true);
+    let mut retried = Retried::new(policy.with_per_try_timeout(Duration::from_millis(100)));
+    retried.hedge = Some(HedgePolicy::on_per_try_timeout());
+    let routed = retried.routed("Q 1 a");
+    let facts = routed.request.facts.clone();
+    let mut future = retried.call(routed).await;
+    assert_pending!(future.poll());
+    let (one, _first) = retried.handle.next_request().await.expect("called");
+    one.request.facts.note(|record| record.endpoint = Some(([127, 0, 0, 1], 10).into()));
+    drop(future);
+    assert_eq!(facts.record().endpoint, Some(([127, 0, 0, 1], 10).into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_try_that_the_cluster_does_not_take_changes_nothing() {
+    let mut retried = Retried::new(RetryPolicy::new(2));
+    let routed = retried.routed("Q 1 a");
+    assert!(!routed.request.retry);
+    let reasons = [Reason::ConnectFailure, Reason::Overflow];
+    assert_eq!(play(&mut retried, routed.clone(), &reasons).await, (Some(Reason::ConnectFailure), 2));
+    assert_eq!(play(&mut retried, routed, &[Reason::Overflow]).await, (Some(Reason::Overflow), 1), "the first one");
+}
+
+#[tokio::test(start_paused = true)]
 async fn proxies_behind_each_other_do_not_multiply_their_tries() {
     let mut retried = Retried::new(RetryPolicy::new(5));
     let mut routed = retried.routed("Q 1 a");

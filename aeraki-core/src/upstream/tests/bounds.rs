@@ -52,6 +52,69 @@ async fn requests_under_way_are_bounded_where_that_is_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn further_tries_are_bounded_where_that_is_asked_for() {
+    let bench = Bench::with(Serving::Concurrent, cluster().with_limits(ClusterLimits::default().with_max_retries(1)));
+    let retry = |id: u32| {
+        let mut request = bench.request(frame(REQUEST, id, b"x"));
+        request.retry = true;
+        bench.send(request)
+    };
+    let first = retry(1);
+    let _other = bench.call(REQUEST, 2, "no retry");
+    let (reason, text) = failure(retry(3)).await;
+    assert_eq!(reason, Reason::Overflow);
+    assert_eq!(text, "cluster \"c\" has as many further tries under way as it may");
+    assert_eq!((bench.count("upstream_rq_retry"), bench.count("upstream_rq_retry_overflow")), (2, 1));
+    first.abort();
+    settle().await;
+    let fourth = retry(4);
+    settle().await;
+    assert!(!fourth.is_finished());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_ends_with_the_last_request_that_it_may_take() {
+    let limits = ClusterLimits::default().with_max_requests_per_connection(2).with_max_connections(1);
+    for serving in [Serving::Serial, Serving::Concurrent] {
+        let mut bench = Bench::with(serving, cluster().with_limits(limits));
+        let calls: Vec<Call> = (0..5).map(|n| bench.call(REQUEST, n, &n.to_string())).collect();
+        let mut calls = calls.into_iter();
+        for most in [2, 2, 1] {
+            let mut server = bench.server().await;
+            for _ in 0..most {
+                server.echo().await;
+                answer(calls.next().expect("five")).await;
+            }
+            assert_eq!(server.is_closed().await, most == 2);
+            if most == 1 {
+                let sixth = bench.call(REQUEST, 6, "sixth");
+                server.echo().await;
+                assert_eq!(answer(sixth).await.1, "sixth");
+                assert!(server.is_closed().await);
+            }
+        }
+        assert_eq!((bench.count("upstream_cx_max_requests"), bench.count("upstream_cx_active")), (3, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_has_served_for_long_finishes_what_it_has() {
+    let limits = ClusterLimits::default().with_max_connection_duration(Duration::from_secs(40));
+    let mut bench = Bench::with(Serving::Concurrent, cluster().with_limits(limits));
+    let slow = bench.call(REQUEST, 1, "slow");
+    let mut server = bench.server().await;
+    let (_, id, _) = server.read().await;
+    tokio::time::sleep(Duration::from_secs(41)).await;
+    let next = bench.call(REQUEST, 2, "next");
+    bench.server().await.echo().await;
+    assert_eq!(answer(next).await.1, "next");
+    server.write(RESPONSE, id, "at last").await;
+    assert_eq!(answer(slow).await.1, "at last");
+    assert!(server.is_closed().await);
+    assert_eq!(bench.count("upstream_cx_max_duration_reached"), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_waits_gets_a_new_connection_when_the_old_one_dies() {
     let mut bench = Bench::with(Serving::Serial, limited(1, 10));
     let lost = bench.call(REQUEST, 1, "lost");

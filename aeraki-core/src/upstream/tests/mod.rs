@@ -7,6 +7,7 @@ mod cost;
 #[cfg(feature = "dns")]
 mod dns;
 mod endings;
+mod health;
 mod hostile;
 mod placement;
 mod property;

@@ -40,7 +40,9 @@ fn place(bench: &Bench, change: impl FnOnce(&mut Request)) -> Option<u16> {
 async fn requests_of_one_hash_go_to_one_endpoint_and_without_one_to_any() {
     for policy in [LbPolicy::RingHash(RingHash::default()), LbPolicy::Maglev(Maglev::default())] {
         let bench = hashing(policy);
-        let by = |hash| place(&bench, |request| request.placement.hash = hash).expect("there are some");
+        let by = |hash| {
+            place(&bench, |request| request.placement.get_or_insert_default().hash = hash).expect("there are some")
+        };
         let ports: Vec<u16> = (0..200_u64).map(|key| by(Some(key << 55))).collect();
         assert_eq!(ports, (0..200_u64).map(|key| by(Some(key << 55))).collect::<Vec<_>>());
         let spread = |ports: Vec<u16>| ports.into_iter().collect::<std::collections::HashSet<_>>().len();
@@ -55,7 +57,7 @@ async fn a_retry_of_a_hashed_request_goes_elsewhere_and_always_to_the_same() {
         let bench = hashing(policy);
         let by = |avoid: &[u16]| {
             place(&bench, |request| {
-                request.placement.hash = Some(7);
+                request.placement.get_or_insert_default().hash = Some(7);
                 request.avoid = Some(Arc::new(avoid.iter().map(|port| address(*port)).collect()));
             })
             .expect("there are some")
@@ -75,8 +77,8 @@ async fn the_endpoint_that_is_wanted_takes_the_request_where_it_exists() {
     let bench = hashing(LbPolicy::RingHash(RingHash::default()));
     let wanted = |port, avoid: &[u16]| {
         place(&bench, |request| {
-            request.placement.hash = Some(7);
-            request.placement.host = Some(address(port));
+            request.placement.get_or_insert_default().hash = Some(7);
+            request.placement.get_or_insert_default().host = Some(address(port));
             request.avoid = Some(Arc::new(avoid.iter().map(|port| address(*port)).collect()));
         })
     };
@@ -95,7 +97,7 @@ async fn health_counts_even_against_a_client_that_wants_an_endpoint() {
     let never = CommonLb::default().with_healthy_panic_threshold(Decimal::ZERO);
     let config = || config::Cluster::new("c").with_common_lb(never);
     let bench = bench(config(), [local(1), sick(2)]);
-    let wanted = |port| place(&bench, |request| request.placement.host = Some(address(port)));
+    let wanted = |port| place(&bench, |request| request.placement.get_or_insert_default().host = Some(address(port)));
     assert_eq!([1, 2].map(wanted), [Some(1), Some(1)]);
     bench.clusters.update([config().with_endpoint(sick(1))]);
     assert_eq!(wanted(1), None);
@@ -145,7 +147,9 @@ async fn requests_go_to_the_subset_that_they_ask_for() {
     let ports = |bench: &Bench, criteria: &[(&str, &str)]| {
         let criteria = criteria.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let criteria = Criteria::new(&criteria).map(Arc::new);
-        let picks = (0..8).filter_map(|_| place(bench, |request| request.placement.criteria = criteria.clone()));
+        let picks = (0..8).filter_map(|_| {
+            place(bench, |request| request.placement.get_or_insert_default().criteria = criteria.clone())
+        });
         picks.collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>()
     };
     let strict = bench(config::Cluster::new("c").with_subsets(subsets()), endpoints());
@@ -161,8 +165,9 @@ async fn requests_go_to_the_subset_that_they_ask_for() {
     assert_eq!(ports(&lenient, &[("stage", "none")]), [3]);
     assert_eq!(ports(&lenient, &[]), [3]);
     let asks = |request: &mut Request, host| {
-        request.placement.criteria = Criteria::new(&[("stage".to_owned(), "prod".to_owned())].into()).map(Arc::new);
-        request.placement.host = Some(address(host));
+        request.placement.get_or_insert_default().criteria =
+            Criteria::new(&[("stage".to_owned(), "prod".to_owned())].into()).map(Arc::new);
+        request.placement.get_or_insert_default().host = Some(address(host));
     };
     assert_eq!(place(&lenient, |request| asks(request, 2)), Some(2));
     assert_ne!(place(&lenient, |request| asks(request, 3)), Some(3), "not among those that the route asks for");

@@ -11,6 +11,7 @@ use aeraki_route::{
     config::{AttributeMatch, Route, RouteAction, RouteConfig},
 };
 
+use self::resilience::LEAST_SHARE;
 use super::{rejection::Rejection, routes::value_match};
 use crate::crd::{Destination, MetaRoute, MetaRouter, Percent, StringMatch};
 
@@ -103,8 +104,8 @@ impl Check<'_> {
 
     /// Checks a share of requests that must not be nothing.
     fn share(&mut self, share: Option<Percent>, field: &str) {
-        let holds = share.is_none_or(|share| share.value > 0.0 && share.value <= 100.0);
-        self.require(holds, format!("{field}.value"), "must lie above 0 and not exceed 100");
+        let holds = share.is_none_or(|share| (LEAST_SHARE..=100.0).contains(&share.value));
+        self.require(holds, format!("{field}.value"), "must lie between 0.0001 and 100");
     }
 
     fn time(&mut self, time: Option<Duration>, field: String) {

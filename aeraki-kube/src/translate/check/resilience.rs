@@ -51,7 +51,7 @@ impl Check<'_> {
 
     fn retry_on(&mut self, list: &[RetryOn], repeatable: bool, field: String) {
         self.require(!list.is_empty(), &field, "must name a kind of failure");
-        let executed = |on: &&RetryOn| matches!(on, RetryOn::Timeout | RetryOn::Status(_));
+        let executed = |on: &&RetryOn| matches!(on, RetryOn::Reset | RetryOn::Timeout | RetryOn::Status(_));
         if let Some(on) = list.iter().find(executed).filter(|_| !repeatable) {
             let name = on.name().unwrap_or("a status");
             self.ineffective(field, format!("{name} is tried again only where `repeatable` is true"));
@@ -88,10 +88,12 @@ impl Check<'_> {
 
     /// Checks a share that may be nothing.
     fn percentage(&mut self, share: Option<Percent>, field: &str) {
-        let holds = share.is_none_or(|share| (0.0..=100.0).contains(&share.value));
-        self.require(holds, format!("{field}.value"), "must lie between 0 and 100");
+        let holds = share.is_none_or(|share| share.value == 0.0 || (LEAST_SHARE..=100.0).contains(&share.value));
+        self.require(holds, format!("{field}.value"), "must be 0, or lie between 0.0001 and 100");
     }
 }
 
 /// That of the proxy's configuration.
 const LONGEST_DELAY: Duration = Duration::from_secs(3600);
+/// A millionth, in per cent: less would become nothing.
+pub(super) const LEAST_SHARE: f64 = 0.0001;

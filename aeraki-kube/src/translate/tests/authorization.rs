@@ -93,6 +93,24 @@ fn a_host_that_a_policy_cannot_guard_is_told() {
     assert_eq!(guarded(&translation), [("book.example.internal_7001", vec![])]);
 }
 
+/// Who may declare the host in another namespace must neither take its policies away nor let anybody in.
+#[test]
+fn an_entry_elsewhere_opens_nothing() {
+    let impostor = DUBBO.replace("namespace: shop", "namespace: aside, creationTimestamp: '2001-01-01T00:00:00Z'");
+    let lock = meta("lock", "rules: [{to: [{operation: {methods: [a]}}]}]");
+    let translation = run(&format!("{impostor}{DUBBO}{lock}"));
+    assert_eq!(rejections(&translation), [""; 0]);
+    assert_eq!(guarded(&translation), [("order.example_20880", vec!["shop/lock"])]);
+
+    let open = meta("open", "rules: [{}]").replace("namespace: shop", "namespace: aside");
+    let translation = run(&format!("{impostor}{DUBBO}{lock}{open}"));
+    let [told] = translation.rejections.as_slice() else { panic!("{:?}", translation.rejections) };
+    assert_eq!((told.field.as_str(), told.kind), ("spec.hosts", RejectionKind::Conflict));
+    assert!(told.reason.ends_with("both namespaces have authorization policies for it"), "{}", told.reason);
+    assert_eq!(guarded(&translation), []);
+    assert!(translation.held.contains("order.example_20880"));
+}
+
 /// What a refused policy would deny must not be open meanwhile.
 #[test]
 fn a_faulty_policy_is_refused_and_what_was_in_force_stays() {

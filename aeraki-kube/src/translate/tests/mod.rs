@@ -179,7 +179,7 @@ fn a_faulty_router_is_refused_whole_and_the_last_good_one_stays() {
     for (from, to, expected) in [
         ("weight: 90", "weight: 80", "spec.routes[0].route: the weights must sum up to 100, not 90"),
         ("weight: 90", "weight: 190", "spec.routes[0].route[0].weight: must not exceed 100"),
-        ("12.5", "0", "spec.routes[0].mirrorPercentage.value: must lie above 0 and not exceed 100"),
+        ("12.5", "0", "spec.routes[0].mirrorPercentage.value: must lie between 0.0001 and 100"),
         (
             "subset: v1",
             "subset: v3",

@@ -133,7 +133,7 @@ fn a_route_with_limits_of_its_own_is_exempt_from_those_of_the_router() {
             .replace("  - name: share\n", &format!("  - name: share\n    {LIMITS}\n    {GLOBAL}\n"))
     });
     let share = first(&translation);
-    assert_eq!(share.local_rate_limit, Some(local("book.example.internal.route_0")));
+    assert_eq!(share.local_rate_limit, Some(local("book.example.internal.share")));
     assert_eq!(share.global_rate_limit, Some(global()));
     let rest = &translation.routes["book.example.internal_7001"].routes[1];
     assert_eq!(rest.local_rate_limit, None);
@@ -160,7 +160,7 @@ fn what_is_wrong_with_a_route_is_told_in_the_words_of_the_router() {
         ("retries: {backOff: {max: 1ms}}".to_owned(), "retries.backOff.max: must not be below the base of 25ms"),
         (
             "retries: {budget: {percentage: {value: 101}}}".to_owned(),
-            "retries.budget.percentage.value: must lie between 0 and 100",
+            "retries.budget.percentage.value: must be 0, or lie between 0.0001 and 100",
         ),
         ("hedging: {onPerTryTimeout: true}".to_owned(), "hedging.onPerTryTimeout: has no `retries` to apply to"),
         (
@@ -176,7 +176,7 @@ fn what_is_wrong_with_a_route_is_told_in_the_words_of_the_router() {
         ("fault: {delay: {}}".to_owned(), "fault.delay.fixedDelay: must be a time above zero, at most an hour"),
         (
             "fault: {delay: {fixedDelay: 1s, percentage: {value: 100.5}}}".to_owned(),
-            "fault.delay.percentage.value: must lie between 0 and 100",
+            "fault.delay.percentage.value: must be 0, or lie between 0.0001 and 100",
         ),
         ("fault: {abort: {}}".to_owned(), "fault.abort: must hold either a `reason` or a `status`"),
         (
@@ -233,8 +233,8 @@ fn changes_that_contradict_themselves_are_refused() {
 
 #[test]
 fn a_failure_that_is_never_tried_again_is_told() {
-    for (on, name) in [("timeout", "timeout"), ("100", "a status")] {
-        let translation = with(&format!("retries: {{retryOn: 'reset,{on}'}}"));
+    for (on, name) in [("timeout", "timeout"), ("100", "a status"), ("reset", "reset")] {
+        let translation = with(&format!("retries: {{retryOn: 'refused,{on}'}}"));
         let [told] = translation.rejections.as_slice() else { panic!("{:?}", translation.rejections) };
         assert_eq!((told.field.as_str(), told.kind), ("spec.routes[0].retries.retryOn", RejectionKind::Ineffective));
         assert_eq!(told.reason, format!("{name} is tried again only where `repeatable` is true"));

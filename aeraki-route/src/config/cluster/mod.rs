@@ -2,7 +2,9 @@
 
 mod common;
 mod discovery;
+mod health_check;
 mod limits;
+mod outlier;
 mod policy;
 
 use std::{
@@ -15,13 +17,16 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     common::{CommonLb, SubsetFallback, SubsetSelector, Subsets},
     discovery::{Discovery, Dns},
+    health_check::{HealthCheck, HealthCheckKind},
     limits::ClusterLimits,
+    outlier::{Consecutive, FailurePercentage, OutlierDetection, SuccessRate},
     policy::{HashFunction, LbPolicy, LeastRequest, Maglev, PeakEwma, RingHash, SlowStart},
 };
 use super::{
     duration,
     endpoint::{Address, Endpoint},
     error::{Checked, ConfigError, ensure},
+    tls::UpstreamTlsContext,
 };
 
 /// A named group of endpoints; the parts of `envoy.config.cluster.v3.Cluster` that mean something here.
@@ -68,6 +73,15 @@ pub struct Cluster {
     /// What the cluster may take.
     #[serde(default)]
     pub limits: ClusterLimits,
+    /// Asks endpoints whether they are well; none: they are, unless discovery says otherwise.
+    #[serde(default)]
+    pub health_check: Option<HealthCheck>,
+    /// Takes endpoints out where too much fails; none: they stay.
+    #[serde(default)]
+    pub outlier_detection: Option<OutlierDetection>,
+    /// How its servers are spoken to in TLS; none: not at all.
+    #[serde(default)]
+    pub tls: Option<UpstreamTlsContext>,
 }
 
 impl Cluster {
@@ -87,6 +101,9 @@ impl Cluster {
             idle_timeout: default_idle_timeout(),
             heartbeat_interval: default_heartbeat_interval(),
             limits: ClusterLimits::default(),
+            health_check: None,
+            outlier_detection: None,
+            tls: None,
         }
     }
 
@@ -174,13 +191,35 @@ impl Cluster {
         self
     }
 
+    /// Sets how endpoints are asked whether they are well.
+    #[must_use]
+    pub fn with_health_check(mut self, check: HealthCheck) -> Self {
+        self.health_check = Some(check);
+        self
+    }
+
+    /// Sets when endpoints are taken out for a while.
+    #[must_use]
+    pub fn with_outlier_detection(mut self, detection: OutlierDetection) -> Self {
+        self.outlier_detection = Some(detection);
+        self
+    }
+
+    /// Sets how its servers are spoken to in TLS.
+    #[must_use]
+    pub fn with_tls(mut self, tls: UpstreamTlsContext) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
     /// Checks the cluster.
     ///
     /// # Errors
     ///
     /// The first fault: an empty name, a host name in a static cluster, a weight, limit, depth or time of zero, a logical
     /// DNS cluster whose endpoints are not exactly one, two weights of one locality, a load balancing policy with numbers
-    /// out of their range, a slow start under a policy that has none, subsets that cannot be told apart.
+    /// out of their range, a slow start under a policy that has none, subsets that cannot be told apart,
+    /// TLS that would not verify its servers.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.check().map_err(|error| error.of(KIND, &self.name))
     }
@@ -198,7 +237,14 @@ impl Cluster {
         ensure(self.depth != Some(0), "depth", "must not be zero")?;
         duration::check_optional(self.idle_timeout, "idleTimeout")?;
         duration::check_optional(self.heartbeat_interval, "heartbeatInterval")?;
-        self.limits.check().map_err(|error| error.within("limits"))
+        self.limits.check().map_err(|error| error.within("limits"))?;
+        if let Some(check) = &self.health_check {
+            check.check().map_err(|error| error.within("healthCheck"))?;
+        }
+        if let Some(detection) = &self.outlier_detection {
+            detection.check().map_err(|error| error.within("outlierDetection"))?;
+        }
+        self.tls.as_ref().map_or(Ok(()), |tls| self.check_tls(tls).map_err(|error| error.within("tls")))
     }
 
     fn check_balancing(&self) -> Checked {
@@ -229,6 +275,15 @@ impl Cluster {
             }
         }
         Ok(())
+    }
+
+    fn check_tls(&self, tls: &UpstreamTlsContext) -> Checked {
+        tls.check()?;
+        let named = self.endpoints.iter().find(|endpoint| matches!(endpoint.address, Address::Name { .. }));
+        let Some(endpoint) = named.filter(|_| !tls.names_server()) else { return Ok(()) };
+        let reason =
+            format!("is required, or a matcher of names: {} is resolved before it is connected to", endpoint.address);
+        ensure(false, "sni", reason)
     }
 
     fn check_endpoint(&self, endpoint: &Endpoint) -> Checked {

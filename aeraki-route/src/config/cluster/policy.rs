@@ -261,7 +261,7 @@ fn check_balance_factor(percent: Option<u32>) -> Checked {
 
 fn is_prime(number: u32) -> bool {
     let divisors = 2..=number.isqrt();
-    number >= 2 && divisors.into_iter().all(|divisor| number % divisor != 0)
+    number >= 2 && divisors.into_iter().all(|divisor| !number.is_multiple_of(divisor))
 }
 
 fn default_aggression() -> Decimal {

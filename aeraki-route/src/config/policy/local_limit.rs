@@ -78,7 +78,7 @@ impl LocalRateLimit {
             condition.check().map_err(|error| error.within(format!("conditions[{index}]")))?;
         }
         if let Some(keyed) = &self.keyed {
-            keyed.check().map_err(|error| error.within("keyed"))?;
+            keyed.check(self.scope).map_err(|error| error.within("keyed"))?;
         }
         Ok(())
     }
@@ -157,6 +157,7 @@ pub struct KeyedBuckets {
     /// Name of the attribute; not empty. Requests without it share one set of buckets.
     pub attribute: String,
     /// Values that are remembered, 1 to 1 000 000; default 10 000. The least recently used is forgotten and counted.
+    /// Where each connection has its own buckets at most 100, which have to be said.
     #[serde(default = "max_keys")]
     pub max_keys: u32,
 }
@@ -174,9 +175,11 @@ impl KeyedBuckets {
         self
     }
 
-    fn check(&self) -> Checked {
+    fn check(&self, scope: LimitScope) -> Checked {
         ensure(!self.attribute.is_empty(), "attribute", "must not be empty")?;
-        ensure((1..=1_000_000).contains(&self.max_keys), "maxKeys", "must lie between 1 and 1000000")
+        ensure((1..=1_000_000).contains(&self.max_keys), "maxKeys", "must lie between 1 and 1000000")?;
+        let bounded = scope == LimitScope::Shared || self.max_keys <= 100;
+        ensure(bounded, "maxKeys", "must not be above 100 where each connection has its own buckets")
     }
 }
 

@@ -1,19 +1,21 @@
 //! `envoy.config.cluster.v3.Cluster`.
 
 mod balancing;
+mod health_check;
+mod limits;
+mod outlier;
 mod subsets;
 
 use std::time::Duration;
 
-use aeraki_route::config::{Cluster, ClusterLimits, ConfigError, Discovery, Dns, LbPolicy, PeakEwma};
-use prost_types::{Struct, value::Kind};
+use aeraki_route::config::{Cluster, ConfigError, Discovery, Dns, LbPolicy, PeakEwma};
+use prost_types::{Struct, Value, value::Kind};
 
 use super::at::At;
 use super::duration;
 use super::endpoint::endpoints_from_proto;
-use super::tls::refuse_tls;
+use super::tls;
 use crate::proto::envoy::config::cluster::v3 as proto;
-use crate::proto::envoy::config::core::v3::RoutingPriority;
 use proto::cluster::{ClusterDiscoveryType, DiscoveryType};
 
 /// Converts and validates a cluster.
@@ -22,17 +24,21 @@ use proto::cluster::{ClusterDiscoveryType, DiscoveryType};
 ///
 /// Names the cluster, the field and the reason: a discovery type other than static, strict DNS and logical DNS, a load
 /// balancing policy other than round robin, random, least request, ring hash and Maglev, or the configuration of another
-/// one than that in force, TLS, and everything that [`Cluster::validate`] refuses.
+/// one than that in force, TLS that is not supported or would verify nobody, and everything that [`Cluster::validate`] refuses.
 pub fn cluster_from_proto(cluster: &proto::Cluster) -> Result<Cluster, ConfigError> {
     let at = &At::resource("cluster", &cluster.name);
-    refuse_tls(cluster.transport_socket.as_ref(), at)?;
     let mut converted = Cluster::new(&cluster.name).with_discovery(discovery(cluster, at)?);
     if let Some(assignment) = &cluster.load_assignment {
         converted.endpoints = endpoints_from_proto(assignment, &at.field("load_assignment"))?;
     }
     balancing::apply(cluster, &mut converted, at)?;
     converted.subsets = subsets::from_proto(cluster.lb_subset_config.as_ref(), &at.field("lb_subset_config"))?;
-    converted.limits = limits(cluster);
+    limits::apply(cluster, &mut converted, at)?;
+    converted.health_check = health_check::from_proto(&cluster.health_checks, at)?;
+    if let Some(detection) = &cluster.outlier_detection {
+        converted.outlier_detection = Some(outlier::from_proto(detection, &at.field("outlier_detection"))?);
+    }
+    converted.tls = tls::upstream(cluster.transport_socket.as_ref(), at)?;
     if let Some(timeout) =
         duration::positive_from_proto(cluster.connect_timeout.as_ref(), &at.field("connect_timeout"))?
     {
@@ -46,8 +52,8 @@ pub fn cluster_from_proto(cluster: &proto::Cluster) -> Result<Cluster, ConfigErr
 }
 
 /// Applies what Envoy's clusters have no field for: `depth`, the requests in flight on one connection, `concurrent`,
-/// whether the servers work on several of them at a time, and `peak_ewma_decay`, in seconds, which makes endpoints be
-/// chosen by their latency.
+/// whether the servers work on several of them at a time, `peak_ewma_decay`, in seconds, which makes endpoints be
+/// chosen by their latency, and `error_statuses`, those that take endpoints out.
 fn apply_own(settings: &Struct, cluster: &mut Cluster, at: &At<'_>) -> Result<(), ConfigError> {
     for (key, value) in &settings.fields {
         match (key.as_str(), &value.kind) {
@@ -60,12 +66,30 @@ fn apply_own(settings: &Struct, cluster: &mut Cluster, at: &At<'_>) -> Result<()
             ("peak_ewma_decay", Some(Kind::NumberValue(_))) => {
                 return Err(at.field(key).refuse("is a policy of its own: leave lb_policy out"));
             }
+            ("error_statuses", Some(Kind::ListValue(list))) => {
+                let at = at.field(key);
+                let statuses = list.values.iter().map(|value| status(value, &at)).collect::<Result<_, _>>()?;
+                let Some(detection) = &mut cluster.outlier_detection else {
+                    return Err(at.refuse("has no outlier_detection to apply to"));
+                };
+                detection.error_statuses = Some(statuses);
+            }
+            ("error_statuses", _) => return Err(at.field(key).refuse("must be a list of numbers")),
             ("concurrent", _) => return Err(at.field(key).refuse("must be true or false")),
             ("depth" | "peak_ewma_decay", _) => return Err(at.field(key).refuse("must be a number")),
-            _ => return Err(at.field(key).refuse("is unknown: use depth, concurrent or peak_ewma_decay")),
+            _ => {
+                return Err(at
+                    .field(key)
+                    .refuse("is unknown: use depth, concurrent, peak_ewma_decay or error_statuses"));
+            }
         }
     }
     Ok(())
+}
+
+fn status(value: &Value, at: &At<'_>) -> Result<i32, ConfigError> {
+    let Some(Kind::NumberValue(number)) = value.kind else { return Err(at.refuse("must be a list of numbers")) };
+    i32::try_from(whole(number, at)?).map_err(|_| at.refuse("must hold numbers of 31 bits"))
 }
 
 /// Protobuf's structs know numbers as doubles only.
@@ -94,19 +118,6 @@ fn discovery(cluster: &proto::Cluster, at: &At<'_>) -> Result<Discovery, ConfigE
 fn dns(cluster: &proto::Cluster, at: &At<'_>) -> Result<Dns, ConfigError> {
     let refresh = duration::positive_from_proto(cluster.dns_refresh_rate.as_ref(), &at.field("dns_refresh_rate"))?;
     Ok(Dns::every(refresh.unwrap_or(DNS_REFRESH)).with_respect_ttl(cluster.respect_dns_ttl))
-}
-
-/// The thresholds of the default priority; there is no other here.
-fn limits(cluster: &proto::Cluster) -> ClusterLimits {
-    let thresholds = cluster.circuit_breakers.iter().flat_map(|breakers| &breakers.thresholds);
-    let default = thresholds.into_iter().find(|threshold| threshold.priority == i32::from(RoutingPriority::Default));
-    let mut limits = ClusterLimits::default();
-    if let Some(threshold) = default {
-        limits.max_connections = threshold.max_connections.unwrap_or(limits.max_connections);
-        limits.max_pending_requests = threshold.max_pending_requests.unwrap_or(limits.max_pending_requests);
-        limits.max_requests = threshold.max_requests;
-    }
-    limits
 }
 
 /// The key in a cluster's metadata under which our own settings stand.

@@ -22,8 +22,8 @@ use proto::route_action::{ClusterSpecifier, RequestMirrorPolicy};
 /// # Errors
 ///
 /// Names the route configuration, the field and the reason: not exactly one virtual host, a route whose action is not
-/// `route`, a cluster specifier that is neither `cluster` nor `weighted_clusters`, a weight that is missing, and
-/// everything that [`RouteConfig::validate`] refuses.
+/// `route`, a cluster specifier that is neither `cluster` nor `weighted_clusters`, a weight that is missing, a
+/// filter configuration of ours that is not a route's, and everything that [`RouteConfig::validate`] refuses.
 pub fn routes_from_http(resource: &proto::RouteConfiguration) -> Result<RouteConfig, ConfigError> {
     let at = At::resource(ROUTE_CONFIGURATION, &resource.name);
     let [host] = resource.virtual_hosts.as_slice() else {
@@ -31,6 +31,8 @@ pub fn routes_from_http(resource: &proto::RouteConfiguration) -> Result<RouteCon
         return Err(at.field("virtual_hosts").refuse(format!("must hold exactly one virtual host, not {count}")));
     };
     let host_at = at.named("virtual_hosts", 0, &host.name);
+    per_filter::refuse(&resource.typed_per_filter_config, &at)?;
+    per_filter::refuse(&host.typed_per_filter_config, &host_at)?;
     let convert =
         |(index, route): (usize, &proto::Route)| route_from_proto(route, &host_at.named("routes", index, &route.name));
     let routes = host.routes.iter().enumerate().map(convert).collect::<Result<Vec<_>, _>>()?;
@@ -79,7 +81,14 @@ fn route_from_proto(route: &proto::Route, at: &At<'_>) -> Result<Route, ConfigEr
 fn action_from_proto(action: &proto::RouteAction, at: &At<'_>) -> Result<RouteAction, ConfigError> {
     let destination = match &action.cluster_specifier {
         Some(ClusterSpecifier::Cluster(name)) => Destination::Cluster(name.clone()),
-        Some(ClusterSpecifier::WeightedClusters(clusters)) => weighted::from_proto(clusters, at)?,
+        Some(ClusterSpecifier::WeightedClusters(clusters)) => {
+            let weighted = at.field("weighted_clusters");
+            for (index, cluster) in clusters.clusters.iter().enumerate() {
+                let at = weighted.named("clusters", index, &cluster.name);
+                per_filter::refuse(&cluster.typed_per_filter_config, &at)?;
+            }
+            weighted::from_proto(clusters, at)?
+        }
         _ => return Err(at.field("cluster_specifier").refuse("must be cluster or weighted_clusters")),
     };
     let mirror = |(index, policy): (usize, &RequestMirrorPolicy)| {

@@ -39,6 +39,15 @@ pub(super) fn apply(entries: &BTreeMap<String, Any>, route: &mut Route, at: &At<
     Ok(())
 }
 
+/// Refuses what only routes can say, where something else says it: it would have no effect.
+pub(super) fn refuse(entries: &BTreeMap<String, Any>, at: &At<'_>) -> Result<(), ConfigError> {
+    let ours = |name: &&String| name.starts_with(filters::PREFIX) || *name == HTTP_FAULT;
+    match entries.keys().find(ours) {
+        Some(name) => Err(at.entry(FIELD, name).refuse("counts on routes only")),
+        None => Ok(()),
+    }
+}
+
 /// Makes the entries; none where the route says nothing beyond the standard fields.
 pub(super) fn to_proto(route: &Route, at: &At<'_>) -> Result<BTreeMap<String, Any>, ConfigError> {
     let mut entries = Entries::default();

@@ -66,10 +66,8 @@ fn one(filter: &str, config: Option<Any>) -> Result<Filter, String> {
 
 /// Packs a message that is written as YAML.
 fn packed<M: Name>(yaml: &str) -> Option<Any> {
-    let descriptor = crate::json::descriptor(&M::full_name()).expect("is there");
-    let value: serde_json::Value = serde_saphyr::from_str(yaml).expect("is YAML");
-    let message = crate::json::Reader::new(|_| crate::json::Use::Whole).read(&descriptor, &value).expect("is valid");
-    Some(Any { type_url: M::type_url(), value: message.encode_to_vec().into() })
+    let value = from_yaml(&M::full_name(), yaml).encode_to_vec().into();
+    Some(Any { type_url: M::type_url(), value })
 }
 
 #[test]
@@ -78,7 +76,7 @@ fn every_filter_is_read() {
     let get = || AttributeMatch::exact("method", "get");
     let second = Duration::from_secs(1);
     let local = packed::<local_ratelimit::v1alpha::LocalRateLimit>(
-        "{stat_prefix: p, token_bucket: {max_tokens: 5, fill_interval: 1s}, keyed: {attribute: user}, scope: CONNECTION, \
+        "{stat_prefix: p, token_bucket: {max_tokens: 5, fill_interval: 1s}, keyed: {attribute: user, max_keys: 9}, scope: CONNECTION, \
          conditions: {match: {metadata: {name: method, exact_match: get}}, \
          token_bucket: {max_tokens: 2, tokens_per_fill: 2, fill_interval: 1s}}}",
     );
@@ -93,7 +91,7 @@ fn every_filter_is_read() {
     let local_expected = LocalRateLimit::new("p")
         .with_bucket(TokenBucket::new(5, 1, second))
         .with_condition(LimitCondition::new([get()], TokenBucket::new(2, 2, second)))
-        .with_keyed(KeyedBuckets::new("user"))
+        .with_keyed(KeyedBuckets::new("user").with_max_keys(9))
         .with_scope(LimitScope::Connection);
     let entries = [DescriptorEntry::new("x", "a"), DescriptorEntry::new("z", "b")];
     let descriptors = [Descriptor::new([DescriptorEntry::new("m", "method")]), Descriptor::new(entries)];

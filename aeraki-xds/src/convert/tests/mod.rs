@@ -6,6 +6,8 @@ mod filters;
 mod mutations;
 mod policies;
 mod strategies;
+#[cfg(feature = "bootstrap")]
+mod tls;
 
 use std::time::Duration;
 
@@ -21,6 +23,14 @@ use crate::proto::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
 use crate::proto::envoy::config::route::v3 as proto;
 use proto::header_matcher::HeaderMatchSpecifier as Specifier;
 use proto::route_action::ClusterSpecifier;
+
+/// Reads a message that is written as YAML.
+#[cfg(feature = "bootstrap")]
+fn from_yaml(kind: &str, yaml: &str) -> prost_reflect::DynamicMessage {
+    let descriptor = crate::json::descriptor(kind).expect("is there");
+    let value: serde_json::Value = serde_saphyr::from_str(yaml).expect("is YAML");
+    crate::json::Reader::new(|_| crate::json::Use::Whole).read(&descriptor, &value).expect("is valid")
+}
 
 /// A MetaRDS resource of one route, changed by `change`.
 fn resource(change: impl FnOnce(&mut proto::Route, &mut proto::RouteAction)) -> proto::RouteConfiguration {

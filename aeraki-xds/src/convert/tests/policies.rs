@@ -197,6 +197,21 @@ fn entries_that_cannot_be_heeded_are_refused_and_those_of_http_are_ignored() {
         let text = refused(&told(&[(&filter, any)]));
         assert_eq!(text, format!("{PLACE}.typed_per_filter_config[{filter:?}]{expected}"));
     }
+    for ours in [name("fault"), "envoy.filters.http.fault".to_owned()] {
+        let entries = |any: Any| [(ours.clone(), any)].into_iter().collect();
+        let mut weighted = resource(|_, action| {
+            let mut cluster = proto::weighted_cluster::ClusterWeight { weight: Some(1), ..Default::default() };
+            (cluster.name, cluster.typed_per_filter_config) = ("c".to_owned(), entries(reason("fault")));
+            let clusters = proto::WeightedCluster { clusters: vec![cluster], ..Default::default() };
+            action.cluster_specifier = Some(ClusterSpecifier::WeightedClusters(clusters));
+        });
+        let field = format!("typed_per_filter_config[{ours:?}]: counts on routes only");
+        assert_eq!(refused(&weighted), format!("{PLACE}.route.weighted_clusters.clusters[0] \"c\".{field}"));
+        weighted.virtual_hosts[0].typed_per_filter_config = entries(reason("fault"));
+        assert_eq!(refused(&weighted), format!("route configuration \"t\": virtual_hosts[0] \"vh\".{field}"));
+        weighted.typed_per_filter_config = entries(reason("fault"));
+        assert_eq!(refused(&weighted), format!("route configuration \"t\": {field}"));
+    }
     let twice = [("envoy.filters.http.fault", reason("fault")), (&*name("fault"), reason("fault"))];
     assert!(refused(&told(&twice)).ends_with(r#"excludes "aeraki.meta_protocol.filters.fault", which is given too"#));
 }

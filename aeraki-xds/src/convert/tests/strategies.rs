@@ -147,7 +147,8 @@ fn local_limit() -> impl Strategy<Value = LocalRateLimit> {
             let mut limit = LocalRateLimit::new(prefix);
             limit.bucket = (common || conditions.is_empty()).then_some(bucket);
             limit.conditions = conditions;
-            limit.keyed = keyed.map(|(attribute, keys)| KeyedBuckets::new(attribute).with_max_keys(keys));
+            let most = if own { 100 } else { 1_000_000 };
+            limit.keyed = keyed.map(|(attribute, keys)| KeyedBuckets::new(attribute).with_max_keys(keys.min(most)));
             limit.scope = if own { LimitScope::Connection } else { LimitScope::Shared };
             limit
         },

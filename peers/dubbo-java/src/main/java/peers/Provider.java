@@ -2,6 +2,7 @@ package peers;
 
 import java.net.InetAddress;
 import java.net.ServerSocket;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
@@ -16,8 +17,9 @@ import org.apache.dubbo.rpc.RpcContext;
 
 /**
  * Serves {@link Demo} (also as group {@code blue}, version {@code 2.0.0}) and {@link Unrouted} without a registry.
- * Argument: a port of 127.0.0.1, 0 for a free one. Prints {@code port dubbo N}, then {@code ready}; ends with its standard
- * input, as Dubbo ends: with a read-only event to its clients.
+ * Arguments: a port of 127.0.0.1, 0 for a free one; the file in which {@link Counted} is counted, if it is to be served.
+ * Prints {@code port dubbo N}, then {@code ready}; ends with its standard input, as Dubbo ends: with a read-only event to its
+ * clients.
  */
 public final class Provider {
     public static void main(String[] args) throws Exception {
@@ -34,6 +36,10 @@ public final class Provider {
         protocol.setSerialization("hessian2");
         protocol.setParameters(Map.of("heartbeat", "1000", "prefer.serialization", "hessian2"));
         Exporter exporter = new Exporter(application, protocol);
+        if (args.length > 1) {
+            // first: the port is open once the first one is exported, and calls of others fail until they are, too
+            exporter.export(Counted.class, new Counting(Path.of(args[1])), null, null);
+        }
         exporter.export(Demo.class, new Handler(""), null, null);
         exporter.export(Demo.class, new Handler("blue "), "blue", "2.0.0");
         exporter.export(Unrouted.class, () -> "reached without a route", null, null);

@@ -43,6 +43,13 @@ record References(ApplicationConfig application, int port) {
         return reference.get();
     }
 
+    /** Waits as long as it takes to start a provider anew. */
+    Counted counted() {
+        ReferenceConfig<Counted> reference = reference(Counted.class);
+        reference.setTimeout(12 * LIMIT_MS);
+        return reference.get();
+    }
+
     Unrouted unrouted() {
         return reference(Unrouted.class).get();
     }

@@ -1,5 +1,7 @@
 //! Tries requests again, elsewhere, while that can help and do no harm.
 
+mod failure;
+
 use std::{
     fmt,
     future::Future,
@@ -10,7 +12,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use aeraki_codec::{Affinity, Attributes, Kind, LocalReply, Outcome, Reason, Refusal};
+use aeraki_codec::{Affinity, Kind, LocalReply, Reason};
 use aeraki_route::{
     RETRY_HOPS,
     policy::{Failure, Retries},
@@ -21,7 +23,8 @@ use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{BoxError, Moment, Response, Routed, Wheel, mutate::Changed};
+use self::failure::{failure_of, hops, is_overflow};
+use super::{BoxError, Moment, Response, Routed, Wheel};
 use crate::observe::{Facts, Metrics};
 
 /// Tries requests again by the [policy of their route](aeraki_route::config::RetryPolicy), on another host where there is
@@ -187,6 +190,7 @@ where
             routed.request.facts = Facts::of(self.routed.request.facts.record());
         }
         let facts = routed.request.facts.clone();
+        facts.note(|record| record.overdue = false);
         let future = Box::pin(self.service.call(routed));
         self.under_way.push(Try { future, number: self.begun, facts, overdue });
     }
@@ -227,6 +231,8 @@ where
                 Poll::Ready(Ended::With(result)) => {
                     let ended = self.under_way.remove(place);
                     if let Some(result) = self.judge(&ended, result) {
+                        // whoever is still under way is late
+                        self.under_way.clear();
                         return Some(result);
                     }
                 }
@@ -245,7 +251,9 @@ where
             }
             return true;
         }
-        drop(self.under_way.remove(place));
+        let late = self.under_way.remove(place);
+        late.facts.note(|record| record.overdue = true);
+        drop(late);
         let limit = self.retries.policy().per_try_timeout.unwrap_or_default();
         let reply = LocalReply::new(Reason::Timeout, format!("no answer to a try within {limit:?}"));
         if self.may_try(Failure::Timeout) {
@@ -275,7 +283,9 @@ where
                 let known = ended.facts.record();
                 self.routed.request.facts.note(|record| *record = known);
             }
-            return Some(result);
+            // a try that the cluster does not take leaves things as they were
+            let refused = ended.number > 0 && is_overflow(&result);
+            return Some(self.last.take().filter(|_| refused).unwrap_or(result));
         }
         if self.is_alone() {
             self.schedule(true, ended.endpoint());
@@ -314,6 +324,7 @@ where
         self.begun += 1;
         self.metrics.counters.retry.inc();
         let request = &mut self.routed.request;
+        request.retry = true;
         if let Some(endpoint) = endpoint {
             request.avoid(endpoint);
         }
@@ -323,6 +334,21 @@ where
         }
         let wait = wait.then(|| self.retries.back_off(self.begun, fastrand::u64(..)));
         self.next_at = Some(self.wheel.at(Instant::now() + wait.unwrap_or_default()));
+    }
+}
+
+impl<S: Service<Routed>> Drop for Tries<S> {
+    /// Where nobody waits any more, the request ends at the endpoint that it has waited for longest.
+    fn drop(&mut self) {
+        if !self.retries.hedges() {
+            return;
+        }
+        let Some(endpoint) = self.under_way.first().and_then(Try::endpoint) else { return };
+        let overdue = self.routed.request.facts.note(|record| {
+            record.endpoint = Some(endpoint);
+            record.overdue
+        });
+        self.under_way.iter().for_each(|one| one.facts.note(|record| record.overdue = overdue));
     }
 }
 
@@ -354,35 +380,6 @@ impl<S: Service<Routed>> fmt::Debug for Tries<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tries").field("begun", &self.begun).finish_non_exhaustive()
     }
-}
-
-/// Names the failure of a try; none where it has none that could be tried again.
-fn failure_of(result: &Result<Response, BoxError>, routed: &Routed) -> Option<Failure> {
-    match result {
-        Ok(Response::Message(answer)) => {
-            let status = answer.status();
-            let code = u32::try_from(status.code()).ok()?;
-            let failed = status.outcome() == Outcome::Error || answer.kind() == Kind::Error;
-            match routed.request.conn.protocol.refusal(answer) {
-                Some(Refusal::OverLimit) => Some(Failure::OverLimit(code)),
-                Some(_) => Some(Failure::Refused(code)),
-                None => failed.then_some(Failure::Status(code)),
-            }
-        }
-        Ok(_) => None,
-        Err(error) => match error.downcast_ref::<LocalReply>()?.reason() {
-            Reason::ConnectFailure | Reason::NoHealthyUpstream => Some(Failure::ConnectFailure),
-            Reason::UpstreamClosed => Some(Failure::Reset),
-            Reason::Timeout => Some(Failure::Timeout),
-            _ => None,
-        },
-    }
-}
-
-/// Reads how often proxies before this one have tried the request again, unless the route removes what they say.
-fn hops(routed: &Routed) -> u32 {
-    let message = Changed::of(&routed.request.message);
-    message.attr(RETRY_HOPS).and_then(|value| std::str::from_utf8(value).ok()?.parse().ok()).unwrap_or(0)
 }
 
 impl super::Request {

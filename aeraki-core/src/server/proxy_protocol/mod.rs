@@ -1,0 +1,90 @@
+//! The PROXY protocol: a load balancer in front says who the client is, before the client's first byte.
+
+mod header;
+#[cfg(test)]
+mod tests;
+
+use std::{io, sync::Arc};
+
+use aeraki_route::config;
+use tokio::time::timeout;
+
+use self::header::{Addresses, LONGEST_BINARY, Parsed, parse};
+use super::{Accepted, Drain, Phase, Serve};
+use crate::{
+    io::{Io, Prefixed},
+    observe::Metrics,
+    stack::BoxFuture,
+};
+
+/// Takes the header of the PROXY protocol off every connection, and serves what follows as another [`Serve`] does, with
+/// the addresses of the header.
+#[derive(Clone, Debug)]
+pub struct ProxyProtocol {
+    inner: Arc<dyn Serve>,
+    config: config::ProxyProtocol,
+    metrics: Arc<Metrics>,
+}
+
+impl ProxyProtocol {
+    /// Serves connections by `inner` once their header has come.
+    #[must_use]
+    pub fn new(inner: Arc<dyn Serve>, config: config::ProxyProtocol, metrics: Arc<Metrics>) -> Self {
+        Self { inner, config, metrics }
+    }
+
+    /// Reads the header; none where the connection has none and need not have.
+    async fn open(&self, io: &mut Prefixed) -> io::Result<Option<Addresses>> {
+        let read = timeout(self.config.timeout, read(io)).await;
+        let header = match read.unwrap_or(Ok(None))? {
+            Some(addresses) => {
+                self.metrics.counters.proxy_protocol_found.inc();
+                return Ok(addresses);
+            }
+            None => "there is no header of the PROXY protocol",
+        };
+        self.metrics.counters.proxy_protocol_missing.inc();
+        if self.config.allow_requests_without_proxy_protocol { Ok(None) } else { Err(io::Error::other(header)) }
+    }
+}
+
+impl Serve for ProxyProtocol {
+    fn serve(&self, io: Box<dyn Io>, accepted: Accepted, drain: Drain) -> BoxFuture<()> {
+        let this = self.clone();
+        Box::pin(async move {
+            let (mut io, mut accepted) = (Prefixed::new(io), accepted);
+            let opened = tokio::select! {
+                biased;
+                () = drain.reached(Phase::Closing) => return,
+                opened = this.open(&mut io) => opened,
+            };
+            match opened {
+                Ok(addresses) => {
+                    if let Some(Addresses { source, destination }) = addresses {
+                        (accepted.peer, accepted.local) = (source, destination);
+                    }
+                    this.inner.serve(Box::new(io), accepted, drain).await;
+                }
+                Err(error) => {
+                    this.metrics.counters.proxy_protocol_error.inc();
+                    tracing::debug!(peer = %accepted.peer, %error, "a connection is refused");
+                }
+            }
+        })
+    }
+}
+
+/// Takes the header off the stream; none where it begins otherwise, with nothing taken.
+async fn read(io: &mut Prefixed) -> io::Result<Option<Option<Addresses>>> {
+    loop {
+        match parse(io.prefix()) {
+            Parsed::Partial if io.read_more(LONGEST_BINARY).await? => {}
+            Parsed::Header(len, addresses) => {
+                io.take_prefix(len);
+                return Ok(Some(addresses));
+            }
+            Parsed::Partial | Parsed::Absent => return Ok(None),
+            Parsed::Invalid(reason) => return Err(io::Error::new(io::ErrorKind::InvalidData, reason)),
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! TLS with servers.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use aeraki_route::config::UpstreamTlsContext;
+use rustls::pki_types::ServerName;
+
+use super::{Secrets, context::Context, handshake};
+use crate::{io::Io, observe::SslStats, stack::BoxFuture, upstream::Connector};
+
+/// Speaks TLS on the connections that another connector makes.
+#[derive(Debug)]
+pub(crate) struct TlsConnector {
+    inner: Arc<dyn Connector>,
+    context: Arc<Context<UpstreamTlsContext>>,
+    sni: Option<String>,
+    stats: Arc<SslStats>,
+}
+
+impl TlsConnector {
+    /// Makes a connector that speaks TLS as `config` says, and counts what comes of it.
+    pub(crate) fn new(
+        inner: Arc<dyn Connector>,
+        secrets: &Secrets,
+        config: &UpstreamTlsContext,
+        stats: Arc<SslStats>,
+    ) -> Self {
+        Self { inner, context: secrets.client(config), sni: config.sni.clone(), stats }
+    }
+
+    /// Returns the name that the server is told and, without other matchers, has to prove: an IP address is not told.
+    fn server_name(&self, address: SocketAddr) -> io::Result<ServerName<'static>> {
+        match &self.sni {
+            Some(sni) => ServerName::try_from(sni.clone()).map_err(io::Error::other),
+            None => Ok(ServerName::IpAddress(address.ip().to_canonical().into())),
+        }
+    }
+}
+
+impl Connector for TlsConnector {
+    fn connect(&self, address: SocketAddr) -> BoxFuture<io::Result<Box<dyn Io>>> {
+        let config = self.context.config().map_err(io::Error::other);
+        let (name, connection) = (self.server_name(address), self.inner.connect(address));
+        let stats = Arc::clone(&self.stats);
+        Box::pin(async move {
+            let connector = tokio_rustls::TlsConnector::from(config?);
+            let stream = connector.connect(name?, connection.await?).await;
+            let stream = stream.inspect_err(|error| handshake::failed(error, &stats))?;
+            handshake::succeeded(stream.get_ref().1, &stats);
+            Ok(Box::new(stream) as Box<dyn Io>)
+        })
+    }
+}

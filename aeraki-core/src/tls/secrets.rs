@@ -1,0 +1,187 @@
+//! All certificates, keys and authorities of a proxy, and the watch over their files.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, Weak},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use aeraki_route::config::{Cluster, ConfigError, DownstreamTlsContext, Listener, UpstreamTlsContext};
+use rustls::crypto::{CryptoProvider, ring};
+use tokio::{task::spawn_blocking, time::sleep};
+
+use super::{
+    Secured,
+    client::TlsConnector,
+    context::{Context, Reload, Side},
+};
+use crate::{
+    observe::{Collect, Counter, Metrics, Samples, Value},
+    server::{Drain, Phase, Serve},
+    sync::lock,
+    upstream::{ClusterStats, Connector},
+};
+
+/// Has what every TLS configuration stands for, each once for all workers; cheap to clone.
+///
+/// Files are read when a configuration is first used, and again by [`watch`](Self::watch). A pair that cannot be used
+/// is refused with a warning that names file and reason, and the one in use stays.
+#[derive(Clone, Debug)]
+pub struct Secrets(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    provider: Arc<CryptoProvider>,
+    servers: Contexts<DownstreamTlsContext>,
+    clients: Contexts<UpstreamTlsContext>,
+    renewed: Counter,
+    refused: Counter,
+}
+
+/// Those in use, by their configuration.
+type Contexts<S> = Mutex<HashMap<S, Weak<Context<S>>>>;
+
+impl Secrets {
+    /// Makes an empty store whose cryptography is *ring*'s.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_provider(Arc::new(ring::default_provider()))
+    }
+
+    /// Makes an empty store with other cryptography, such as that of aws-lc-rs.
+    #[must_use]
+    pub fn with_provider(provider: Arc<CryptoProvider>) -> Self {
+        let (servers, clients, renewed, refused) = Default::default();
+        Self(Arc::new(Shared { provider, servers, clients, renewed, refused }))
+    }
+
+    /// Reads what a listener needs for its TLS, if it has any.
+    ///
+    /// # Errors
+    /// Listener, field and reason: a file that cannot be read or holds something else, or a key that belongs to another
+    /// certificate.
+    pub fn check_listener(&self, listener: &Listener) -> Result<(), ConfigError> {
+        let Some(tls) = &listener.tls else { return Ok(()) };
+        self.server(tls).config().map(drop).map_err(|error| error.of(format!("listener {:?}", listener.name)))
+    }
+
+    /// Reads what a cluster needs for its TLS, if it has any.
+    ///
+    /// # Errors
+    /// As [`check_listener`](Self::check_listener).
+    pub fn check_cluster(&self, cluster: &Cluster) -> Result<(), ConfigError> {
+        let Some(tls) = &cluster.tls else { return Ok(()) };
+        self.client(tls).config().map(drop).map_err(|error| error.of(format!("cluster {:?}", cluster.name)))
+    }
+
+    /// Looks at all files every five seconds until `drain` begins; what has changed holds for new handshakes.
+    pub async fn watch(self, drain: Drain) {
+        let watching = async {
+            loop {
+                sleep(INTERVAL).await;
+                let this = self.clone();
+                let _ = spawn_blocking(move || this.reload()).await;
+            }
+        };
+        tokio::select! {
+            () = drain.reached(Phase::Draining) => {}
+            () = watching => {}
+        }
+    }
+
+    /// Returns how the connections of a cluster are made: by `plain`, with TLS around it where the cluster has any.
+    pub(crate) fn connector(
+        &self,
+        plain: &Arc<dyn Connector>,
+        cluster: &Cluster,
+        stats: &ClusterStats,
+    ) -> Arc<dyn Connector> {
+        let plain = Arc::clone(plain);
+        match &cluster.tls {
+            Some(tls) => Arc::new(TlsConnector::new(plain, self, tls, Arc::clone(stats.ssl()))),
+            None => plain,
+        }
+    }
+
+    /// Returns how the connections of a listener are served: by `plain`, with TLS around it where the listener has any.
+    pub(crate) fn serve(&self, plain: Arc<dyn Serve>, listener: &Listener, metrics: &Metrics) -> Arc<dyn Serve> {
+        match &listener.tls {
+            Some(tls) => Arc::new(Secured::new(plain, self, tls.clone(), Arc::clone(metrics.ssl()))),
+            None => plain,
+        }
+    }
+
+    /// Looks at all files once.
+    pub fn reload(&self) {
+        self.reload_each(&self.0.servers);
+        self.reload_each(&self.0.clients);
+    }
+
+    pub(super) fn server(&self, config: &DownstreamTlsContext) -> Arc<Context<DownstreamTlsContext>> {
+        self.get(&self.0.servers, config)
+    }
+
+    pub(super) fn client(&self, config: &UpstreamTlsContext) -> Arc<Context<UpstreamTlsContext>> {
+        self.get(&self.0.clients, config)
+    }
+
+    fn get<S: Side>(&self, contexts: &Contexts<S>, config: &S) -> Arc<Context<S>> {
+        let mut contexts = lock(contexts);
+        if let Some(known) = contexts.get(config).and_then(Weak::upgrade) {
+            return known;
+        }
+        contexts.retain(|_, context| context.strong_count() > 0);
+        let context = Arc::new(Context::new(config.clone(), Arc::clone(&self.0.provider)));
+        contexts.insert(config.clone(), Arc::downgrade(&context));
+        context
+    }
+
+    fn reload_each<S: Side>(&self, contexts: &Contexts<S>) {
+        for context in in_use(contexts) {
+            match context.reload() {
+                Reload::Unchanged => {}
+                Reload::Renewed => {
+                    self.0.renewed.inc();
+                    tracing::info!("certificates have changed and are used from now on");
+                }
+                Reload::Refused(error) => {
+                    self.0.refused.inc();
+                    tracing::warn!(%error, "certificates have changed and cannot be used; the ones in use stay");
+                }
+            }
+        }
+    }
+}
+
+impl Default for Secrets {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Collect for Secrets {
+    fn collect(&self, samples: &mut Samples) {
+        let servers = in_use(&self.0.servers).into_iter().filter_map(|context| context.expires());
+        let clients = in_use(&self.0.clients).into_iter().filter_map(|context| context.expires());
+        let Some(first) = servers.chain(clients).min() else { return };
+        let days = (first - now()).div_euclid(24 * 60 * 60).max(0);
+        samples
+            .scope("server", &[])
+            .add("days_until_first_cert_expiring", "Days until a certificate expires.", Value::Gauge(days))
+            .add("cert_update_success", "Changed certificates taken up.", Value::Counter(self.0.renewed.get()))
+            .add("cert_update_rejected", "Changed certificates refused.", Value::Counter(self.0.refused.get()));
+    }
+}
+
+fn in_use<S: Side>(contexts: &Contexts<S>) -> Vec<Arc<Context<S>>> {
+    lock(contexts).values().filter_map(Weak::upgrade).collect()
+}
+
+/// Returns the seconds since 1970.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// How often files are looked at.
+const INTERVAL: Duration = Duration::from_secs(5);

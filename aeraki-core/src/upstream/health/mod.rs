@@ -1,0 +1,92 @@
+//! Which endpoints are well: what [checks](check) say of them, and what became of [requests](outlier).
+//!
+//! All workers share what is known of an endpoint. One of them asks and draws conclusions; each makes its choice anew when
+//! a verdict has changed.
+
+mod check;
+mod outlier;
+mod rates;
+mod stats;
+mod watched;
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+
+use tokio::sync::watch;
+
+use self::outlier::Tallies;
+#[cfg(test)]
+use self::stats::Reason;
+pub(super) use self::{check::Checks, outlier::Ended, stats::HealthStats, watched::Watched};
+use crate::sync::lock;
+
+/// What is known of the endpoints of one cluster.
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    hosts: Mutex<HashMap<SocketAddr, Weak<Host>>>,
+    pub(super) stats: HealthStats,
+    /// Grows when a verdict has changed.
+    verdicts: watch::Sender<u64>,
+}
+
+/// What is known of one endpoint.
+#[derive(Debug)]
+pub(super) struct Host {
+    address: SocketAddr,
+    /// Whether its checks fail, or none has passed yet.
+    ill: AtomicBool,
+    tallies: Tallies,
+}
+
+impl Health {
+    /// Returns what is known of an endpoint, which is nothing at first; one that is `checked` must pass a check then.
+    pub(super) fn host(&self, address: SocketAddr, checked: bool) -> Arc<Host> {
+        let mut hosts = lock(&self.hosts);
+        if let Some(host) = hosts.get(&address).and_then(Weak::upgrade) {
+            if !checked {
+                host.ill.store(false, Relaxed);
+            }
+            return host;
+        }
+        hosts.retain(|_, host| host.strong_count() > 0);
+        let host = Arc::new(Host { address, ill: AtomicBool::new(checked), tallies: Tallies::default() });
+        hosts.insert(address, Arc::downgrade(&host));
+        host
+    }
+
+    /// Tells when a verdict has changed.
+    pub(super) fn verdicts(&self) -> watch::Receiver<u64> {
+        self.verdicts.subscribe()
+    }
+
+    /// Notes what the checks of an endpoint say from now on.
+    fn judge(&self, host: &Host, well: bool) {
+        if host.ill.swap(!well, Relaxed) == well {
+            self.changed();
+        }
+    }
+
+    fn changed(&self) {
+        self.verdicts.send_modify(|verdicts| *verdicts = verdicts.wrapping_add(1));
+    }
+
+    fn hosts(&self) -> Vec<Arc<Host>> {
+        lock(&self.hosts).values().filter_map(Weak::upgrade).collect()
+    }
+}
+
+impl Host {
+    /// Tells whether it should get requests.
+    pub(super) fn is_well(&self) -> bool {
+        !self.ill.load(Relaxed) && !self.tallies.is_ejected()
+    }
+}
+
+#[cfg(test)]
+mod tests;

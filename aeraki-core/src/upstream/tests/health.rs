@@ -1,0 +1,220 @@
+//! Endpoints that are ill get no requests, whoever finds out.
+
+use std::collections::HashSet;
+
+use aeraki_codec::Registry;
+use aeraki_route::config::{HealthCheck, HealthCheckKind, OutlierDetection};
+
+use super::*;
+
+/// Servers on ports of which some are ill: they refuse connections, or close them unanswered.
+#[derive(Debug, Default)]
+struct Ports {
+    refuse: Mutex<HashSet<u16>>,
+    /// Ports that never answer anything.
+    mute: Mutex<HashSet<u16>>,
+    /// Connections by port.
+    made: Mutex<Vec<u16>>,
+}
+
+impl Connector for Ports {
+    fn connect(&self, address: SocketAddr) -> BoxFuture<io::Result<Box<dyn Io>>> {
+        let port = address.port();
+        if lock(&self.refuse).contains(&port) {
+            return Box::pin(std::future::ready(Err(io::ErrorKind::ConnectionRefused.into())));
+        }
+        lock(&self.made).push(port);
+        let mute = lock(&self.mute).contains(&port);
+        let (near, far) = tokio::io::duplex(1 << 16);
+        tokio::spawn(serve(Server(far), port, mute));
+        Box::pin(std::future::ready(Ok(Box::new(near) as Box<dyn Io>)))
+    }
+}
+
+/// Answers requests with the number of the port, and signs of life.
+async fn serve(mut server: Server, port: u16, mute: bool) {
+    loop {
+        let mut head = [0; 9];
+        if server.0.read_exact(&mut head).await.is_err() {
+            return;
+        }
+        let len = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        let id = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+        let mut payload = vec![0; len - 5];
+        server.0.read_exact(&mut payload).await.expect("a frame");
+        let answer = if head[4] == PING { PONG } else { RESPONSE };
+        if !mute {
+            let _ = server.0.write_all(&frame(answer, id, port.to_string().as_bytes())).await;
+        }
+    }
+}
+
+struct Mesh {
+    ports: Arc<Ports>,
+    clusters: Clusters,
+    conn: Arc<ConnInfo>,
+}
+
+impl Mesh {
+    fn of(config: &config::Cluster) -> Self {
+        let ports: Arc<Ports> = Arc::default();
+        let clusters = Clusters::new(context(&ports));
+        clusters.update([config.clone()]);
+        Self { ports, clusters, conn: conn(Serving::Concurrent) }
+    }
+
+    async fn call(&self) -> Result<String, Reason> {
+        self.call_on(&self.clusters).await
+    }
+
+    async fn call_on(&self, clusters: &Clusters) -> Result<String, Reason> {
+        let request = request(&self.conn, frame(REQUEST, 1, b""));
+        match soon(clusters.get("c").expect("configured").forward(request)).await {
+            Ok(Response::Message(message)) => Ok(String::from_utf8_lossy(&message.frame()[9..]).into_owned()),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error.downcast_ref::<LocalReply>().expect("a reply").reason()),
+        }
+    }
+
+    /// Calls so often, and returns the ports that answered, each once, and how many calls failed.
+    async fn calls(&self, count: usize) -> (Vec<String>, usize) {
+        let (mut answered, mut failed) = (Vec::new(), 0);
+        for _ in 0..count {
+            match self.call().await {
+                Ok(port) => answered.push(port),
+                Err(_) => failed += 1,
+            }
+        }
+        answered.sort();
+        answered.dedup();
+        (answered, failed)
+    }
+
+    fn count(&self, name: &str) -> i64 {
+        let mut samples = Samples::default();
+        self.clusters.collect(&mut samples);
+        match samples.get(&format!("cluster.c.{name}")).expect("a known name") {
+            crate::observe::Value::Counter(count) => count.try_into().expect("small"),
+            crate::observe::Value::Gauge(count) => count,
+            other @ crate::observe::Value::Histogram(_) => panic!("{other:?}"),
+        }
+    }
+}
+
+fn context(ports: &Arc<Ports>) -> Context {
+    let mut registry = Registry::new();
+    registry.register("toy", Arc::new(Toy(Serving::Concurrent)));
+    Context::new().with_connector(Arc::clone(ports) as Arc<dyn Connector>).with_protocols(Arc::new(registry))
+}
+
+/// A cluster of the ports 1 to `count`.
+fn cluster_of(count: u16) -> config::Cluster {
+    (1..=count).fold(config::Cluster::new("c"), |cluster, port| {
+        cluster.with_endpoint(SocketAddr::from(([127, 0, 0, 1], port)))
+    })
+}
+
+fn detection() -> OutlierDetection {
+    let mut detection = OutlierDetection::default();
+    detection.max_ejection_percent = 50;
+    detection
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_fails_is_taken_out_and_comes_back() {
+    let mesh = Mesh::of(&cluster_of(2).with_outlier_detection(detection()));
+    lock(&mesh.ports.refuse).insert(1);
+    let (_, failed) = mesh.calls(30).await;
+    assert_eq!(failed, 5, "then nobody is sent there any more");
+    assert_eq!(mesh.count("outlier_detection.ejections_active"), 1);
+    assert_eq!(mesh.count("outlier_detection.ejections_enforced_consecutive_5xx"), 1);
+    assert_eq!(mesh.calls(30).await, (vec!["2".to_owned()], 0));
+
+    lock(&mesh.ports.refuse).clear();
+    tokio::time::sleep(Duration::from_secs(41)).await;
+    assert_eq!(mesh.count("outlier_detection.ejections_active"), 0);
+    assert_eq!(mesh.calls(30).await.0, ["1", "2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_takes_too_long_counts_and_what_is_given_up_does_not() {
+    let mesh = Mesh::of(&cluster_of(2).with_outlier_detection(detection()));
+    lock(&mesh.ports.mute).insert(1);
+    for overdue in [false, true] {
+        for _ in 0..10 {
+            let request = request(&mesh.conn, frame(REQUEST, 1, b""));
+            let facts = request.facts.clone();
+            let mut call = mesh.clusters.get("c").expect("configured").forward(request);
+            let given_up = tokio::time::timeout(Duration::from_secs(1), &mut call).await.is_err();
+            facts.note(|record| record.overdue = given_up && overdue);
+            drop(call);
+        }
+        settle().await;
+        assert_eq!(mesh.count("outlier_detection.ejections_active"), i64::from(overdue));
+    }
+}
+
+fn checked(kind: HealthCheckKind) -> config::Cluster {
+    let check = HealthCheck::new(kind, Duration::from_secs(1), Duration::from_secs(5)).with_thresholds(2, 2);
+    cluster_of(2).with_health_check(check)
+}
+
+#[tokio::test(start_paused = true)]
+async fn endpoints_that_fail_their_checks_get_no_requests() {
+    let heartbeat = HealthCheckKind::Heartbeat { protocol: "toy".to_owned() };
+    for (kind, mute) in [(HealthCheckKind::CONNECT, false), (heartbeat, true)] {
+        let mesh = Mesh::of(&checked(kind));
+        let ill = if mute { &mesh.ports.mute } else { &mesh.ports.refuse };
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(mesh.calls(20).await, (vec!["1".to_owned(), "2".to_owned()], 0));
+
+        lock(ill).insert(1);
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        assert_eq!(mesh.count("health_check.failure"), 1, "one is not enough");
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        assert_eq!(mesh.calls(20).await, (vec!["2".to_owned()], 0));
+
+        lock(ill).clear();
+        tokio::time::sleep(Duration::from_secs(12)).await;
+        assert_eq!(mesh.calls(20).await.0, ["1", "2"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_endpoint_gets_no_requests_before_it_has_passed() {
+    let mesh = Mesh::of(&checked(HealthCheckKind::CONNECT));
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    lock(&mesh.ports.refuse).insert(3);
+    let mut more = checked(HealthCheckKind::CONNECT);
+    more.endpoints = cluster_of(3).endpoints;
+    mesh.clusters.update([more]);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(mesh.calls(30).await, (vec!["1".to_owned(), "2".to_owned()], 0), "the others are still well");
+    lock(&mesh.ports.refuse).clear();
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    assert_eq!(mesh.calls(30).await.0, ["1", "2", "3"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_worker_asks_and_all_know() {
+    let config = checked(HealthCheckKind::CONNECT).with_outlier_detection(detection());
+    let mesh = Mesh::of(&config);
+    let sibling = mesh.clusters.sibling(context(&mesh.ports));
+    sibling.update([config]);
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    assert_eq!(lock(&mesh.ports.made).len(), 6, "two endpoints, three times");
+    lock(&mesh.ports.refuse).insert(2);
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    for _ in 0..10 {
+        assert_eq!(mesh.call_on(&sibling).await.as_deref(), Ok("1"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_asked_once_the_cluster_is_gone() {
+    let mesh = Mesh::of(&checked(HealthCheckKind::CONNECT));
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    mesh.clusters.update([]);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(lock(&mesh.ports.made).len(), 2);
+}

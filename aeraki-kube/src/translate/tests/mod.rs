@@ -2,8 +2,9 @@
 
 mod authorization;
 mod policies;
+mod traffic;
 
-use aeraki_route::config::{AttributeMatch, Destination, HashPolicy, LbPolicy, Maglev, RingHash, RouteAction};
+use aeraki_route::config::{AttributeMatch, Destination, HashPolicy, LbPolicy, RouteAction};
 
 use super::*;
 use crate::{
@@ -110,26 +111,6 @@ fn a_service_without_router_gets_a_default_route_with_its_hash_key() {
     let [route] = translation.routes["book.example.internal_7001"].routes.as_slice() else { panic!() };
     assert_eq!(route.name, "default");
     assert_eq!(route.action, RouteAction::cluster("outbound|7001||book.example.internal").with_hash_key("user"));
-}
-
-#[test]
-fn hashed_services_have_clusters_that_choose_by_hash() {
-    let hashed = |hash: &str| {
-        let rule = format!(
-            "spec:\n  host: book.example.internal\n  trafficPolicy: {{loadBalancer: {{consistentHash: {hash}}}}}"
-        );
-        let translation = run(&SERVICE.replace("spec:\n  host: book.example.internal", &rule));
-        let policy = translation.clusters[&cluster_name(7001, "", HOST)].lb_policy;
-        (policy, translation.routes["book.example.internal_7001"].routes[0].action.hash_policy.clone())
-    };
-    let ring = |minimum| LbPolicy::RingHash(RingHash::default().with_size(minimum, 8_388_608));
-    let user = || vec![HashPolicy::attribute("user")];
-    assert_eq!(hashed("{httpHeaderName: user}"), (ring(1024), user()));
-    assert_eq!(hashed("{httpHeaderName: user, minimumRingSize: 7}"), (ring(7), user()));
-    assert_eq!(hashed("{useSourceIp: true, ringHash: {minimumRingSize: 9}}"), (ring(9), vec![HashPolicy::source_ip()]));
-    let maglev = LbPolicy::Maglev(Maglev::default().with_table_size(13));
-    assert_eq!(hashed("{httpHeaderName: user, maglev: {tableSize: 13}}"), (maglev, user()));
-    assert_eq!(hashed("{}"), (ring(1024), Vec::new()));
 }
 
 #[test]

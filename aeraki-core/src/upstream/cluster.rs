@@ -12,7 +12,7 @@ use std::{
 use aeraki_codec::{Affinity, Head, LocalReply, Reason};
 use aeraki_route::{
     Place,
-    config::{self, HealthCheckKind, LbPolicy},
+    config::{self, HealthCheckKind, LbPolicy, RoutingPriority},
 };
 use tokio::{sync::watch, task::AbortHandle, time::timeout};
 
@@ -24,7 +24,7 @@ use super::{
     endpoint::{Active, Endpoint},
     health::{Checks, Host, Watched},
     members::{Found, Members},
-    pool::Pool,
+    pool::{Pool, PoolKind},
     stats::{ClusterStats, Usage},
 };
 use crate::{
@@ -163,19 +163,19 @@ impl Shared {
     /// Takes a request on, unless as many are under way as may be.
     #[inline]
     fn admit(&self, request: &Request) -> Result<Admitted, LocalReply> {
-        let retry = if request.retry { self.admit_retry()? } else { None };
-        let Some(most) = self.config.limits.max_requests else { return Ok([None, retry]) };
-        let place = self.usage.requests.take(most).ok_or_else(|| {
+        let retry = if request.retry { self.admit_retry(request.priority)? } else { None };
+        let Some(most) = self.config.limits.of(request.priority).max_requests else { return Ok([None, retry]) };
+        let place = self.usage.of(request.priority).requests.take(most).ok_or_else(|| {
             self.stats.upstream_rq_pending_overflow.inc();
             self.overflow("requests")
         })?;
         Ok([Some(place), retry])
     }
 
-    fn admit_retry(&self) -> Result<Option<Place>, LocalReply> {
+    fn admit_retry(&self, priority: RoutingPriority) -> Result<Option<Place>, LocalReply> {
         self.stats.upstream_rq_retry.inc();
-        let Some(most) = self.config.limits.max_retries else { return Ok(None) };
-        let place = self.usage.retries.take(most).ok_or_else(|| {
+        let Some(most) = self.config.limits.of(priority).max_retries else { return Ok(None) };
+        let place = self.usage.of(priority).retries.take(most).ok_or_else(|| {
             self.stats.upstream_rq_retry_overflow.inc();
             self.overflow("further tries")
         })?;
@@ -262,13 +262,13 @@ impl Directory {
     }
 
     fn send(&self, request: Request, admitted: Admitted, active: Active, bound: Option<Arc<Pool>>) -> Flight {
-        let Request { message, conn, facts, .. } = request;
+        let Request { message, conn, facts, priority, .. } = request;
         let watched = self.shared.config.outlier_detection.is_some().then(|| Watched::new(&facts, &conn));
         facts.note(|record| {
             record.cluster.get_or_insert_with(|| Arc::clone(&self.shared.name));
             record.endpoint = Some(active.endpoint().address);
         });
-        let pool = bound.unwrap_or_else(|| self.pool(active.endpoint(), &conn, message.head()));
+        let pool = bound.unwrap_or_else(|| self.pool(active.endpoint(), &conn, message.head(), priority));
         Flight { exchange: pool.call(message), active, watched, _admitted: admitted }
     }
 
@@ -293,12 +293,13 @@ impl Directory {
     }
 
     /// Returns the pool for a message: one of its own from now on for a connection that must be bound.
-    fn pool(&self, endpoint: &Arc<Endpoint>, conn: &ConnInfo, head: &Head) -> Arc<Pool> {
+    fn pool(&self, endpoint: &Arc<Endpoint>, conn: &ConnInfo, head: &Head, priority: RoutingPriority) -> Arc<Pool> {
+        let kind = PoolKind { protocol: &conn.protocol, dialect: head.dialect(), priority };
         if head.affinity() == Affinity::Bound {
-            let pool = endpoint.new_pool(&conn.protocol, head.dialect()).of_one();
+            let pool = endpoint.new_pool(&kind).of_one();
             return conn.bindings.bind(&self.shared.name, endpoint, pool);
         }
-        endpoint.pool(&conn.protocol, head.dialect())
+        endpoint.pool(&kind)
     }
 }
 

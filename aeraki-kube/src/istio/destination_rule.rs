@@ -19,7 +19,7 @@ pub struct DestinationRuleSpec {
     pub host: String,
     /// How requests are spread, unless a subset says otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub traffic_policy: Option<TrafficPolicy>,
+    pub traffic_policy: Option<Box<TrafficPolicy>>,
     /// The subsets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subsets: Vec<Subset>,

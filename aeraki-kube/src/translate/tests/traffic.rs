@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aeraki_route::config::{Cluster, Decimal, Locality, Maglev, RingHash, SlowStart};
+use aeraki_route::config::{Cluster, ClusterLimits, Decimal, Locality, Maglev, RingHash, SlowStart, Thresholds};
 
 use super::*;
 
@@ -65,13 +65,13 @@ fn connection_pools_are_limits() {
     let cluster = whole(
         "connectionPool: {tcp: {maxConnections: 7, connectTimeout: 1s, maxConnectionDuration: 1h}, http: {http1MaxPendingRequests: 2, http2MaxRequests: 3, maxRequestsPerConnection: 4, maxRetries: 5, idleTimeout: 0s}}",
     );
-    let expected = aeraki_route::config::ClusterLimits::default()
+    let thresholds = Thresholds::default()
         .with_max_connections(7)
-        .with_max_connection_duration(3600 * second)
         .with_max_pending_requests(2)
         .with_max_requests(3)
-        .with_max_requests_per_connection(4)
         .with_max_retries(5);
+    let expected =
+        ClusterLimits::from(thresholds).with_max_requests_per_connection(4).with_max_connection_duration(3600 * second);
     assert_eq!((cluster.limits, cluster.connect_timeout, cluster.idle_timeout), (expected, second, None));
     let plain = whole("connectionPool: {tcp: {maxConnections: 0}, http: {maxRetries: 0}}");
     let default = Cluster::new("default");
@@ -108,7 +108,7 @@ fn a_subset_overrides_what_it_speaks_of_and_a_port_everything() {
     assert_eq!(rejections(&translation), [""; 0]);
     let of = |port, subset| {
         let cluster = cluster(&translation, port, subset);
-        (cluster.lb_policy, cluster.limits.max_connections)
+        (cluster.lb_policy, cluster.limits.thresholds.max_connections)
     };
     let least_request = LbPolicy::LeastRequest(aeraki_route::config::LeastRequest::default());
     assert_eq!(of(7001, ""), (LbPolicy::Random, 1));
@@ -120,7 +120,7 @@ fn a_subset_overrides_what_it_speaks_of_and_a_port_everything() {
     // what a subset says of a port comes last
     let translation = run(&service(common, &ports.replace("{tcp: {maxConnections: 2}}", "{tcp: {maxConnections: 4}}")));
     let nine = cluster(&translation, 9, "v2");
-    assert_eq!((nine.lb_policy, nine.limits.max_connections), (least_request, 4));
+    assert_eq!((nine.lb_policy, nine.limits.thresholds.max_connections), (least_request, 4));
 }
 
 #[test]

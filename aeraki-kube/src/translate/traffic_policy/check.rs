@@ -17,12 +17,12 @@ pub(in crate::translate) fn check(
     translation: &mut Translation,
 ) {
     for rule in world.destination_rules(service.host, service.namespace) {
-        let common = rule.spec.traffic_policy.as_ref();
+        let common = rule.spec.traffic_policy.as_deref();
         let takes_out = common.is_some_and(|policy| policy.outlier_detection.is_some());
         let mut check = Check { rule, options, takes_out, translation };
         let subsets = rule.spec.subsets.iter().enumerate();
-        let subsets = subsets.map(|(index, subset)| (format!("spec.subsets[{index}]"), &subset.traffic_policy));
-        for (field, policy) in [("spec".to_owned(), &rule.spec.traffic_policy)].into_iter().chain(subsets) {
+        let subsets = subsets.map(|(index, subset)| (format!("spec.subsets[{index}]"), subset.traffic_policy.as_ref()));
+        for (field, policy) in [("spec".to_owned(), common)].into_iter().chain(subsets) {
             if let Some(policy) = policy {
                 check.policy(policy, &format!("{field}.trafficPolicy"));
             }

@@ -27,7 +27,7 @@ impl<'a> Traffic<'a> {
     /// Merged as Istio does: of the rules of a host the first policy counts, a subset overrides what it speaks of, and
     /// what is said of a port replaces everything.
     pub(super) fn find(world: &'a World, (host, namespace): (&str, &str), subset: &str, port: u16) -> Self {
-        let common = world.destination_rules(host, namespace).find_map(|rule| rule.spec.traffic_policy.as_ref());
+        let common = world.destination_rules(host, namespace).find_map(|rule| rule.spec.traffic_policy.as_deref());
         let own = subsets(world, host, namespace).find(|(_, declared)| declared.name == subset);
         let own = own.and_then(|(_, subset)| subset.traffic_policy.as_ref());
         common.into_iter().chain(own).fold(Self::default(), |traffic, policy| traffic.overridden(policy, port))
@@ -137,16 +137,18 @@ fn slow_start(balancer: &LoadBalancer) -> Option<SlowStart> {
 fn limit(cluster: &mut Cluster, pool: &ConnectionPool) {
     let said = |number: u32| (number > 0).then_some(number);
     let limits = &mut cluster.limits;
+    let thresholds = &mut limits.thresholds;
     if let Some(tcp) = &pool.tcp {
-        limits.max_connections = said(tcp.max_connections).unwrap_or(limits.max_connections);
+        thresholds.max_connections = said(tcp.max_connections).unwrap_or(thresholds.max_connections);
         limits.max_connection_duration = tcp.max_connection_duration;
         cluster.connect_timeout = tcp.connect_timeout.unwrap_or(cluster.connect_timeout);
     }
     if let Some(http) = &pool.http {
-        limits.max_pending_requests = said(http.http1_max_pending_requests).unwrap_or(limits.max_pending_requests);
-        limits.max_requests = said(http.http2_max_requests);
+        let pending = said(http.http1_max_pending_requests);
+        thresholds.max_pending_requests = pending.unwrap_or(thresholds.max_pending_requests);
+        thresholds.max_requests = said(http.http2_max_requests);
+        thresholds.max_retries = said(http.max_retries);
         limits.max_requests_per_connection = said(http.max_requests_per_connection);
-        limits.max_retries = said(http.max_retries);
         if let Some(time) = http.idle_timeout {
             cluster.idle_timeout = Some(time).filter(|time| !time.is_zero());
         }

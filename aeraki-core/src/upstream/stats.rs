@@ -121,8 +121,8 @@ impl Usage {
     /// Returns what is used for requests of a priority.
     pub(super) const fn of(&self, priority: RoutingPriority) -> &Budget {
         match priority {
-            RoutingPriority::Default => &self.default,
             RoutingPriority::High => &self.high,
+            _ => &self.default,
         }
     }
 
@@ -203,7 +203,7 @@ macro_rules! budget_names {
 /// Returns what Envoy calls the gauges of connections, waiting requests, requests under way and further tries.
 const fn budget_names(priority: RoutingPriority) -> [[&'static str; 2]; 4] {
     match priority {
-        RoutingPriority::Default => budget_names!("default"),
         RoutingPriority::High => budget_names!("high"),
+        _ => budget_names!("default"),
     }
 }

@@ -8,6 +8,7 @@ use super::error::{Checked, ensure};
 /// `envoy.config.core.v3.RoutingPriority`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub enum RoutingPriority {
     /// Like most.
     #[default]

@@ -15,7 +15,7 @@ pub(super) fn from_proto(priority: i32, at: &At<'_>) -> Result<RoutingPriority, 
 
 pub(super) fn to_proto(priority: RoutingPriority) -> i32 {
     match priority {
-        RoutingPriority::Default => proto::RoutingPriority::Default.into(),
         RoutingPriority::High => proto::RoutingPriority::High.into(),
+        _ => proto::RoutingPriority::Default.into(),
     }
 }

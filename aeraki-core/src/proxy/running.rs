@@ -7,7 +7,10 @@ use std::{
     future::Future,
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -25,7 +28,7 @@ use tokio_util::task::TaskTracker;
 #[cfg(all(feature = "hot-restart", target_os = "linux"))]
 use super::hot_restart::Waiting;
 use super::{
-    Place, Prepared, Proxy, cannot_start, limit_stats,
+    Place, Prepared, Proxy, cannot_start, find_check, limit_stats,
     sockets::Sockets,
     subscriptions,
     worker::{Common, Worker, until_done},
@@ -51,6 +54,8 @@ pub struct Running {
     /// Ends the admin interface, whose socket a successor may take.
     admin_drain: Drain,
     drain: Drain,
+    /// Counts the updates.
+    pub(super) turn: Arc<AtomicU64>,
     /// The tables of all listeners, as the admin interface sees them.
     tables: Arc<Mutex<Vec<Arc<SharedRules>>>>,
     /// Shows the limits of all listeners.
@@ -80,6 +85,7 @@ impl Running {
             admin: None,
             admin_drain: drain.part(),
             drain,
+            turn: Arc::default(),
             tables: Arc::default(),
             limits: Vec::new(),
         };
@@ -99,6 +105,12 @@ impl Running {
             worker.handle().spawn(admin.serve());
         }
         Ok(running)
+    }
+
+    /// Returns the configuration in force.
+    #[must_use]
+    pub const fn config(&self) -> &config::Proxy {
+        &self.config
     }
 
     /// Returns the address that a listener is bound to.
@@ -155,9 +167,15 @@ impl Running {
     /// The first fault of any of them; then nothing has changed.
     pub fn update_clusters(&self, configs: &[config::Cluster]) -> Result<(), ConfigError> {
         configs.iter().try_for_each(config::Cluster::validate)?;
+        configs.iter().try_for_each(|cluster| find_check(cluster, &self.common.protocols))?;
         configs.iter().try_for_each(|cluster| self.common.secrets.check_cluster(cluster))?;
-        self.workers.iter().for_each(|worker| worker.update_clusters(configs));
+        self.turn.fetch_add(1, Ordering::Relaxed);
+        self.put_clusters(configs);
         Ok(())
+    }
+
+    pub(super) fn put_clusters(&self, configs: &[config::Cluster]) {
+        self.workers.iter().for_each(|worker| worker.clusters().put(configs));
     }
 
     /// Takes no new connections, lets those that are open finish for at most `grace`, and ends the rest.
@@ -211,9 +229,9 @@ impl Running {
             }
         };
         let _runtime = handle.enter();
-        let sibling = self.workers.first().map(Worker::clusters);
+        let sibling = self.workers.first().map(|worker| &**worker.clusters().shared());
         let worker = Worker::new(&self.common, sibling, handle.clone(), tasks);
-        worker.update_clusters(&self.config.clusters);
+        worker.clusters().put(&self.config.clusters);
         self.workers.push(worker);
         Ok(())
     }

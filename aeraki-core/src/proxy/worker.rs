@@ -33,7 +33,7 @@ pub(super) struct Common {
 #[derive(Debug)]
 pub(super) struct Worker {
     handle: Handle,
-    clusters: Arc<Clusters>,
+    clusters: ClustersOfWorker,
     buffers: Buffers,
     wheel: Wheel,
     budget: Budget,
@@ -41,6 +41,25 @@ pub(super) struct Worker {
     limit: ProcessLimit,
     metrics: MetricsOfWorker,
     tasks: TaskTracker,
+}
+
+/// The clusters of a worker, with the runtime that their connections live on.
+#[derive(Clone, Debug)]
+pub(super) struct ClustersOfWorker {
+    handle: Handle,
+    clusters: Arc<Clusters>,
+}
+
+impl ClustersOfWorker {
+    pub(super) const fn shared(&self) -> &Arc<Clusters> {
+        &self.clusters
+    }
+
+    /// Makes these the clusters from now on.
+    pub(super) fn put(&self, configs: &[config::Cluster]) {
+        let _runtime = self.handle.enter();
+        self.clusters.update(configs.iter().cloned());
+    }
 }
 
 impl Worker {
@@ -59,8 +78,8 @@ impl Worker {
         });
         stats.register(Arc::clone(&clusters) as _);
         Self {
+            clusters: ClustersOfWorker { handle: handle.clone(), clusters },
             handle,
-            clusters,
             buffers,
             wheel: Wheel::spawn(),
             budget: Budget::default(),
@@ -75,14 +94,8 @@ impl Worker {
         &self.handle
     }
 
-    pub(super) fn clusters(&self) -> &Clusters {
+    pub(super) const fn clusters(&self) -> &ClustersOfWorker {
         &self.clusters
-    }
-
-    /// Makes these the clusters from now on.
-    pub(super) fn update_clusters(&self, configs: &[config::Cluster]) {
-        let _runtime = self.handle.enter();
-        self.clusters.update(configs.iter().cloned());
     }
 
     /// Serves a listener until `drain` is through.
@@ -110,7 +123,7 @@ impl Worker {
     }
 
     fn service(&self, prepared: Prepared, metrics: &Counting) -> Arc<dyn Serve> {
-        let clusters = Arc::clone(&self.clusters) as Arc<dyn Resolve>;
+        let clusters = Arc::clone(self.clusters.shared()) as Arc<dyn Resolve>;
         let (config, limit) = (prepared.config.clone(), prepared.connection_limit.clone());
         let rpc = rpc(prepared, clusters, &self.wheel, metrics).with_buffers(self.buffers.clone());
         let plain: Arc<dyn Serve> = Arc::new(rpc.with_budget(self.budget.clone()));

@@ -33,10 +33,19 @@ fn incoming(role: Role, message: &Message, out: &mut Output) -> Flow {
             }
             Flow::Handled
         }
-        (Kind::Event, Role::Client) if body == READ_ONLY => Flow::Drain,
-        (Kind::Event, Role::Client) if body == WRITABLE => Flow::Ready,
+        (Kind::Event, Role::Client) => match letter(body) {
+            Some(b'R') => Flow::Drain,
+            Some(b'W') => Flow::Ready,
+            _ => Flow::Ignored,
+        },
         _ => Flow::Ignored,
     }
+}
+
+/// Returns the letter that an event is, `R` for read-only or `W` for writable: whatever a serialization puts in front of
+/// it, JSON only has something behind it.
+fn letter(body: &[u8]) -> Option<u8> {
+    body.iter().rev().copied().find(|byte| !matches!(byte, b'"' | b'\r' | b'\n'))
 }
 
 /// A sign of life asks for the null of its own serialization, which outside Hessian2 is what it brought itself.
@@ -49,4 +58,3 @@ fn answer(serialization: u8, id: u64, body: &[u8], out: &mut Output) {
 
 const NULL: &[u8] = b"N";
 const READ_ONLY: &[u8] = b"\x01R";
-const WRITABLE: &[u8] = b"\x01W";

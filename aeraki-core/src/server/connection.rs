@@ -78,7 +78,10 @@ pub(super) enum Intake {
     /// All that come.
     Open,
     /// All that come, until the client has been quiet for a moment: it was asked to send no more.
-    UntilQuiet,
+    UntilQuiet {
+        /// When it was asked.
+        since: Instant,
+    },
     /// Only what has come already: the client has finished, or is to be left.
     WhatIsHere {
         /// Whether the client has closed its direction.
@@ -140,14 +143,21 @@ where
         }
     }
 
-    fn watch_drain(&mut self, cx: &Context<'_>) -> Phase {
+    fn watch_drain(&mut self, cx: &mut Context<'_>) -> Phase {
         let phase = self.drain.poll(cx);
         if phase >= Phase::Draining && self.intake == Intake::Open {
+            self.metrics.counters.downstream_cx_drain_close.inc();
             let told = self.control(Control::Goodbye);
             if self.intake == Intake::Open {
-                self.intake = if told { Intake::UntilQuiet } else { Intake::WhatIsHere { eof: false } };
-                self.batch.moved_at = Instant::now();
+                let since = Instant::now();
+                self.intake = if told { Intake::UntilQuiet { since } } else { Intake::WhatIsHere { eof: false } };
+                self.batch.moved_at = since;
             }
+        }
+        if let Intake::UntilQuiet { since } = self.intake
+            && self.alarm.poll(cx, since + HEED)
+        {
+            self.intake = Intake::WhatIsHere { eof: false };
         }
         phase
     }
@@ -347,3 +357,7 @@ where
         Ok(written)
     }
 }
+
+/// How long a client that was told goodbye may go on with further requests, before it is taken for one that does not
+/// understand it.
+const HEED: Duration = Duration::from_secs(5);

@@ -40,7 +40,7 @@ where
         if !self.alarm.poll(cx, self.batch.moved_at + quiet) {
             return None;
         }
-        if self.intake == Intake::UntilQuiet {
+        if matches!(self.intake, Intake::UntilQuiet { .. }) {
             return self.answers.are_written().then_some(End::Finished { eof: false });
         }
         self.metrics.counters.idle_timeout.inc();
@@ -58,7 +58,7 @@ where
     /// Returns how long nothing may move while no request is under way.
     fn quiet_limit(&self) -> Option<Duration> {
         match self.intake {
-            Intake::UntilQuiet => Some(QUIET),
+            Intake::UntilQuiet { .. } => Some(QUIET),
             Intake::Closed { .. } => Some(UNREAD.min(self.bounds.idle.unwrap_or(UNREAD))),
             _ => self.bounds.idle,
         }

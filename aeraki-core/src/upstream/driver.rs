@@ -251,6 +251,9 @@ impl<'a> Driver<'a> {
     }
 
     fn receive(&mut self, message: Box<Message>) -> Result<(), LocalReply> {
+        if message.head().says_goodbye() {
+            self.pool.take_leave(self.member);
+        }
         match message.kind() {
             Kind::Response | Kind::Error => self.deliver(message.id(), Ok(Some(message))),
             Kind::Heartbeat | Kind::Event => self.control(Control::Frame(&message)).map(drop),
@@ -321,9 +324,7 @@ impl<'a> Driver<'a> {
         match flow {
             Flow::Hold => self.hold = true,
             Flow::Ready => self.hold = false,
-            Flow::Drain => {
-                self.pool.retire(self.member);
-            }
+            Flow::Drain => self.pool.take_leave(self.member),
             Flow::Close => return Err(self.ended("asked for the end of the connection")),
             _ => {}
         }

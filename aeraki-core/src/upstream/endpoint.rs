@@ -56,7 +56,7 @@ impl Endpoint {
 
     /// Makes a pool that nobody else uses.
     pub(super) fn new_pool(&self, protocol: &Arc<dyn Protocol>, dialect: u32) -> Pool {
-        Pool::new(self.address, Arc::clone(protocol), dialect, Arc::clone(&self.shared))
+        Pool::new(Arc::clone(&self.host), Arc::clone(protocol), dialect, Arc::clone(&self.shared))
     }
 
     /// Returns the requests under way to all endpoints of the cluster.

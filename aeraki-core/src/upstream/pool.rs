@@ -13,13 +13,14 @@ use std::{
 use aeraki_codec::{LocalReply, Protocol, Reason, Serving};
 use slab::Slab;
 
-use super::{cluster::Shared, driver, link::Link, slots};
+use super::{cluster::Shared, driver, health::Host, link::Link, slots};
 use crate::sync::lock;
 
 /// Lends connections to requests: the least loaded first, a new one before anybody waits.
 #[derive(Debug)]
 pub(super) struct Pool {
     pub(super) address: SocketAddr,
+    host: Arc<Host>,
     pub(super) protocol: Arc<dyn Protocol>,
     pub(super) dialect: u32,
     pub(super) shared: Arc<Shared>,
@@ -76,13 +77,14 @@ pub(super) enum Checkout {
 }
 
 impl Pool {
-    pub(super) fn new(address: SocketAddr, protocol: Arc<dyn Protocol>, dialect: u32, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(host: Arc<Host>, protocol: Arc<dyn Protocol>, dialect: u32, shared: Arc<Shared>) -> Self {
         let wire = protocol.wire();
         let serial = !shared.config.concurrent.unwrap_or(wire.server == Serving::Concurrent);
         let default = if serial { 1 } else { DEPTH };
         let depth = shared.config.depth.unwrap_or(default).min(slots::max_depth(wire.id));
         let most = shared.config.limits.max_requests_per_connection;
-        Self { address, protocol, dialect, shared, depth, most, one: false, state: Mutex::default() }
+        let address = host.address();
+        Self { address, host, protocol, dialect, shared, depth, most, one: false, state: Mutex::default() }
     }
 
     /// Makes it a pool of a single connection, whose end ends the pool: what the server knows of it would be lost.
@@ -221,6 +223,14 @@ impl Pool {
     /// Lends a connection no more; it ends with its last request. Tells whether it was lent until now.
     pub(super) fn retire(&self, member: &Arc<Member>) -> bool {
         lock(&self.state).retire(member)
+    }
+
+    /// Takes a server at its word that wants no further requests on a connection, which ends with its last request.
+    pub(super) fn take_leave(&self, member: &Arc<Member>) {
+        if self.retire(member) {
+            self.shared.stats.upstream_cx_drain_close.inc();
+            self.host.leave();
+        }
     }
 
     /// Forgets a connection that has ended, with `failure` where it was never made.

@@ -46,7 +46,7 @@ pub(super) struct Shared {
     pub(super) name: Arc<str>,
     pub(super) config: config::Cluster,
     pub(super) context: Context,
-    /// Makes the connections: that of the context, with TLS around it where the cluster has any.
+    /// Makes the connections that belong to no client.
     pub(super) connector: Arc<dyn Connector>,
     pub(super) stats: Arc<ClusterStats>,
     pub(super) usage: Arc<Usage>,
@@ -292,13 +292,28 @@ impl Directory {
         Some(Arc::clone(endpoint).enter(self.shared.decay()))
     }
 
-    /// Returns the pool for a message: one of its own from now on for a connection that must be bound.
+    /// Returns the pool for a message: one of its own from now on for a connection that must be bound, and one of the
+    /// client's where servers are told who the client is.
     fn pool(&self, endpoint: &Arc<Endpoint>, conn: &ConnInfo, head: &Head) -> Arc<Pool> {
         if head.affinity() == Affinity::Bound {
-            let pool = endpoint.new_pool(&conn.protocol, head.dialect()).of_one();
-            return conn.bindings.bind(&self.shared.name, endpoint, pool);
+            return conn.bindings.bind(&self.shared.name, endpoint, self.pool_of(endpoint, conn, head).of_one());
+        }
+        if self.shared.config.proxy_protocol.is_some() {
+            return conn
+                .bindings
+                .own(&self.shared.name, endpoint, head.dialect(), || self.pool_of(endpoint, conn, head));
         }
         endpoint.pool(&conn.protocol, head.dialect())
+    }
+
+    /// Makes a pool that only one client uses.
+    fn pool_of(&self, endpoint: &Endpoint, conn: &ConnInfo, head: &Head) -> Pool {
+        let pool = endpoint.new_pool(&conn.protocol, head.dialect());
+        let Shared { config, context, stats, .. } = &*self.shared;
+        match config.proxy_protocol {
+            Some(_) => pool.of_client(context.connector(config, stats, Some(conn))),
+            None => pool,
+        }
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::{fmt, io, net::SocketAddr};
 
+use aeraki_route::config::TcpKeepalive;
+use socket2::SockRef;
 use tokio::net::TcpStream;
 
-use crate::{io::Io, stack::BoxFuture};
+use crate::{io::Io, socket::set_options, stack::BoxFuture};
 
 /// Makes connections to endpoints; [`Tcp`] unless told otherwise.
 pub trait Connector: Send + Sync + fmt::Debug + 'static {
@@ -15,13 +17,26 @@ pub trait Connector: Send + Sync + fmt::Debug + 'static {
 /// Makes plain TCP connections without delay (`TCP_NODELAY`).
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
-pub struct Tcp;
+pub struct Tcp {
+    /// Has the system ask silent servers whether they are there; default: it does not ask.
+    pub keepalive: Option<TcpKeepalive>,
+}
+
+impl Tcp {
+    /// Has the system ask silent servers whether they are there.
+    #[must_use]
+    pub const fn with_keepalive(mut self, keepalive: Option<TcpKeepalive>) -> Self {
+        self.keepalive = keepalive;
+        self
+    }
+}
 
 impl Connector for Tcp {
     fn connect(&self, address: SocketAddr) -> BoxFuture<io::Result<Box<dyn Io>>> {
+        let keepalive = self.keepalive;
         Box::pin(async move {
             let stream = TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
+            set_options(SockRef::from(&stream), keepalive.as_ref())?;
             Ok(Box::new(stream) as Box<dyn Io>)
         })
     }

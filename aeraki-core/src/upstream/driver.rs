@@ -45,7 +45,7 @@ pub(super) async fn run(pool: Arc<Pool>, member: Arc<Member>) {
 async fn connect(pool: &Pool) -> Result<Box<dyn Io>, LocalReply> {
     let (shared, address) = (&pool.shared, pool.address);
     let limit = shared.config.connect_timeout;
-    let text = match timeout(limit, shared.connector.connect(address)).await {
+    let text = match timeout(limit, pool.connector.connect(address)).await {
         Ok(Ok(io)) => return Ok(io),
         Ok(Err(error)) => format!("cannot connect to {address}: {error}"),
         Err(_) => {

@@ -15,4 +15,5 @@ mod retries;
 mod routing;
 mod streams;
 mod support;
+mod updates;
 mod wire;

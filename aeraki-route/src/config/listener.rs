@@ -11,6 +11,7 @@ use super::{
     proxy_protocol::ProxyProtocol,
     route::RouteConfig,
     stream::StreamTimeouts,
+    tcp_keepalive::TcpKeepalive,
     tls::DownstreamTlsContext,
 };
 
@@ -48,6 +49,9 @@ pub struct Listener {
     /// What one connection may take.
     #[serde(default)]
     pub limits: ListenerLimits,
+    /// Has the system ask silent clients whether they are there; none: it does not ask.
+    #[serde(default)]
+    pub tcp_keepalive: Option<TcpKeepalive>,
     /// How it speaks TLS; none: not at all.
     #[serde(default)]
     pub tls: Option<DownstreamTlsContext>,
@@ -72,6 +76,7 @@ impl Listener {
             idle_timeout: None,
             streams: StreamTimeouts::default(),
             limits: ListenerLimits::default(),
+            tcp_keepalive: None,
             tls: None,
             proxy_protocol: None,
         }
@@ -126,6 +131,13 @@ impl Listener {
         self
     }
 
+    /// Has the system ask silent clients whether they are there.
+    #[must_use]
+    pub fn with_tcp_keepalive(mut self, keepalive: TcpKeepalive) -> Self {
+        self.tcp_keepalive = Some(keepalive);
+        self
+    }
+
     /// Sets how it speaks TLS.
     #[must_use]
     pub fn with_tls(mut self, tls: DownstreamTlsContext) -> Self {
@@ -160,6 +172,9 @@ impl Listener {
         duration::check_optional(self.idle_timeout, "idleTimeout")?;
         self.streams.check().map_err(|error| error.within("streams"))?;
         self.limits.check().map_err(|error| error.within("limits"))?;
+        if let Some(keepalive) = &self.tcp_keepalive {
+            keepalive.check().map_err(|error| error.within("tcpKeepalive"))?;
+        }
         if let Some(tls) = &self.tls {
             tls.check().map_err(|error| error.within("tls"))?;
         }

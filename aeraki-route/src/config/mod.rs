@@ -22,6 +22,7 @@ mod proxy;
 mod proxy_protocol;
 pub(crate) mod route;
 mod stream;
+mod tcp_keepalive;
 mod tls;
 
 pub(crate) use self::policy::ip_block;
@@ -47,9 +48,10 @@ pub use self::{
         RetryOnError, RetryPolicy, Shed, Source, TokenBucket,
     },
     proxy::{Node, Proxy},
-    proxy_protocol::ProxyProtocol,
+    proxy_protocol::{ProxyProtocol, ProxyProtocolVersion},
     route::{Route, RouteConfig},
     stream::StreamTimeouts,
+    tcp_keepalive::TcpKeepalive,
     tls::{
         CertificateValidationContext, CommonTlsContext, DataSource, DownstreamTlsContext, SanKind, SanMatcher,
         SanValue, TlsCertificate, TlsVersion, UpstreamTlsContext,

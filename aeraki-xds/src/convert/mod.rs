@@ -17,6 +17,8 @@ mod listener;
 mod matcher;
 mod meta_protocol;
 mod native;
+mod proxy_protocol;
+mod tcp_keepalive;
 mod tls;
 mod unpack;
 mod weighted;

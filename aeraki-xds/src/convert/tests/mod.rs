@@ -5,6 +5,8 @@ mod documented;
 mod filters;
 mod mutations;
 mod policies;
+#[cfg(feature = "bootstrap")]
+mod sockets;
 mod strategies;
 #[cfg(feature = "bootstrap")]
 mod tls;
@@ -31,6 +33,11 @@ fn from_yaml(kind: &str, yaml: &str) -> prost_reflect::DynamicMessage {
     let descriptor = crate::json::descriptor(kind).expect("is there");
     let value: serde_json::Value = serde_saphyr::from_str(yaml).expect("is YAML");
     crate::json::Reader::new(|_| crate::json::Use::Whole).read(&descriptor, &value).expect("is valid")
+}
+
+#[cfg(feature = "bootstrap")]
+fn message<M: Message + prost::Name + Default>(yaml: &str) -> M {
+    from_yaml(&M::full_name(), yaml).transcode_to().expect("is the same message")
 }
 
 /// A MetaRDS resource of one route, changed by `change`.

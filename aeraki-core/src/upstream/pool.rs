@@ -20,7 +20,7 @@ use crate::sync::lock;
 #[derive(Debug)]
 pub(super) struct Pool {
     pub(super) address: SocketAddr,
-    host: Arc<Host>,
+    pub(super) host: Arc<Host>,
     pub(super) protocol: Arc<dyn Protocol>,
     pub(super) dialect: u32,
     pub(super) shared: Arc<Shared>,
@@ -239,14 +239,6 @@ impl Pool {
     /// Lends a connection no more; it ends with its last request. Tells whether it was lent until now.
     pub(super) fn retire(&self, member: &Arc<Member>) -> bool {
         lock(&self.state).retire(member)
-    }
-
-    /// Takes a server at its word that wants no further requests on a connection, which ends with its last request.
-    pub(super) fn take_leave(&self, member: &Arc<Member>) {
-        if self.retire(member) {
-            self.shared.stats.upstream_cx_drain_close.inc();
-            self.host.leave();
-        }
     }
 
     /// Forgets a connection that has ended, with `failure` where it was never made.

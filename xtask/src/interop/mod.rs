@@ -12,6 +12,7 @@ pub(crate) mod backend;
 mod dubbo;
 mod envoy;
 pub(crate) mod frames;
+mod goodbye;
 mod ratelimit;
 mod report;
 mod thrift;
@@ -72,4 +73,5 @@ const SUITES: &[(&str, Suite)] = &[
     ("thrift", thrift::run),
     ("ratelimit", ratelimit::run),
     ("tls", tls::run),
+    ("goodbye", goodbye::run),
 ];

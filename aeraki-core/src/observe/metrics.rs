@@ -71,6 +71,8 @@ counters! {
     downstream_cx_error,
     /// Connections that were open when the listener began to drain.
     downstream_cx_drain_close,
+    /// Connections that were closed because the process had as many as it may.
+    downstream_global_cx_overflow,
     /// Connections whose load balancer said who the client is.
     proxy_protocol_found,
     /// Connections that were expected to begin with a header of the PROXY protocol, and did not.

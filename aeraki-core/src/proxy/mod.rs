@@ -20,6 +20,7 @@ use self::tables::Tables;
 pub use self::{running::Running, update::Updated};
 use crate::{
     observe::Stats,
+    server::ConnectionLimit,
     stack::{CompiledFilters, Filters, LocalLimitStats, RateLimiters},
     tls::Secrets,
 };
@@ -51,6 +52,7 @@ struct Prepared {
     rules: Arc<SharedRules>,
     filters: CompiledFilters,
     services: Arc<dyn RateLimiters>,
+    connection_limit: Option<ConnectionLimit>,
 }
 
 impl Proxy {
@@ -81,7 +83,9 @@ impl Proxy {
         let listeners = config.listeners.iter().zip(prepared).map(|(listener, (protocol, compiled))| {
             let rules = tables.rules(listener, &protocol, &compiled)?;
             let services = Arc::clone(&filters.services);
-            Ok(Prepared { config: listener.clone(), protocol, rules, filters: compiled, services })
+            let connection_limit = listener.connection_limit.clone().map(ConnectionLimit::new);
+            let config = listener.clone();
+            Ok(Prepared { config, protocol, rules, filters: compiled, services, connection_limit })
         });
         let listeners = listeners.collect::<Result<Vec<_>, ConfigError>>()?;
         let secrets = Secrets::new();

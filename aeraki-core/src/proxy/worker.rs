@@ -14,7 +14,7 @@ use super::{
 use crate::{
     io::Buffers,
     observe::{Metrics, Stats},
-    server::{Budget, Drain, Listener, Phase, ProxyProtocol, Rpc, Serve},
+    server::{Budget, Drain, Listener, Phase, ProcessLimit, ProxyProtocol, Rpc, Serve},
     stack::{ApplyPolicies, GateLayer, Resolve, Stack, Wheel, stack},
     tls::Secrets,
     upstream::{Clusters, Context},
@@ -26,6 +26,7 @@ pub(super) struct Common {
     pub(super) protocols: Arc<Registry>,
     pub(super) stats: Stats,
     pub(super) secrets: Secrets,
+    pub(super) limit: ProcessLimit,
 }
 
 /// What one worker runs on.
@@ -37,6 +38,7 @@ pub(super) struct Worker {
     wheel: Wheel,
     budget: Budget,
     secrets: Secrets,
+    limit: ProcessLimit,
     metrics: MetricsOfWorker,
     tasks: TaskTracker,
 }
@@ -45,7 +47,7 @@ impl Worker {
     /// Makes a worker on the present runtime, that of `handle`, whose clusters share their limits with `sibling`, if there
     /// is one.
     pub(super) fn new(common: &Common, sibling: Option<&Clusters>, handle: Handle, tasks: TaskTracker) -> Self {
-        let Common { protocols, stats, secrets } = common;
+        let Common { protocols, stats, secrets, limit } = common;
         let buffers = Buffers::new();
         let context = Context::new()
             .with_buffers(buffers.clone())
@@ -63,6 +65,7 @@ impl Worker {
             wheel: Wheel::spawn(),
             budget: Budget::default(),
             secrets: secrets.clone(),
+            limit: limit.clone(),
             metrics: MetricsOfWorker::new(stats.clone()),
             tasks,
         }
@@ -87,6 +90,10 @@ impl Worker {
         let _runtime = self.handle.enter();
         let name = prepared.config.name.clone();
         let counting = self.metrics.of(&prepared.config);
+        if let Err(error) = socket.set_keepalive(prepared.config.tcp_keepalive.as_ref()) {
+            tracing::warn!(listener = name, %error, "the system will not ask silent clients whether they are there");
+        }
+        let socket = socket.with_limit(self.limit.clone());
         let served = socket.serve(self.service(prepared, &counting), Arc::clone(&*counting), drain);
         let served = async move {
             let _counting = counting;
@@ -104,13 +111,14 @@ impl Worker {
 
     fn service(&self, prepared: Prepared, metrics: &Counting) -> Arc<dyn Serve> {
         let clusters = Arc::clone(&self.clusters) as Arc<dyn Resolve>;
-        let config = prepared.config.clone();
+        let (config, limit) = (prepared.config.clone(), prepared.connection_limit.clone());
         let rpc = rpc(prepared, clusters, &self.wheel, metrics).with_buffers(self.buffers.clone());
         let plain: Arc<dyn Serve> = Arc::new(rpc.with_budget(self.budget.clone()));
         let secured = self.secrets.serve(plain, &config, metrics);
+        let limited = limit.map_or_else(|| Arc::clone(&secured), |limit| limit.serve(Arc::clone(&secured)));
         match config.proxy_protocol {
-            Some(settings) => Arc::new(ProxyProtocol::new(secured, settings, Arc::clone(metrics))),
-            None => secured,
+            Some(settings) => Arc::new(ProxyProtocol::new(limited, settings, Arc::clone(metrics))),
+            None => limited,
         }
     }
 }
@@ -123,7 +131,7 @@ pub(super) async fn until_done(tasks: TaskTracker, drain: Drain) {
 }
 
 fn rpc(prepared: Prepared, clusters: Arc<dyn Resolve>, wheel: &Wheel, metrics: &Arc<Metrics>) -> Rpc<Stack> {
-    let Prepared { config, protocol, rules, filters, services } = prepared;
+    let Prepared { config, protocol, rules, filters, services, .. } = prepared;
     let gates = filters.gates(wheel, metrics);
     let filters = GateLayer::new(gates).with_response_order(config.response_order);
     let policies = ApplyPolicies::new(services, wheel.clone(), Arc::clone(metrics));

@@ -77,10 +77,11 @@ pub(super) struct Batch {
 pub(super) enum Intake {
     /// All that come.
     Open,
-    /// All that come, until the client has been quiet for a moment: it was asked to send no more.
+    /// All that come, until the client has been quiet for a moment: whoever closes then takes hardly a request with the
+    /// connection.
     UntilQuiet {
-        /// When it was asked.
-        since: Instant,
+        /// When it is left all the same: its protocol has no goodbye, or it does not understand that.
+        end: Instant,
     },
     /// Only what has come already: the client has finished, or is to be left.
     WhatIsHere {
@@ -147,15 +148,15 @@ where
         let phase = self.drain.poll(cx);
         if phase >= Phase::Draining && self.intake == Intake::Open {
             self.metrics.counters.downstream_cx_drain_close.inc();
-            let told = self.control(Control::Goodbye);
+            self.control(Control::Goodbye);
             if self.intake == Intake::Open {
-                let since = Instant::now();
-                self.intake = if told { Intake::UntilQuiet { since } } else { Intake::WhatIsHere { eof: false } };
-                self.batch.moved_at = since;
+                let now = Instant::now();
+                self.intake = Intake::UntilQuiet { end: now + HEED };
+                self.batch.moved_at = now;
             }
         }
-        if let Intake::UntilQuiet { since } = self.intake
-            && self.alarm.poll(cx, since + HEED)
+        if let Intake::UntilQuiet { end } = self.intake
+            && self.alarm.poll(cx, end)
         {
             self.intake = Intake::WhatIsHere { eof: false };
         }
@@ -328,16 +329,11 @@ where
         self.intake = Intake::Closed { eof };
     }
 
-    /// Tells the codec what concerns the connection, and returns whether it had a use for it.
-    fn control(&mut self, event: Control<'_>) -> bool {
+    /// Tells the codec what concerns the connection.
+    fn control(&mut self, event: Control<'_>) {
         let codec = self.framer.codec();
-        match self.answers.put(|output| codec.control(event, output)) {
-            Ok(Flow::Ignored) => false,
-            Ok(Flow::Close) | Err(_) => {
-                self.stop_reading();
-                true
-            }
-            Ok(_) => true,
+        if matches!(self.answers.put(|output| codec.control(event, output)), Ok(Flow::Close) | Err(_)) {
+            self.stop_reading();
         }
     }
 
@@ -358,6 +354,5 @@ where
     }
 }
 
-/// How long a client that was told goodbye may go on with further requests, before it is taken for one that does not
-/// understand it.
+/// How long a client may go on with further requests while the listener drains, before it is left between two of them.
 const HEED: Duration = Duration::from_secs(5);

@@ -98,7 +98,7 @@ where
     }
 }
 
-/// How long a client that was told goodbye must have been quiet before its connection is closed.
+/// How long a client must have been quiet before the connection is closed that the proxy wants to end.
 const QUIET: Duration = Duration::from_millis(100);
 /// How long a connection may hold a part of a frame, or answers that its client does not take, while the budget of all
 /// connections has no room.

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    connection_limit::ConnectionLimit,
     duration,
     error::{Checked, ConfigError, ensure},
     filter::{Filter, FilterOrder},
@@ -49,6 +50,9 @@ pub struct Listener {
     /// What one connection may take.
     #[serde(default)]
     pub limits: ListenerLimits,
+    /// How many connections it has at a time; none: any number.
+    #[serde(default)]
+    pub connection_limit: Option<ConnectionLimit>,
     /// Has the system ask silent clients whether they are there; none: it does not ask.
     #[serde(default)]
     pub tcp_keepalive: Option<TcpKeepalive>,
@@ -76,6 +80,7 @@ impl Listener {
             idle_timeout: None,
             streams: StreamTimeouts::default(),
             limits: ListenerLimits::default(),
+            connection_limit: None,
             tcp_keepalive: None,
             tls: None,
             proxy_protocol: None,
@@ -131,6 +136,13 @@ impl Listener {
         self
     }
 
+    /// Sets how many connections it has at a time.
+    #[must_use]
+    pub fn with_connection_limit(mut self, limit: ConnectionLimit) -> Self {
+        self.connection_limit = Some(limit);
+        self
+    }
+
     /// Has the system ask silent clients whether they are there.
     #[must_use]
     pub fn with_tcp_keepalive(mut self, keepalive: TcpKeepalive) -> Self {
@@ -172,6 +184,9 @@ impl Listener {
         duration::check_optional(self.idle_timeout, "idleTimeout")?;
         self.streams.check().map_err(|error| error.within("streams"))?;
         self.limits.check().map_err(|error| error.within("limits"))?;
+        if let Some(limit) = &self.connection_limit {
+            limit.check().map_err(|error| error.within("connectionLimit"))?;
+        }
         if let Some(keepalive) = &self.tcp_keepalive {
             keepalive.check().map_err(|error| error.within("tcpKeepalive"))?;
         }

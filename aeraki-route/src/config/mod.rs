@@ -8,6 +8,7 @@
 
 mod action;
 mod cluster;
+mod connection_limit;
 mod decimal;
 mod duration;
 mod endpoint;
@@ -31,8 +32,9 @@ pub use self::{
     cluster::{
         Cluster, ClusterLimits, CommonLb, Consecutive, Discovery, Dns, FailurePercentage, HashFunction, HealthCheck,
         HealthCheckKind, LbPolicy, LeastRequest, Maglev, OutlierDetection, PeakEwma, RingHash, SlowStart,
-        SubsetFallback, SubsetSelector, Subsets, SuccessRate,
+        SubsetFallback, SubsetSelector, Subsets, SuccessRate, Thresholds,
     },
+    connection_limit::ConnectionLimit,
     decimal::Decimal,
     endpoint::{Address, AddressError, Endpoint, HealthStatus, Locality},
     error::ConfigError,
@@ -40,7 +42,7 @@ pub use self::{
     listener::{Listener, ListenerLimits, ProtocolConfig, RouteSource, RouteSubscription, TrafficDirection},
     matches::{AttributeMatch, ValueMatch},
     mutation::{MutationEntry, MutationValue},
-    placement::{HashPolicy, HashSource},
+    placement::{HashPolicy, HashSource, RoutingPriority},
     policy::{
         Abort, AbortWith, AdaptiveConcurrency, AuthorizationAction, AuthorizationPolicy, AuthorizationRule, BackOff,
         Delay, Descriptor, DescriptorEntry, Fault, GlobalRateLimit, HedgePolicy, KeyedBuckets, LimitCondition,

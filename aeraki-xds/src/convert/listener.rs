@@ -1,8 +1,9 @@
 //! `envoy.config.listener.v3.Listener` with a MetaProtocol proxy in its filter chain.
 
-use aeraki_route::config::{ConfigError, DownstreamTlsContext, Listener, TrafficDirection};
+use aeraki_route::config::{ConfigError, ConnectionLimit, DownstreamTlsContext, Listener, TrafficDirection};
 
 use super::at::At;
+use super::connection_limit;
 use super::duration;
 use super::endpoint::socket_from_proto;
 use super::filters::KnownFilters;
@@ -15,7 +16,8 @@ use crate::proto::envoy::config::listener::v3 as proto;
 
 /// Converts and validates a listener.
 ///
-/// Its one filter chain holds one filter, a `MetaProtocolProxy`, which may be wrapped in a `TypedStruct`. Layer-7 filters
+/// Its one filter chain holds one filter, a `MetaProtocolProxy`, which may be wrapped in a `TypedStruct`, and perhaps a
+/// limit of connections in front of it. Layer-7 filters
 /// that an embedder brings along are named in `known`; their configuration is handed on as it is.
 ///
 /// Of two filter chains with the same filter, one in TLS (`transport_protocol: tls`) and one in plain text, a
@@ -30,14 +32,15 @@ pub fn listener_from_proto(listener: &proto::Listener, known: &KnownFilters) -> 
     let at = &At::resource("listener", &listener.name);
     let address = socket_from_proto(listener.address.as_ref(), &at.field("address"))?;
     let tls = tls_of_chains(listener, at)?;
-    let MetaProtocol { protocol, stat_prefix, routes, filters, response_order, idle_timeout } =
-        meta_protocol(listener, known, at)?;
+    let (connection_limit, proxy) = filters_of_chain(listener, known, at)?;
+    let MetaProtocol { protocol, stat_prefix, routes, filters, response_order, idle_timeout } = proxy;
     let mut converted = Listener::new(&listener.name, address, protocol, routes)
         .with_direction(direction(listener))
         .with_stat_prefix(stat_prefix)
         .with_response_order(response_order);
     converted.filters = filters;
     converted.idle_timeout = idle_timeout;
+    converted.connection_limit = connection_limit;
     converted.tcp_keepalive = listener.tcp_keepalive.as_ref().and_then(tcp_keepalive::from_proto);
     converted.tls = tls;
     converted.proxy_protocol = proxy_protocol::downstream(listener, at)?;
@@ -89,19 +92,24 @@ fn told_apart(tls: &proto::FilterChain, plain: &proto::FilterChain) -> bool {
         && tls.filters == plain.filters
 }
 
-fn meta_protocol(listener: &proto::Listener, known: &KnownFilters, at: &At<'_>) -> Result<MetaProtocol, ConfigError> {
+fn filters_of_chain(
+    listener: &proto::Listener,
+    known: &KnownFilters,
+    at: &At<'_>,
+) -> Result<(Option<ConnectionLimit>, MetaProtocol), ConfigError> {
     let at = &at.item("filter_chains", 0);
     let chain = at.require(listener.filter_chains.first())?;
-    let [filter] = chain.filters.as_slice() else {
-        let count = chain.filters.len();
-        return Err(at.field("filters").refuse(format!("must hold the MetaProtocol proxy alone, not {count} filters")));
+    let (limit, rest) = connection_limit::split(&chain.filters, at)?;
+    let [filter] = rest else {
+        let reason = format!("must hold the MetaProtocol proxy alone, not {} filters", rest.len());
+        return Err(at.field("filters").refuse(reason));
     };
-    let at = &at.named("filters", 0, &filter.name);
+    let at = &at.named("filters", chain.filters.len() - 1, &filter.name);
     let at = &at.field("typed_config");
     let Some(proto::filter::ConfigType::TypedConfig(config)) = &filter.config_type else {
         return Err(at.refuse("is required"));
     };
-    meta_protocol::from_any(config, known, at)
+    Ok((limit, meta_protocol::from_any(config, known, at)?))
 }
 
 fn direction(listener: &proto::Listener) -> TrafficDirection {

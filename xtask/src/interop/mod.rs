@@ -9,6 +9,7 @@ use anyhow::{Result, bail, ensure};
 use self::{report::Report, way::Target};
 
 pub(crate) mod backend;
+mod balance;
 mod dubbo;
 mod envoy;
 pub(crate) mod frames;
@@ -74,4 +75,5 @@ const SUITES: &[(&str, Suite)] = &[
     ("ratelimit", ratelimit::run),
     ("tls", tls::run),
     ("goodbye", goodbye::run),
+    ("balance", balance::run),
 ];

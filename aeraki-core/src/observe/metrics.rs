@@ -69,6 +69,8 @@ counters! {
     downstream_cx_total,
     /// Connections that could not be accepted.
     downstream_cx_error,
+    /// Connections that were open when the listener began to drain.
+    downstream_cx_drain_close,
     /// Connections that were closed because the process had as many as it may.
     downstream_global_cx_overflow,
     /// Connections whose load balancer said who the client is.

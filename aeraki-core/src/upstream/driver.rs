@@ -251,6 +251,9 @@ impl<'a> Driver<'a> {
     }
 
     fn receive(&mut self, message: Box<Message>) -> Result<(), LocalReply> {
+        if message.head().says_goodbye() {
+            self.take_leave();
+        }
         match message.kind() {
             Kind::Response | Kind::Error => self.deliver(message.id(), Ok(Some(message))),
             Kind::Heartbeat | Kind::Event => self.control(Control::Frame(&message)).map(drop),
@@ -321,13 +324,19 @@ impl<'a> Driver<'a> {
         match flow {
             Flow::Hold => self.hold = true,
             Flow::Ready => self.hold = false,
-            Flow::Drain => {
-                self.pool.retire(self.member);
-            }
+            Flow::Drain => self.take_leave(),
             Flow::Close => return Err(self.ended("asked for the end of the connection")),
             _ => {}
         }
         Ok(flow)
+    }
+
+    /// Takes the server at its word that it wants no further requests.
+    fn take_leave(&self) {
+        if self.pool.retire(self.member) {
+            self.stats().upstream_cx_drain_close.inc();
+            self.pool.host.leave();
+        }
     }
 
     /// Writes what is no request, within bounds.

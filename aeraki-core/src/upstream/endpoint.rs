@@ -54,7 +54,7 @@ impl Endpoint {
 
     /// Makes a pool that nobody else uses.
     pub(super) fn new_pool(&self, kind: &PoolKind<'_>) -> Pool {
-        Pool::new(self.address, kind, Arc::clone(&self.shared))
+        Pool::new(Arc::clone(&self.host), kind, Arc::clone(&self.shared))
     }
 
     /// Returns the requests under way to all endpoints of the cluster.

@@ -63,7 +63,8 @@ impl Members {
         self.all.get(*self.places.get(address)?)
     }
 
-    /// Picks an endpoint: the one that is wanted, else by the policy; if possible not one of those to avoid.
+    /// Picks an endpoint: the one that is wanted, else by the policy; if possible not one that is about to go, and still less
+    /// one of those to avoid.
     pub(super) fn pick(
         &self,
         placement: Option<&Placement>,
@@ -87,14 +88,19 @@ impl Members {
         if picked.panic {
             stats.lb_healthy_panic.inc();
         }
+        let is_other = |target: &Target| !avoid.contains(&target.endpoint.address);
+        let stays = |target: &Target| is_other(target) && !target.endpoint.host.is_leaving();
         for attempt in 1..ATTEMPTS {
-            if !avoid.contains(&picked.target.endpoint.address) {
+            if stays(picked.target) {
                 return Some(&picked.target.endpoint);
             }
             picked = spread.pick(Draw { hash, attempt })?;
         }
-        let wanted = |target: &&Target| !avoid.contains(&target.endpoint.address) && takes_requests(target.health);
-        Some(&spread.iter().find(wanted).unwrap_or(picked.target).endpoint)
+        let others = || spread.iter().filter(|target| takes_requests(target.health) && is_other(target));
+        let best = others().find(|target| stays(target));
+        // of those that are about to go none is better than the policy's choice
+        let best = best.or_else(|| if is_other(picked.target) { None } else { others().next() });
+        Some(&best.unwrap_or(picked.target).endpoint)
     }
 
     /// Tells whether a target is one of those that are asked for, where that counts.

@@ -55,6 +55,8 @@ stats! {
         upstream_cx_max_duration_reached,
         /// Connections that ended because they had taken as many requests as they may.
         upstream_cx_max_requests,
+        /// Connections that ended because the server wants no further requests on them.
+        upstream_cx_drain_close,
         /// Connections that were closed because of what the server sent.
         upstream_cx_protocol_error,
         /// Connections that ended while requests were in flight.

@@ -5,6 +5,7 @@ mod bytes_in;
 mod closing;
 mod exchange;
 mod flow;
+mod goodbyes;
 mod hostile_clients;
 mod hostile_servers;
 #[cfg(all(feature = "hot-restart", feature = "admin", target_os = "linux"))]

@@ -183,8 +183,16 @@ impl Fixture {
 
     /// Returns a counter or gauge of the listener.
     pub(crate) fn count(&self, name: &str) -> u64 {
-        let name = format!("meta_protocol.{}.in.{name}", self.wire.name);
-        match self.proxy.stats().samples().get(&name) {
+        self.sample(&format!("meta_protocol.{}.in.{name}", self.wire.name))
+    }
+
+    /// Returns a counter or gauge of the cluster `one`.
+    pub(crate) fn cluster(&self, name: &str) -> u64 {
+        self.sample(&format!("cluster.one.{name}"))
+    }
+
+    fn sample(&self, name: &str) -> u64 {
+        match self.proxy.stats().samples().get(name) {
             Some(Value::Counter(count)) => count,
             Some(Value::Gauge(count)) => u64::try_from(count).expect("never negative"),
             Some(Value::Histogram(seen)) => seen.count(),

@@ -13,6 +13,7 @@ mod balance;
 mod dubbo;
 mod envoy;
 pub(crate) mod frames;
+mod goodbye;
 mod ratelimit;
 mod report;
 mod thrift;
@@ -73,5 +74,6 @@ const SUITES: &[(&str, Suite)] = &[
     ("thrift", thrift::run),
     ("ratelimit", ratelimit::run),
     ("tls", tls::run),
+    ("goodbye", goodbye::run),
     ("balance", balance::run),
 ];

@@ -13,13 +13,14 @@ use aeraki_route::config::RoutingPriority;
 
 pub(super) use self::state::Member;
 use self::state::{State, Waiter};
-use super::{cluster::Shared, connect::Connector, driver, link::Link, slots, stats::Budget};
+use super::{cluster::Shared, connect::Connector, driver, health::Host, link::Link, slots, stats::Budget};
 use crate::sync::lock;
 
 /// Lends connections to requests: the least loaded first, a new one before anybody waits.
 #[derive(Debug)]
 pub(super) struct Pool {
     pub(super) address: SocketAddr,
+    pub(super) host: Arc<Host>,
     pub(super) protocol: Arc<dyn Protocol>,
     pub(super) dialect: u32,
     priority: RoutingPriority,
@@ -54,7 +55,7 @@ pub(super) enum Checkout {
 }
 
 impl Pool {
-    pub(super) fn new(address: SocketAddr, kind: &PoolKind<'_>, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(host: Arc<Host>, kind: &PoolKind<'_>, shared: Arc<Shared>) -> Self {
         let PoolKind { protocol, dialect, priority } = *kind;
         let wire = protocol.wire();
         let serial = !shared.config.concurrent.unwrap_or(wire.server == Serving::Concurrent);
@@ -62,8 +63,8 @@ impl Pool {
         let depth = shared.config.depth.unwrap_or(default).min(slots::max_depth(wire.id));
         let most = shared.config.limits.max_requests_per_connection;
         let (protocol, connector) = (Arc::clone(protocol), Arc::clone(&shared.connector));
-        let (private, one, state) = Default::default();
-        Self { address, protocol, dialect, priority, shared, connector, depth, most, private, one, state }
+        let (address, (private, one, state)) = (host.address(), Default::default());
+        Self { address, host, protocol, dialect, priority, shared, connector, depth, most, private, one, state }
     }
 
     /// Tells whether it is of this kind. Protocols are told apart by identity: two of one name may be set up differently.

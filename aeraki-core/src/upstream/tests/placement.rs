@@ -207,3 +207,51 @@ async fn answers_and_failures_are_what_latencies_are_made_of() {
     slow.echo().await;
     answer(call).await;
 }
+
+/// Has all servers say goodbye with every answer.
+fn leaving(bench: &mut Bench) {
+    let mut servers = mem::replace(&mut bench.servers, mpsc::unbounded_channel().1);
+    tokio::spawn(async move {
+        while let Some(server) = servers.recv().await {
+            let mut server = Server(server);
+            tokio::spawn(async move {
+                let (_, id, _) = server.read().await;
+                server.write(LAST, id, "y").await;
+            });
+        }
+    });
+}
+
+/// Has the server at this port say goodbye.
+async fn leave(bench: &Bench, port: u16) {
+    let mut request = bench.request(frame(REQUEST, 1, b"x"));
+    request.placement.get_or_insert_default().host = Some(address(port));
+    answer(bench.send(request)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_says_goodbye_gets_nothing_for_a_while_if_there_are_others() {
+    for policy in [LbPolicy::RoundRobin, LbPolicy::RingHash(RingHash::default())] {
+        let config = config::Cluster::new("c").with_lb_policy(policy).with_endpoint(address(1));
+        let mut bench = Bench::with(Serving::Concurrent, config.with_endpoint(address(2)));
+        let ports = |bench: &Bench, avoid: &[u16]| -> Vec<u16> {
+            let avoid = Arc::new(avoid.iter().map(|port| address(*port)).collect::<Vec<_>>());
+            let mut ports: Vec<u16> = (0..50)
+                .map(|_| place(bench, |request| request.avoid = Some(Arc::clone(&avoid))).expect("there are some"))
+                .collect();
+            ports.sort_unstable();
+            ports.dedup();
+            ports
+        };
+        leaving(&mut bench);
+        leave(&bench, 1).await;
+        assert_eq!(ports(&bench, &[]), [2]);
+        assert_eq!(ports(&bench, &[2]), [1], "better than to fail where another try has");
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert_eq!(ports(&bench, &[]), [1, 2], "another server may be there now");
+        leave(&bench, 1).await;
+        leave(&bench, 2).await;
+        assert_eq!(ports(&bench, &[]), [1, 2], "there are no others");
+        assert_eq!(ports(&bench, &[1]), [2]);
+    }
+}

@@ -20,6 +20,7 @@ use crate::{
     server::{self, ListenerOptions},
     stack::{CompiledFilters, Filters, LocalLimitStats, RateLimiters},
     tls::Secrets,
+    upstream::LocalCluster,
 };
 
 /// A proxy that has been checked and can be started.
@@ -157,11 +158,15 @@ impl Proxy {
         });
         #[cfg(feature = "admin")]
         let admin = admin.transpose()?;
+        let locality = &self.config.node.locality;
+        let local_cluster = self.config.local_cluster.as_deref();
+        let local_cluster = local_cluster.map(|name| LocalCluster::new(name, locality.clone()));
         for place in places {
             let listeners = self.listeners.iter().zip(&mut sockets);
             let listeners = listeners.filter_map(|(prepared, sockets)| Some((prepared.clone(), sockets.pop()?)));
-            let (sibling, secrets) = (running.any_clusters(), self.secrets.clone());
-            let worker = Worker::new(listeners.collect(), sibling, &self.protocols, &self.stats, secrets);
+            let sibling = running.any_clusters();
+            let shared = (self.secrets.clone(), local_cluster.clone());
+            let worker = Worker::new(listeners.collect(), sibling, &self.protocols, &self.stats, shared);
             running.add(place, worker, self.config.clusters.clone())?;
         }
         running.watch_secrets();

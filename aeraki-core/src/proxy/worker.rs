@@ -12,7 +12,7 @@ use crate::{
     server::{Budget, Drain, Listener, Phase, ProxyProtocol, Rpc, Serve},
     stack::{ApplyPolicies, GateLayer, Resolve, Stack, Wheel, stack},
     tls::Secrets,
-    upstream::{Clusters, Context},
+    upstream::{Clusters, Context, LocalCluster},
 };
 
 /// What one worker runs.
@@ -31,13 +31,14 @@ impl Worker {
         sibling: Option<&Clusters>,
         protocols: &Arc<Registry>,
         stats: &Stats,
-        secrets: Secrets,
+        (secrets, local_cluster): (Secrets, Option<LocalCluster>),
     ) -> Self {
         let buffers = Buffers::new();
         let context = Context::new()
             .with_buffers(buffers.clone())
             .with_protocols(Arc::clone(protocols))
-            .with_secrets(secrets.clone());
+            .with_secrets(secrets.clone())
+            .with_local_cluster(local_cluster);
         let clusters = Arc::new(match sibling {
             Some(sibling) => sibling.sibling(context),
             None => Clusters::new(context),

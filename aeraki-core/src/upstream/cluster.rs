@@ -23,6 +23,7 @@ use super::{
     discovery,
     endpoint::{Active, Endpoint},
     health::{Checks, Host, Watched},
+    local::{LocalCluster, Population},
     members::{Found, Members},
     pool::{Pool, PoolKind},
     stats::{ClusterStats, Usage},
@@ -75,6 +76,7 @@ impl Cluster {
         let shared = Arc::new(shared);
         let previous = previous.filter(|previous| previous.connects_like(&shared.config));
         let config = shared.config.clone();
+        let (verdicts, proxies) = (shared.verdicts(), shared.proxies());
         let before = previous.map(|previous| previous.directory.members());
         let found: Vec<Found> = before.iter().flat_map(|before| before.found()).collect();
         let members = Arc::new(Members::new(&found, before.as_deref(), &shared)).into();
@@ -82,9 +84,8 @@ impl Cluster {
         let known = watch::Sender::new(false);
         let directory = Arc::new(Directory { members, found: found.into(), known, checks, shared });
         let mut tasks: Vec<_> = discovery::begin(&config, &directory).into_iter().collect();
-        if config.health_check.is_some() || config.outlier_detection.is_some() {
-            tasks.push(spawn(Arc::clone(&directory).follow_verdicts()));
-        }
+        tasks.extend(verdicts.map(|verdicts| spawn(Arc::clone(&directory).follow(verdicts))));
+        tasks.extend(proxies.map(|proxies| spawn(Arc::clone(&directory).follow(proxies))));
         if let (true, Some(detection)) = (looks_after, config.outlier_detection) {
             let health = Arc::clone(&directory.shared.usage.health);
             tasks.push(spawn(async move { health.sweep_for_ever(&detection).await }));
@@ -186,6 +187,18 @@ impl Shared {
         LocalReply::new(Reason::Overflow, format!("cluster {:?} has as many {what} under way as it may", self.name))
     }
 
+    /// Tells of every verdict on endpoints from now on, where there are any.
+    fn verdicts(&self) -> Option<watch::Receiver<u64>> {
+        let judged = self.config.health_check.is_some() || self.config.outlier_detection.is_some();
+        judged.then(|| self.usage.health.verdicts())
+    }
+
+    /// Tells of every change of the cluster that the proxy belongs to, where zones count by it.
+    fn proxies(&self) -> Option<watch::Receiver<Arc<Population>>> {
+        let zones = !self.config.lb_policy.is_hashed() && !self.config.common_lb.locality_weighted;
+        self.context.local_cluster.as_ref().filter(|_| zones).map(LocalCluster::changes)
+    }
+
     /// Makes the checks of the endpoints, where they are asked.
     fn checks(&self) -> Option<Checks> {
         let check = self.config.health_check.clone()?;
@@ -226,6 +239,9 @@ impl Directory {
         let old = self.members();
         let new = Arc::new(Members::new(&found, Some(&old), &self.shared));
         *write(&self.members) = Arc::clone(&new);
+        if let Some(local) = self.context().local_cluster.as_ref().filter(|local| local.is(&self.shared.name)) {
+            local.note(new.iter());
+        }
         drop(found);
         old.drain_missing(Some(&new));
     }
@@ -237,10 +253,9 @@ impl Directory {
         }
     }
 
-    /// Makes the choice of endpoints anew whenever one has become ill or well.
-    async fn follow_verdicts(self: Arc<Self>) {
-        let mut verdicts = self.shared.usage.health.verdicts();
-        while verdicts.changed().await.is_ok() {
+    /// Makes the choice of endpoints anew with every change.
+    async fn follow<T>(self: Arc<Self>, mut changes: watch::Receiver<T>) {
+        while changes.changed().await.is_ok() {
             self.rebuild();
         }
     }

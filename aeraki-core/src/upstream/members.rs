@@ -10,7 +10,7 @@ use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
 use super::{
-    balance::{Balancing, Draw, Spread, Target},
+    balance::{Balancing, Draw, Picked, Spread, Target, Way},
     cluster::Shared,
     endpoint::Endpoint,
     stats::ClusterStats,
@@ -44,7 +44,7 @@ impl Members {
         };
         let all: Vec<Target> = found.iter().map(target).collect();
         let places = all.iter().map(|target| target.endpoint.address).zip(0..).collect();
-        let balancing = Balancing::from(&shared.config);
+        let balancing = Balancing::from(&shared.config).with_local_cluster(shared.context.local_cluster.as_ref());
         let spread = Spread::new(&balancing, &all.iter().collect::<Vec<_>>());
         let subsets = shared.config.subsets.as_ref().map(|subsets| Subsets::new(subsets, balancing, &all));
         Self { all, places, spread, subsets }
@@ -84,9 +84,7 @@ impl Members {
         };
         let hash = placement.and_then(|placement| placement.hash).unwrap_or_else(|| fastrand::u64(..));
         let mut picked = spread.pick(Draw { hash, attempt: 0 })?;
-        if picked.panic {
-            stats.lb_healthy_panic.inc();
-        }
+        count(&picked, stats);
         for attempt in 1..ATTEMPTS {
             if !avoid.contains(&picked.target.endpoint.address) {
                 return Some(&picked.target.endpoint);
@@ -110,6 +108,20 @@ impl Members {
             other.is_some_and(|other| Arc::ptr_eq(&other.endpoint, endpoint))
         };
         self.iter().map(|target| &target.endpoint).filter(|endpoint| !is_kept(endpoint)).for_each(|gone| gone.drain());
+    }
+}
+
+/// Counts by which rule an endpoint was picked.
+fn count(picked: &Picked<'_>, stats: &ClusterStats) {
+    if picked.panic {
+        stats.lb_healthy_panic.inc();
+    }
+    match picked.way {
+        Way::Any => {}
+        Way::Direct => stats.lb_zone_routing_all_directly.inc(),
+        Way::Sampled => stats.lb_zone_routing_sampled.inc(),
+        Way::Cross => stats.lb_zone_routing_cross_zone.inc(),
+        Way::LocalNotOk => stats.lb_local_cluster_not_ok.inc(),
     }
 }
 

@@ -21,6 +21,7 @@ mod endpoint;
 mod health;
 mod latency;
 mod link;
+mod local;
 mod members;
 mod pool;
 mod slots;
@@ -47,6 +48,7 @@ pub use self::{
     cluster::Cluster,
     connect::{Connector, Tcp},
     discovery::{Resolved, Resolver, SystemResolver},
+    local::LocalCluster,
     stats::ClusterStats,
 };
 use self::{cluster::Shared, stats::Usage};
@@ -94,6 +96,9 @@ pub struct Context {
     pub protocols: Arc<Registry>,
     /// What the TLS of clusters stands for.
     pub secrets: Secrets,
+    /// The cluster that the proxy itself belongs to, by which requests are kept in its zone; default: none, zones do not
+    /// count.
+    pub local_cluster: Option<LocalCluster>,
 }
 
 impl Context {
@@ -107,6 +112,7 @@ impl Context {
             buffers: Buffers::new(),
             protocols: Arc::default(),
             secrets: Secrets::new(),
+            local_cluster: None,
         }
     }
 
@@ -142,6 +148,13 @@ impl Context {
     #[must_use]
     pub fn with_protocols(mut self, protocols: Arc<Registry>) -> Self {
         self.protocols = protocols;
+        self
+    }
+
+    /// Sets the cluster that the proxy itself belongs to.
+    #[must_use]
+    pub fn with_local_cluster(mut self, local: Option<LocalCluster>) -> Self {
+        self.local_cluster = local;
         self
     }
 

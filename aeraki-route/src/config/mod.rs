@@ -29,7 +29,7 @@ pub use self::{
     cluster::{
         Cluster, ClusterLimits, CommonLb, Consecutive, Discovery, Dns, FailurePercentage, HashFunction, HealthCheck,
         HealthCheckKind, LbPolicy, LeastRequest, Maglev, OutlierDetection, PeakEwma, RingHash, SlowStart,
-        SubsetFallback, SubsetSelector, Subsets, SuccessRate, Thresholds,
+        SubsetFallback, SubsetSelector, Subsets, SuccessRate, Thresholds, ZoneAware,
     },
     decimal::Decimal,
     endpoint::{Address, AddressError, Endpoint, HealthStatus, Locality},

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use aeraki_route::config::{
-    Address, Consecutive, Discovery, Filter, FilterConfig, HealthCheck, HealthCheckKind, HealthStatus, LbPolicy,
-    LeastRequest, Locality, Maglev, OutlierDetection, RouteSource, Thresholds,
+    Address, Consecutive, Decimal, Discovery, Filter, FilterConfig, HealthCheck, HealthCheckKind, HealthStatus,
+    LbPolicy, LeastRequest, Locality, Maglev, OutlierDetection, RouteSource, Thresholds, ZoneAware,
 };
 use proptest::prelude::*;
 
@@ -209,6 +209,32 @@ fn a_check_may_be_a_sign_of_life_and_what_is_wrong_with_one_is_named() {
         let text = refused(FILTER, fields);
         assert!(text.starts_with(&format!("cluster \"c\": {expected}")), "{text}");
     }
+}
+
+#[test]
+fn the_zone_of_the_proxy_is_read_and_its_own_cluster_must_be_there() {
+    let bootstrap = |local: &str| {
+        format!(
+            "node: {{id: one, cluster: proxies, locality: {{region: r, zone: z, subZone: s}}}}\n\
+             cluster_manager: {{local_cluster_name: {local}}}\n\
+             static_resources: {{clusters: [{{name: own, common_lb_config: {{zone_aware_lb_config: \
+             {{routing_enabled: {{value: 70}}, min_cluster_size: 2, fail_traffic_on_panic: true}}}}}}]}}"
+        )
+    };
+    let read = Bootstrap::from_yaml(&bootstrap("own")).expect("is valid");
+    assert_eq!(read.warnings, []);
+    assert_eq!(read.proxy.local_cluster.as_deref(), Some("own"));
+    assert_eq!(read.proxy.node.locality, Locality::new("r", "z", "s"));
+    let expected = ZoneAware::default()
+        .with_routing_enabled(Decimal::from(70))
+        .with_min_cluster_size(2)
+        .with_fail_traffic_on_panic(true);
+    assert_eq!(read.proxy.clusters[0].common_lb.zone_aware, expected);
+    let refused = Bootstrap::from_yaml(&bootstrap("other")).expect_err("is refused").to_string();
+    assert_eq!(refused, "proxy: localCluster: there is no cluster \"other\"");
+    let hashed = bootstrap("own").replace("{name: own,", "{name: own, lb_policy: MAGLEV,");
+    let refused = Bootstrap::from_yaml(&hashed).expect_err("is refused").to_string();
+    assert_eq!(refused, "cluster \"own\": commonLb.zoneAware: has no effect under policies with hashes");
 }
 
 #[test]

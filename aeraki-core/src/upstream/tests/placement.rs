@@ -2,8 +2,8 @@
 
 use aeraki_route::Criteria;
 use config::{
-    CommonLb, Decimal, Endpoint, HealthStatus, LbPolicy, Maglev, PeakEwma, RingHash, SlowStart, SubsetFallback,
-    SubsetSelector, Subsets,
+    CommonLb, Decimal, Endpoint, HealthStatus, LbPolicy, Locality, Maglev, PeakEwma, RingHash, SlowStart,
+    SubsetFallback, SubsetSelector, Subsets,
 };
 
 use super::*;
@@ -206,4 +206,35 @@ async fn answers_and_failures_are_what_latencies_are_made_of() {
     let call = bench.call(REQUEST, 21, "x");
     slow.echo().await;
     answer(call).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_stay_in_the_zone_as_the_proxies_of_their_kind_do() {
+    let zone = |zone: &str| Locality::new("r", zone, "");
+    let near = |port, place| local(port).with_locality(zone(place));
+    let cluster = |name: &str, endpoints: Vec<Endpoint>| {
+        endpoints.into_iter().fold(config::Cluster::new(name), config::Cluster::with_endpoint)
+    };
+    let servers = cluster("c", (1..=6).map(|port| near(port, if port <= 3 { "a" } else { "b" })).collect());
+    let mut bench = bench(servers.clone(), []);
+    let context = Context::new()
+        .with_connector(Arc::clone(&bench.pipes) as Arc<dyn Connector>)
+        .with_local_cluster(Some(LocalCluster::new("proxies", zone("a"))));
+    bench.clusters = Clusters::new(context);
+    let counts = |bench: &Bench| {
+        let ways = ["all_directly", "sampled", "cross_zone"];
+        ways.map(|way| bench.count(&format!("lb_zone_routing_{way}")))
+    };
+    bench.clusters.update([servers.clone(), cluster("proxies", vec![near(11, "a"), near(12, "b")])]);
+    settle().await;
+    assert!((0..100).all(|_| place(&bench, |_| {}).is_some_and(|port| port <= 3)));
+    assert_eq!(counts(&bench), [100, 0, 0]);
+    // three of four proxies are here, and half of the endpoints: two thirds of the requests stay
+    let crowded = vec![near(11, "a"), near(12, "b"), near(13, "a"), near(14, "a")];
+    bench.clusters.update([servers, cluster("proxies", crowded)]);
+    settle().await;
+    let stayed = (0..300).filter(|_| place(&bench, |_| {}).is_some_and(|port| port <= 3)).count();
+    let [direct, sampled, cross] = counts(&bench);
+    assert_eq!((direct, sampled + cross, sampled), (100, 300, stayed.try_into().expect("small")));
+    assert!((150..250).contains(&stayed), "{stayed}");
 }

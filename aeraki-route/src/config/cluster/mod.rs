@@ -6,6 +6,7 @@ mod health_check;
 mod limits;
 mod outlier;
 mod policy;
+mod zone_aware;
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -21,6 +22,7 @@ pub use self::{
     limits::{ClusterLimits, Thresholds},
     outlier::{Consecutive, FailurePercentage, OutlierDetection, SuccessRate},
     policy::{HashFunction, LbPolicy, LeastRequest, Maglev, PeakEwma, RingHash, SlowStart},
+    zone_aware::ZoneAware,
 };
 use super::{
     duration,
@@ -218,7 +220,7 @@ impl Cluster {
     ///
     /// The first fault: an empty name, a host name in a static cluster, a weight, limit, depth or time of zero, a logical
     /// DNS cluster whose endpoints are not exactly one, two weights of one locality, a load balancing policy with numbers
-    /// out of their range, a slow start under a policy that has none, subsets that cannot be told apart,
+    /// out of their range, a slow start under a policy that has none, zones that cannot count, subsets that cannot be told apart,
     /// TLS that would not verify its servers.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.check().map_err(|error| error.of(KIND, &self.name))
@@ -252,7 +254,7 @@ impl Cluster {
         if let Some(slow_start) = &self.slow_start {
             slow_start.check(&self.lb_policy).map_err(|error| error.within("slowStart"))?;
         }
-        self.common_lb.check().map_err(|error| error.within("commonLb"))?;
+        self.common_lb.check(&self.lb_policy).map_err(|error| error.within("commonLb"))?;
         if let Some(subsets) = &self.subsets {
             subsets.check().map_err(|error| error.within("subsets"))?;
             let weighted = self.common_lb.locality_weighted || !subsets.locality_weight_aware;

@@ -3,6 +3,7 @@
 mod hashing;
 mod shares;
 mod spreading;
+mod zones;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -243,6 +243,7 @@ impl Directory {
             local.note(new.iter());
         }
         drop(found);
+        new.keep_spares();
         old.drain_missing(Some(&new));
     }
 

@@ -2,8 +2,10 @@
 
 use std::{fmt, io, net::SocketAddr};
 
-use tokio::net::TcpStream;
+use aeraki_codec::{LocalReply, Reason};
+use tokio::{net::TcpStream, time::timeout};
 
+use super::cluster::Shared;
 use crate::{io::Io, stack::BoxFuture};
 
 /// Makes connections to endpoints; [`Tcp`] unless told otherwise.
@@ -25,4 +27,19 @@ impl Connector for Tcp {
             Ok(Box::new(stream) as Box<dyn Io>)
         })
     }
+}
+
+/// Makes a connection in the time of the cluster.
+pub(super) async fn connect(address: SocketAddr, shared: &Shared) -> Result<Box<dyn Io>, LocalReply> {
+    let limit = shared.config.connect_timeout;
+    let text = match timeout(limit, shared.connector.connect(address)).await {
+        Ok(Ok(io)) => return Ok(io),
+        Ok(Err(error)) => format!("cannot connect to {address}: {error}"),
+        Err(_) => {
+            shared.stats.upstream_cx_connect_timeout.inc();
+            format!("cannot connect to {address} within {limit:?}")
+        }
+    };
+    shared.stats.upstream_cx_connect_fail.inc();
+    Err(LocalReply::new(Reason::ConnectFailure, text))
 }

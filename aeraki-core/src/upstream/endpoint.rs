@@ -16,6 +16,7 @@ use super::{
     health::{Ended, Host},
     latency::Latency,
     pool::{Pool, PoolKind},
+    spare::Spares,
 };
 use crate::sync::lock;
 
@@ -29,14 +30,15 @@ pub(super) struct Endpoint {
     pools: Mutex<Vec<Arc<Pool>>>,
     /// What all workers know of its health.
     pub(super) host: Arc<Host>,
-    shared: Arc<Shared>,
+    pub(super) spares: Arc<Spares>,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl Endpoint {
     pub(super) fn new(address: SocketAddr, shared: Arc<Shared>) -> Self {
-        let (active, pools) = Default::default();
+        let (active, pools, spares) = Default::default();
         let host = shared.usage.health.host(address, shared.config.health_check.is_some());
-        Self { address, active, latency: Latency::new(), pools, host, shared }
+        Self { address, active, latency: Latency::new(), pools, host, spares, shared }
     }
 
     /// Returns the pool of a kind.
@@ -52,7 +54,14 @@ impl Endpoint {
 
     /// Makes a pool that nobody else uses.
     pub(super) fn new_pool(&self, kind: &PoolKind<'_>) -> Pool {
-        Pool::new(self.address, kind, Arc::clone(&self.shared))
+        Pool::new(self, kind)
+    }
+
+    /// Keeps spare connections open from now on where the cluster asks for them, or none.
+    pub(super) fn keep_spares(&self, wanted: bool) {
+        if self.shared.config.preconnect.spare_connections > 0 {
+            self.spares.keep(wanted, self.address, &self.shared);
+        }
     }
 
     /// Returns the requests under way to all endpoints of the cluster.
@@ -81,6 +90,7 @@ impl Endpoint {
 
     /// Ends all connections, each with its last request.
     pub(super) fn drain(&self) {
+        self.keep_spares(false);
         lock(&self.pools).iter().for_each(|pool| pool.drain());
     }
 }

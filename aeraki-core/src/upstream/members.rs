@@ -101,6 +101,11 @@ impl Members {
         counts.is_none_or(|criteria| criteria.hold(&target.config.metadata))
     }
 
+    /// Keeps spare connections to the endpoints that take requests, where the cluster asks for them.
+    pub(super) fn keep_spares(&self) {
+        self.iter().for_each(|target| target.endpoint.keep_spares(takes_requests(target.health)));
+    }
+
     /// Ends the connections to endpoints that are not among `kept`.
     pub(super) fn drain_missing(&self, kept: Option<&Self>) {
         let is_kept = |endpoint: &Arc<Endpoint>| {

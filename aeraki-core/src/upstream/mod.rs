@@ -25,6 +25,7 @@ mod local;
 mod members;
 mod pool;
 mod slots;
+mod spare;
 mod stats;
 mod subsets;
 mod upkeep;

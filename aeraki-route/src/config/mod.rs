@@ -28,7 +28,7 @@ pub use self::{
     action::{Denominator, Destination, FractionalPercent, Mirror, RouteAction, WeightedCluster},
     cluster::{
         Cluster, ClusterLimits, CommonLb, Consecutive, Discovery, Dns, FailurePercentage, HashFunction, HealthCheck,
-        HealthCheckKind, LbPolicy, LeastRequest, Maglev, OutlierDetection, PeakEwma, RingHash, SlowStart,
+        HealthCheckKind, LbPolicy, LeastRequest, Maglev, OutlierDetection, PeakEwma, Preconnect, RingHash, SlowStart,
         SubsetFallback, SubsetSelector, Subsets, SuccessRate, Thresholds, ZoneAware,
     },
     decimal::Decimal,

@@ -6,6 +6,7 @@ mod health_check;
 mod limits;
 mod outlier;
 mod policy;
+mod preconnect;
 mod zone_aware;
 
 use std::{
@@ -22,6 +23,7 @@ pub use self::{
     limits::{ClusterLimits, Thresholds},
     outlier::{Consecutive, FailurePercentage, OutlierDetection, SuccessRate},
     policy::{HashFunction, LbPolicy, LeastRequest, Maglev, PeakEwma, RingHash, SlowStart},
+    preconnect::Preconnect,
     zone_aware::ZoneAware,
 };
 use super::{
@@ -75,6 +77,9 @@ pub struct Cluster {
     /// What the cluster may take.
     #[serde(default)]
     pub limits: ClusterLimits,
+    /// Opens connections before they are needed; default: none.
+    #[serde(default)]
+    pub preconnect: Preconnect,
     /// Asks endpoints whether they are well; none: they are, unless discovery says otherwise.
     #[serde(default)]
     pub health_check: Option<HealthCheck>,
@@ -103,6 +108,7 @@ impl Cluster {
             idle_timeout: default_idle_timeout(),
             heartbeat_interval: default_heartbeat_interval(),
             limits: ClusterLimits::default(),
+            preconnect: Preconnect::default(),
             health_check: None,
             outlier_detection: None,
             tls: None,
@@ -193,6 +199,13 @@ impl Cluster {
         self
     }
 
+    /// Sets which connections are opened before they are needed.
+    #[must_use]
+    pub fn with_preconnect(mut self, preconnect: Preconnect) -> Self {
+        self.preconnect = preconnect;
+        self
+    }
+
     /// Sets how endpoints are asked whether they are well.
     #[must_use]
     pub fn with_health_check(mut self, check: HealthCheck) -> Self {
@@ -240,6 +253,7 @@ impl Cluster {
         duration::check_optional(self.idle_timeout, "idleTimeout")?;
         duration::check_optional(self.heartbeat_interval, "heartbeatInterval")?;
         self.limits.check().map_err(|error| error.within("limits"))?;
+        self.preconnect.check().map_err(|error| error.within("preconnect"))?;
         if let Some(check) = &self.health_check {
             check.check().map_err(|error| error.within("healthCheck"))?;
         }

@@ -11,7 +11,7 @@ use std::{
 
 use aeraki_codec::{Affinity, Head, LocalReply, Reason};
 use aeraki_route::{
-    Place,
+    Place, Placement,
     config::{self, HealthCheckKind, LbPolicy, RoutingPriority},
 };
 use tokio::{sync::watch, task::AbortHandle, time::timeout};
@@ -78,11 +78,17 @@ impl Cluster {
         let config = shared.config.clone();
         let (verdicts, proxies) = (shared.verdicts(), shared.proxies());
         let before = previous.map(|previous| previous.directory.members());
-        let found: Vec<Found> = before.iter().flat_map(|before| before.found()).collect();
+        let given = discovery::given(&config);
+        let is_given = given.is_some();
+        // names are looked up later: what was found before is better than nothing
+        let found = given.unwrap_or_else(|| before.iter().flat_map(|before| before.found()).collect());
         let members = Arc::new(Members::new(&found, before.as_deref(), &shared)).into();
         let checks = if looks_after { shared.checks().map(Mutex::new) } else { None };
         let known = watch::Sender::new(false);
         let directory = Arc::new(Directory { members, found: found.into(), known, checks, shared });
+        if is_given {
+            directory.settle();
+        }
         let mut tasks: Vec<_> = discovery::begin(&config, &directory).into_iter().collect();
         tasks.extend(verdicts.map(|verdicts| spawn(Arc::clone(&directory).follow(verdicts))));
         tasks.extend(proxies.map(|proxies| spawn(Arc::clone(&directory).follow(proxies))));
@@ -109,6 +115,14 @@ impl Cluster {
     #[must_use]
     pub fn endpoints(&self) -> Vec<SocketAddr> {
         self.directory.members().iter().map(|target| target.endpoint.address).collect()
+    }
+
+    /// Tells which endpoint a request that is placed so would go to now, and counts it as such a request; none where none
+    /// may take it.
+    #[must_use]
+    pub fn pick(&self, placement: Option<&Placement>) -> Option<SocketAddr> {
+        let members = read(&self.directory.members);
+        members.pick(placement, &[], &self.directory.shared.stats).map(|endpoint| endpoint.address)
     }
 
     pub(super) fn shared(&self) -> &Shared {
@@ -229,8 +243,23 @@ impl Directory {
     pub(super) fn replace(&self, found: Vec<Found>) {
         *lock(&self.found) = found;
         self.rebuild();
-        self.ask(self.members().iter().map(|target| Arc::clone(&target.endpoint.host)));
+        self.settle();
+    }
+
+    /// Takes the members as they are: asks whether they are well, and lets go who waits for them.
+    fn settle(&self) {
+        let members = self.members();
+        self.announce(&members);
+        self.ask(members.iter().map(|target| Arc::clone(&target.endpoint.host)));
         self.known.send_replace(true);
+    }
+
+    /// Tells what follows from the members: where the proxies are, if these are they, and which connections are kept ready.
+    fn announce(&self, members: &Members) {
+        if let Some(local) = self.context().local_cluster.as_ref().filter(|local| local.is(&self.shared.name)) {
+            local.note(members.iter());
+        }
+        members.keep_spares();
     }
 
     /// Makes the members anew of the present endpoints, whose health may be another now.
@@ -239,11 +268,8 @@ impl Directory {
         let old = self.members();
         let new = Arc::new(Members::new(&found, Some(&old), &self.shared));
         *write(&self.members) = Arc::clone(&new);
-        if let Some(local) = self.context().local_cluster.as_ref().filter(|local| local.is(&self.shared.name)) {
-            local.note(new.iter());
-        }
+        self.announce(&new);
         drop(found);
-        new.keep_spares();
         old.drain_missing(Some(&new));
     }
 

@@ -54,7 +54,10 @@ impl Health {
             }
             return host;
         }
-        hosts.retain(|_, host| host.strong_count() > 0);
+        // only when it is full: thousands may come at once
+        if hosts.len() == hosts.capacity() {
+            hosts.retain(|_, host| host.strong_count() > 0);
+        }
         let host = Arc::new(Host { address, ill: AtomicBool::new(checked), tallies: Tallies::default() });
         hosts.insert(address, Arc::downgrade(&host));
         host

@@ -1,6 +1,6 @@
 //! Which endpoint of a cluster a request goes to.
 
-use aeraki_route::Criteria;
+use aeraki_route::{Criteria, Placement};
 use config::{
     CommonLb, Decimal, Endpoint, HealthStatus, LbPolicy, Locality, Maglev, PeakEwma, RingHash, SlowStart,
     SubsetFallback, SubsetSelector, Subsets,
@@ -45,6 +45,13 @@ async fn requests_of_one_hash_go_to_one_endpoint_and_without_one_to_any() {
         };
         let ports: Vec<u16> = (0..200_u64).map(|key| by(Some(key << 55))).collect();
         assert_eq!(ports, (0..200_u64).map(|key| by(Some(key << 55))).collect::<Vec<_>>());
+        let cluster = bench.clusters.get("c").expect("configured");
+        let mut placement = Placement::default();
+        let told = (0..200_u64).map(|key| {
+            placement.hash = Some(key << 55);
+            cluster.pick(Some(&placement)).expect("there are some").port()
+        });
+        assert!(told.eq(ports.iter().copied()), "what is told without a request is where requests go");
         let spread = |ports: Vec<u16>| ports.into_iter().collect::<std::collections::HashSet<_>>().len();
         assert!(spread(ports) > 10);
         assert!(spread((0..200).map(|_| by(None)).collect()) > 10);

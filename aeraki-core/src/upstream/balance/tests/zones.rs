@@ -56,7 +56,7 @@ fn model(own: usize, proxies: &[usize], endpoints: &[usize]) -> Option<Vec<f64>>
         shares[own] = 1.0;
         return Some(shares);
     }
-    let stays = if there > 0 { (10_000 * here / there) as f64 / 10_000.0 } else { 0.0 };
+    let stays = (10_000 * here).checked_div(there).unwrap_or(0) as f64 / 10_000.0;
     let residual = |zone: usize| if zone == own { 0 } else { of(endpoints, zone).saturating_sub(of(proxies, zone)) };
     let sum: usize = (0..endpoints.len()).map(residual).sum();
     if sum < 100 {

@@ -108,7 +108,9 @@ mod boxes;
 pub mod io;
 pub mod observe;
 pub mod proxy;
+mod proxy_protocol;
 pub mod server;
+mod socket;
 pub mod stack;
 mod sync;
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! A whole proxy from its configuration: listeners, stacks and clusters on one or more workers.
 
+mod counting;
 mod running;
+mod sockets;
 mod tables;
+mod update;
 mod worker;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -13,14 +16,13 @@ use aeraki_route::{
 };
 use tokio::runtime::Handle;
 
-pub use self::running::Running;
-use self::{tables::Tables, worker::Worker};
+use self::tables::Tables;
+pub use self::{running::Running, update::Updated};
 use crate::{
     observe::Stats,
-    server::{self, ListenerOptions},
+    server::ConnectionLimit,
     stack::{CompiledFilters, Filters, LocalLimitStats, RateLimiters},
     tls::Secrets,
-    upstream::LocalCluster,
 };
 
 /// A proxy that has been checked and can be started.
@@ -50,6 +52,7 @@ struct Prepared {
     rules: Arc<SharedRules>,
     filters: CompiledFilters,
     services: Arc<dyn RateLimiters>,
+    connection_limit: Option<ConnectionLimit>,
 }
 
 impl Proxy {
@@ -80,14 +83,15 @@ impl Proxy {
         let listeners = config.listeners.iter().zip(prepared).map(|(listener, (protocol, compiled))| {
             let rules = tables.rules(listener, &protocol, &compiled)?;
             let services = Arc::clone(&filters.services);
-            Ok(Prepared { config: listener.clone(), protocol, rules, filters: compiled, services })
+            let connection_limit = listener.connection_limit.clone().map(ConnectionLimit::new);
+            let config = listener.clone();
+            Ok(Prepared { config, protocol, rules, filters: compiled, services, connection_limit })
         });
         let listeners = listeners.collect::<Result<Vec<_>, ConfigError>>()?;
         let secrets = Secrets::new();
         config.listeners.iter().try_for_each(|listener| secrets.check_listener(listener))?;
         config.clusters.iter().try_for_each(|cluster| secrets.check_cluster(cluster))?;
         let stats = Stats::new();
-        stats.register(Arc::new(limit_stats(&listeners)));
         stats.register(Arc::new(secrets.clone()));
         Ok(Self { listeners, config, protocols: Arc::new(registry.clone()), stats, secrets })
     }
@@ -107,17 +111,7 @@ impl Proxy {
     /// Lists which route tables a control plane is to deliver, and the rules to swap when they come: each table once,
     /// however many listeners ask for it. Until then requests are answered that there is no route.
     pub fn subscriptions(&self) -> impl Iterator<Item = (&RouteSubscription, &Arc<SharedRules>)> {
-        let tables: BTreeMap<_, _> = self
-            .listeners
-            .iter()
-            .filter_map(|prepared| match &prepared.config.routes {
-                RouteSource::Dynamic(subscription) => {
-                    Some((&subscription.route_config_name, (subscription, &prepared.rules)))
-                }
-                _ => None,
-            })
-            .collect();
-        tables.into_values()
+        subscriptions(&self.listeners)
     }
 
     /// Returns the statistics, to which others may add theirs.
@@ -143,38 +137,7 @@ impl Proxy {
     }
 
     fn start_on(self, places: &[Place]) -> Result<Running, ConfigError> {
-        let bind = |prepared: &Prepared| bind(&prepared.config, places.len());
-        let mut sockets = self.listeners.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
-        let addresses = self
-            .listeners
-            .iter()
-            .zip(&sockets)
-            .filter_map(|(prepared, sockets)| Some((prepared.config.name.clone(), sockets.first()?.local_addr())));
-        let mut running = Running::new(addresses.collect(), self.stats.clone(), self.secrets.clone());
-        #[cfg(feature = "admin")]
-        let admin = self.config.admin.map(|address| {
-            let tables = self.listeners.iter().map(|prepared| Arc::clone(&prepared.rules)).collect();
-            running.bind_admin(address, tables)
-        });
-        #[cfg(feature = "admin")]
-        let admin = admin.transpose()?;
-        let locality = &self.config.node.locality;
-        let local_cluster = self.config.local_cluster.as_deref();
-        let local_cluster = local_cluster.map(|name| LocalCluster::new(name, locality.clone()));
-        for place in places {
-            let listeners = self.listeners.iter().zip(&mut sockets);
-            let listeners = listeners.filter_map(|(prepared, sockets)| Some((prepared.clone(), sockets.pop()?)));
-            let sibling = running.any_clusters();
-            let shared = (self.secrets.clone(), local_cluster.clone());
-            let worker = Worker::new(listeners.collect(), sibling, &self.protocols, &self.stats, shared);
-            running.add(place, worker, self.config.clusters.clone())?;
-        }
-        running.watch_secrets();
-        #[cfg(feature = "admin")]
-        if let Some(admin) = admin {
-            running.serve_admin(admin);
-        }
-        Ok(running)
+        Running::start(self, places)
     }
 }
 
@@ -187,10 +150,22 @@ enum Place {
     Thread,
 }
 
+/// Lists the tables that listeners subscribe to, each once.
+fn subscriptions<'a>(
+    listeners: impl IntoIterator<Item = &'a Prepared>,
+) -> impl Iterator<Item = (&'a RouteSubscription, &'a Arc<SharedRules>)> {
+    let subscription = |prepared: &'a Prepared| match &prepared.config.routes {
+        RouteSource::Dynamic(subscription) => Some((&subscription.route_config_name, (subscription, &prepared.rules))),
+        _ => None,
+    };
+    let tables: BTreeMap<_, _> = listeners.into_iter().filter_map(subscription).collect();
+    tables.into_values()
+}
+
 /// Shows every local rate limit, those of tables that several listeners share once.
-fn limit_stats(listeners: &[Prepared]) -> LocalLimitStats {
-    let limits = listeners.iter().flat_map(|prepared| prepared.filters.local_limits()).cloned();
-    LocalLimitStats::new(limits, listeners.iter().map(|prepared| Arc::clone(&prepared.rules)))
+fn limit_stats<'a>(listeners: impl IntoIterator<Item = &'a Prepared> + Clone) -> LocalLimitStats {
+    let limits = listeners.clone().into_iter().flat_map(|prepared| prepared.filters.local_limits()).cloned();
+    LocalLimitStats::new(limits, listeners.into_iter().map(|prepared| Arc::clone(&prepared.rules)))
 }
 
 fn refuse(listener: &Listener, field: &str, reason: String) -> ConfigError {
@@ -223,25 +198,6 @@ fn find_check(cluster: &config::Cluster, registry: &Registry) -> Result<(), Conf
 
 fn known(registry: &Registry) -> String {
     registry.names().collect::<Vec<_>>().join(", ")
-}
-
-/// Binds one socket for each worker.
-fn bind(listener: &Listener, workers: usize) -> Result<Vec<server::Listener>, ConfigError> {
-    let alone = ListenerOptions::default();
-    if workers == 1 {
-        return Ok(vec![server::Listener::bind(&listener.name, listener.address, &alone)?]);
-    }
-    if listener.address.port() != 0 {
-        // a process that shares its port would take half of our connections unnoticed
-        server::Listener::bind(&listener.name, listener.address, &alone)?;
-    }
-    let shared = alone.with_reuse_port(true);
-    let mut sockets = vec![server::Listener::bind(&listener.name, listener.address, &shared)?];
-    let address = sockets[0].local_addr();
-    for _ in 1..workers {
-        sockets.push(server::Listener::bind(&listener.name, address, &shared)?);
-    }
-    Ok(sockets)
 }
 
 fn cannot_start(error: &std::io::Error) -> ConfigError {

@@ -1,19 +1,20 @@
 //! Accepts connections.
 
-use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc};
 
-use aeraki_route::config::ConfigError;
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::{net::TcpListener, task::JoinSet, time::sleep};
+use aeraki_route::config::{ConfigError, TcpKeepalive};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::net::TcpListener;
 
-use super::{Accepted, Drain, Phase, Serve};
-use crate::observe::Metrics;
+use super::{Drain, ProcessLimit, Serve, accept::Reception};
+use crate::{observe::Metrics, socket::set_keepalive};
 
 /// A socket that accepts connections and hands each to a [`Serve`] in a task of its own.
 #[derive(Debug)]
 pub struct Listener {
     socket: std::net::TcpListener,
     local: SocketAddr,
+    limit: ProcessLimit,
 }
 
 /// How a [`Listener`] is bound.
@@ -53,10 +54,38 @@ impl Listener {
         })
     }
 
+    /// Returns another handle on the same socket, which takes connections from the same queue; the socket is closed with
+    /// the last one.
+    ///
+    /// # Errors
+    /// When the system has no room for it: the listener, the field and the system's reason.
+    pub fn try_clone(&self, name: &str) -> Result<Self, ConfigError> {
+        let socket = self.socket.try_clone().map_err(|error| {
+            ConfigError::new(format!("listener {name:?}"), "address", format!("cannot share the socket: {error}"))
+        })?;
+        Ok(Self { socket, local: self.local, limit: self.limit.clone() })
+    }
+
     /// Returns the address that it is bound to.
     #[must_use]
     pub const fn local_addr(&self) -> SocketAddr {
         self.local
+    }
+
+    /// Has the system ask the clients of new connections whether they are there while they are silent; none: it does not
+    /// ask.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn set_keepalive(&self, keepalive: Option<&TcpKeepalive>) -> io::Result<()> {
+        set_keepalive(SockRef::from(&self.socket), keepalive)
+    }
+
+    /// Has the connections count towards a limit of the process.
+    #[must_use]
+    pub fn with_limit(mut self, limit: ProcessLimit) -> Self {
+        self.limit = limit;
+        self
     }
 
     /// Accepts connections until `drain` begins, then waits for those that are open.
@@ -65,48 +94,9 @@ impl Listener {
     /// When the runtime cannot watch the socket.
     pub async fn serve(self, serve: Arc<dyn Serve>, metrics: Arc<Metrics>, drain: Drain) -> io::Result<()> {
         let socket = TcpListener::from_std(self.socket)?;
-        let mut connections = JoinSet::new();
-        let mut draining = pin!(drain.reached(Phase::Draining));
-        loop {
-            tokio::select! {
-                biased;
-                () = &mut draining => break,
-                Some(_) = connections.join_next() => {}
-                accepted = socket.accept() => match accepted {
-                    Ok((stream, peer)) => {
-                        // without it small answers wait for acknowledgements; nothing is lost where it cannot be set
-                        let _ = stream.set_nodelay(true);
-                        let accepted = Accepted::new(peer, stream.local_addr().unwrap_or(self.local));
-                        let served = serve.serve(Box::new(stream), accepted, drain.clone());
-                        connections.spawn(counted(served, Arc::clone(&metrics)));
-                    }
-                    Err(error) => {
-                        metrics.counters.downstream_cx_error.inc();
-                        tracing::warn!(address = %self.local, %error, "a connection could not be accepted");
-                        if !is_about_one_connection(&error) {
-                            sleep(BACK_OFF).await;
-                        }
-                    }
-                },
-            }
-        }
-        drop(socket);
-        while connections.join_next().await.is_some() {}
+        Reception { serve, metrics, limit: self.limit, drain }.run(socket).await;
         Ok(())
     }
-}
-
-async fn counted(served: impl Future<Output = ()>, metrics: Arc<Metrics>) {
-    struct Open(Arc<Metrics>);
-    impl Drop for Open {
-        fn drop(&mut self) {
-            self.0.downstream_cx_active.dec();
-        }
-    }
-    metrics.counters.downstream_cx_total.inc();
-    metrics.downstream_cx_active.inc();
-    let _open = Open(metrics);
-    served.await;
 }
 
 fn bind(address: SocketAddr, options: &ListenerOptions) -> io::Result<Listener> {
@@ -116,19 +106,10 @@ fn bind(address: SocketAddr, options: &ListenerOptions) -> io::Result<Listener> 
     if options.reuse_port {
         socket.set_reuse_port(true)?;
     }
+    // connections have the options of the socket that accepts them; without this one small answers wait
+    socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     socket.listen(options.backlog)?;
     let socket = std::net::TcpListener::from(socket);
-    Ok(Listener { local: socket.local_addr()?, socket })
+    Ok(Listener { local: socket.local_addr()?, socket, limit: ProcessLimit::default() })
 }
-
-/// Tells whether the next connection may well be accepted at once.
-fn is_about_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
-    )
-}
-
-/// How long to wait when the system has no room for another connection, such as too many open files.
-const BACK_OFF: Duration = Duration::from_millis(100);

@@ -1,15 +1,23 @@
 //! Downstream: listeners, connections, and what runs on them.
+//!
+//! A connection cuts frames, hands requests to its stack and writes their answers; `pump` carries the frames of the streams
+//! that it has open.
 
+mod accept;
 mod alarm;
 mod answers;
 mod budget;
 mod connection;
+mod connection_limit;
 mod drain;
+mod ending;
 mod group;
 mod listener;
 mod pending;
 mod proxy_protocol;
+mod pump;
 mod rpc;
+mod streams;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +25,7 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 
 pub use self::{
     budget::Budget,
+    connection_limit::{ConnectionLimit, ProcessLimit},
     drain::{Drain, DrainWatch, Phase},
     listener::{Listener, ListenerOptions},
     proxy_protocol::ProxyProtocol,

@@ -142,7 +142,7 @@ async fn refill(slot: Arc<Slot>, address: SocketAddr, shared: Arc<Shared>) {
     let mut pause = PAUSE;
     loop {
         if let Some(counted) = Counted::begin(&shared)
-            && let Ok(io) = connect(address, &shared).await
+            && let Ok(io) = connect(address, &*shared.connector, &shared).await
         {
             lock(&slot.0).ready = Some(Ready { io, counted });
             if let Gone::Taken = poll_fn(|cx| slot.poll_gone(cx)).await {

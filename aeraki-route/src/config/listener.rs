@@ -5,11 +5,14 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    connection_limit::ConnectionLimit,
     duration,
     error::{Checked, ConfigError, ensure},
     filter::{Filter, FilterOrder},
     proxy_protocol::ProxyProtocol,
     route::RouteConfig,
+    stream::StreamTimeouts,
+    tcp_keepalive::TcpKeepalive,
     tls::DownstreamTlsContext,
 };
 
@@ -41,9 +44,18 @@ pub struct Listener {
     /// How long a connection may be idle: no request in flight and no byte either way; none: for ever. Not zero.
     #[serde(default, with = "duration::optional")]
     pub idle_timeout: Option<Duration>,
+    /// How long streams may last, where their routes do not say.
+    #[serde(default)]
+    pub streams: StreamTimeouts,
     /// What one connection may take.
     #[serde(default)]
     pub limits: ListenerLimits,
+    /// How many connections it has at a time; none: any number.
+    #[serde(default)]
+    pub connection_limit: Option<ConnectionLimit>,
+    /// Has the system ask silent clients whether they are there; none: it does not ask.
+    #[serde(default)]
+    pub tcp_keepalive: Option<TcpKeepalive>,
     /// How it speaks TLS; none: not at all.
     #[serde(default)]
     pub tls: Option<DownstreamTlsContext>,
@@ -66,7 +78,10 @@ impl Listener {
             filters: Vec::new(),
             response_order: FilterOrder::default(),
             idle_timeout: None,
+            streams: StreamTimeouts::default(),
             limits: ListenerLimits::default(),
+            connection_limit: None,
+            tcp_keepalive: None,
             tls: None,
             proxy_protocol: None,
         }
@@ -107,10 +122,31 @@ impl Listener {
         self
     }
 
+    /// Sets how long streams may last, where their routes do not say.
+    #[must_use]
+    pub fn with_streams(mut self, timeouts: StreamTimeouts) -> Self {
+        self.streams = timeouts;
+        self
+    }
+
     /// Sets what one connection may take.
     #[must_use]
     pub fn with_limits(mut self, limits: ListenerLimits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Sets how many connections it has at a time.
+    #[must_use]
+    pub fn with_connection_limit(mut self, limit: ConnectionLimit) -> Self {
+        self.connection_limit = Some(limit);
+        self
+    }
+
+    /// Has the system ask silent clients whether they are there.
+    #[must_use]
+    pub fn with_tcp_keepalive(mut self, keepalive: TcpKeepalive) -> Self {
+        self.tcp_keepalive = Some(keepalive);
         self
     }
 
@@ -146,7 +182,14 @@ impl Listener {
             filter.check().map_err(|error| error.within(filter.path(index)))?;
         }
         duration::check_optional(self.idle_timeout, "idleTimeout")?;
+        self.streams.check().map_err(|error| error.within("streams"))?;
         self.limits.check().map_err(|error| error.within("limits"))?;
+        if let Some(limit) = &self.connection_limit {
+            limit.check().map_err(|error| error.within("connectionLimit"))?;
+        }
+        if let Some(keepalive) = &self.tcp_keepalive {
+            keepalive.check().map_err(|error| error.within("tcpKeepalive"))?;
+        }
         if let Some(tls) = &self.tls {
             tls.check().map_err(|error| error.within("tls"))?;
         }
@@ -272,8 +315,15 @@ impl RouteSubscription {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct ListenerLimits {
-    /// Requests in flight; default 128, not zero.
+    /// Requests in flight; default 128, not zero. Open streams are not among them.
     pub max_requests_in_flight: u32,
+    /// Open streams; default 256, zero: none. Beyond it openings are refused.
+    pub max_streams: u32,
+    /// Bytes of one stream that wait in either direction, and of all together that are not open yet; default 256 KiB, not
+    /// zero. Beyond it the other side is not read.
+    /// A protocol with windows gets by without that if it is larger than they are, frame headers included. A frame counts
+    /// for 64 bytes at least once there are very many.
+    pub max_stream_bytes: u64,
     /// Bytes buffered either way; default 1 MiB, not zero. A single larger frame is still taken up to the codec's limit.
     pub max_buffered_bytes: u64,
     /// Bytes of one frame; none: the codec's own limit. Not zero.
@@ -289,6 +339,20 @@ impl ListenerLimits {
     #[must_use]
     pub fn with_max_requests_in_flight(mut self, requests: u32) -> Self {
         self.max_requests_in_flight = requests;
+        self
+    }
+
+    /// Sets the number of open streams.
+    #[must_use]
+    pub fn with_max_streams(mut self, streams: u32) -> Self {
+        self.max_streams = streams;
+        self
+    }
+
+    /// Sets the number of bytes of one stream that wait in either direction.
+    #[must_use]
+    pub fn with_max_stream_bytes(mut self, bytes: u64) -> Self {
+        self.max_stream_bytes = bytes;
         self
     }
 
@@ -315,6 +379,7 @@ impl ListenerLimits {
 
     fn check(&self) -> Checked {
         ensure(self.max_requests_in_flight > 0, "maxRequestsInFlight", "must not be zero")?;
+        ensure(self.max_stream_bytes > 0, "maxStreamBytes", "must not be zero")?;
         ensure(self.max_buffered_bytes > 0, "maxBufferedBytes", "must not be zero")?;
         ensure(self.max_frame_bytes != Some(0), "maxFrameBytes", "must not be zero")?;
         duration::check_optional(self.unfinished_frame_timeout, "unfinishedFrameTimeout")
@@ -325,6 +390,8 @@ impl Default for ListenerLimits {
     fn default() -> Self {
         Self {
             max_requests_in_flight: 128,
+            max_streams: 256,
+            max_stream_bytes: 256 << 10,
             max_buffered_bytes: 1 << 20,
             max_frame_bytes: None,
             unfinished_frame_timeout: Some(Duration::from_secs(60)),

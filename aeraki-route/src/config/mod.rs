@@ -8,6 +8,7 @@
 
 mod action;
 mod cluster;
+mod connection_limit;
 mod decimal;
 mod duration;
 mod endpoint;
@@ -21,6 +22,8 @@ mod policy;
 mod proxy;
 mod proxy_protocol;
 pub(crate) mod route;
+mod stream;
+mod tcp_keepalive;
 mod tls;
 
 pub(crate) use self::policy::ip_block;
@@ -31,6 +34,7 @@ pub use self::{
         HealthCheckKind, LbPolicy, LeastRequest, Maglev, OutlierDetection, PeakEwma, Preconnect, RingHash, SlowStart,
         SubsetFallback, SubsetSelector, Subsets, SuccessRate, Thresholds, ZoneAware,
     },
+    connection_limit::ConnectionLimit,
     decimal::Decimal,
     endpoint::{Address, AddressError, Endpoint, HealthStatus, Locality},
     error::ConfigError,
@@ -46,8 +50,10 @@ pub use self::{
         RetryOnError, RetryPolicy, Shed, Source, TokenBucket,
     },
     proxy::{Node, Proxy},
-    proxy_protocol::ProxyProtocol,
+    proxy_protocol::{ProxyProtocol, ProxyProtocolVersion},
     route::{Route, RouteConfig},
+    stream::StreamTimeouts,
+    tcp_keepalive::TcpKeepalive,
     tls::{
         CertificateValidationContext, CommonTlsContext, DataSource, DownstreamTlsContext, SanKind, SanMatcher,
         SanValue, TlsCertificate, TlsVersion, UpstreamTlsContext,

@@ -413,3 +413,23 @@ proptest! {
         drop(Bootstrap::from_yaml(&text));
     }
 }
+
+#[test]
+fn the_connections_of_all_listeners_are_bounded_by_a_monitor_and_other_monitors_are_refused() {
+    let read = |name: &str, most: i64| {
+        let url = "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.\
+                   DownstreamConnectionsConfig";
+        let config = format!("{{'@type': {url}, max_active_downstream_connections: {most}}}");
+        let monitor = format!("overload_manager: {{resource_monitors: {{name: {name}, typed_config: {config}}}}}");
+        let read = Bootstrap::from_yaml(&monitor).map_err(|error| error.to_string())?;
+        assert_eq!(read.warnings, []);
+        Ok::<_, String>(read.proxy.max_connections)
+    };
+    let name = "envoy.resource_monitors.global_downstream_max_connections";
+    assert_eq!(read(name, 1000), Ok(Some(1000)));
+    let field =
+        format!("overload_manager: resource_monitors[0] {name:?}.typed_config.max_active_downstream_connections");
+    assert_eq!(read(name, 0), Err(format!("{field}: must be from 1 to 4294967295")));
+    let other = read("envoy.resource_monitors.fixed_heap", 1).expect_err("is not known");
+    assert!(other.ends_with(&format!("is not supported: use {name}")), "{other}");
+}

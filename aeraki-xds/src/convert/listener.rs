@@ -1,21 +1,23 @@
 //! `envoy.config.listener.v3.Listener` with a MetaProtocol proxy in its filter chain.
 
-use aeraki_route::config::{ConfigError, DownstreamTlsContext, Listener, ProxyProtocol, TrafficDirection};
+use aeraki_route::config::{ConfigError, ConnectionLimit, DownstreamTlsContext, Listener, TrafficDirection};
 
 use super::at::At;
+use super::connection_limit;
 use super::duration;
 use super::endpoint::socket_from_proto;
 use super::filters::KnownFilters;
 use super::meta_protocol::{self, MetaProtocol};
+use super::proxy_protocol;
+use super::tcp_keepalive;
 use super::tls;
-use super::unpack::unpack;
 use crate::proto::envoy::config::core::v3::TrafficDirection as DirectionProto;
 use crate::proto::envoy::config::listener::v3 as proto;
-use crate::proto::envoy::extensions::filters::listener::proxy_protocol::v3::ProxyProtocol as ProxyProtocolProto;
 
 /// Converts and validates a listener.
 ///
-/// Its one filter chain holds one filter, a `MetaProtocolProxy`, which may be wrapped in a `TypedStruct`. Layer-7 filters
+/// Its one filter chain holds one filter, a `MetaProtocolProxy`, which may be wrapped in a `TypedStruct`, and perhaps a
+/// limit of connections in front of it. Layer-7 filters
 /// that an embedder brings along are named in `known`; their configuration is handed on as it is.
 ///
 /// Of two filter chains with the same filter, one in TLS (`transport_protocol: tls`) and one in plain text, a
@@ -30,44 +32,20 @@ pub fn listener_from_proto(listener: &proto::Listener, known: &KnownFilters) -> 
     let at = &At::resource("listener", &listener.name);
     let address = socket_from_proto(listener.address.as_ref(), &at.field("address"))?;
     let tls = tls_of_chains(listener, at)?;
-    let MetaProtocol { protocol, stat_prefix, routes, filters, response_order, idle_timeout } =
-        meta_protocol(listener, known, at)?;
+    let (connection_limit, proxy) = filters_of_chain(listener, known, at)?;
+    let MetaProtocol { protocol, stat_prefix, routes, filters, response_order, idle_timeout } = proxy;
     let mut converted = Listener::new(&listener.name, address, protocol, routes)
         .with_direction(direction(listener))
         .with_stat_prefix(stat_prefix)
         .with_response_order(response_order);
     converted.filters = filters;
     converted.idle_timeout = idle_timeout;
+    converted.connection_limit = connection_limit;
+    converted.tcp_keepalive = listener.tcp_keepalive.as_ref().and_then(tcp_keepalive::from_proto);
     converted.tls = tls;
-    converted.proxy_protocol = proxy_protocol(listener, at)?;
+    converted.proxy_protocol = proxy_protocol::downstream(listener, at)?;
     converted.validate()?;
     Ok(converted)
-}
-
-/// Converts the listener filter of the PROXY protocol; what the TLS inspector finds out is known without it.
-fn proxy_protocol(listener: &proto::Listener, at: &At<'_>) -> Result<Option<ProxyProtocol>, ConfigError> {
-    let mut filters = listener.listener_filters.iter().enumerate().filter(|(_, filter)| filter.name != TLS_INSPECTOR);
-    let Some((index, filter)) = filters.next() else { return Ok(None) };
-    let filter_at = &at.named("listener_filters", index, &filter.name);
-    if filter.name != PROXY_PROTOCOL {
-        return Err(filter_at.refuse(format!("is not supported: use {PROXY_PROTOCOL} or {TLS_INSPECTOR}")));
-    }
-    if let Some((index, filter)) = filters.next() {
-        return Err(at.named("listener_filters", index, &filter.name).refuse("is not supported beside another one"));
-    }
-    let mut converted = ProxyProtocol::default();
-    if let Some(proto::listener_filter::ConfigType::TypedConfig(config)) = &filter.config_type {
-        let at = &filter_at.field("typed_config");
-        let config: ProxyProtocolProto = unpack(config, at)?;
-        let reason = "is not supported: both versions are taken";
-        config.disallowed_versions.first().map_or(Ok(()), |_| Err(at.field("disallowed_versions").refuse(reason)))?;
-        converted = converted.with_optional_header(config.allow_requests_without_proxy_protocol);
-    }
-    let timeout = listener.listener_filters_timeout.as_ref();
-    if let Some(timeout) = duration::positive_from_proto(timeout, &at.field("listener_filters_timeout"))? {
-        converted = converted.with_timeout(timeout);
-    }
-    Ok(Some(converted))
 }
 
 /// Converts the transport sockets of the filter chains.
@@ -114,19 +92,24 @@ fn told_apart(tls: &proto::FilterChain, plain: &proto::FilterChain) -> bool {
         && tls.filters == plain.filters
 }
 
-fn meta_protocol(listener: &proto::Listener, known: &KnownFilters, at: &At<'_>) -> Result<MetaProtocol, ConfigError> {
+fn filters_of_chain(
+    listener: &proto::Listener,
+    known: &KnownFilters,
+    at: &At<'_>,
+) -> Result<(Option<ConnectionLimit>, MetaProtocol), ConfigError> {
     let at = &at.item("filter_chains", 0);
     let chain = at.require(listener.filter_chains.first())?;
-    let [filter] = chain.filters.as_slice() else {
-        let count = chain.filters.len();
-        return Err(at.field("filters").refuse(format!("must hold the MetaProtocol proxy alone, not {count} filters")));
+    let (limit, rest) = connection_limit::split(&chain.filters, at)?;
+    let [filter] = rest else {
+        let reason = format!("must hold the MetaProtocol proxy alone, not {} filters", rest.len());
+        return Err(at.field("filters").refuse(reason));
     };
-    let at = &at.named("filters", 0, &filter.name);
+    let at = &at.named("filters", chain.filters.len() - 1, &filter.name);
     let at = &at.field("typed_config");
     let Some(proto::filter::ConfigType::TypedConfig(config)) = &filter.config_type else {
         return Err(at.refuse("is required"));
     };
-    meta_protocol::from_any(config, known, at)
+    Ok((limit, meta_protocol::from_any(config, known, at)?))
 }
 
 fn direction(listener: &proto::Listener) -> TrafficDirection {
@@ -137,7 +120,5 @@ fn direction(listener: &proto::Listener) -> TrafficDirection {
     }
 }
 
-const PROXY_PROTOCOL: &str = "envoy.filters.listener.proxy_protocol";
-const TLS_INSPECTOR: &str = "envoy.filters.listener.tls_inspector";
 const NOT_TOLD_APART: &str = "two filter chains must hold the same filters, one matching transport_protocol tls with a TLS \
     transport socket, the other one raw_buffer without, and nothing else";

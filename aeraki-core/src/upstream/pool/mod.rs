@@ -14,7 +14,8 @@ use aeraki_route::config::{Decimal, RoutingPriority};
 pub(super) use self::state::Member;
 use self::state::{State, Waiter};
 use super::{
-    cluster::Shared, driver, endpoint::Endpoint, health::Host, link::Link, slots, spare::Spares, stats::Budget,
+    cluster::Shared, connect::Connector, driver, endpoint::Endpoint, health::Host, link::Link, slots, spare::Spares,
+    stats::Budget,
 };
 use crate::sync::lock;
 
@@ -26,10 +27,14 @@ pub(super) struct Pool {
     pub(super) dialect: u32,
     priority: RoutingPriority,
     pub(super) shared: Arc<Shared>,
+    /// Makes its connections.
+    pub(super) connector: Arc<dyn Connector>,
     /// Requests that one connection takes at a time.
     depth: u32,
     /// Requests that one connection takes before it ends, if not any number.
     most: Option<u32>,
+    /// Whether one client alone uses it.
+    private: bool,
     /// Whether there is one connection only, and none after it.
     one: bool,
     /// For how many requests there are connections, in relation to those that there are; none: no more than these.
@@ -72,8 +77,10 @@ impl Pool {
             dialect,
             priority,
             shared: Arc::clone(shared),
+            connector: Arc::clone(&shared.connector),
             depth,
             most,
+            private: false,
             one: false,
             ahead: (ratio > Decimal::ONE).then(|| ratio.value()),
             host: Arc::clone(host),
@@ -88,9 +95,15 @@ impl Pool {
         same && (self.dialect, self.priority) == (kind.dialect, kind.priority)
     }
 
+    /// Makes it a pool of one client, which needs connections of another kind.
+    pub(super) fn of_client(mut self, connector: Arc<dyn Connector>) -> Self {
+        (self.private, self.connector) = (true, connector);
+        self
+    }
+
     /// Makes it a pool of a single connection, whose end ends the pool: what the server knows of it would be lost.
     pub(super) fn of_one(mut self) -> Self {
-        (self.one, self.most) = (true, None);
+        (self.private, self.one, self.most) = (true, true, None);
         self
     }
 
@@ -123,10 +136,8 @@ impl Pool {
         if state.ended {
             return Err(self.gone());
         }
-        if self.one && state.members.is_empty() {
-            self.shared.stats.upstream_cx_overflow.inc();
-            let text = format!("cluster {:?} has no room for a connection of the client's own", self.shared.name);
-            return Err(LocalReply::new(Reason::Overflow, text));
+        if self.private && state.members.is_empty() {
+            return Err(self.no_room());
         }
         self.queue(state, share)
     }
@@ -168,6 +179,12 @@ impl Pool {
 
     fn budget(&self) -> &Budget {
         self.shared.usage.of(self.priority)
+    }
+
+    fn no_room(&self) -> LocalReply {
+        self.shared.stats.upstream_cx_overflow.inc();
+        let text = format!("cluster {:?} has no room for a connection of the client's own", self.shared.name);
+        LocalReply::new(Reason::Overflow, text)
     }
 
     fn gone(&self) -> LocalReply {
@@ -252,13 +269,9 @@ impl Pool {
         state.ended = self.one;
         match failure {
             Some(reply) if state.members.is_empty() => state.fail_waiting(reply),
-            _ if state.ended => {
-                state.fail_waiting(&self.gone());
-            }
-            _ if !state.waiting.is_empty() => {
-                self.open(&mut state);
-            }
-            _ => {}
+            _ if state.ended => state.fail_waiting(&self.gone()),
+            _ if state.waiting.is_empty() || self.open(&mut state) || !state.members.is_empty() => {}
+            _ => state.fail_waiting(&self.no_room()),
         }
         self.proceed(state);
     }
@@ -296,7 +309,8 @@ impl Pool {
         if self.one && (state.ended || !state.members.is_empty()) {
             return false;
         }
-        let spare = if self.priority == RoutingPriority::Default { self.spares.take() } else { None };
+        let takes_spares = !self.private && self.priority == RoutingPriority::Default;
+        let spare = if takes_spares { self.spares.take() } else { None };
         if spare.is_none() && !self.count_one_more(state) {
             return false;
         }
@@ -307,7 +321,7 @@ impl Pool {
     }
 
     fn count_one_more(&self, state: &State) -> bool {
-        let first = state.members.is_empty() && !self.one;
+        let first = state.members.is_empty() && !self.private;
         let most = if first { u32::MAX } else { self.shared.config.limits.of(self.priority).max_connections };
         let may = self.budget().connect(most);
         if may {

@@ -30,6 +30,8 @@ use super::{
     duration,
     endpoint::{Address, Endpoint},
     error::{Checked, ConfigError, ensure},
+    proxy_protocol::ProxyProtocolVersion,
+    tcp_keepalive::TcpKeepalive,
     tls::UpstreamTlsContext,
 };
 
@@ -86,9 +88,16 @@ pub struct Cluster {
     /// Takes endpoints out where too much fails; none: they stay.
     #[serde(default)]
     pub outlier_detection: Option<OutlierDetection>,
+    /// Has the system ask silent servers whether they are there; none: it does not ask.
+    #[serde(default)]
+    pub tcp_keepalive: Option<TcpKeepalive>,
     /// How its servers are spoken to in TLS; none: not at all.
     #[serde(default)]
     pub tls: Option<UpstreamTlsContext>,
+    /// The version of the PROXY protocol in which its servers are told who the client is, before TLS; none: they are not
+    /// told. Where they are, clients share no connections.
+    #[serde(default)]
+    pub proxy_protocol: Option<ProxyProtocolVersion>,
 }
 
 impl Cluster {
@@ -111,7 +120,9 @@ impl Cluster {
             preconnect: Preconnect::default(),
             health_check: None,
             outlier_detection: None,
+            tcp_keepalive: None,
             tls: None,
+            proxy_protocol: None,
         }
     }
 
@@ -220,10 +231,24 @@ impl Cluster {
         self
     }
 
+    /// Has the system ask silent servers whether they are there.
+    #[must_use]
+    pub fn with_tcp_keepalive(mut self, keepalive: TcpKeepalive) -> Self {
+        self.tcp_keepalive = Some(keepalive);
+        self
+    }
+
     /// Sets how its servers are spoken to in TLS.
     #[must_use]
     pub fn with_tls(mut self, tls: UpstreamTlsContext) -> Self {
         self.tls = Some(tls);
+        self
+    }
+
+    /// Sets the version of the PROXY protocol in which its servers are told who the client is.
+    #[must_use]
+    pub fn with_proxy_protocol(mut self, version: ProxyProtocolVersion) -> Self {
+        self.proxy_protocol = Some(version);
         self
     }
 
@@ -254,11 +279,16 @@ impl Cluster {
         duration::check_optional(self.heartbeat_interval, "heartbeatInterval")?;
         self.limits.check().map_err(|error| error.within("limits"))?;
         self.preconnect.check().map_err(|error| error.within("preconnect"))?;
+        let nobodys = self.proxy_protocol.is_none() || self.preconnect.spare_connections == 0;
+        ensure(nobodys, "preconnect.spareConnections", "must be 0 where servers are told whose a connection is")?;
         if let Some(check) = &self.health_check {
             check.check().map_err(|error| error.within("healthCheck"))?;
         }
         if let Some(detection) = &self.outlier_detection {
             detection.check().map_err(|error| error.within("outlierDetection"))?;
+        }
+        if let Some(keepalive) = &self.tcp_keepalive {
+            keepalive.check().map_err(|error| error.within("tcpKeepalive"))?;
         }
         self.tls.as_ref().map_or(Ok(()), |tls| self.check_tls(tls).map_err(|error| error.within("tls")))
     }

@@ -7,7 +7,7 @@ use aeraki_route::config::TcpKeepalive;
 use socket2::SockRef;
 use tokio::{net::TcpStream, time::timeout};
 
-use super::cluster::Shared;
+use super::shared::Shared;
 use crate::{io::Io, socket::set_keepalive, stack::BoxFuture};
 
 /// Makes connections to endpoints; [`Tcp`] unless told otherwise.

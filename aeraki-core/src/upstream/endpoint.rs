@@ -12,10 +12,10 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    cluster::Shared,
     health::{Ended, Host},
     latency::Latency,
     pool::{Pool, PoolKind},
+    shared::Shared,
     spare::Spares,
 };
 use crate::sync::lock;

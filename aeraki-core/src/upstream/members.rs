@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use super::{
     balance::{Balancing, Draw, Picked, Spread, Target, Way},
-    cluster::Shared,
     endpoint::Endpoint,
+    shared::Shared,
     stats::ClusterStats,
     subsets::Subsets,
 };

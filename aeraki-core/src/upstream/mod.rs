@@ -28,6 +28,7 @@ mod link;
 mod local;
 mod members;
 mod pool;
+mod shared;
 mod slots;
 mod spare;
 mod stats;
@@ -49,7 +50,7 @@ use arc_swap::ArcSwap;
 
 #[cfg(feature = "dns")]
 pub use self::discovery::Hickory;
-use self::{announce::Announcing, cluster::Shared, stats::Usage};
+use self::{announce::Announcing, shared::Shared, stats::Usage};
 pub(crate) use self::{
     binding::Bindings,
     cluster::Flight,

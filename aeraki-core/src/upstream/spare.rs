@@ -17,7 +17,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{cluster::Shared, connect::connect};
+use super::{connect::connect, shared::Shared};
 use crate::{io::Io, sync::lock};
 
 /// Keeps some connections open that nobody uses yet; one that is taken is replaced, and so is one that ends.

@@ -14,7 +14,7 @@ use aeraki_route::config::{Decimal, RoutingPriority};
 pub(super) use self::state::Member;
 use self::state::{State, Waiter};
 use super::{
-    cluster::Shared, connect::Connector, driver, endpoint::Endpoint, health::Host, link::Link, slots, spare::Spares,
+    connect::Connector, driver, endpoint::Endpoint, health::Host, link::Link, shared::Shared, slots, spare::Spares,
     stats::Budget,
 };
 use crate::sync::lock;

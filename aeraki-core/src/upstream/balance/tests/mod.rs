@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use super::*;
 use crate::upstream::{
     Context,
-    cluster::Shared,
     endpoint::{Active, Endpoint},
+    shared::Shared,
 };
 
 /// A policy and the endpoints that it was made for.

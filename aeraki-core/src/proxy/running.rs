@@ -39,6 +39,7 @@ use crate::{
     observe::{Collect, Stats},
     server::{self, Drain, ProcessLimit},
     sync::lock,
+    upstream::LocalCluster,
 };
 
 /// A proxy that runs, until it is told to [shut down](Self::shutdown).
@@ -75,12 +76,14 @@ impl Running {
     pub(super) fn start(proxy: Proxy, places: &[Place]) -> Result<Self, ConfigError> {
         let Proxy { config, listeners, protocols, stats, secrets, sockets } = proxy;
         let limit = ProcessLimit::new(config.max_connections);
+        let local_cluster = config.local_cluster.as_deref();
+        let local_cluster = local_cluster.map(|name| LocalCluster::new(name, config.node.locality.clone()));
         let drain = Drain::new();
         let mut running = Self {
             config,
             listeners: BTreeMap::new(),
             sockets,
-            common: Common { protocols, stats, secrets, limit },
+            common: Common { protocols, stats, secrets, limit, local_cluster },
             workers: Vec::new(),
             admin: None,
             admin_drain: drain.part(),

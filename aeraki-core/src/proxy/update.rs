@@ -58,7 +58,7 @@ impl Running {
     ///
     /// # Errors
     /// The first thing that cannot be: an address, a certificate, a table in force that a new listener cannot serve, another
-    /// node or admin address, which take a new start. Then nothing has changed.
+    /// node, admin address or cluster of its own, which take a new start. Then nothing has changed.
     pub fn update(&mut self, mut next: Proxy, grace: Duration) -> Result<Updated, ConfigError> {
         self.check(&next)?;
         let tables = self.join_tables(&mut next)?;
@@ -85,7 +85,12 @@ impl Running {
     }
 
     fn check(&self, next: &Proxy) -> Result<(), ConfigError> {
-        let fixed = [("node", next.config.node == self.config.node), ("admin", next.config.admin == self.config.admin)];
+        let (old, new) = (&self.config, &next.config);
+        let fixed = [
+            ("node", new.node == old.node),
+            ("admin", new.admin == old.admin),
+            ("localCluster", new.local_cluster == old.local_cluster),
+        ];
         if let Some((field, _)) = fixed.iter().find(|(_, same)| !same) {
             return Err(ConfigError::new("proxy", *field, "cannot change while the proxy runs"));
         }

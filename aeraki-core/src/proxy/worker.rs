@@ -17,7 +17,7 @@ use crate::{
     server::{Budget, Drain, Listener, Phase, ProcessLimit, ProxyProtocol, Rpc, Serve},
     stack::{ApplyPolicies, GateLayer, Resolve, Stack, Wheel, stack},
     tls::Secrets,
-    upstream::{Clusters, Context},
+    upstream::{Clusters, Context, LocalCluster},
 };
 
 /// What all workers have in common.
@@ -27,6 +27,8 @@ pub(super) struct Common {
     pub(super) stats: Stats,
     pub(super) secrets: Secrets,
     pub(super) limit: ProcessLimit,
+    /// The cluster that the proxy itself belongs to.
+    pub(super) local_cluster: Option<LocalCluster>,
 }
 
 /// What one worker runs on.
@@ -66,12 +68,13 @@ impl Worker {
     /// Makes a worker on the present runtime, that of `handle`, whose clusters share their limits with `sibling`, if there
     /// is one.
     pub(super) fn new(common: &Common, sibling: Option<&Clusters>, handle: Handle, tasks: TaskTracker) -> Self {
-        let Common { protocols, stats, secrets, limit } = common;
+        let Common { protocols, stats, secrets, limit, local_cluster } = common;
         let buffers = Buffers::new();
         let context = Context::new()
             .with_buffers(buffers.clone())
             .with_protocols(Arc::clone(protocols))
-            .with_secrets(secrets.clone());
+            .with_secrets(secrets.clone())
+            .with_local_cluster(local_cluster.clone());
         let clusters = Arc::new(match sibling {
             Some(sibling) => sibling.sibling(context),
             None => Clusters::new(context),

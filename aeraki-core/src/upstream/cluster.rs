@@ -6,26 +6,25 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, RwLock},
     task::{Context as Task, Poll, ready},
-    time::Duration,
 };
 
 use aeraki_codec::{Affinity, Head, LocalReply, Reason};
 use aeraki_route::{
-    Place,
-    config::{self, HealthCheckKind, LbPolicy, RoutingPriority},
+    Placement,
+    config::{self, RoutingPriority},
 };
 use tokio::{sync::watch, task::AbortHandle, time::timeout};
 
 use super::{
     Context,
     call::{Exchange, Exchanged},
-    connect::Connector,
     discovery,
     endpoint::{Active, Endpoint},
     health::{Checks, Host, Watched},
     members::{Found, Members},
     pool::{Pool, PoolKind},
-    stats::{ClusterStats, Usage},
+    shared::{Admitted, Shared},
+    stats::ClusterStats,
 };
 use crate::{
     stack::{BoxError, ConnInfo, Forward, Forwarding, Request, Response},
@@ -38,18 +37,6 @@ pub struct Cluster {
     directory: Arc<Directory>,
     /// What goes on for its sake, as long as it is in force.
     tasks: Vec<AbortHandle>,
-}
-
-/// What the connections of a cluster have in common.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) name: Arc<str>,
-    pub(super) config: config::Cluster,
-    pub(super) context: Context,
-    /// Makes the connections that belong to no client.
-    pub(super) connector: Arc<dyn Connector>,
-    pub(super) stats: Arc<ClusterStats>,
-    pub(super) usage: Arc<Usage>,
 }
 
 /// The endpoints of a cluster as they come and go.
@@ -75,16 +62,22 @@ impl Cluster {
         let shared = Arc::new(shared);
         let previous = previous.filter(|previous| previous.connects_like(&shared.config));
         let config = shared.config.clone();
+        let (verdicts, proxies) = (shared.verdicts(), shared.proxies());
         let before = previous.map(|previous| previous.directory.members());
-        let found: Vec<Found> = before.iter().flat_map(|before| before.found()).collect();
+        let given = discovery::given(&config);
+        let is_given = given.is_some();
+        // names are looked up later: what was found before is better than nothing
+        let found = given.unwrap_or_else(|| before.iter().flat_map(|before| before.found()).collect());
         let members = Arc::new(Members::new(&found, before.as_deref(), &shared)).into();
         let checks = if looks_after { shared.checks().map(Mutex::new) } else { None };
         let known = watch::Sender::new(false);
         let directory = Arc::new(Directory { members, found: found.into(), known, checks, shared });
-        let mut tasks: Vec<_> = discovery::begin(&config, &directory).into_iter().collect();
-        if config.health_check.is_some() || config.outlier_detection.is_some() {
-            tasks.push(spawn(Arc::clone(&directory).follow_verdicts()));
+        if is_given {
+            directory.settle();
         }
+        let mut tasks: Vec<_> = discovery::begin(&config, &directory).into_iter().collect();
+        tasks.extend(verdicts.map(|verdicts| spawn(Arc::clone(&directory).follow(verdicts))));
+        tasks.extend(proxies.map(|proxies| spawn(Arc::clone(&directory).follow(proxies))));
         if let (true, Some(detection)) = (looks_after, config.outlier_detection) {
             let health = Arc::clone(&directory.shared.usage.health);
             tasks.push(spawn(async move { health.sweep_for_ever(&detection).await }));
@@ -108,6 +101,14 @@ impl Cluster {
     #[must_use]
     pub fn endpoints(&self) -> Vec<SocketAddr> {
         self.directory.members().iter().map(|target| target.endpoint.address).collect()
+    }
+
+    /// Tells which endpoint a request that is placed so would go to now, and counts it as such a request; none where none
+    /// may take it.
+    #[must_use]
+    pub fn pick(&self, placement: Option<&Placement>) -> Option<SocketAddr> {
+        let members = read(&self.directory.members);
+        members.pick(placement, &[], &self.directory.shared.stats).map(|endpoint| endpoint.address)
     }
 
     pub(super) fn shared(&self) -> &Shared {
@@ -159,65 +160,28 @@ impl Drop for Cluster {
     }
 }
 
-impl Shared {
-    /// Takes a request on, unless as many are under way as may be.
-    #[inline]
-    fn admit(&self, request: &Request) -> Result<Admitted, LocalReply> {
-        let retry = if request.retry { self.admit_retry(request.priority)? } else { None };
-        let Some(most) = self.config.limits.of(request.priority).max_requests else { return Ok([None, retry]) };
-        let place = self.usage.of(request.priority).requests.take(most).ok_or_else(|| {
-            self.stats.upstream_rq_pending_overflow.inc();
-            self.overflow("requests")
-        })?;
-        Ok([Some(place), retry])
-    }
-
-    fn admit_retry(&self, priority: RoutingPriority) -> Result<Option<Place>, LocalReply> {
-        self.stats.upstream_rq_retry.inc();
-        let Some(most) = self.config.limits.of(priority).max_retries else { return Ok(None) };
-        let place = self.usage.of(priority).retries.take(most).ok_or_else(|| {
-            self.stats.upstream_rq_retry_overflow.inc();
-            self.overflow("further tries")
-        })?;
-        Ok(Some(place))
-    }
-
-    fn overflow(&self, what: &str) -> LocalReply {
-        LocalReply::new(Reason::Overflow, format!("cluster {:?} has as many {what} under way as it may", self.name))
-    }
-
-    /// Makes the checks of the endpoints, where they are asked.
-    fn checks(&self) -> Option<Checks> {
-        let check = self.config.health_check.clone()?;
-        let protocol = match &check.kind {
-            HealthCheckKind::Heartbeat { protocol } => self.context.protocols.get(protocol).cloned(),
-            _ => None,
-        };
-        let detection = self.config.outlier_detection.as_ref();
-        let unejects = detection.is_some_and(|detection| detection.successful_active_health_check_uneject_host);
-        let (health, connector) = (Arc::clone(&self.usage.health), Arc::clone(&self.connector));
-        Some(Checks::new(health, check, unejects, connector, protocol))
-    }
-
-    /// Returns how long latencies count; none: nobody asks for them.
-    const fn decay(&self) -> Option<Duration> {
-        match self.config.lb_policy {
-            LbPolicy::PeakEwma(policy) => Some(policy.decay),
-            _ => None,
-        }
-    }
-}
-
-/// The places of a request under way, and of a further try; none where their number is not limited.
-pub(super) type Admitted = [Option<Place>; 2];
-
 impl Directory {
     /// Replaces the endpoints; those that stay keep their connections, those that go finish what they have.
     pub(super) fn replace(&self, found: Vec<Found>) {
         *lock(&self.found) = found;
         self.rebuild();
-        self.ask(self.members().iter().map(|target| Arc::clone(&target.endpoint.host)));
+        self.settle();
+    }
+
+    /// Takes the members as they are: asks whether they are well, and lets go who waits for them.
+    fn settle(&self) {
+        let members = self.members();
+        self.announce(&members);
+        self.ask(members.iter().map(|target| Arc::clone(&target.endpoint.host)));
         self.known.send_replace(true);
+    }
+
+    /// Tells what follows from the members: where the proxies are, if these are they, and which connections are kept ready.
+    fn announce(&self, members: &Members) {
+        if let Some(local) = self.context().local_cluster.as_ref().filter(|local| local.is(&self.shared.name)) {
+            local.note(members.iter());
+        }
+        members.keep_spares();
     }
 
     /// Makes the members anew of the present endpoints, whose health may be another now.
@@ -226,6 +190,7 @@ impl Directory {
         let old = self.members();
         let new = Arc::new(Members::new(&found, Some(&old), &self.shared));
         *write(&self.members) = Arc::clone(&new);
+        self.announce(&new);
         drop(found);
         old.drain_missing(Some(&new));
     }
@@ -237,10 +202,9 @@ impl Directory {
         }
     }
 
-    /// Makes the choice of endpoints anew whenever one has become ill or well.
-    async fn follow_verdicts(self: Arc<Self>) {
-        let mut verdicts = self.shared.usage.health.verdicts();
-        while verdicts.changed().await.is_ok() {
+    /// Makes the choice of endpoints anew with every change.
+    async fn follow<T>(self: Arc<Self>, mut changes: watch::Receiver<T>) {
+        while changes.changed().await.is_ok() {
             self.rebuild();
         }
     }

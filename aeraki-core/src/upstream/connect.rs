@@ -2,10 +2,12 @@
 
 use std::{fmt, io, net::SocketAddr};
 
+use aeraki_codec::{LocalReply, Reason};
 use aeraki_route::config::TcpKeepalive;
 use socket2::SockRef;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::timeout};
 
+use super::shared::Shared;
 use crate::{io::Io, socket::set_keepalive, stack::BoxFuture};
 
 /// Makes connections to endpoints; [`Tcp`] unless told otherwise.
@@ -43,4 +45,23 @@ impl Connector for Tcp {
             Ok(Box::new(stream) as Box<dyn Io>)
         })
     }
+}
+
+/// Makes a connection in the time of the cluster.
+pub(super) async fn connect(
+    address: SocketAddr,
+    connector: &dyn Connector,
+    shared: &Shared,
+) -> Result<Box<dyn Io>, LocalReply> {
+    let limit = shared.config.connect_timeout;
+    let text = match timeout(limit, connector.connect(address)).await {
+        Ok(Ok(io)) => return Ok(io),
+        Ok(Err(error)) => format!("cannot connect to {address}: {error}"),
+        Err(_) => {
+            shared.stats.upstream_cx_connect_timeout.inc();
+            format!("cannot connect to {address} within {limit:?}")
+        }
+    };
+    shared.stats.upstream_cx_connect_fail.inc();
+    Err(LocalReply::new(Reason::ConnectFailure, text))
 }

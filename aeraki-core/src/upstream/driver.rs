@@ -16,9 +16,10 @@ use aeraki_codec::{
     Codec, Control, Decoded, Demand, EncodeError, Flow, Framer, Id, Kind, LocalReply, Message, Output, Reason, Role,
 };
 use futures_util::FutureExt;
-use tokio::{io::AsyncWriteExt, time::timeout};
+use tokio::io::AsyncWriteExt;
 
 use super::{
+    connect::connect,
     link::{Delivered, Link, Outcome, Queue},
     pool::{Member, Pool},
     stats::ClusterStats,
@@ -29,32 +30,21 @@ use crate::{
     io::{Inbox, Io},
 };
 
-/// Makes the connection, drives it to its end, and ends every request that is still in flight, also when the task is
-/// dropped.
-pub(super) async fn run(pool: Arc<Pool>, member: Arc<Member>) {
+/// Makes the connection unless there is a spare one, drives it to its end, and ends every request that is still in
+/// flight, also when the task is dropped.
+pub(super) async fn run(pool: Arc<Pool>, member: Arc<Member>, spare: Option<Box<dyn Io>>) {
     let end = End { pool: &pool, member: &member, failure: None };
-    match connect(&pool).await {
+    let io = match spare {
+        Some(io) => Ok(io),
+        None => connect(pool.address, &*pool.connector, &pool.shared).await,
+    };
+    match io {
         Ok(io) => {
             let reply = drive(io, &pool, &member).await;
             end.with(reply, false);
         }
         Err(reply) => end.with(reply, true),
     }
-}
-
-async fn connect(pool: &Pool) -> Result<Box<dyn Io>, LocalReply> {
-    let (shared, address) = (&pool.shared, pool.address);
-    let limit = shared.config.connect_timeout;
-    let text = match timeout(limit, pool.connector.connect(address)).await {
-        Ok(Ok(io)) => return Ok(io),
-        Ok(Err(error)) => format!("cannot connect to {address}: {error}"),
-        Err(_) => {
-            shared.stats.upstream_cx_connect_timeout.inc();
-            format!("cannot connect to {address} within {limit:?}")
-        }
-    };
-    shared.stats.upstream_cx_connect_fail.inc();
-    Err(LocalReply::new(Reason::ConnectFailure, text))
 }
 
 async fn drive(io: Box<dyn Io>, pool: &Arc<Pool>, member: &Arc<Member>) -> LocalReply {

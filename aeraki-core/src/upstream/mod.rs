@@ -25,9 +25,12 @@ mod endpoint;
 mod health;
 mod latency;
 mod link;
+mod local;
 mod members;
 mod pool;
+mod shared;
 mod slots;
+mod spare;
 mod stats;
 mod stream;
 mod subsets;
@@ -47,7 +50,7 @@ use arc_swap::ArcSwap;
 
 #[cfg(feature = "dns")]
 pub use self::discovery::Hickory;
-use self::{announce::Announcing, cluster::Shared, stats::Usage};
+use self::{announce::Announcing, shared::Shared, stats::Usage};
 pub(crate) use self::{
     binding::Bindings,
     cluster::Flight,
@@ -57,6 +60,7 @@ pub use self::{
     cluster::Cluster,
     connect::{Connector, Tcp},
     discovery::{Resolved, Resolver, SystemResolver},
+    local::LocalCluster,
     stats::ClusterStats,
     stream::StreamHandle,
 };
@@ -104,6 +108,9 @@ pub struct Context {
     pub protocols: Arc<Registry>,
     /// What the TLS of clusters stands for.
     pub secrets: Secrets,
+    /// The cluster that the proxy itself belongs to, by which requests are kept in its zone; default: none, zones do not
+    /// count.
+    pub local_cluster: Option<LocalCluster>,
 }
 
 impl Context {
@@ -117,6 +124,7 @@ impl Context {
             buffers: Buffers::new(),
             protocols: Arc::default(),
             secrets: Secrets::new(),
+            local_cluster: None,
         }
     }
 
@@ -152,6 +160,13 @@ impl Context {
     #[must_use]
     pub fn with_protocols(mut self, protocols: Arc<Registry>) -> Self {
         self.protocols = protocols;
+        self
+    }
+
+    /// Sets the cluster that the proxy itself belongs to.
+    #[must_use]
+    pub fn with_local_cluster(mut self, local: Option<LocalCluster>) -> Self {
+        self.local_cluster = local;
         self
     }
 

@@ -31,8 +31,8 @@ pub use self::{
     action::{Denominator, Destination, FractionalPercent, Mirror, RouteAction, WeightedCluster},
     cluster::{
         Cluster, ClusterLimits, CommonLb, Consecutive, Discovery, Dns, FailurePercentage, HashFunction, HealthCheck,
-        HealthCheckKind, LbPolicy, LeastRequest, Maglev, OutlierDetection, PeakEwma, RingHash, SlowStart,
-        SubsetFallback, SubsetSelector, Subsets, SuccessRate, Thresholds,
+        HealthCheckKind, LbPolicy, LeastRequest, Maglev, OutlierDetection, PeakEwma, Preconnect, RingHash, SlowStart,
+        SubsetFallback, SubsetSelector, Subsets, SuccessRate, Thresholds, ZoneAware,
     },
     connection_limit::ConnectionLimit,
     decimal::Decimal,

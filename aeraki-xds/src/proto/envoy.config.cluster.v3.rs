@@ -204,6 +204,8 @@ pub struct Cluster {
     pub upstream_config: ::core::option::Option<
         super::super::core::v3::TypedExtensionConfig,
     >,
+    #[prost(message, optional, tag = "50")]
+    pub preconnect_policy: ::core::option::Option<cluster::PreconnectPolicy>,
     #[prost(bool, tag = "51")]
     pub connection_pool_per_downstream_connection: bool,
     #[prost(oneof = "cluster::ClusterDiscoveryType", tags = "2")]
@@ -550,13 +552,35 @@ pub mod cluster {
         pub consistent_hashing_lb_config: ::core::option::Option<
             common_lb_config::ConsistentHashingLbConfig,
         >,
-        #[prost(oneof = "common_lb_config::LocalityConfigSpecifier", tags = "3")]
+        #[prost(oneof = "common_lb_config::LocalityConfigSpecifier", tags = "2, 3")]
         pub locality_config_specifier: ::core::option::Option<
             common_lb_config::LocalityConfigSpecifier,
         >,
     }
     /// Nested message and enum types in `CommonLbConfig`.
     pub mod common_lb_config {
+        #[derive(Clone, Copy, PartialEq, ::prost::Message)]
+        pub struct ZoneAwareLbConfig {
+            #[prost(message, optional, tag = "1")]
+            pub routing_enabled: ::core::option::Option<
+                super::super::super::super::super::r#type::v3::Percent,
+            >,
+            #[prost(message, optional, tag = "2")]
+            pub min_cluster_size: ::core::option::Option<u64>,
+            #[prost(bool, tag = "3")]
+            pub fail_traffic_on_panic: bool,
+        }
+        impl ::prost::Name for ZoneAwareLbConfig {
+            const NAME: &'static str = "ZoneAwareLbConfig";
+            const PACKAGE: &'static str = "envoy.config.cluster.v3";
+            fn full_name() -> ::prost::alloc::string::String {
+                "envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig".into()
+            }
+            fn type_url() -> ::prost::alloc::string::String {
+                "type.googleapis.com/envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig"
+                    .into()
+            }
+        }
         #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
         pub struct LocalityWeightedLbConfig {}
         impl ::prost::Name for LocalityWeightedLbConfig {
@@ -590,8 +614,10 @@ pub mod cluster {
                     .into()
             }
         }
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+        #[derive(Clone, Copy, PartialEq, ::prost::Oneof)]
         pub enum LocalityConfigSpecifier {
+            #[prost(message, tag = "2")]
+            ZoneAwareLbConfig(ZoneAwareLbConfig),
             #[prost(message, tag = "3")]
             LocalityWeightedLbConfig(LocalityWeightedLbConfig),
         }
@@ -604,6 +630,23 @@ pub mod cluster {
         }
         fn type_url() -> ::prost::alloc::string::String {
             "type.googleapis.com/envoy.config.cluster.v3.Cluster.CommonLbConfig".into()
+        }
+    }
+    #[derive(Clone, Copy, PartialEq, ::prost::Message)]
+    pub struct PreconnectPolicy {
+        #[prost(message, optional, tag = "1")]
+        pub per_upstream_preconnect_ratio: ::core::option::Option<f64>,
+        #[prost(message, optional, tag = "2")]
+        pub predictive_preconnect_ratio: ::core::option::Option<f64>,
+    }
+    impl ::prost::Name for PreconnectPolicy {
+        const NAME: &'static str = "PreconnectPolicy";
+        const PACKAGE: &'static str = "envoy.config.cluster.v3";
+        fn full_name() -> ::prost::alloc::string::String {
+            "envoy.config.cluster.v3.Cluster.PreconnectPolicy".into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "type.googleapis.com/envoy.config.cluster.v3.Cluster.PreconnectPolicy".into()
         }
     }
     #[derive(

@@ -57,7 +57,10 @@ impl Health {
             }
             return host;
         }
-        hosts.retain(|_, host| host.strong_count() > 0);
+        // only when it is full: thousands may come at once
+        if hosts.len() == hosts.capacity() {
+            hosts.retain(|_, host| host.strong_count() > 0);
+        }
         let host = Arc::new(Host {
             address,
             ill: AtomicBool::new(checked),
@@ -90,10 +93,6 @@ impl Health {
 }
 
 impl Host {
-    pub(super) const fn address(&self) -> SocketAddr {
-        self.address
-    }
-
     /// Tells whether it should get requests.
     pub(super) fn is_well(&self) -> bool {
         !self.ill.load(Relaxed) && !self.tallies.is_ejected()

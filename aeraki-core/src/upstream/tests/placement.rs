@@ -1,9 +1,9 @@
 //! Which endpoint of a cluster a request goes to.
 
-use aeraki_route::Criteria;
+use aeraki_route::{Criteria, Placement};
 use config::{
-    CommonLb, Decimal, Endpoint, HealthStatus, LbPolicy, Maglev, PeakEwma, RingHash, SlowStart, SubsetFallback,
-    SubsetSelector, Subsets,
+    CommonLb, Decimal, Endpoint, HealthStatus, LbPolicy, Locality, Maglev, PeakEwma, RingHash, SlowStart,
+    SubsetFallback, SubsetSelector, Subsets,
 };
 
 use super::*;
@@ -45,6 +45,13 @@ async fn requests_of_one_hash_go_to_one_endpoint_and_without_one_to_any() {
         };
         let ports: Vec<u16> = (0..200_u64).map(|key| by(Some(key << 55))).collect();
         assert_eq!(ports, (0..200_u64).map(|key| by(Some(key << 55))).collect::<Vec<_>>());
+        let cluster = bench.clusters.get("c").expect("configured");
+        let mut placement = Placement::default();
+        let told = (0..200_u64).map(|key| {
+            placement.hash = Some(key << 55);
+            cluster.pick(Some(&placement)).expect("there are some").port()
+        });
+        assert!(told.eq(ports.iter().copied()), "what is told without a request is where requests go");
         let spread = |ports: Vec<u16>| ports.into_iter().collect::<std::collections::HashSet<_>>().len();
         assert!(spread(ports) > 10);
         assert!(spread((0..200).map(|_| by(None)).collect()) > 10);
@@ -254,4 +261,35 @@ async fn who_says_goodbye_gets_nothing_for_a_while_if_there_are_others() {
         assert_eq!(ports(&bench, &[]), [1, 2], "there are no others");
         assert_eq!(ports(&bench, &[1]), [2]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_stay_in_the_zone_as_the_proxies_of_their_kind_do() {
+    let zone = |zone: &str| Locality::new("r", zone, "");
+    let near = |port, place| local(port).with_locality(zone(place));
+    let cluster = |name: &str, endpoints: Vec<Endpoint>| {
+        endpoints.into_iter().fold(config::Cluster::new(name), config::Cluster::with_endpoint)
+    };
+    let servers = cluster("c", (1..=6).map(|port| near(port, if port <= 3 { "a" } else { "b" })).collect());
+    let mut bench = bench(servers.clone(), []);
+    let context = Context::new()
+        .with_connector(Arc::clone(&bench.pipes) as Arc<dyn Connector>)
+        .with_local_cluster(Some(LocalCluster::new("proxies", zone("a"))));
+    bench.clusters = Clusters::new(context);
+    let counts = |bench: &Bench| {
+        let ways = ["all_directly", "sampled", "cross_zone"];
+        ways.map(|way| bench.count(&format!("lb_zone_routing_{way}")))
+    };
+    bench.clusters.update([servers.clone(), cluster("proxies", vec![near(11, "a"), near(12, "b")])]);
+    settle().await;
+    assert!((0..100).all(|_| place(&bench, |_| {}).is_some_and(|port| port <= 3)));
+    assert_eq!(counts(&bench), [100, 0, 0]);
+    // three of four proxies are here, and half of the endpoints: two thirds of the requests stay
+    let crowded = vec![near(11, "a"), near(12, "b"), near(13, "a"), near(14, "a")];
+    bench.clusters.update([servers, cluster("proxies", crowded)]);
+    settle().await;
+    let stayed = (0..300).filter(|_| place(&bench, |_| {}).is_some_and(|port| port <= 3)).count();
+    let [direct, sampled, cross] = counts(&bench);
+    assert_eq!((direct, sampled + cross, sampled), (100, 300, stayed.try_into().expect("small")));
+    assert!((150..250).contains(&stayed), "{stayed}");
 }

@@ -2,12 +2,13 @@
 
 use aeraki_route::config::{
     Cluster, CommonLb, ConfigError, Decimal, HashFunction, LbPolicy, LeastRequest, Maglev, RingHash, SlowStart,
+    ZoneAware,
 };
 
 use crate::convert::at::At;
 use crate::convert::duration;
 use crate::proto::envoy::config::cluster::v3 as proto;
-use proto::cluster::common_lb_config::{ConsistentHashingLbConfig, LocalityConfigSpecifier};
+use proto::cluster::common_lb_config::{ConsistentHashingLbConfig, LocalityConfigSpecifier, ZoneAwareLbConfig};
 use proto::cluster::ring_hash_lb_config::HashFunction as HashFunctionProto;
 use proto::cluster::{
     CommonLbConfig, LbConfig, LbPolicy as LbPolicyProto, LeastRequestLbConfig, MaglevLbConfig, RingHashLbConfig,
@@ -53,8 +54,7 @@ fn policy(cluster: &proto::Cluster, factor: Option<u32>, at: &At<'_>) -> Result<
             return Err(at.field("lb_policy").refuse(reason));
         }
     };
-    let hashed = matches!(policy, LbPolicy::RingHash(_) | LbPolicy::Maglev(_));
-    if factor.is_some() && !hashed {
+    if factor.is_some() && !policy.is_hashed() {
         let at = at.field("common_lb_config");
         let at = at.field("consistent_hashing_lb_config");
         return Err(at.field("hash_balance_factor").refuse("needs the lb_policy RING_HASH or MAGLEV"));
@@ -111,7 +111,7 @@ fn maglev(config: &MaglevLbConfig, factor: Option<u32>) -> Maglev {
     converted
 }
 
-/// What is too large for this is too large for any table, which the check of the cluster says.
+/// What is too large for this is too large for any table, which the check of the cluster says, and more than all endpoints.
 fn saturating(size: u64) -> u32 {
     size.try_into().unwrap_or(u32::MAX)
 }
@@ -147,8 +147,23 @@ fn common_lb(config: Option<&CommonLbConfig>, at: &At<'_>) -> Result<CommonLb, C
     if let Some(threshold) = &config.healthy_panic_threshold {
         converted.healthy_panic_threshold = decimal(threshold.value, &at.field("healthy_panic_threshold"))?;
     }
-    converted.locality_weighted =
-        matches!(config.locality_config_specifier, Some(LocalityConfigSpecifier::LocalityWeightedLbConfig(_)));
+    match &config.locality_config_specifier {
+        Some(LocalityConfigSpecifier::LocalityWeightedLbConfig(_)) => converted.locality_weighted = true,
+        Some(LocalityConfigSpecifier::ZoneAwareLbConfig(zone)) => {
+            converted.zone_aware = zone_aware(zone, &at.field("zone_aware_lb_config"))?;
+        }
+        None => {}
+    }
+    Ok(converted)
+}
+
+fn zone_aware(config: &ZoneAwareLbConfig, at: &At<'_>) -> Result<ZoneAware, ConfigError> {
+    let mut converted = ZoneAware::default();
+    if let Some(percent) = &config.routing_enabled {
+        converted.routing_enabled = decimal(percent.value, &at.field("routing_enabled"))?;
+    }
+    converted.min_cluster_size = config.min_cluster_size.map_or(converted.min_cluster_size, saturating);
+    converted.fail_traffic_on_panic = config.fail_traffic_on_panic;
     Ok(converted)
 }
 

@@ -63,13 +63,17 @@ pub fn cluster_from_proto(cluster: &proto::Cluster) -> Result<Cluster, ConfigErr
 }
 
 /// Applies what Envoy's clusters have no field for: `depth`, the requests in flight on one connection, `concurrent`,
-/// whether the servers work on several of them at a time, `peak_ewma_decay`, in seconds, which makes endpoints be
+/// whether the servers work on several of them at a time, `spare_connections`, those to every endpoint that nobody uses yet,
+/// `peak_ewma_decay`, in seconds, which makes endpoints be
 /// chosen by their latency, and `error_statuses`, those that take endpoints out.
 fn apply_own(settings: &Struct, cluster: &mut Cluster, at: &At<'_>) -> Result<(), ConfigError> {
     for (key, value) in &settings.fields {
         match (key.as_str(), &value.kind) {
             ("concurrent", Some(Kind::BoolValue(concurrent))) => cluster.concurrent = Some(*concurrent),
             ("depth", Some(Kind::NumberValue(depth))) => cluster.depth = Some(whole(*depth, &at.field("depth"))?),
+            ("spare_connections", Some(Kind::NumberValue(count))) => {
+                cluster.preconnect.spare_connections = whole(*count, &at.field(key))?;
+            }
             ("peak_ewma_decay", Some(Kind::NumberValue(decay))) if cluster.lb_policy == LbPolicy::RoundRobin => {
                 let decay = Duration::try_from_secs_f64(*decay).unwrap_or_default();
                 cluster.lb_policy = LbPolicy::PeakEwma(PeakEwma::default().with_decay(decay));
@@ -87,11 +91,13 @@ fn apply_own(settings: &Struct, cluster: &mut Cluster, at: &At<'_>) -> Result<()
             }
             ("error_statuses", _) => return Err(at.field(key).refuse("must be a list of numbers")),
             ("concurrent", _) => return Err(at.field(key).refuse("must be true or false")),
-            ("depth" | "peak_ewma_decay", _) => return Err(at.field(key).refuse("must be a number")),
+            ("depth" | "peak_ewma_decay" | "spare_connections", _) => {
+                return Err(at.field(key).refuse("must be a number"));
+            }
             _ => {
-                return Err(at
-                    .field(key)
-                    .refuse("is unknown: use depth, concurrent, peak_ewma_decay or error_statuses"));
+                return Err(at.field(key).refuse(
+                    "is unknown: use depth, concurrent, spare_connections, peak_ewma_decay or error_statuses",
+                ));
             }
         }
     }

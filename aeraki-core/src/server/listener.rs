@@ -6,7 +6,10 @@ use aeraki_route::config::{ConfigError, TcpKeepalive};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpListener;
 
-use super::{Drain, ProcessLimit, Serve, accept::Reception};
+use super::{
+    Drain, ProcessLimit, Serve,
+    accept::{Reception, TcpAccept},
+};
 use crate::{observe::Metrics, socket::set_keepalive};
 
 /// A socket that accepts connections and hands each to a [`Serve`] in a task of its own.
@@ -15,6 +18,7 @@ pub struct Listener {
     socket: std::net::TcpListener,
     local: SocketAddr,
     limit: ProcessLimit,
+    original_dst: bool,
 }
 
 /// How a [`Listener`] is bound.
@@ -63,7 +67,7 @@ impl Listener {
         let socket = self.socket.try_clone().map_err(|error| {
             ConfigError::new(format!("listener {name:?}"), "address", format!("cannot share the socket: {error}"))
         })?;
-        Ok(Self { socket, local: self.local, limit: self.limit.clone() })
+        Ok(Self { socket, limit: self.limit.clone(), ..*self })
     }
 
     /// Returns the address that it is bound to.
@@ -88,13 +92,20 @@ impl Listener {
         self
     }
 
+    /// Sets whether the address that a redirected client meant counts as the one that it connected to.
+    #[must_use]
+    pub const fn with_original_dst(mut self, original_dst: bool) -> Self {
+        self.original_dst = original_dst;
+        self
+    }
+
     /// Accepts connections until `drain` begins, then waits for those that are open.
     ///
     /// # Errors
     /// When the runtime cannot watch the socket.
     pub async fn serve(self, serve: Arc<dyn Serve>, metrics: Arc<Metrics>, drain: Drain) -> io::Result<()> {
-        let socket = TcpListener::from_std(self.socket)?;
-        Reception { serve, metrics, limit: self.limit, drain }.run(socket).await;
+        let accept = TcpAccept { socket: TcpListener::from_std(self.socket)?, original_dst: self.original_dst };
+        Reception { serve, metrics, limit: self.limit, drain }.run(accept).await;
         Ok(())
     }
 }
@@ -111,5 +122,5 @@ fn bind(address: SocketAddr, options: &ListenerOptions) -> io::Result<Listener> 
     socket.bind(&address.into())?;
     socket.listen(options.backlog)?;
     let socket = std::net::TcpListener::from(socket);
-    Ok(Listener { local: socket.local_addr()?, socket, limit: ProcessLimit::default() })
+    Ok(Listener { local: socket.local_addr()?, socket, limit: ProcessLimit::default(), original_dst: false })
 }

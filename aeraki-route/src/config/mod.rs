@@ -15,6 +15,7 @@ mod endpoint;
 pub(crate) mod error;
 mod filter;
 mod listener;
+mod listener_limits;
 mod matches;
 mod mutation;
 mod placement;
@@ -31,7 +32,7 @@ pub use self::{
     action::{Denominator, Destination, FractionalPercent, Mirror, RouteAction, WeightedCluster},
     cluster::{
         Cluster, ClusterLimits, CommonLb, Consecutive, Discovery, Dns, FailurePercentage, HashFunction, HealthCheck,
-        HealthCheckKind, LbPolicy, LeastRequest, Maglev, OutlierDetection, PeakEwma, RingHash, SlowStart,
+        HealthCheckKind, LbPolicy, LeastRequest, Maglev, OriginalDst, OutlierDetection, PeakEwma, RingHash, SlowStart,
         SubsetFallback, SubsetSelector, Subsets, SuccessRate,
     },
     connection_limit::ConnectionLimit,
@@ -39,7 +40,8 @@ pub use self::{
     endpoint::{Address, AddressError, Endpoint, HealthStatus, Locality},
     error::ConfigError,
     filter::{Filter, FilterConfig, FilterOrder},
-    listener::{Listener, ListenerLimits, ProtocolConfig, RouteSource, RouteSubscription, TrafficDirection},
+    listener::{Listener, ProtocolConfig, RouteSource, RouteSubscription, TrafficDirection},
+    listener_limits::ListenerLimits,
     matches::{AttributeMatch, ValueMatch},
     mutation::{MutationEntry, MutationValue},
     placement::{HashPolicy, HashSource},

@@ -7,8 +7,8 @@ use super::connection_limit;
 use super::duration;
 use super::endpoint::socket_from_proto;
 use super::filters::KnownFilters;
+use super::listener_filters::{self, ListenerFilters};
 use super::meta_protocol::{self, MetaProtocol};
-use super::proxy_protocol;
 use super::tcp_keepalive;
 use super::tls;
 use crate::proto::envoy::config::core::v3::TrafficDirection as DirectionProto;
@@ -43,7 +43,9 @@ pub fn listener_from_proto(listener: &proto::Listener, known: &KnownFilters) -> 
     converted.connection_limit = connection_limit;
     converted.tcp_keepalive = listener.tcp_keepalive.as_ref().and_then(tcp_keepalive::from_proto);
     converted.tls = tls;
-    converted.proxy_protocol = proxy_protocol::downstream(listener, at)?;
+    let ListenerFilters { proxy_protocol, original_dst } = listener_filters::from_proto(listener, at)?;
+    converted.proxy_protocol = proxy_protocol;
+    converted.original_dst = original_dst;
     converted.validate()?;
     Ok(converted)
 }

@@ -13,6 +13,7 @@ mod dubbo;
 mod envoy;
 pub(crate) mod frames;
 mod ratelimit;
+mod redirect;
 mod report;
 mod thrift;
 mod tls;
@@ -72,4 +73,5 @@ const SUITES: &[(&str, Suite)] = &[
     ("thrift", thrift::run),
     ("ratelimit", ratelimit::run),
     ("tls", tls::run),
+    ("redirect", redirect::run),
 ];

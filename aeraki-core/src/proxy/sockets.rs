@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use aeraki_route::config::{ConfigError, Listener};
+use aeraki_route::config::{ConfigError, Listener, SocketAddress};
 
 use crate::{
     server::{self, Drain, ListenerOptions, Phase},
@@ -18,10 +18,10 @@ use crate::{
 pub(super) struct Sockets(Arc<Mutex<BTreeMap<Key, Vec<server::Listener>>>>);
 
 /// The configured address; where that leaves the port to the system, the name of the listener too.
-type Key = (SocketAddr, Option<String>);
+type Key = (SocketAddress, Option<String>);
 
 fn key(listener: &Listener) -> Key {
-    (listener.address, (listener.address.port() == 0).then(|| listener.name.clone()))
+    (listener.address.clone(), listener.address.is_any().then(|| listener.name.clone()))
 }
 
 impl Sockets {
@@ -50,19 +50,36 @@ impl Sockets {
 
 /// Binds one socket for each worker.
 fn bind(listener: &Listener, workers: usize) -> Result<Vec<server::Listener>, ConfigError> {
+    let Listener { name, address, .. } = listener;
+    match address {
+        SocketAddress::Ip(address) => bind_tcp(name, *address, workers),
+        SocketAddress::Pipe(pipe) => {
+            let bound = server::Listener::bind_pipe(name, pipe, &ListenerOptions::default())?;
+            // there is one queue, which the workers take turns at
+            let mut sockets = (1..workers).map(|_| bound.try_clone(name)).collect::<Result<Vec<_>, _>>()?;
+            sockets.push(bound);
+            Ok(sockets)
+        }
+        _ => {
+            Err(ConfigError::new(format!("listener {name:?}"), "address", "is of a kind that this proxy does not know"))
+        }
+    }
+}
+
+fn bind_tcp(name: &str, address: SocketAddr, workers: usize) -> Result<Vec<server::Listener>, ConfigError> {
     let alone = ListenerOptions::default();
     if workers == 1 {
-        return Ok(vec![server::Listener::bind(&listener.name, listener.address, &alone)?]);
+        return Ok(vec![server::Listener::bind(name, address, &alone)?]);
     }
-    if listener.address.port() != 0 {
+    if address.port() != 0 {
         // a process that shares its port would take half of our connections unnoticed
-        server::Listener::bind(&listener.name, listener.address, &alone)?;
+        server::Listener::bind(name, address, &alone)?;
     }
     let shared = alone.with_reuse_port(true);
-    let mut sockets = vec![server::Listener::bind(&listener.name, listener.address, &shared)?];
+    let mut sockets = vec![server::Listener::bind(name, address, &shared)?];
     let address = sockets[0].local_addr();
     for _ in 1..workers {
-        sockets.push(server::Listener::bind(&listener.name, address, &shared)?);
+        sockets.push(server::Listener::bind(name, address, &shared)?);
     }
     Ok(sockets)
 }

@@ -2,23 +2,30 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
-use aeraki_route::config::{ConfigError, TcpKeepalive};
+use aeraki_route::config::{self, ConfigError, TcpKeepalive};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpListener;
 
 use super::{
     Drain, ProcessLimit, Serve,
     accept::{Reception, TcpAccept},
+    pipe::{NO_ADDRESS, Pipe},
 };
 use crate::{observe::Metrics, socket::set_keepalive};
 
 /// A socket that accepts connections and hands each to a [`Serve`] in a task of its own.
 #[derive(Debug)]
 pub struct Listener {
-    socket: std::net::TcpListener,
+    socket: Bound,
     local: SocketAddr,
     limit: ProcessLimit,
     original_dst: bool,
+}
+
+#[derive(Debug)]
+enum Bound {
+    Tcp(std::net::TcpListener),
+    Pipe(Pipe),
 }
 
 /// How a [`Listener`] is bound.
@@ -58,19 +65,40 @@ impl Listener {
         })
     }
 
+    /// Listens on a Unix socket for the listener `name`. The file of a socket that nobody listens on any more is replaced;
+    /// that of this one is removed with the last handle on it.
+    ///
+    /// # Errors
+    /// When the address cannot be had: the listener, the field and the system's reason.
+    pub fn bind_pipe(name: &str, pipe: &config::Pipe, options: &ListenerOptions) -> Result<Self, ConfigError> {
+        let bound = Pipe::bind(pipe, options.backlog).map_err(|error| {
+            let reason = format!("cannot listen on {:?}: {error}", pipe.path);
+            ConfigError::new(format!("listener {name:?}"), "address", reason)
+        })?;
+        Ok(Self::of(Bound::Pipe(bound), NO_ADDRESS))
+    }
+
+    fn of(socket: Bound, local: SocketAddr) -> Self {
+        Self { socket, local, limit: ProcessLimit::default(), original_dst: false }
+    }
+
     /// Returns another handle on the same socket, which takes connections from the same queue; the socket is closed with
     /// the last one.
     ///
     /// # Errors
     /// When the system has no room for it: the listener, the field and the system's reason.
     pub fn try_clone(&self, name: &str) -> Result<Self, ConfigError> {
-        let socket = self.socket.try_clone().map_err(|error| {
+        let cloned = match &self.socket {
+            Bound::Tcp(socket) => socket.try_clone().map(Bound::Tcp),
+            Bound::Pipe(pipe) => pipe.try_clone().map(Bound::Pipe),
+        };
+        let socket = cloned.map_err(|error| {
             ConfigError::new(format!("listener {name:?}"), "address", format!("cannot share the socket: {error}"))
         })?;
         Ok(Self { socket, limit: self.limit.clone(), ..*self })
     }
 
-    /// Returns the address that it is bound to.
+    /// Returns the address that it is bound to; `[::]:0` for a Unix socket, which has none.
     #[must_use]
     pub const fn local_addr(&self) -> SocketAddr {
         self.local
@@ -82,7 +110,10 @@ impl Listener {
     /// # Errors
     /// Those of the system.
     pub fn set_keepalive(&self, keepalive: Option<&TcpKeepalive>) -> io::Result<()> {
-        set_keepalive(SockRef::from(&self.socket), keepalive)
+        match &self.socket {
+            Bound::Tcp(socket) => set_keepalive(SockRef::from(socket), keepalive),
+            Bound::Pipe(_) => Ok(()),
+        }
     }
 
     /// Has the connections count towards a limit of the process.
@@ -104,8 +135,14 @@ impl Listener {
     /// # Errors
     /// When the runtime cannot watch the socket.
     pub async fn serve(self, serve: Arc<dyn Serve>, metrics: Arc<Metrics>, drain: Drain) -> io::Result<()> {
-        let accept = TcpAccept { socket: TcpListener::from_std(self.socket)?, original_dst: self.original_dst };
-        Reception { serve, metrics, limit: self.limit, drain }.run(accept).await;
+        let reception = Reception { serve, metrics, limit: self.limit, drain };
+        match self.socket {
+            Bound::Tcp(socket) => {
+                let socket = TcpListener::from_std(socket)?;
+                reception.run(TcpAccept { socket, original_dst: self.original_dst }).await;
+            }
+            Bound::Pipe(pipe) => reception.run(pipe.accept()?).await,
+        }
         Ok(())
     }
 }
@@ -122,5 +159,6 @@ fn bind(address: SocketAddr, options: &ListenerOptions) -> io::Result<Listener> 
     socket.bind(&address.into())?;
     socket.listen(options.backlog)?;
     let socket = std::net::TcpListener::from(socket);
-    Ok(Listener { local: socket.local_addr()?, socket, limit: ProcessLimit::default(), original_dst: false })
+    let local = socket.local_addr()?;
+    Ok(Listener::of(Bound::Tcp(socket), local))
 }

@@ -14,6 +14,7 @@ mod ending;
 mod group;
 mod listener;
 mod pending;
+mod pipe;
 mod proxy_protocol;
 mod pump;
 mod rpc;
@@ -43,7 +44,7 @@ pub trait Serve: Send + Sync + fmt::Debug + 'static {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Accepted {
-    /// Address of the peer.
+    /// Address of the peer; over a Unix socket, where there is none, `[::]:0`, as is `local`.
     pub peer: SocketAddr,
     /// The address that the peer has connected to: our own, unless it is [restored](Self::restored).
     pub local: SocketAddr,

@@ -95,7 +95,7 @@ pub struct ConnInfo {
     pub listener: Arc<str>,
     /// Protocol of the connection.
     pub protocol: Arc<dyn Protocol>,
-    /// Address of the peer.
+    /// Address of the peer; over a Unix socket, where there is none, `[::]:0`, as is `local`.
     pub peer: SocketAddr,
     /// The address that the peer has connected to: our own, unless it is [restored](Self::restored).
     pub local: SocketAddr,

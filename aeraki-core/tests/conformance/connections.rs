@@ -2,11 +2,15 @@
 
 use aeraki_core::{
     observe::Value,
-    route::config::{Cluster, ConnectionLimit, Discovery, OriginalDst, ProxyProtocol},
+    route::config::{Cluster, ConnectionLimit, Discovery, OriginalDst, Pipe, ProxyProtocol},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::UnixStream,
 };
 
 use crate::{
-    support::{Backend, Fixture, all_to},
+    support::{Backend, Fixture, PATIENCE, all_to},
     wire,
 };
 
@@ -44,5 +48,26 @@ async fn a_request_goes_where_its_client_meant_it_to_go() {
             server.answer(&request).await;
             assert_eq!(client.message().await.id().number(), 1, "{}", wire.name);
         }
+    }
+}
+
+#[tokio::test]
+async fn clients_come_over_a_unix_socket() {
+    for wire in wire::ALL {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("in.sock");
+        let clusters = vec![Cluster::new("one").with_endpoint(Backend::bind(wire).await.echo())];
+        let fixture = Fixture::with(wire, all_to("one"), clusters, |listener| {
+            listener.with_address(Pipe::new(path.to_str().expect("text")))
+        });
+        assert_eq!(fixture.proxy.address("in"), None);
+        let mut client = UnixStream::connect(&path).await.expect("the proxy listens");
+        client.write_all(&(wire.request)(1, "hello")).await.expect("open");
+        let mut answer = vec![0; (wire.response)(1).len()];
+        client.read_exact(&mut answer).await.expect("an answer");
+        assert_eq!(answer, (wire.response)(1), "{}", wire.name);
+        drop(client);
+        fixture.proxy.shutdown(PATIENCE).await;
+        assert!(!path.exists(), "the file goes with the listener");
     }
 }

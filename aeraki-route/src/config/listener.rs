@@ -12,6 +12,7 @@ use super::{
     listener_limits::ListenerLimits,
     proxy_protocol::ProxyProtocol,
     route::RouteConfig,
+    socket_address::SocketAddress,
     stream::StreamTimeouts,
     tcp_keepalive::TcpKeepalive,
     tls::DownstreamTlsContext,
@@ -25,8 +26,8 @@ use super::{
 pub struct Listener {
     /// Name, unique in the proxy; not empty.
     pub name: String,
-    /// The address to accept connections on; port 0 takes a free one.
-    pub address: SocketAddr,
+    /// The address to accept connections on.
+    pub address: SocketAddress,
     /// Which way the traffic runs, seen from the workload; default: unspecified.
     #[serde(default)]
     pub direction: TrafficDirection,
@@ -75,7 +76,7 @@ impl Listener {
         Self {
             stat_prefix: name.clone(),
             name,
-            address,
+            address: address.into(),
             direction: TrafficDirection::default(),
             protocol,
             routes,
@@ -90,6 +91,13 @@ impl Listener {
             tls: None,
             proxy_protocol: None,
         }
+    }
+
+    /// Sets the address to accept connections on, such as a [`Pipe`](super::Pipe).
+    #[must_use]
+    pub fn with_address(mut self, address: impl Into<SocketAddress>) -> Self {
+        self.address = address.into();
+        self
     }
 
     /// Sets which way the traffic runs.
@@ -188,6 +196,8 @@ impl Listener {
 
     fn check(&self) -> Checked {
         ensure(!self.name.is_empty(), "name", "must not be empty")?;
+        self.address.check().map_err(|error| error.within("address"))?;
+        self.check_tcp()?;
         ensure(!self.stat_prefix.is_empty(), "statPrefix", "must not be empty")?;
         ensure(!self.protocol.name.is_empty(), "protocol.name", "must not be empty")?;
         for (index, filter) in self.filters.iter().enumerate() {
@@ -209,6 +219,17 @@ impl Listener {
             proxy_protocol.check().map_err(|error| error.within("proxyProtocol"))?;
         }
         self.routes.check().map_err(|error| error.within("routes"))
+    }
+
+    /// A Unix socket has nothing of this.
+    fn check_tcp(&self) -> Checked {
+        let is_pipe = matches!(self.address, SocketAddress::Pipe(_));
+        ensure(
+            !(is_pipe && self.tcp_keepalive.is_some()),
+            "tcpKeepalive",
+            "is for TCP, and the address is a Unix socket",
+        )?;
+        ensure(!(is_pipe && self.original_dst), "originalDst", "is for TCP, and the address is a Unix socket")
     }
 }
 

@@ -23,6 +23,7 @@ mod policy;
 mod proxy;
 mod proxy_protocol;
 pub(crate) mod route;
+mod socket_address;
 mod stream;
 mod tcp_keepalive;
 mod tls;
@@ -54,6 +55,7 @@ pub use self::{
     proxy::{Node, Proxy},
     proxy_protocol::{ProxyProtocol, ProxyProtocolVersion},
     route::{Route, RouteConfig},
+    socket_address::{Pipe, SocketAddress},
     stream::StreamTimeouts,
     tcp_keepalive::TcpKeepalive,
     tls::{

@@ -1,8 +1,8 @@
 //! What is said of the sockets of listeners and clusters.
 
 use aeraki_route::config::{
-    Cluster, ConnectionLimit, Discovery, Listener, OriginalDst, ProxyProtocol, ProxyProtocolVersion, TcpKeepalive,
-    UpstreamTlsContext,
+    Cluster, ConnectionLimit, Discovery, Listener, OriginalDst, Pipe, ProxyProtocol, ProxyProtocolVersion,
+    TcpKeepalive, UpstreamTlsContext,
 };
 
 use super::{
@@ -17,7 +17,11 @@ fn listener(fields: &str) -> Result<Listener, String> {
 
 /// Reads a listener with these filters and other fields.
 fn serving(filters: &str, fields: &str) -> Result<Listener, String> {
-    let address = "{socket_address: {address: 127.0.0.1, port_value: 1}}";
+    listening("{socket_address: {address: 127.0.0.1, port_value: 1}}", filters, fields)
+}
+
+/// Reads a listener at this address, with these filters and other fields.
+fn listening(address: &str, filters: &str, fields: &str) -> Result<Listener, String> {
     let yaml = format!("{{name: l, address: {address}, {fields} filter_chains: {{filters: {filters}}}}}");
     listener_from_proto(&message(&yaml), &KnownFilters::default()).map_err(|error| error.to_string())
 }
@@ -175,5 +179,27 @@ fn requests_go_where_clients_meant_them_to_go_where_the_cluster_says_so() {
         ),
     ] {
         assert_eq!(refused.expect_err("is refused"), format!("cluster \"c\": {expected}"));
+    }
+}
+
+#[test]
+fn a_listener_may_listen_on_a_unix_socket() {
+    let at = |pipe: &str, fields: &str| listening(&format!("{{pipe: {{{pipe}}}}}"), FILTERS, fields);
+    let address = |pipe: &str| at(pipe, "").expect("is good").address;
+    assert_eq!(address("path: /run/a.sock"), Pipe::new("/run/a.sock").into());
+    assert_eq!(address("path: /run/a.sock, mode: 438"), Pipe::new("/run/a.sock").with_mode(0o666).into());
+    assert_eq!(address("path: '@name'"), Pipe::new("@name").into());
+    let long = format!("path: /{}", "x".repeat(107));
+    for (pipe, fields, expected) in [
+        ("", "", "address.path: must not be empty"),
+        ("path: '@'", "", "address.path: must not be empty"),
+        (&*long, "", "address.path: must not be longer than 107 bytes"),
+        ("path: /a, mode: 512", "", "address.mode: must not exceed 0o777, which is 511"),
+        ("path: '@a', mode: 1", "", "address.mode: is for files, and a name has none"),
+        ("path: /a", "tcp_keepalive: {},", "tcpKeepalive: is for TCP, and the address is a Unix socket"),
+        ("path: /a", "use_original_dst: true,", "originalDst: is for TCP, and the address is a Unix socket"),
+    ] {
+        let refused = at(pipe, fields).expect_err("is refused");
+        assert_eq!(refused, format!("listener \"l\": {expected}"), "{pipe}");
     }
 }

@@ -13,7 +13,7 @@ use foldhash::fast::RandomState;
 use crate::{
     RouteTable,
     changes::Changes,
-    config::{self, Destination, Mirror, StreamTimeouts, error::FieldError},
+    config::{self, Destination, Mirror, RoutingPriority, StreamTimeouts, error::FieldError},
     placement::{Placement, Placements},
     places::{Place, Places},
     policy::{LimitCompiler, Retries, RoutePolicies},
@@ -25,6 +25,7 @@ pub struct Route {
     index: usize,
     name: Arc<str>,
     clusters: Clusters,
+    priority: RoutingPriority,
     placements: Option<Box<Placements>>,
     mirrors: Box<[Arc<MirrorTarget>]>,
     request_changes: Option<Arc<Changes>>,
@@ -117,6 +118,11 @@ impl Route {
             Clusters::Weighted(shares) => Clusters::position(shares, draw),
         };
         Some(placements.of(attributes, source, cluster))
+    }
+
+    /// Returns how urgent messages are.
+    pub const fn priority(&self) -> RoutingPriority {
+        self.priority
     }
 
     /// Lists the attributes by which messages are placed.
@@ -232,6 +238,7 @@ impl<'a> ActionCompiler<'a> {
             index,
             name: route.name.as_str().into(),
             clusters: self.clusters(&route.action.destination),
+            priority: route.action.priority,
             placements: Placements::compile(&route.action),
             mirrors: route.action.mirrors.iter().map(|mirror| mirror_after(mirror, previous)).collect(),
             request_changes: Changes::compile(&route.request_mutation),

@@ -2,6 +2,8 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
+#[cfg(all(feature = "hot-restart", target_os = "linux"))]
+use aeraki_route::config::SocketAddress;
 use aeraki_route::config::{self, ConfigError, TcpKeepalive};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpListener;
@@ -96,6 +98,27 @@ impl Listener {
             ConfigError::new(format!("listener {name:?}"), "address", format!("cannot share the socket: {error}"))
         })?;
         Ok(Self { socket, limit: self.limit.clone(), ..*self })
+    }
+
+    /// Takes a socket that listens already at `address`, such as one of another process.
+    #[cfg(all(feature = "hot-restart", target_os = "linux"))]
+    pub(crate) fn from_fd(address: &SocketAddress, socket: std::os::fd::OwnedFd) -> io::Result<Self> {
+        if let SocketAddress::Pipe(pipe) = address {
+            return Ok(Self::of(Bound::Pipe(Pipe::from_fd(pipe, socket)?), NO_ADDRESS));
+        }
+        let socket = std::net::TcpListener::from(socket);
+        socket.set_nonblocking(true)?;
+        let local = socket.local_addr()?;
+        Ok(Self::of(Bound::Tcp(socket), local))
+    }
+
+    /// Returns a handle on the same socket for another process, to which its file belongs from then on.
+    #[cfg(all(feature = "hot-restart", target_os = "linux"))]
+    pub(crate) fn to_fd(&self) -> io::Result<std::os::fd::OwnedFd> {
+        match &self.socket {
+            Bound::Tcp(socket) => Ok(socket.try_clone()?.into()),
+            Bound::Pipe(pipe) => pipe.give_away(),
+        }
     }
 
     /// Returns the address that it is bound to; `[::]:0` for a Unix socket, which has none.

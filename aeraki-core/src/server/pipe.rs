@@ -8,9 +8,11 @@ use std::{
         net::UnixListener,
     },
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     task::{Context, Poll, ready},
 };
+#[cfg(all(feature = "hot-restart", target_os = "linux"))]
+use std::{os::fd::OwnedFd, sync::atomic::Ordering::Relaxed};
 
 use aeraki_route::config;
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -31,6 +33,8 @@ struct SocketFile {
     path: PathBuf,
     /// Device and number, by which it is known again.
     identity: (u64, u64),
+    /// Whether it belongs to another process now.
+    given_away: AtomicBool,
 }
 
 impl Pipe {
@@ -54,6 +58,26 @@ impl Pipe {
         Ok(Self { socket: self.socket.try_clone()?, file: self.file.clone() })
     }
 
+    /// Takes a socket that listens already, with its file.
+    #[cfg(all(feature = "hot-restart", target_os = "linux"))]
+    pub(super) fn from_fd(config: &config::Pipe, socket: OwnedFd) -> io::Result<Self> {
+        let socket = UnixListener::from(socket);
+        socket.set_nonblocking(true)?;
+        let path = Some(&config.path).filter(|path| !path.starts_with('@'));
+        let file = path.map(|path| SocketFile::of(Path::new(path)).map(Arc::new)).transpose()?;
+        Ok(Self { socket, file })
+    }
+
+    /// Returns a handle on the socket for another process, which removes the file from then on.
+    #[cfg(all(feature = "hot-restart", target_os = "linux"))]
+    pub(super) fn give_away(&self) -> io::Result<OwnedFd> {
+        let handle = self.socket.try_clone()?;
+        if let Some(file) = &self.file {
+            file.given_away.store(true, Relaxed);
+        }
+        Ok(handle.into())
+    }
+
     /// Has the present runtime watch the socket.
     pub(super) fn accept(self) -> io::Result<PipeAccept> {
         Ok(PipeAccept { socket: tokio::net::UnixListener::from_std(self.socket)?, _file: self.file })
@@ -63,8 +87,7 @@ impl Pipe {
 fn bind_file(socket: &Socket, path: &Path, mode: Option<u32>) -> io::Result<SocketFile> {
     remove_stale(path)?;
     socket.bind(&SockAddr::unix(path)?)?;
-    let identity = identity(path)?;
-    let file = SocketFile { path: path.to_owned(), identity };
+    let file = SocketFile::of(path)?;
     if let Some(mode) = mode {
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     }
@@ -94,10 +117,17 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
+impl SocketFile {
+    fn of(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), identity: identity(path)?, given_away: AtomicBool::new(false) })
+    }
+}
+
 impl Drop for SocketFile {
     fn drop(&mut self) {
         // it may be another's by now, and then it is not ours to remove
-        if identity(&self.path).is_ok_and(|identity| identity == self.identity) {
+        let given_away = *self.given_away.get_mut();
+        if !given_away && identity(&self.path).is_ok_and(|identity| identity == self.identity) {
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -161,6 +191,19 @@ mod tests {
         assert_eq!(bind(&path).expect_err("is no socket").kind(), io::ErrorKind::AlreadyExists);
         drop(pipe);
         assert!(Path::new(&path).exists(), "what is another's stays");
+    }
+
+    #[cfg(all(feature = "hot-restart", target_os = "linux"))]
+    #[test]
+    fn the_file_belongs_to_who_has_taken_the_socket_over() {
+        let (_folder, path) = folder();
+        let old = bind(&path).expect("is free");
+        let handle = old.give_away().expect("room for it");
+        let new = Pipe::from_fd(&config::Pipe::new(&*path), handle).expect("listens");
+        drop(old);
+        UnixStream::connect(&path).expect("somebody listens");
+        drop(new);
+        assert!(!Path::new(&path).exists());
     }
 
     #[cfg(target_os = "linux")]

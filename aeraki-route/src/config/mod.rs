@@ -34,7 +34,7 @@ pub use self::{
     cluster::{
         Cluster, ClusterLimits, CommonLb, Consecutive, Discovery, Dns, FailurePercentage, HashFunction, HealthCheck,
         HealthCheckKind, LbPolicy, LeastRequest, Maglev, OriginalDst, OutlierDetection, PeakEwma, RingHash, SlowStart,
-        SubsetFallback, SubsetSelector, Subsets, SuccessRate,
+        SubsetFallback, SubsetSelector, Subsets, SuccessRate, Thresholds,
     },
     connection_limit::ConnectionLimit,
     decimal::Decimal,
@@ -45,7 +45,7 @@ pub use self::{
     listener_limits::ListenerLimits,
     matches::{AttributeMatch, ValueMatch},
     mutation::{MutationEntry, MutationValue},
-    placement::{HashPolicy, HashSource},
+    placement::{HashPolicy, HashSource, RoutingPriority},
     policy::{
         Abort, AbortWith, AdaptiveConcurrency, AuthorizationAction, AuthorizationPolicy, AuthorizationRule, BackOff,
         Delay, Descriptor, DescriptorEntry, Fault, GlobalRateLimit, HedgePolicy, KeyedBuckets, LimitCondition,

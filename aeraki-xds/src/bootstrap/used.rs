@@ -58,6 +58,7 @@ const INSIDE: &[&str] = &[
     "envoy.config.cluster.v3.CircuitBreakers.Thresholds.max_requests",
     "envoy.config.cluster.v3.CircuitBreakers.Thresholds.max_retries",
     "envoy.config.cluster.v3.CircuitBreakers.Thresholds.priority",
+    "envoy.config.cluster.v3.CircuitBreakers.Thresholds.track_remaining",
     "envoy.config.cluster.v3.CircuitBreakers.thresholds",
     "envoy.config.cluster.v3.Cluster.CommonLbConfig.ConsistentHashingLbConfig.hash_balance_factor",
     "envoy.config.cluster.v3.Cluster.CommonLbConfig.ConsistentHashingLbConfig.use_hostname_for_hashing",

@@ -21,6 +21,7 @@ mod meta_protocol;
 mod native;
 #[cfg(feature = "bootstrap")]
 mod overload;
+mod priority;
 mod proxy_protocol;
 mod tcp_keepalive;
 mod tls;

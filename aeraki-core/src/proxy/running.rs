@@ -116,15 +116,16 @@ impl Running {
         &self.config
     }
 
-    /// Returns the address that a listener is bound to.
+    /// Returns the address that a listener is bound to; none for one on a Unix socket.
     #[must_use]
     pub fn address(&self, listener: &str) -> Option<SocketAddr> {
-        self.listeners.get(listener).map(|serving| serving.address)
+        self.addresses().find(|(name, _)| *name == listener).map(|(_, address)| address)
     }
 
-    /// Lists all listeners and their addresses.
+    /// Lists the listeners that have an IP address, and their addresses.
     pub fn addresses(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
-        self.listeners.iter().map(|(name, serving)| (name.as_str(), serving.address))
+        let over_tcp = self.listeners.iter().filter(|(_, serving)| serving.address.port() != 0);
+        over_tcp.map(|(name, serving)| (name.as_str(), serving.address))
     }
 
     /// Returns the address of the admin interface, if there is one.

@@ -115,7 +115,7 @@ impl Running {
     }
 
     /// Adds and changes clusters. Where others are to go, returns how.
-    fn add_clusters(&mut self, next: &[Cluster]) -> Option<NewClusters> {
+    fn add_clusters(&self, next: &[Cluster]) -> Option<NewClusters> {
         let known: BTreeSet<_> = next.iter().map(|cluster| cluster.name.as_str()).collect();
         let gone = self.config.clusters.iter().filter(|cluster| !known.contains(cluster.name.as_str()));
         let all: Vec<_> = next.iter().chain(gone).cloned().collect();

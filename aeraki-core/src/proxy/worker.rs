@@ -109,7 +109,7 @@ impl Worker {
         if let Err(error) = socket.set_keepalive(prepared.config.tcp_keepalive.as_ref()) {
             tracing::warn!(listener = name, %error, "the system will not ask silent clients whether they are there");
         }
-        let socket = socket.with_limit(self.limit.clone());
+        let socket = socket.with_limit(self.limit.clone()).with_original_dst(prepared.config.original_dst);
         let served = socket.serve(self.service(prepared, &counting), Arc::clone(&*counting), drain);
         let served = async move {
             let _counting = counting;

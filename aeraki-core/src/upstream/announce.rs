@@ -22,6 +22,8 @@ pub(super) struct Announcing {
 impl Announcing {
     /// Makes a connector for the requests of one client, or for connections on behalf of nobody, such as health checks.
     pub(super) fn new(inner: Arc<dyn Connector>, version: ProxyProtocolVersion, client: Option<&ConnInfo>) -> Self {
+        // who comes over a Unix socket has no address
+        let client = client.filter(|client| !client.peer.ip().is_unspecified());
         let addresses = client.map(|client| Addresses { source: client.peer, destination: client.local });
         Self { inner, header: header(version, addresses).into() }
     }

@@ -11,13 +11,14 @@ use std::{
 use aeraki_codec::{Affinity, Head, LocalReply, Reason};
 use aeraki_route::{
     Placement,
-    config::{self, RoutingPriority},
+    config::{self, Discovery, RoutingPriority},
 };
 use tokio::{sync::watch, task::AbortHandle, time::timeout};
 
 use super::{
     Context,
     call::{Exchange, Exchanged},
+    destinations::Destinations,
     discovery,
     endpoint::{Active, Endpoint},
     health::{Checks, Host, Watched},
@@ -51,6 +52,8 @@ pub(super) struct Directory {
     known: watch::Sender<bool>,
     /// The checks of the endpoints, where these are asked here.
     checks: Option<Mutex<Checks>>,
+    /// The endpoints that clients bring along, where these are the ones.
+    destinations: Option<Destinations>,
 }
 
 impl Cluster {
@@ -71,13 +74,20 @@ impl Cluster {
         let members = Arc::new(Members::new(&found, before.as_deref(), &shared)).into();
         let checks = if looks_after { shared.checks().map(Mutex::new) } else { None };
         let known = watch::Sender::new(false);
-        let directory = Arc::new(Directory { members, found: found.into(), known, checks, shared });
+        let destinations = match config.discovery {
+            Discovery::OriginalDst(original) => Some(Destinations::new(original)),
+            _ => None,
+        };
+        let directory = Arc::new(Directory { members, found: found.into(), known, checks, destinations, shared });
         if is_given {
             directory.settle();
         }
         let mut tasks: Vec<_> = discovery::begin(&config, &directory).into_iter().collect();
         tasks.extend(verdicts.map(|verdicts| spawn(Arc::clone(&directory).follow(verdicts))));
         tasks.extend(proxies.map(|proxies| spawn(Arc::clone(&directory).follow(proxies))));
+        if directory.destinations.is_some() {
+            tasks.push(spawn(Arc::clone(&directory).sweep_destinations()));
+        }
         if let (true, Some(detection)) = (looks_after, config.outlier_detection) {
             let health = Arc::clone(&directory.shared.usage.health);
             tasks.push(spawn(async move { health.sweep_for_ever(&detection).await }));
@@ -100,7 +110,8 @@ impl Cluster {
     /// Lists the addresses of the endpoints as they are now.
     #[must_use]
     pub fn endpoints(&self) -> Vec<SocketAddr> {
-        self.directory.members().iter().map(|target| target.endpoint.address).collect()
+        let brought = self.directory.destinations.iter().flat_map(Destinations::addresses);
+        self.directory.members().iter().map(|target| target.endpoint.address).chain(brought).collect()
     }
 
     /// Tells which endpoint a request that is placed so would go to now, and counts it as such a request; none where none
@@ -120,6 +131,7 @@ impl Cluster {
         self.stop_tasks();
         let kept = next.map(|next| next.directory.members());
         self.directory.members().drain_missing(kept.as_deref());
+        self.directory.destinations.iter().for_each(Destinations::clear);
     }
 
     fn stop_tasks(&self) {
@@ -248,8 +260,19 @@ impl Directory {
         self.send(request, admitted, active, None).await
     }
 
-    /// Picks an endpoint, if possible not one of those that the request is to avoid.
+    async fn sweep_destinations(self: Arc<Self>) {
+        if let Some(destinations) = &self.destinations {
+            destinations.sweep_for_ever().await;
+        }
+    }
+
+    /// Picks an endpoint: the one that the client meant where that counts, else if possible not one of those that the
+    /// request is to avoid.
     fn pick(&self, request: &Request) -> Option<Active> {
+        if let Some(destinations) = &self.destinations {
+            let endpoint = destinations.endpoint(request.conn.original_dst()?, &self.shared)?;
+            return Some(endpoint.enter(self.shared.decay()));
+        }
         let avoid = request.avoid.as_deref().map_or(&[][..], Vec::as_slice);
         let members = read(&self.members);
         let endpoint = members.pick(request.placement.as_deref(), avoid, &self.shared.stats)?;

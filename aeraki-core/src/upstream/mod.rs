@@ -19,6 +19,7 @@ mod binding;
 mod call;
 mod cluster;
 mod connect;
+mod destinations;
 mod discovery;
 mod driver;
 mod endpoint;

@@ -3,6 +3,7 @@
 mod allocations;
 mod bytes_in;
 mod closing;
+mod connections;
 mod exchange;
 mod flow;
 mod goodbyes;

@@ -9,8 +9,10 @@ use super::{
     duration,
     error::{Checked, ConfigError, ensure},
     filter::{Filter, FilterOrder},
+    listener_limits::ListenerLimits,
     proxy_protocol::ProxyProtocol,
     route::RouteConfig,
+    socket_address::SocketAddress,
     stream::StreamTimeouts,
     tcp_keepalive::TcpKeepalive,
     tls::DownstreamTlsContext,
@@ -24,8 +26,8 @@ use super::{
 pub struct Listener {
     /// Name, unique in the proxy; not empty.
     pub name: String,
-    /// The address to accept connections on; port 0 takes a free one.
-    pub address: SocketAddr,
+    /// The address to accept connections on.
+    pub address: SocketAddress,
     /// Which way the traffic runs, seen from the workload; default: unspecified.
     #[serde(default)]
     pub direction: TrafficDirection,
@@ -56,6 +58,9 @@ pub struct Listener {
     /// Has the system ask silent clients whether they are there; none: it does not ask.
     #[serde(default)]
     pub tcp_keepalive: Option<TcpKeepalive>,
+    /// Whether the address that a redirected client meant counts as the one that it connected to; Linux. Default: no.
+    #[serde(default)]
+    pub original_dst: bool,
     /// How it speaks TLS; none: not at all.
     #[serde(default)]
     pub tls: Option<DownstreamTlsContext>,
@@ -71,7 +76,7 @@ impl Listener {
         Self {
             stat_prefix: name.clone(),
             name,
-            address,
+            address: address.into(),
             direction: TrafficDirection::default(),
             protocol,
             routes,
@@ -82,9 +87,17 @@ impl Listener {
             limits: ListenerLimits::default(),
             connection_limit: None,
             tcp_keepalive: None,
+            original_dst: false,
             tls: None,
             proxy_protocol: None,
         }
+    }
+
+    /// Sets the address to accept connections on, such as a [`Pipe`](super::Pipe).
+    #[must_use]
+    pub fn with_address(mut self, address: impl Into<SocketAddress>) -> Self {
+        self.address = address.into();
+        self
     }
 
     /// Sets which way the traffic runs.
@@ -150,6 +163,13 @@ impl Listener {
         self
     }
 
+    /// Sets whether the address that a redirected client meant counts as the one that it connected to.
+    #[must_use]
+    pub fn with_original_dst(mut self, original_dst: bool) -> Self {
+        self.original_dst = original_dst;
+        self
+    }
+
     /// Sets how it speaks TLS.
     #[must_use]
     pub fn with_tls(mut self, tls: DownstreamTlsContext) -> Self {
@@ -176,6 +196,8 @@ impl Listener {
 
     fn check(&self) -> Checked {
         ensure(!self.name.is_empty(), "name", "must not be empty")?;
+        self.address.check().map_err(|error| error.within("address"))?;
+        self.check_tcp()?;
         ensure(!self.stat_prefix.is_empty(), "statPrefix", "must not be empty")?;
         ensure(!self.protocol.name.is_empty(), "protocol.name", "must not be empty")?;
         for (index, filter) in self.filters.iter().enumerate() {
@@ -197,6 +219,17 @@ impl Listener {
             proxy_protocol.check().map_err(|error| error.within("proxyProtocol"))?;
         }
         self.routes.check().map_err(|error| error.within("routes"))
+    }
+
+    /// A Unix socket has nothing of this.
+    fn check_tcp(&self) -> Checked {
+        let is_pipe = matches!(self.address, SocketAddress::Pipe(_));
+        ensure(
+            !(is_pipe && self.tcp_keepalive.is_some()),
+            "tcpKeepalive",
+            "is for TCP, and the address is a Unix socket",
+        )?;
+        ensure(!(is_pipe && self.original_dst), "originalDst", "is for TCP, and the address is a Unix socket")
     }
 }
 
@@ -307,95 +340,6 @@ impl RouteSubscription {
     fn check(&self) -> Checked {
         ensure(!self.route_config_name.is_empty(), "routeConfigName", "must not be empty")?;
         ensure(!self.cluster.is_empty(), "cluster", "must not be empty")
-    }
-}
-
-/// What one downstream connection may take: beyond a number the proxy stops reading from it, beyond a time it closes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-#[non_exhaustive]
-pub struct ListenerLimits {
-    /// Requests in flight; default 128, not zero. Open streams are not among them.
-    pub max_requests_in_flight: u32,
-    /// Open streams; default 256, zero: none. Beyond it openings are refused.
-    pub max_streams: u32,
-    /// Bytes of one stream that wait in either direction, and of all together that are not open yet; default 256 KiB, not
-    /// zero. Beyond it the other side is not read.
-    /// A protocol with windows gets by without that if it is larger than they are, frame headers included. A frame counts
-    /// for 64 bytes at least once there are very many.
-    pub max_stream_bytes: u64,
-    /// Bytes buffered either way; default 1 MiB, not zero. A single larger frame is still taken up to the codec's limit.
-    pub max_buffered_bytes: u64,
-    /// Bytes of one frame; none: the codec's own limit. Not zero.
-    pub max_frame_bytes: Option<u64>,
-    /// How long the rest of a frame may stay away: no byte either way, and no request in flight; default 60 s, none: for
-    /// ever. Not zero.
-    #[serde(with = "duration::optional")]
-    pub unfinished_frame_timeout: Option<Duration>,
-}
-
-impl ListenerLimits {
-    /// Sets the number of requests in flight.
-    #[must_use]
-    pub fn with_max_requests_in_flight(mut self, requests: u32) -> Self {
-        self.max_requests_in_flight = requests;
-        self
-    }
-
-    /// Sets the number of open streams.
-    #[must_use]
-    pub fn with_max_streams(mut self, streams: u32) -> Self {
-        self.max_streams = streams;
-        self
-    }
-
-    /// Sets the number of bytes of one stream that wait in either direction.
-    #[must_use]
-    pub fn with_max_stream_bytes(mut self, bytes: u64) -> Self {
-        self.max_stream_bytes = bytes;
-        self
-    }
-
-    /// Sets the number of bytes buffered either way.
-    #[must_use]
-    pub fn with_max_buffered_bytes(mut self, bytes: u64) -> Self {
-        self.max_buffered_bytes = bytes;
-        self
-    }
-
-    /// Sets the number of bytes of one frame.
-    #[must_use]
-    pub fn with_max_frame_bytes(mut self, bytes: u64) -> Self {
-        self.max_frame_bytes = Some(bytes);
-        self
-    }
-
-    /// Sets how long the rest of a frame may stay away; none: for ever.
-    #[must_use]
-    pub fn with_unfinished_frame_timeout(mut self, timeout: Option<Duration>) -> Self {
-        self.unfinished_frame_timeout = timeout;
-        self
-    }
-
-    fn check(&self) -> Checked {
-        ensure(self.max_requests_in_flight > 0, "maxRequestsInFlight", "must not be zero")?;
-        ensure(self.max_stream_bytes > 0, "maxStreamBytes", "must not be zero")?;
-        ensure(self.max_buffered_bytes > 0, "maxBufferedBytes", "must not be zero")?;
-        ensure(self.max_frame_bytes != Some(0), "maxFrameBytes", "must not be zero")?;
-        duration::check_optional(self.unfinished_frame_timeout, "unfinishedFrameTimeout")
-    }
-}
-
-impl Default for ListenerLimits {
-    fn default() -> Self {
-        Self {
-            max_requests_in_flight: 128,
-            max_streams: 256,
-            max_stream_bytes: 256 << 10,
-            max_buffered_bytes: 1 << 20,
-            max_frame_bytes: None,
-            unfinished_frame_timeout: Some(Duration::from_secs(60)),
-        }
     }
 }
 

@@ -15,6 +15,7 @@ mod endpoint;
 pub(crate) mod error;
 mod filter;
 mod listener;
+mod listener_limits;
 mod matches;
 mod mutation;
 mod placement;
@@ -22,6 +23,7 @@ mod policy;
 mod proxy;
 mod proxy_protocol;
 pub(crate) mod route;
+mod socket_address;
 mod stream;
 mod tcp_keepalive;
 mod tls;
@@ -31,15 +33,16 @@ pub use self::{
     action::{Denominator, Destination, FractionalPercent, Mirror, RouteAction, WeightedCluster},
     cluster::{
         Cluster, ClusterLimits, CommonLb, Consecutive, Discovery, Dns, FailurePercentage, HashFunction, HealthCheck,
-        HealthCheckKind, LbPolicy, LeastRequest, Maglev, OutlierDetection, PeakEwma, Preconnect, RingHash, SlowStart,
-        SubsetFallback, SubsetSelector, Subsets, SuccessRate, Thresholds, ZoneAware,
+        HealthCheckKind, LbPolicy, LeastRequest, Maglev, OriginalDst, OutlierDetection, PeakEwma, Preconnect, RingHash,
+        SlowStart, SubsetFallback, SubsetSelector, Subsets, SuccessRate, Thresholds, ZoneAware,
     },
     connection_limit::ConnectionLimit,
     decimal::Decimal,
     endpoint::{Address, AddressError, Endpoint, HealthStatus, Locality},
     error::ConfigError,
     filter::{Filter, FilterConfig, FilterOrder},
-    listener::{Listener, ListenerLimits, ProtocolConfig, RouteSource, RouteSubscription, TrafficDirection},
+    listener::{Listener, ProtocolConfig, RouteSource, RouteSubscription, TrafficDirection},
+    listener_limits::ListenerLimits,
     matches::{AttributeMatch, ValueMatch},
     mutation::{MutationEntry, MutationValue},
     placement::{HashPolicy, HashSource, RoutingPriority},
@@ -52,6 +55,7 @@ pub use self::{
     proxy::{Node, Proxy},
     proxy_protocol::{ProxyProtocol, ProxyProtocolVersion},
     route::{Route, RouteConfig},
+    socket_address::{Pipe, SocketAddress},
     stream::StreamTimeouts,
     tcp_keepalive::TcpKeepalive,
     tls::{

@@ -98,7 +98,7 @@ impl Proxy {
     fn check_addresses(&self) -> Result<(), ConfigError> {
         for (index, listener) in self.listeners.iter().enumerate() {
             let taken = self.listeners[..index].iter().find(|other| other.address == listener.address);
-            if let Some(other) = taken.filter(|_| listener.address.port() != 0) {
+            if let Some(other) = taken.filter(|_| !listener.address.is_any()) {
                 let reason = format!("{} is taken by listener {:?}", listener.address, other.name);
                 return Err(of_listener(listener, "address", reason));
             }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use aeraki_route::config::{Address, ConfigError, Endpoint, HealthStatus};
+use aeraki_route::config::{Address, ConfigError, Endpoint, HealthStatus, Pipe, SocketAddress};
 
 use super::at::At;
 use super::{labels, locality};
@@ -30,6 +30,17 @@ pub(super) fn endpoints_from_proto(
 #[cfg(feature = "bootstrap")]
 pub(crate) fn socket_of(object: &str, address: &core::Address) -> Result<SocketAddr, ConfigError> {
     socket_from_proto(Some(address), &At::resource(object, "").field("address"))
+}
+
+/// Converts the address that a listener listens on.
+pub(super) fn listening_from_proto(address: Option<&core::Address>, at: &At<'_>) -> Result<SocketAddress, ConfigError> {
+    match address.and_then(|address| address.address.as_ref()) {
+        Some(core::address::Address::Pipe(pipe)) => {
+            let converted = Pipe::new(&pipe.path);
+            Ok(if pipe.mode == 0 { converted } else { converted.with_mode(pipe.mode) }.into())
+        }
+        _ => socket_from_proto(address, at).map(SocketAddress::from),
+    }
 }
 
 /// Converts the address of a socket to listen on.

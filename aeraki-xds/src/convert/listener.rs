@@ -1,14 +1,16 @@
 //! `envoy.config.listener.v3.Listener` with a MetaProtocol proxy in its filter chain.
 
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
 use aeraki_route::config::{ConfigError, ConnectionLimit, DownstreamTlsContext, Listener, TrafficDirection};
 
 use super::at::At;
 use super::connection_limit;
 use super::duration;
-use super::endpoint::socket_from_proto;
+use super::endpoint::listening_from_proto;
 use super::filters::KnownFilters;
+use super::listener_filters::{self, ListenerFilters};
 use super::meta_protocol::{self, MetaProtocol};
-use super::proxy_protocol;
 use super::tcp_keepalive;
 use super::tls;
 use crate::proto::envoy::config::core::v3::TrafficDirection as DirectionProto;
@@ -30,11 +32,12 @@ use crate::proto::envoy::config::listener::v3 as proto;
 /// [`Listener::validate`] refuses.
 pub fn listener_from_proto(listener: &proto::Listener, known: &KnownFilters) -> Result<Listener, ConfigError> {
     let at = &At::resource("listener", &listener.name);
-    let address = socket_from_proto(listener.address.as_ref(), &at.field("address"))?;
+    let address = listening_from_proto(listener.address.as_ref(), &at.field("address"))?;
     let tls = tls_of_chains(listener, at)?;
     let (connection_limit, proxy) = filters_of_chain(listener, known, at)?;
     let MetaProtocol { protocol, stat_prefix, routes, filters, response_order, idle_timeout } = proxy;
-    let mut converted = Listener::new(&listener.name, address, protocol, routes)
+    let mut converted = Listener::new(&listener.name, NOWHERE, protocol, routes)
+        .with_address(address)
         .with_direction(direction(listener))
         .with_stat_prefix(stat_prefix)
         .with_response_order(response_order);
@@ -43,7 +46,9 @@ pub fn listener_from_proto(listener: &proto::Listener, known: &KnownFilters) -> 
     converted.connection_limit = connection_limit;
     converted.tcp_keepalive = listener.tcp_keepalive.as_ref().and_then(tcp_keepalive::from_proto);
     converted.tls = tls;
-    converted.proxy_protocol = proxy_protocol::downstream(listener, at)?;
+    let ListenerFilters { proxy_protocol, original_dst } = listener_filters::from_proto(listener, at)?;
+    converted.proxy_protocol = proxy_protocol;
+    converted.original_dst = original_dst;
     converted.validate()?;
     Ok(converted)
 }
@@ -120,5 +125,7 @@ fn direction(listener: &proto::Listener) -> TrafficDirection {
     }
 }
 
+/// Stands for the address until that is set.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
 const NOT_TOLD_APART: &str = "two filter chains must hold the same filters, one matching transport_protocol tls with a TLS \
     transport socket, the other one raw_buffer without, and nothing else";

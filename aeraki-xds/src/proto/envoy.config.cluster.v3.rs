@@ -210,7 +210,7 @@ pub struct Cluster {
     pub connection_pool_per_downstream_connection: bool,
     #[prost(oneof = "cluster::ClusterDiscoveryType", tags = "2")]
     pub cluster_discovery_type: ::core::option::Option<cluster::ClusterDiscoveryType>,
-    #[prost(oneof = "cluster::LbConfig", tags = "23, 52, 37, 56")]
+    #[prost(oneof = "cluster::LbConfig", tags = "23, 52, 34, 37, 56")]
     pub lb_config: ::core::option::Option<cluster::LbConfig>,
 }
 /// Nested message and enum types in `Cluster`.
@@ -536,6 +536,26 @@ pub mod cluster {
             "type.googleapis.com/envoy.config.cluster.v3.Cluster.MaglevLbConfig".into()
         }
     }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct OriginalDstLbConfig {
+        #[prost(bool, tag = "1")]
+        pub use_http_header: bool,
+        #[prost(string, tag = "2")]
+        pub http_header_name: ::prost::alloc::string::String,
+        #[prost(message, optional, tag = "3")]
+        pub upstream_port_override: ::core::option::Option<u32>,
+    }
+    impl ::prost::Name for OriginalDstLbConfig {
+        const NAME: &'static str = "OriginalDstLbConfig";
+        const PACKAGE: &'static str = "envoy.config.cluster.v3";
+        fn full_name() -> ::prost::alloc::string::String {
+            "envoy.config.cluster.v3.Cluster.OriginalDstLbConfig".into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "type.googleapis.com/envoy.config.cluster.v3.Cluster.OriginalDstLbConfig"
+                .into()
+        }
+    }
     #[derive(Clone, Copy, PartialEq, ::prost::Message)]
     pub struct CommonLbConfig {
         #[prost(message, optional, tag = "1")]
@@ -837,6 +857,8 @@ pub mod cluster {
         RingHashLbConfig(RingHashLbConfig),
         #[prost(message, tag = "52")]
         MaglevLbConfig(MaglevLbConfig),
+        #[prost(message, tag = "34")]
+        OriginalDstLbConfig(OriginalDstLbConfig),
         #[prost(message, tag = "37")]
         LeastRequestLbConfig(LeastRequestLbConfig),
         #[prost(message, tag = "56")]

@@ -15,6 +15,7 @@ mod envoy;
 pub(crate) mod frames;
 mod goodbye;
 mod ratelimit;
+mod redirect;
 mod report;
 mod thrift;
 mod tls;
@@ -76,4 +77,5 @@ const SUITES: &[(&str, Suite)] = &[
     ("tls", tls::run),
     ("goodbye", goodbye::run),
     ("balance", balance::run),
+    ("redirect", redirect::run),
 ];

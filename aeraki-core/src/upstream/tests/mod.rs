@@ -6,6 +6,7 @@ mod bounds;
 mod calls;
 mod care;
 mod cost;
+mod destinations;
 #[cfg(feature = "dns")]
 mod dns;
 mod endings;

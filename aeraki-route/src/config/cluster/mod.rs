@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     common::{CommonLb, SubsetFallback, SubsetSelector, Subsets},
-    discovery::{Discovery, Dns},
+    discovery::{Discovery, Dns, OriginalDst},
     health_check::{HealthCheck, HealthCheckKind},
     limits::{ClusterLimits, Thresholds},
     outlier::{Consecutive, FailurePercentage, OutlierDetection, SuccessRate},
@@ -272,6 +272,7 @@ impl Cluster {
         let single = !matches!(self.discovery, Discovery::LogicalDns(_)) || self.endpoints.len() == 1;
         ensure(single, "endpoints", "a logical DNS cluster has exactly one endpoint")?;
         self.discovery.check().map_err(|error| error.within("discovery"))?;
+        self.check_original_dst()?;
         self.check_balancing()?;
         duration::check(self.connect_timeout, "connectTimeout")?;
         ensure(self.depth != Some(0), "depth", "must not be zero")?;
@@ -291,6 +292,23 @@ impl Cluster {
             keepalive.check().map_err(|error| error.within("tcpKeepalive"))?;
         }
         self.tls.as_ref().map_or(Ok(()), |tls| self.check_tls(tls).map_err(|error| error.within("tls")))
+    }
+
+    /// There is nothing to choose from, to split or to ask before clients come.
+    fn check_original_dst(&self) -> Checked {
+        let is_original = matches!(self.discovery, Discovery::OriginalDst(_));
+        for (field, used) in [
+            ("endpoints", !self.endpoints.is_empty()),
+            ("subsets", self.subsets.is_some()),
+            ("healthCheck", self.health_check.is_some()),
+        ] {
+            ensure(
+                !(is_original && used),
+                field,
+                "is not for a cluster whose requests go where clients meant them to go",
+            )?;
+        }
+        Ok(())
     }
 
     fn check_balancing(&self) -> Checked {

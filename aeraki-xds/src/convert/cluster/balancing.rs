@@ -1,8 +1,8 @@
 //! The fields of `envoy.config.cluster.v3.Cluster` by which endpoints are chosen.
 
 use aeraki_route::config::{
-    Cluster, CommonLb, ConfigError, Decimal, HashFunction, LbPolicy, LeastRequest, Maglev, RingHash, SlowStart,
-    ZoneAware,
+    Cluster, CommonLb, ConfigError, Decimal, Discovery, HashFunction, LbPolicy, LeastRequest, Maglev, RingHash,
+    SlowStart, ZoneAware,
 };
 
 use crate::convert::at::At;
@@ -24,7 +24,7 @@ pub(super) fn apply(cluster: &proto::Cluster, converted: &mut Cluster, at: &At<'
     let common = cluster.common_lb_config.as_ref();
     converted.common_lb = common_lb(common, &at.field("common_lb_config"))?;
     let factor = balance_factor(common, &at.field("common_lb_config").field("consistent_hashing_lb_config"))?;
-    converted.lb_policy = policy(cluster, factor, at)?;
+    converted.lb_policy = policy(cluster, &converted.discovery, factor, at)?;
     converted.slow_start = slow_start(cluster.lb_config.as_ref(), at)?;
     if let Some(factor) = cluster.load_assignment.as_ref().and_then(|assignment| assignment.policy.as_ref()) {
         converted.common_lb.overprovisioning_factor = factor.overprovisioning_factor.unwrap_or(OVERPROVISIONING);
@@ -32,9 +32,18 @@ pub(super) fn apply(cluster: &proto::Cluster, converted: &mut Cluster, at: &At<'
     Ok(())
 }
 
-fn policy(cluster: &proto::Cluster, factor: Option<u32>, at: &At<'_>) -> Result<LbPolicy, ConfigError> {
+fn policy(
+    cluster: &proto::Cluster,
+    discovery: &Discovery,
+    factor: Option<u32>,
+    at: &At<'_>,
+) -> Result<LbPolicy, ConfigError> {
     let policy = match (LbPolicyProto::try_from(cluster.lb_policy), cluster.lb_config.as_ref()) {
         (Ok(LbPolicyProto::RoundRobin), _) => LbPolicy::RoundRobin,
+        // there is nothing to choose from: the type of the cluster says where requests go
+        (Ok(LbPolicyProto::ClusterProvided), _) if matches!(discovery, Discovery::OriginalDst(_)) => {
+            LbPolicy::default()
+        }
         (Ok(LbPolicyProto::Random), _) => LbPolicy::Random,
         (Ok(LbPolicyProto::LeastRequest), Some(LbConfig::LeastRequestLbConfig(config))) => {
             LbPolicy::LeastRequest(least_request(config, &at.field("least_request_lb_config"))?)
@@ -70,6 +79,7 @@ fn refuse_foreign(cluster: &proto::Cluster, at: &At<'_>) -> Result<(), ConfigErr
         Some(LbConfig::LeastRequestLbConfig(_)) => ("least_request_lb_config", LbPolicyProto::LeastRequest),
         Some(LbConfig::RingHashLbConfig(_)) => ("ring_hash_lb_config", LbPolicyProto::RingHash),
         Some(LbConfig::MaglevLbConfig(_)) => ("maglev_lb_config", LbPolicyProto::Maglev),
+        Some(LbConfig::OriginalDstLbConfig(_)) => ("original_dst_lb_config", LbPolicyProto::ClusterProvided),
     };
     if cluster.lb_policy == i32::from(policy) {
         return Ok(());

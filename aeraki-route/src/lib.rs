@@ -37,6 +37,7 @@ mod explain;
 mod placement;
 mod places;
 mod rules;
+mod sync;
 mod table;
 
 pub use self::{

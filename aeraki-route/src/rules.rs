@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use aeraki_codec::{Attributes, Demand};
@@ -11,6 +11,7 @@ use arc_swap::{ArcSwap, Cache};
 use crate::{
     Explanation, Route, RouteTable,
     config::{ConfigError, RouteConfig},
+    sync::lock,
 };
 
 /// A route table and what it asks messages for, compiled together; immutable.
@@ -206,8 +207,4 @@ impl RulesReader {
     pub fn load(&mut self) -> &Arc<Rules> {
         self.cache.load()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,10 +3,11 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use super::Distribution;
+use crate::sync::lock;
 
 /// Has metrics to show: implemented by what counts, registered with [`Stats`].
 pub trait Collect: Send + Sync + fmt::Debug + 'static {
@@ -29,19 +30,19 @@ impl Stats {
 
     /// Adds something that counts.
     pub fn register(&self, source: Arc<dyn Collect>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(source);
+        lock(&self.0).push(source);
     }
 
     /// Removes something that counts no more; its numbers are gone.
     pub fn unregister(&self, source: &Arc<dyn Collect>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|known| !Arc::ptr_eq(known, source));
+        lock(&self.0).retain(|known| !Arc::ptr_eq(known, source));
     }
 
     /// Gathers the present numbers.
     #[must_use]
     pub fn samples(&self) -> Samples {
         let mut samples = Samples::default();
-        for source in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for source in lock(&self.0).iter() {
             source.collect(&mut samples);
         }
         samples

@@ -68,8 +68,8 @@ impl Running {
         for (table, users) in tables {
             table.take_users(&users);
         }
-        let kept = next.config.listeners.iter().map(|listener| listener.name.as_str()).collect::<Vec<_>>();
-        let gone = self.listeners.keys().filter(|name| !kept.contains(&name.as_str())).cloned().collect();
+        let kept: BTreeSet<_> = next.config.listeners.iter().map(|listener| listener.name.as_str()).collect();
+        let gone = self.listeners.keys().filter(|name| !kept.contains(name.as_str())).cloned().collect();
         let updated = self.apply(plan, gone, grace)?;
         match without_gone {
             // connections that finish in the old way still need the old clusters

@@ -34,7 +34,6 @@ pub(super) struct Common {
 /// What one worker runs on.
 #[derive(Debug)]
 pub(super) struct Worker {
-    handle: Handle,
     clusters: ClustersOfWorker,
     buffers: Buffers,
     wheel: Wheel,
@@ -81,8 +80,7 @@ impl Worker {
         });
         stats.register(Arc::clone(&clusters) as _);
         Self {
-            clusters: ClustersOfWorker { handle: handle.clone(), clusters },
-            handle,
+            clusters: ClustersOfWorker { handle, clusters },
             buffers,
             wheel: Wheel::spawn(),
             budget: Budget::default(),
@@ -94,7 +92,7 @@ impl Worker {
     }
 
     pub(super) const fn handle(&self) -> &Handle {
-        &self.handle
+        &self.clusters.handle
     }
 
     pub(super) const fn clusters(&self) -> &ClustersOfWorker {
@@ -103,7 +101,7 @@ impl Worker {
 
     /// Serves a listener until `drain` is through.
     pub(super) fn serve(&self, prepared: Prepared, socket: Listener, drain: Drain) {
-        let _runtime = self.handle.enter();
+        let _runtime = self.handle().enter();
         let name = prepared.config.name.clone();
         let counting = self.metrics.of(&prepared.config);
         if let Err(error) = socket.set_keepalive(prepared.config.tcp_keepalive.as_ref()) {
@@ -117,7 +115,7 @@ impl Worker {
                 tracing::error!(listener = name, %error, "the listener cannot be served");
             }
         };
-        self.tasks.spawn_on(served, &self.handle);
+        self.tasks.spawn(served);
     }
 
     /// Returns what waits for the listeners.

@@ -1,11 +1,8 @@
 //! A bucket of tokens without a timer: what has been filled since is computed when a token is asked for.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Instant,
-};
+use std::{sync::Mutex, time::Instant};
 
-use crate::config::TokenBucket;
+use crate::{config::TokenBucket, sync::lock};
 
 /// Holds tokens; full when the first one is asked for.
 #[derive(Debug)]
@@ -32,7 +29,7 @@ impl Bucket {
     /// Takes a token, if there is one; `a `now` before an earlier one counts as that.
     pub fn take(&self, now: Instant) -> bool {
         let TokenBucket { max_tokens, tokens_per_fill, fill_interval, .. } = self.config;
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         let state = state.get_or_insert(State { tokens: max_tokens, start: now, fills: 0 });
         let fills = now.saturating_duration_since(state.start).as_nanos() / fill_interval.as_nanos().max(1);
         let added = u128::from(tokens_per_fill).saturating_mul(fills.saturating_sub(state.fills));

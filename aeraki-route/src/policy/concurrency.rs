@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -11,6 +11,7 @@ use std::{
 use crate::{
     config::{AdaptiveConcurrency, ConfigError, Shed},
     places::{Place, Places},
+    sync::lock,
 };
 
 /// Counts the requests under way and refuses further ones at its bound.
@@ -75,7 +76,7 @@ impl Underway {
     fn tell(&self, now: Instant, latency: impl FnOnce(&Gradient) -> Option<Duration>) {
         let concurrency = &*self.concurrency;
         let Some(gradient) = &concurrency.gradient else { return };
-        let mut gradient = gradient.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut gradient = lock(gradient);
         if let Some(latency) = latency(&gradient)
             && gradient.sample(latency, concurrency.active(), now)
         {

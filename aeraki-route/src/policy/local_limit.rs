@@ -5,7 +5,7 @@ use std::{
     hash::{BuildHasher, RandomState},
     num::NonZeroUsize,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Instant,
@@ -19,6 +19,7 @@ use super::Bucket;
 use crate::{
     compile::Matcher,
     config::{ConfigError, LocalRateLimit, error::FieldError},
+    sync::lock,
 };
 
 /// Limits messages: the first condition that matches names the bucket, else the common one does.
@@ -119,7 +120,7 @@ impl LocalLimit {
         let key = self.config.keyed.as_ref().and_then(|keyed| message.attr(&keyed.attribute));
         let (Some(keyed), Some(key)) = (&self.keyed, key) else { return self.shared.take(place, now) };
         let key = xxh3_128_with_seed(key, keyed.seed);
-        let mut known = keyed.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&keyed.buckets);
         if let Some(buckets) = known.get(&key) {
             return buckets.take(place, now);
         }

@@ -1,11 +1,14 @@
 //! Which failures are tried again, and how often that may happen.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use crate::config::{HedgePolicy, RetryBudget, RetryOn, RetryPolicy};
+use crate::{
+    config::{HedgePolicy, RetryBudget, RetryOn, RetryPolicy},
+    sync::lock,
+};
 
 /// Decides about further tries of the messages of one route.
 #[derive(Debug)]
@@ -148,7 +151,7 @@ impl Budget {
     }
 
     fn window(&self, now: Instant) -> std::sync::MutexGuard<'_, Window> {
-        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut window = lock(&self.window);
         window.advance(now);
         window
     }

@@ -2,11 +2,11 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
-use aeraki_route::config::{Cluster, ConfigError, Listener};
+use aeraki_route::config::{Cluster, ConfigError, FilterChain, Listener};
 
 use crate::{
     io::Io,
-    observe::{Collect, Metrics, Samples},
+    observe::{Collect, ListenerStats, Samples},
     server::{Accepted, Drain, Phase, Serve},
     stack::BoxFuture,
     upstream::{ClusterStats, Connector},
@@ -29,8 +29,12 @@ impl Secrets {
     /// # Errors
     /// Listener, field and reason.
     pub fn check_listener(&self, listener: &Listener) -> Result<(), ConfigError> {
-        let object = || format!("listener {:?}", listener.name);
-        listener.tls.as_ref().map_or(Ok(()), |_| Err(ConfigError::new(object(), "tls", MISSING)))
+        match listener.chains().find(|(_, chain)| chain.tls.is_some()) {
+            Some((path, _)) => {
+                Err(ConfigError::new(format!("listener {:?}", listener.name), format!("{path}.tls"), MISSING))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Refuses a cluster with TLS.
@@ -55,8 +59,8 @@ impl Secrets {
         if cluster.tls.is_some() { Arc::new(NoTls) } else { Arc::clone(plain) }
     }
 
-    pub(crate) fn serve(&self, plain: Arc<dyn Serve>, listener: &Listener, _: &Metrics) -> Arc<dyn Serve> {
-        if listener.tls.is_some() { Arc::new(NoTls) } else { plain }
+    pub(crate) fn serve(&self, plain: Arc<dyn Serve>, chain: &FilterChain, _: &ListenerStats) -> Arc<dyn Serve> {
+        if chain.tls.is_some() { Arc::new(NoTls) } else { plain }
     }
 }
 

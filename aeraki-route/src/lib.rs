@@ -38,6 +38,7 @@ mod placement;
 mod places;
 mod rules;
 mod table;
+mod targets;
 
 pub use self::{
     action::{MirrorTarget, Route},
@@ -47,4 +48,5 @@ pub use self::{
     places::{Place, Places},
     rules::{Rules, RulesReader, SharedRules},
     table::{RETRY_HOPS, RouteTable},
+    targets::Targets,
 };

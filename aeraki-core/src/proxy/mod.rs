@@ -1,12 +1,13 @@
 //! A whole proxy from its configuration: listeners, stacks and clusters on one or more workers.
 
 mod running;
+mod service;
 mod tables;
 mod worker;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use aeraki_codec::{Protocol, Registry};
+use aeraki_codec::Registry;
 use aeraki_route::{
     SharedRules,
     config::{self, ConfigError, HealthCheckKind, Listener, RouteSource, RouteSubscription},
@@ -14,11 +15,15 @@ use aeraki_route::{
 use tokio::runtime::Handle;
 
 pub use self::running::Running;
-use self::{tables::Tables, worker::Worker};
+use self::{
+    service::{Found, RpcService, Service},
+    tables::Tables,
+    worker::Worker,
+};
 use crate::{
     observe::Stats,
     server::{self, ListenerOptions},
-    stack::{CompiledFilters, Filters, LocalLimitStats, RateLimiters},
+    stack::{Filters, LocalLimitStats},
     tls::Secrets,
 };
 
@@ -41,14 +46,17 @@ pub struct Proxy {
     secrets: Secrets,
 }
 
-/// A listener with everything that its name stands for.
+/// A listener with the services of its filter chains, in their order.
 #[derive(Clone, Debug)]
 struct Prepared {
     config: Listener,
-    protocol: Arc<dyn Protocol>,
-    rules: Arc<SharedRules>,
-    filters: CompiledFilters,
-    services: Arc<dyn RateLimiters>,
+    services: Vec<Service>,
+}
+
+impl Prepared {
+    fn rpcs(&self) -> impl Iterator<Item = &RpcService> {
+        self.services.iter().filter_map(Service::rpc)
+    }
 }
 
 impl Proxy {
@@ -70,16 +78,13 @@ impl Proxy {
             return Err(ConfigError::new("proxy", "admin", "this build has no admin interface (feature `admin`)"));
         }
         config.clusters.iter().try_for_each(|cluster| find_check(cluster, registry))?;
-        let prepare =
-            |listener: &Listener| Ok((find_protocol(listener, registry)?, filters.compile(listener, &config.node)?));
-        let prepared = config.listeners.iter().map(prepare).collect::<Result<Vec<_>, ConfigError>>()?;
+        let find = |listener: &Listener| Found::all(listener, &config.node, registry, filters);
+        let found = config.listeners.iter().map(find).collect::<Result<Vec<_>, _>>()?;
         let mut tables = Tables::new(&filters.services);
-        let listeners = config.listeners.iter().zip(&prepared);
-        listeners.for_each(|(listener, (protocol, filters))| tables.add(listener, protocol, filters));
-        let listeners = config.listeners.iter().zip(prepared).map(|(listener, (protocol, compiled))| {
-            let rules = tables.rules(listener, &protocol, &compiled)?;
-            let services = Arc::clone(&filters.services);
-            Ok(Prepared { config: listener.clone(), protocol, rules, filters: compiled, services })
+        found.iter().flatten().filter_map(Found::rpc).for_each(|rpc| tables.add(rpc));
+        let listeners = config.listeners.iter().zip(found).map(|(listener, found)| {
+            let services = found.into_iter().map(|found| found.prepare(&mut tables, &filters.services));
+            Ok(Prepared { config: listener.clone(), services: services.collect::<Result<_, _>>()? })
         });
         let listeners = listeners.collect::<Result<Vec<_>, ConfigError>>()?;
         let secrets = Secrets::new();
@@ -97,10 +102,10 @@ impl Proxy {
         &self.config
     }
 
-    /// Returns the rules of a listener, to be swapped while the proxy runs.
-    #[must_use]
-    pub fn rules(&self, listener: &str) -> Option<&Arc<SharedRules>> {
-        self.listeners.iter().find(|prepared| prepared.config.name == listener).map(|prepared| &prepared.rules)
+    /// Lists the rules of a listener, one of each filter chain that has any, to be swapped while the proxy runs.
+    pub fn rules(&self, listener: &str) -> impl Iterator<Item = &Arc<SharedRules>> {
+        let listener = self.listeners.iter().filter(move |prepared| prepared.config.name == listener);
+        listener.flat_map(Prepared::rpcs).map(|rpc| &rpc.rules)
     }
 
     /// Lists which route tables a control plane is to deliver, and the rules to swap when they come: each table once,
@@ -109,9 +114,10 @@ impl Proxy {
         let tables: BTreeMap<_, _> = self
             .listeners
             .iter()
-            .filter_map(|prepared| match &prepared.config.routes {
+            .flat_map(Prepared::rpcs)
+            .filter_map(|rpc| match &rpc.config.routes {
                 RouteSource::Dynamic(subscription) => {
-                    Some((&subscription.route_config_name, (subscription, &prepared.rules)))
+                    Some((&subscription.route_config_name, (subscription, &rpc.rules)))
                 }
                 _ => None,
             })
@@ -152,7 +158,8 @@ impl Proxy {
         let mut running = Running::new(addresses.collect(), self.stats.clone(), self.secrets.clone());
         #[cfg(feature = "admin")]
         let admin = self.config.admin.map(|address| {
-            let tables = self.listeners.iter().map(|prepared| Arc::clone(&prepared.rules)).collect();
+            let rpcs = self.listeners.iter().flat_map(Prepared::rpcs);
+            let tables = rpcs.map(|rpc| Arc::clone(&rpc.rules)).collect();
             running.bind_admin(address, tables)
         });
         #[cfg(feature = "admin")]
@@ -161,7 +168,7 @@ impl Proxy {
             let listeners = self.listeners.iter().zip(&mut sockets);
             let listeners = listeners.filter_map(|(prepared, sockets)| Some((prepared.clone(), sockets.pop()?)));
             let (sibling, secrets) = (running.any_clusters(), self.secrets.clone());
-            let worker = Worker::new(listeners.collect(), sibling, &self.protocols, &self.stats, secrets);
+            let worker = Worker::new(listeners.collect(), sibling, &self.protocols, &self.stats, secrets)?;
             running.add(place, worker, self.config.clusters.clone())?;
         }
         running.watch_secrets();
@@ -184,25 +191,9 @@ enum Place {
 
 /// Shows every local rate limit, those of tables that several listeners share once.
 fn limit_stats(listeners: &[Prepared]) -> LocalLimitStats {
-    let limits = listeners.iter().flat_map(|prepared| prepared.filters.local_limits()).cloned();
-    LocalLimitStats::new(limits, listeners.iter().map(|prepared| Arc::clone(&prepared.rules)))
-}
-
-fn refuse(listener: &Listener, field: &str, reason: String) -> ConfigError {
-    ConfigError::new(format!("listener {:?}", listener.name), field, reason)
-}
-
-fn find_protocol(listener: &Listener, registry: &Registry) -> Result<Arc<dyn Protocol>, ConfigError> {
-    let codec = listener.protocol.codec();
-    let protocol = registry.get(codec).ok_or_else(|| {
-        refuse(listener, "protocol.codec", format!("there is no codec {codec:?}; known are: {}", known(registry)))
-    })?;
-    match listener.protocol.options.keys().next() {
-        Some(option) => {
-            Err(refuse(listener, "protocol.options", format!("the codec {codec:?} has no option {option:?}")))
-        }
-        None => Ok(Arc::clone(protocol)),
-    }
+    let rpcs = || listeners.iter().flat_map(Prepared::rpcs);
+    let limits = rpcs().flat_map(|rpc| rpc.filters.local_limits()).cloned();
+    LocalLimitStats::new(limits, rpcs().map(|rpc| Arc::clone(&rpc.rules)))
 }
 
 /// Finds the protocol in which the endpoints of a cluster are asked, where they are asked in one.

@@ -3,14 +3,18 @@
 use std::sync::Arc;
 
 use aeraki_codec::Registry;
+use aeraki_route::config::{self, ConfigError};
 use futures_util::future::{join, join_all};
 
-use super::Prepared;
+use super::{
+    Prepared,
+    service::{Common, Counted},
+};
 use crate::{
     io::Buffers,
-    observe::{Metrics, Stats},
-    server::{Budget, Drain, Listener, Phase, ProxyProtocol, Rpc, Serve},
-    stack::{ApplyPolicies, GateLayer, Resolve, Stack, Wheel, stack},
+    observe::{ListenerStats, Stats},
+    server::{Budget, Drain, Listener, Phase, ProxyProtocol, Serve},
+    stack::Wheel,
     tls::Secrets,
     upstream::{Clusters, Context},
 };
@@ -18,21 +22,34 @@ use crate::{
 /// What one worker runs.
 #[derive(Debug)]
 pub(super) struct Worker {
-    listeners: Vec<(Prepared, Listener, Arc<Metrics>)>,
+    sockets: Vec<Socket>,
     pub(super) clusters: Arc<Clusters>,
     buffers: Buffers,
     secrets: Secrets,
 }
 
+/// A listener on its socket.
+#[derive(Debug)]
+struct Socket {
+    config: config::Listener,
+    socket: Listener,
+    stats: Arc<ListenerStats>,
+    /// Of its filter chains, in their order.
+    services: Vec<Counted>,
+}
+
 impl Worker {
     /// Makes a worker whose clusters share their limits with `sibling`, if there is one.
+    ///
+    /// # Errors
+    /// Object, field and reason of a configuration that was not checked.
     pub(super) fn new(
         listeners: Vec<(Prepared, Listener)>,
         sibling: Option<&Clusters>,
         protocols: &Arc<Registry>,
         stats: &Stats,
         secrets: Secrets,
-    ) -> Self {
+    ) -> Result<Self, ConfigError> {
         let buffers = Buffers::new();
         let context = Context::new()
             .with_buffers(buffers.clone())
@@ -43,46 +60,49 @@ impl Worker {
             None => Clusters::new(context),
         });
         stats.register(Arc::clone(&clusters) as _);
-        let listeners = listeners.into_iter().map(|(prepared, socket)| {
-            let metrics = Metrics::new(prepared.config.protocol.name.as_str(), prepared.config.stat_prefix.as_str());
-            stats.register(Arc::clone(&metrics) as _);
-            (prepared, socket, metrics)
-        });
-        Self { listeners: listeners.collect(), clusters, buffers, secrets }
+        let sockets = listeners.into_iter().map(|(prepared, socket)| Socket::new(prepared, socket, &clusters, stats));
+        let sockets = sockets.collect::<Result<_, _>>()?;
+        Ok(Self { sockets, clusters, buffers, secrets })
     }
 
     /// Serves until `drain` is through.
     pub(super) async fn run(self, drain: Drain) {
-        let (wheel, budget) = (Wheel::spawn(), Budget::default());
-        let served = self.listeners.into_iter().map(|(prepared, socket, metrics)| {
-            let clusters = Arc::clone(&self.clusters) as Arc<dyn Resolve>;
-            let config = prepared.config.clone();
-            let rpc = rpc(prepared, clusters, &wheel, &metrics).with_buffers(self.buffers.clone());
-            let plain: Arc<dyn Serve> = Arc::new(rpc.with_budget(budget.clone()));
-            let secured = self.secrets.serve(plain, &config, &metrics);
-            let serve = match config.proxy_protocol {
-                Some(settings) => Arc::new(ProxyProtocol::new(secured, settings, Arc::clone(&metrics))),
-                None => secured,
-            };
-            let served = socket.serve(serve, metrics, drain.clone());
-            async move {
-                if let Err(error) = served.await {
-                    tracing::error!(listener = config.name, %error, "the listener cannot be served");
-                }
-            }
+        let Self { sockets, clusters, buffers, secrets } = self;
+        let common = Common { clusters, wheel: Wheel::spawn(), buffers, budget: Budget::default() };
+        let served = sockets.into_iter().filter_map(|mut socket| {
+            let serve = socket.chains(&common, &secrets)?;
+            Some(socket.serve(serve, drain.clone()))
         });
         // without listeners there is still the admin interface
         join(join_all(served), drain.reached(Phase::Draining)).await;
     }
 }
 
-fn rpc(prepared: Prepared, clusters: Arc<dyn Resolve>, wheel: &Wheel, metrics: &Arc<Metrics>) -> Rpc<Stack> {
-    let Prepared { config, protocol, rules, filters, services } = prepared;
-    let gates = filters.gates(wheel, metrics);
-    let filters = GateLayer::new(gates).with_response_order(config.response_order);
-    let policies = ApplyPolicies::new(services, wheel.clone(), Arc::clone(metrics));
-    let stack = stack(clusters, wheel.clone(), Arc::clone(metrics), &filters, Arc::new(policies));
-    Rpc::new(config.name, protocol, rules, Arc::clone(metrics), stack)
-        .with_limits(config.limits)
-        .with_idle_timeout(config.idle_timeout)
+impl Socket {
+    fn new(prepared: Prepared, socket: Listener, clusters: &Arc<Clusters>, stats: &Stats) -> Result<Self, ConfigError> {
+        let Prepared { config, services } = prepared;
+        let connections = ListenerStats::new(&*config.name);
+        stats.register(Arc::clone(&connections) as _);
+        let services = services.into_iter().map(|service| service.counted(clusters, stats));
+        let services = services.collect::<Result<_, _>>()?;
+        Ok(Self { config, socket, stats: connections, services })
+    }
+
+    /// Accepts connections until `drain` begins, and serves those that are open until they end.
+    async fn serve(self, serve: Arc<dyn Serve>, drain: Drain) {
+        if let Err(error) = self.socket.serve(serve, self.stats, drain).await {
+            tracing::error!(listener = self.config.name, %error, "the listener cannot be served");
+        }
+    }
+
+    /// Makes what serves the connections, with what comes before the filter chains in front of it.
+    fn chains(&mut self, common: &Common, secrets: &Secrets) -> Option<Arc<dyn Serve>> {
+        let chains = self.config.chains().zip(self.services.drain(..));
+        let mut chains = chains.map(|((_, chain), service)| secrets.serve(service.serve(common), chain, &self.stats));
+        let serve = chains.next()?;
+        Some(match self.config.proxy_protocol {
+            Some(settings) => Arc::new(ProxyProtocol::new(serve, settings, Arc::clone(&self.stats))),
+            None => serve,
+        })
+    }
 }

@@ -7,7 +7,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{net::TcpListener, task::JoinSet, time::sleep};
 
 use super::{Accepted, Drain, Phase, Serve};
-use crate::observe::Metrics;
+use crate::observe::ListenerStats;
 
 /// A socket that accepts connections and hands each to a [`Serve`] in a task of its own.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl Listener {
     ///
     /// # Errors
     /// When the runtime cannot watch the socket.
-    pub async fn serve(self, serve: Arc<dyn Serve>, metrics: Arc<Metrics>, drain: Drain) -> io::Result<()> {
+    pub async fn serve(self, serve: Arc<dyn Serve>, stats: Arc<ListenerStats>, drain: Drain) -> io::Result<()> {
         let socket = TcpListener::from_std(self.socket)?;
         let mut connections = JoinSet::new();
         let mut draining = pin!(drain.reached(Phase::Draining));
@@ -78,10 +78,10 @@ impl Listener {
                         let _ = stream.set_nodelay(true);
                         let accepted = Accepted::new(peer, stream.local_addr().unwrap_or(self.local));
                         let served = serve.serve(Box::new(stream), accepted, drain.clone());
-                        connections.spawn(counted(served, Arc::clone(&metrics)));
+                        connections.spawn(counted(served, Arc::clone(&stats)));
                     }
                     Err(error) => {
-                        metrics.counters.downstream_cx_error.inc();
+                        stats.connections.downstream_cx_error.inc();
                         tracing::warn!(address = %self.local, %error, "a connection could not be accepted");
                         if !is_about_one_connection(&error) {
                             sleep(BACK_OFF).await;
@@ -96,16 +96,9 @@ impl Listener {
     }
 }
 
-async fn counted(served: impl Future<Output = ()>, metrics: Arc<Metrics>) {
-    struct Open(Arc<Metrics>);
-    impl Drop for Open {
-        fn drop(&mut self) {
-            self.0.downstream_cx_active.dec();
-        }
-    }
-    metrics.counters.downstream_cx_total.inc();
-    metrics.downstream_cx_active.inc();
-    let _open = Open(metrics);
+async fn counted(served: impl Future<Output = ()>, stats: Arc<ListenerStats>) {
+    stats.connections.downstream_cx_total.inc();
+    let _open = stats.connections.downstream_cx_active.enter();
     served.await;
 }
 

@@ -1,8 +1,9 @@
 //! Downstream: listeners, connections, and what runs on them.
 
-mod alarm;
+pub(crate) mod alarm;
 mod answers;
 mod budget;
+pub(crate) mod closing;
 mod connection;
 mod drain;
 mod group;

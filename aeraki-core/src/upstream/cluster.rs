@@ -11,7 +11,7 @@ use std::{
 
 use aeraki_codec::{Affinity, Head, LocalReply, Reason};
 use aeraki_route::{
-    Place,
+    Place, Placement,
     config::{self, HealthCheckKind, LbPolicy},
 };
 use tokio::{sync::watch, task::AbortHandle, time::timeout};
@@ -110,8 +110,12 @@ impl Cluster {
         self.directory.members().iter().map(|target| target.endpoint.address).collect()
     }
 
-    pub(super) fn shared(&self) -> &Shared {
+    pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.directory.shared
+    }
+
+    pub(super) const fn directory(&self) -> &Arc<Directory> {
+        &self.directory
     }
 
     /// Ends all connections that `next` has not taken over, each with its last request, and looks after nothing any more.
@@ -257,7 +261,10 @@ impl Directory {
     fn choose(&self, request: &Request) -> Option<(Active, Option<Arc<Pool>>)> {
         match request.conn.bindings.find(&self.shared.name) {
             Some((endpoint, pool)) => Some((endpoint.enter(self.shared.decay()), Some(pool))),
-            None => Some((self.pick(request)?, None)),
+            None => {
+                let avoid = request.avoid.as_deref().map_or(&[][..], Vec::as_slice);
+                Some((self.pick(request.placement.as_deref(), avoid)?, None))
+            }
         }
     }
 
@@ -272,23 +279,34 @@ impl Directory {
         Flight { exchange: pool.call(message), active, watched, _admitted: admitted }
     }
 
-    /// Waits for the first look-up of the endpoints, as long as connecting may take.
     async fn forward_when_known(self: Arc<Self>, request: Request, admitted: Admitted) -> Result<Response, BoxError> {
-        let mut known = self.known.subscribe();
-        let _ = timeout(self.shared.config.connect_timeout, known.wait_for(|known| *known)).await;
-        let Some(active) = self.pick(&request) else {
-            self.shared.stats.upstream_cx_none_healthy.inc();
-            let text = format!("cluster {:?} has no healthy endpoint", self.shared.name);
-            return Err(LocalReply::new(Reason::NoHealthyUpstream, text).into());
-        };
+        let avoid = request.avoid.as_deref().map_or(&[][..], Vec::as_slice);
+        let active = self.pick_when_known(request.placement.as_deref(), avoid).await?;
         self.send(request, admitted, active, None).await
     }
 
-    /// Picks an endpoint, if possible not one of those that the request is to avoid.
-    fn pick(&self, request: &Request) -> Option<Active> {
-        let avoid = request.avoid.as_deref().map_or(&[][..], Vec::as_slice);
+    /// Picks an endpoint, and waits for the first look-up of them before there are any, as long as connecting may take.
+    pub(super) async fn pick_when_known(
+        &self,
+        placement: Option<&Placement>,
+        avoid: &[SocketAddr],
+    ) -> Result<Active, LocalReply> {
+        if let Some(active) = self.pick(placement, avoid) {
+            return Ok(active);
+        }
+        let mut known = self.known.subscribe();
+        let _ = timeout(self.shared.config.connect_timeout, known.wait_for(|known| *known)).await;
+        self.pick(placement, avoid).ok_or_else(|| {
+            self.shared.stats.upstream_cx_none_healthy.inc();
+            let text = format!("cluster {:?} has no healthy endpoint", self.shared.name);
+            LocalReply::new(Reason::NoHealthyUpstream, text)
+        })
+    }
+
+    /// Picks an endpoint, if possible not one of those to avoid.
+    fn pick(&self, placement: Option<&Placement>, avoid: &[SocketAddr]) -> Option<Active> {
         let members = read(&self.members);
-        let endpoint = members.pick(request.placement.as_deref(), avoid, &self.shared.stats)?;
+        let endpoint = members.pick(placement, avoid, &self.shared.stats)?;
         Some(Arc::clone(endpoint).enter(self.shared.decay()))
     }
 

@@ -2,8 +2,10 @@
 
 use std::{fmt, io, net::SocketAddr};
 
-use tokio::net::TcpStream;
+use aeraki_codec::{LocalReply, Reason};
+use tokio::{net::TcpStream, time::timeout};
 
+use super::cluster::Shared;
 use crate::{io::Io, stack::BoxFuture};
 
 /// Makes connections to endpoints; [`Tcp`] unless told otherwise.
@@ -24,5 +26,22 @@ impl Connector for Tcp {
             stream.set_nodelay(true)?;
             Ok(Box::new(stream) as Box<dyn Io>)
         })
+    }
+}
+
+impl Shared {
+    /// Connects to an endpoint within the time that the cluster allows, and counts a failure.
+    pub(super) async fn connect(&self, address: SocketAddr) -> Result<Box<dyn Io>, LocalReply> {
+        let limit = self.config.connect_timeout;
+        let text = match timeout(limit, self.connector.connect(address)).await {
+            Ok(Ok(io)) => return Ok(io),
+            Ok(Err(error)) => format!("cannot connect to {address}: {error}"),
+            Err(_) => {
+                self.stats.upstream_cx_connect_timeout.inc();
+                format!("cannot connect to {address} within {limit:?}")
+            }
+        };
+        self.stats.upstream_cx_connect_fail.inc();
+        Err(LocalReply::new(Reason::ConnectFailure, text))
     }
 }

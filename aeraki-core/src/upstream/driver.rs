@@ -14,7 +14,7 @@ use aeraki_codec::{
     Codec, Control, Decoded, Demand, EncodeError, Flow, Framer, Id, Kind, LocalReply, Message, Output, Reason, Role,
 };
 use futures_util::FutureExt;
-use tokio::{io::AsyncWriteExt, time::timeout};
+use tokio::io::AsyncWriteExt;
 
 use super::{
     link::{Delivered, Link, Outcome, Queue, Work},
@@ -31,28 +31,13 @@ use crate::{
 /// dropped.
 pub(super) async fn run(pool: Arc<Pool>, member: Arc<Member>) {
     let end = End { pool: &pool, member: &member, failure: None };
-    match connect(&pool).await {
+    match pool.shared.connect(pool.address).await {
         Ok(io) => {
             let reply = drive(io, &pool, &member).await;
             end.with(reply, false);
         }
         Err(reply) => end.with(reply, true),
     }
-}
-
-async fn connect(pool: &Pool) -> Result<Box<dyn Io>, LocalReply> {
-    let (shared, address) = (&pool.shared, pool.address);
-    let limit = shared.config.connect_timeout;
-    let text = match timeout(limit, shared.connector.connect(address)).await {
-        Ok(Ok(io)) => return Ok(io),
-        Ok(Err(error)) => format!("cannot connect to {address}: {error}"),
-        Err(_) => {
-            shared.stats.upstream_cx_connect_timeout.inc();
-            format!("cannot connect to {address} within {limit:?}")
-        }
-    };
-    shared.stats.upstream_cx_connect_fail.inc();
-    Err(LocalReply::new(Reason::ConnectFailure, text))
 }
 
 async fn drive(io: Box<dyn Io>, pool: &Arc<Pool>, member: &Arc<Member>) -> LocalReply {

@@ -15,6 +15,7 @@ mod binding;
 mod call;
 mod cluster;
 mod connect;
+mod dedicated;
 mod discovery;
 mod driver;
 mod endpoint;
@@ -46,6 +47,7 @@ pub(crate) use self::{binding::Bindings, cluster::Flight};
 pub use self::{
     cluster::Cluster,
     connect::{Connector, Tcp},
+    dedicated::Dedicated,
     discovery::{Resolved, Resolver, SystemResolver},
     stats::ClusterStats,
 };

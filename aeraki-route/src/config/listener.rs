@@ -1,20 +1,17 @@
-//! Listeners: where the proxy accepts connections, which protocol they speak, and where their routes come from.
+//! Listeners: where the proxy accepts connections, and what it does with them.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    duration,
     error::{Checked, ConfigError, ensure},
-    filter::{Filter, FilterOrder},
+    filter_chain::FilterChain,
+    meta_protocol_proxy::{MetaProtocolProxy, ProtocolConfig, RouteSource},
     proxy_protocol::ProxyProtocol,
-    route::RouteConfig,
-    tls::DownstreamTlsContext,
 };
 
-/// A socket and what runs on it; the parts of `envoy.config.listener.v3.Listener` and
-/// `aeraki.meta_protocol_proxy.v1alpha.MetaProtocolProxy` that mean something here.
+/// A socket and what runs on it; the parts of `envoy.config.listener.v3.Listener` that mean something here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
@@ -26,48 +23,28 @@ pub struct Listener {
     /// Which way the traffic runs, seen from the workload; default: unspecified.
     #[serde(default)]
     pub direction: TrafficDirection,
-    /// The protocol of its connections.
-    pub protocol: ProtocolConfig,
-    /// Part of the name of every metric of this listener; not empty.
-    pub stat_prefix: String,
-    /// Where its routes come from.
-    pub routes: RouteSource,
-    /// Filters in decode order; none: the router alone.
-    #[serde(default)]
-    pub filters: Vec<Filter>,
-    /// The order in which the filters see responses; default: that of the list, as upstream's proxy.
-    #[serde(default)]
-    pub response_order: FilterOrder,
-    /// How long a connection may be idle: no request in flight and no byte either way; none: for ever. Not zero.
-    #[serde(default, with = "duration::optional")]
-    pub idle_timeout: Option<Duration>,
-    /// What one connection may take.
-    #[serde(default)]
-    pub limits: ListenerLimits,
-    /// How it speaks TLS; none: not at all.
-    #[serde(default)]
-    pub tls: Option<DownstreamTlsContext>,
+    /// What it does with connections.
+    pub filter_chains: Vec<FilterChain>,
     /// How it takes the header of the PROXY protocol, which comes before TLS; none: not at all.
     #[serde(default)]
     pub proxy_protocol: Option<ProxyProtocol>,
 }
 
 impl Listener {
-    /// Creates a listener that goes by `name` in metrics too.
+    /// Creates a listener whose connections all speak one protocol in plain text, and that goes by `name` in metrics too.
     pub fn new(name: impl Into<String>, address: SocketAddr, protocol: ProtocolConfig, routes: RouteSource) -> Self {
         let name = name.into();
+        let proxy = MetaProtocolProxy::new(&name, protocol, routes);
+        Self::of(name, address, proxy)
+    }
+
+    /// Creates a listener with one filter chain.
+    pub fn of(name: impl Into<String>, address: SocketAddr, chain: impl Into<FilterChain>) -> Self {
         Self {
-            stat_prefix: name.clone(),
-            name,
+            name: name.into(),
             address,
             direction: TrafficDirection::default(),
-            protocol,
-            routes,
-            filters: Vec::new(),
-            response_order: FilterOrder::default(),
-            idle_timeout: None,
-            limits: ListenerLimits::default(),
-            tls: None,
+            filter_chains: vec![chain.into()],
             proxy_protocol: None,
         }
     }
@@ -79,48 +56,6 @@ impl Listener {
         self
     }
 
-    /// Sets the name in metrics.
-    #[must_use]
-    pub fn with_stat_prefix(mut self, stat_prefix: impl Into<String>) -> Self {
-        self.stat_prefix = stat_prefix.into();
-        self
-    }
-
-    /// Adds a filter behind the ones that are there.
-    #[must_use]
-    pub fn with_filter(mut self, filter: Filter) -> Self {
-        self.filters.push(filter);
-        self
-    }
-
-    /// Sets the order in which the filters see responses.
-    #[must_use]
-    pub fn with_response_order(mut self, order: FilterOrder) -> Self {
-        self.response_order = order;
-        self
-    }
-
-    /// Sets how long a connection may be idle.
-    #[must_use]
-    pub fn with_idle_timeout(mut self, idle_timeout: Duration) -> Self {
-        self.idle_timeout = Some(idle_timeout);
-        self
-    }
-
-    /// Sets what one connection may take.
-    #[must_use]
-    pub fn with_limits(mut self, limits: ListenerLimits) -> Self {
-        self.limits = limits;
-        self
-    }
-
-    /// Sets how it speaks TLS.
-    #[must_use]
-    pub fn with_tls(mut self, tls: DownstreamTlsContext) -> Self {
-        self.tls = Some(tls);
-        self
-    }
-
     /// Sets how it takes the header of the PROXY protocol.
     #[must_use]
     pub fn with_proxy_protocol(mut self, proxy_protocol: ProxyProtocol) -> Self {
@@ -128,32 +63,38 @@ impl Listener {
         self
     }
 
+    /// Lists the filter chains, each with its path in error texts.
+    pub fn chains(&self) -> impl Iterator<Item = (String, &FilterChain)> {
+        self.filter_chains.iter().enumerate().map(|(index, chain)| (chain.path(index), chain))
+    }
+
     /// Checks the listener by itself; whether its clusters exist is for [`Proxy::validate`](super::Proxy::validate).
     ///
     /// # Errors
     ///
     /// The first fault: an empty name, protocol or `stat_prefix`, a limit or time-out of zero, TLS without a certificate,
-    /// a fault in inline routes.
+    /// a fault in inline routes, no filter chain.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.check().map_err(|error| error.of(KIND, &self.name))
     }
 
     fn check(&self) -> Checked {
         ensure(!self.name.is_empty(), "name", "must not be empty")?;
-        ensure(!self.stat_prefix.is_empty(), "statPrefix", "must not be empty")?;
-        ensure(!self.protocol.name.is_empty(), "protocol.name", "must not be empty")?;
-        for (index, filter) in self.filters.iter().enumerate() {
-            filter.check().map_err(|error| error.within(filter.path(index)))?;
-        }
-        duration::check_optional(self.idle_timeout, "idleTimeout")?;
-        self.limits.check().map_err(|error| error.within("limits"))?;
-        if let Some(tls) = &self.tls {
-            tls.check().map_err(|error| error.within("tls"))?;
+        ensure(self.filter_chains.len() == 1, "filterChains", "must hold one filter chain")?;
+        for (path, chain) in self.chains() {
+            chain.check().map_err(|error| error.within(path))?;
         }
         if let Some(proxy_protocol) = &self.proxy_protocol {
             proxy_protocol.check().map_err(|error| error.within("proxyProtocol"))?;
         }
-        self.routes.check().map_err(|error| error.within("routes"))
+        Ok(())
+    }
+
+    /// Names the first cluster that is meant and not there, and the field that means it.
+    pub(super) fn check_clusters(&self, is_known: &dyn Fn(&str) -> bool) -> Result<(), ConfigError> {
+        let mut chains = self.chains();
+        let checked = chains.try_for_each(|(path, chain)| chain.check_clusters(is_known).map_err(|e| e.within(path)));
+        checked.map_err(|error| error.of(KIND, &self.name))
     }
 }
 
@@ -169,171 +110,6 @@ pub enum TrafficDirection {
     Inbound,
     /// From the workload beside the proxy.
     Outbound,
-}
-
-/// A protocol and how it is read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[non_exhaustive]
-pub struct ProtocolConfig {
-    /// Name in metrics and logs, for example `dubbo`; not empty.
-    pub name: String,
-    /// Name of the codec in the registry, for example `aeraki.meta_protocol.codec.dubbo`; none: the protocol's name.
-    #[serde(default)]
-    pub codec: Option<String>,
-    /// Settings that the codec understands.
-    #[serde(default)]
-    pub options: BTreeMap<String, String>,
-}
-
-impl ProtocolConfig {
-    /// Creates a protocol whose codec goes by the same name.
-    pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), codec: None, options: BTreeMap::new() }
-    }
-
-    /// Sets the codec's name.
-    #[must_use]
-    pub fn with_codec(mut self, codec: impl Into<String>) -> Self {
-        self.codec = Some(codec.into());
-        self
-    }
-
-    /// Sets one of the codec's options.
-    #[must_use]
-    pub fn with_option(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.options.insert(key.into(), value.into());
-        self
-    }
-
-    /// Returns the name by which the codec is looked up.
-    pub fn codec(&self) -> &str {
-        self.codec.as_deref().unwrap_or(&self.name)
-    }
-}
-
-/// Where the routes of a listener come from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub enum RouteSource {
-    /// From the listener itself.
-    Inline(RouteConfig),
-    /// From a control plane.
-    Dynamic(RouteSubscription),
-}
-
-impl RouteSource {
-    /// Creates a subscription to the table `route_config_name` at the control plane behind `cluster`.
-    pub fn dynamic(route_config_name: impl Into<String>, cluster: impl Into<String>) -> Self {
-        Self::Dynamic(RouteSubscription::new(route_config_name, cluster))
-    }
-
-    fn check(&self) -> Checked {
-        match self {
-            Self::Inline(config) => config.check().map_err(|error| error.within("inline")),
-            Self::Dynamic(subscription) => subscription.check().map_err(|error| error.within("dynamic")),
-        }
-    }
-}
-
-/// Which table is asked for, and where.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[non_exhaustive]
-pub struct RouteSubscription {
-    /// Name of the table at the control plane; not empty.
-    pub route_config_name: String,
-    /// Cluster of the control plane (gRPC); not empty.
-    pub cluster: String,
-    /// How long the listener waits for its first table before it serves without one; default 15 s, zero: for ever.
-    #[serde(default = "default_initial_fetch_timeout", with = "duration")]
-    pub initial_fetch_timeout: Duration,
-}
-
-impl RouteSubscription {
-    /// Creates a subscription that waits 15 s for its first table.
-    pub fn new(route_config_name: impl Into<String>, cluster: impl Into<String>) -> Self {
-        Self {
-            route_config_name: route_config_name.into(),
-            cluster: cluster.into(),
-            initial_fetch_timeout: default_initial_fetch_timeout(),
-        }
-    }
-
-    fn check(&self) -> Checked {
-        ensure(!self.route_config_name.is_empty(), "routeConfigName", "must not be empty")?;
-        ensure(!self.cluster.is_empty(), "cluster", "must not be empty")
-    }
-}
-
-/// What one downstream connection may take: beyond a number the proxy stops reading from it, beyond a time it closes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-#[non_exhaustive]
-pub struct ListenerLimits {
-    /// Requests in flight; default 128, not zero.
-    pub max_requests_in_flight: u32,
-    /// Bytes buffered either way; default 1 MiB, not zero. A single larger frame is still taken up to the codec's limit.
-    pub max_buffered_bytes: u64,
-    /// Bytes of one frame; none: the codec's own limit. Not zero.
-    pub max_frame_bytes: Option<u64>,
-    /// How long the rest of a frame may stay away: no byte either way, and no request in flight; default 60 s, none: for
-    /// ever. Not zero.
-    #[serde(with = "duration::optional")]
-    pub unfinished_frame_timeout: Option<Duration>,
-}
-
-impl ListenerLimits {
-    /// Sets the number of requests in flight.
-    #[must_use]
-    pub fn with_max_requests_in_flight(mut self, requests: u32) -> Self {
-        self.max_requests_in_flight = requests;
-        self
-    }
-
-    /// Sets the number of bytes buffered either way.
-    #[must_use]
-    pub fn with_max_buffered_bytes(mut self, bytes: u64) -> Self {
-        self.max_buffered_bytes = bytes;
-        self
-    }
-
-    /// Sets the number of bytes of one frame.
-    #[must_use]
-    pub fn with_max_frame_bytes(mut self, bytes: u64) -> Self {
-        self.max_frame_bytes = Some(bytes);
-        self
-    }
-
-    /// Sets how long the rest of a frame may stay away; none: for ever.
-    #[must_use]
-    pub fn with_unfinished_frame_timeout(mut self, timeout: Option<Duration>) -> Self {
-        self.unfinished_frame_timeout = timeout;
-        self
-    }
-
-    fn check(&self) -> Checked {
-        ensure(self.max_requests_in_flight > 0, "maxRequestsInFlight", "must not be zero")?;
-        ensure(self.max_buffered_bytes > 0, "maxBufferedBytes", "must not be zero")?;
-        ensure(self.max_frame_bytes != Some(0), "maxFrameBytes", "must not be zero")?;
-        duration::check_optional(self.unfinished_frame_timeout, "unfinishedFrameTimeout")
-    }
-}
-
-impl Default for ListenerLimits {
-    fn default() -> Self {
-        Self {
-            max_requests_in_flight: 128,
-            max_buffered_bytes: 1 << 20,
-            max_frame_bytes: None,
-            unfinished_frame_timeout: Some(Duration::from_secs(60)),
-        }
-    }
-}
-
-fn default_initial_fetch_timeout() -> Duration {
-    Duration::from_secs(15)
 }
 
 /// What a [`Listener`] is called in error texts.

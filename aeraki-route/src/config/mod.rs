@@ -13,14 +13,17 @@ mod duration;
 mod endpoint;
 pub(crate) mod error;
 mod filter;
+mod filter_chain;
 mod listener;
 mod matches;
+mod meta_protocol_proxy;
 mod mutation;
 mod placement;
 mod policy;
 mod proxy;
 mod proxy_protocol;
 pub(crate) mod route;
+mod tcp_proxy;
 mod tls;
 
 pub(crate) use self::policy::ip_block;
@@ -35,8 +38,10 @@ pub use self::{
     endpoint::{Address, AddressError, Endpoint, HealthStatus, Locality},
     error::ConfigError,
     filter::{Filter, FilterConfig, FilterOrder},
-    listener::{Listener, ListenerLimits, ProtocolConfig, RouteSource, RouteSubscription, TrafficDirection},
+    filter_chain::{FilterChain, NetworkFilter},
+    listener::{Listener, TrafficDirection},
     matches::{AttributeMatch, ValueMatch},
+    meta_protocol_proxy::{ListenerLimits, MetaProtocolProxy, ProtocolConfig, RouteSource, RouteSubscription},
     mutation::{MutationEntry, MutationValue},
     placement::{HashPolicy, HashSource},
     policy::{
@@ -48,6 +53,7 @@ pub use self::{
     proxy::{Node, Proxy},
     proxy_protocol::ProxyProtocol,
     route::{Route, RouteConfig},
+    tcp_proxy::TcpProxy,
     tls::{
         CertificateValidationContext, CommonTlsContext, DataSource, DownstreamTlsContext, SanKind, SanMatcher,
         SanValue, TlsCertificate, TlsVersion, UpstreamTlsContext,

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::{
     cluster::{self, Cluster},
     error::ConfigError,
-    listener::{self, Listener, RouteSource},
+    listener::{self, Listener},
 };
 
 /// Everything that a proxy starts with; the parts of `envoy.config.bootstrap.v3.Bootstrap` that mean something here.
@@ -65,8 +65,8 @@ impl Proxy {
         check_unique(cluster::KIND, self.clusters.iter().map(|cluster| &*cluster.name))?;
         check_unique(listener::KIND, self.listeners.iter().map(|listener| &*listener.name))?;
         self.check_addresses()?;
-        let clusters = self.clusters.iter().map(|cluster| &*cluster.name).collect();
-        self.listeners.iter().try_for_each(|listener| check_clusters(listener, &clusters))
+        let clusters: HashSet<_> = self.clusters.iter().map(|cluster| &*cluster.name).collect();
+        self.listeners.iter().try_for_each(|listener| listener.check_clusters(&|name| clusters.contains(name)))
     }
 
     fn check_addresses(&self) -> Result<(), ConfigError> {
@@ -113,23 +113,6 @@ fn check_unique<'a>(kind: &str, names: impl Iterator<Item = &'a str>) -> Result<
     match names.into_iter().find(|name| !seen.insert(*name)) {
         Some(name) => Err(ConfigError::new(format!("{kind} {name:?}"), "name", "is there twice")),
         None => Ok(()),
-    }
-}
-
-fn check_clusters(listener: &Listener, clusters: &HashSet<&str>) -> Result<(), ConfigError> {
-    let unknown = |cluster: &str| format!("there is no cluster {cluster:?}");
-    match &listener.routes {
-        RouteSource::Inline(config) => match config.clusters().find(|(.., name)| !clusters.contains(name)) {
-            Some((index, cluster)) => {
-                let path = format!("routes.inline.{}.action", config.routes[index].path(index));
-                Err(of_listener(listener, path, unknown(cluster)))
-            }
-            None => Ok(()),
-        },
-        RouteSource::Dynamic(subscription) if !clusters.contains(&*subscription.cluster) => {
-            Err(of_listener(listener, "routes.dynamic.cluster", unknown(&subscription.cluster)))
-        }
-        RouteSource::Dynamic(_) => Ok(()),
     }
 }
 

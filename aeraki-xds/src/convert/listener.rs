@@ -1,21 +1,28 @@
-//! `envoy.config.listener.v3.Listener` with a MetaProtocol proxy in its filter chain.
+//! `envoy.config.listener.v3.Listener` with a MetaProtocol proxy or a TCP proxy in its filter chain.
 
-use aeraki_route::config::{ConfigError, DownstreamTlsContext, Listener, ProxyProtocol, TrafficDirection};
+use aeraki_route::config::{
+    ConfigError, DownstreamTlsContext, FilterChain, Listener, NetworkFilter, ProxyProtocol, TrafficDirection,
+};
+
+use prost::Name;
 
 use super::at::At;
 use super::duration;
 use super::endpoint::socket_from_proto;
 use super::filters::KnownFilters;
-use super::meta_protocol::{self, MetaProtocol};
+use super::meta_protocol;
+use super::tcp_proxy;
 use super::tls;
 use super::unpack::unpack;
 use crate::proto::envoy::config::core::v3::TrafficDirection as DirectionProto;
 use crate::proto::envoy::config::listener::v3 as proto;
 use crate::proto::envoy::extensions::filters::listener::proxy_protocol::v3::ProxyProtocol as ProxyProtocolProto;
+use crate::proto::envoy::extensions::filters::network::tcp_proxy::v3::TcpProxy;
 
 /// Converts and validates a listener.
 ///
-/// Its one filter chain holds one filter, a `MetaProtocolProxy`, which may be wrapped in a `TypedStruct`. Layer-7 filters
+/// Its one filter chain holds one filter, a `MetaProtocolProxy` or a `TcpProxy`, which may be wrapped in a `TypedStruct`;
+/// the latter goes by the name `envoy.filters.network.tcp_proxy` then. Layer-7 filters
 /// that an embedder brings along are named in `known`; their configuration is handed on as it is.
 ///
 /// Of two filter chains with the same filter, one in TLS (`transport_protocol: tls`) and one in plain text, a
@@ -30,15 +37,9 @@ pub fn listener_from_proto(listener: &proto::Listener, known: &KnownFilters) -> 
     let at = &At::resource("listener", &listener.name);
     let address = socket_from_proto(listener.address.as_ref(), &at.field("address"))?;
     let tls = tls_of_chains(listener, at)?;
-    let MetaProtocol { protocol, stat_prefix, routes, filters, response_order, idle_timeout } =
-        meta_protocol(listener, known, at)?;
-    let mut converted = Listener::new(&listener.name, address, protocol, routes)
-        .with_direction(direction(listener))
-        .with_stat_prefix(stat_prefix)
-        .with_response_order(response_order);
-    converted.filters = filters;
-    converted.idle_timeout = idle_timeout;
-    converted.tls = tls;
+    let mut chain = FilterChain::new(network_filter(listener, known, at)?);
+    chain.tls = tls;
+    let mut converted = Listener::of(&listener.name, address, chain).with_direction(direction(listener));
     converted.proxy_protocol = proxy_protocol(listener, at)?;
     converted.validate()?;
     Ok(converted)
@@ -114,19 +115,23 @@ fn told_apart(tls: &proto::FilterChain, plain: &proto::FilterChain) -> bool {
         && tls.filters == plain.filters
 }
 
-fn meta_protocol(listener: &proto::Listener, known: &KnownFilters, at: &At<'_>) -> Result<MetaProtocol, ConfigError> {
+fn network_filter(listener: &proto::Listener, known: &KnownFilters, at: &At<'_>) -> Result<NetworkFilter, ConfigError> {
     let at = &at.item("filter_chains", 0);
     let chain = at.require(listener.filter_chains.first())?;
     let [filter] = chain.filters.as_slice() else {
         let count = chain.filters.len();
-        return Err(at.field("filters").refuse(format!("must hold the MetaProtocol proxy alone, not {count} filters")));
+        let reason = format!("must hold the MetaProtocol proxy or the TCP proxy alone, not {count} filters");
+        return Err(at.field("filters").refuse(reason));
     };
     let at = &at.named("filters", 0, &filter.name);
     let at = &at.field("typed_config");
     let Some(proto::filter::ConfigType::TypedConfig(config)) = &filter.config_type else {
         return Err(at.refuse("is required"));
     };
-    meta_protocol::from_any(config, known, at)
+    if filter.name == TCP_PROXY || config.type_url == TcpProxy::type_url() {
+        return Ok(tcp_proxy::from_any(config, at)?.into());
+    }
+    Ok(meta_protocol::from_any(config, known, at)?.into())
 }
 
 fn direction(listener: &proto::Listener) -> TrafficDirection {
@@ -137,6 +142,7 @@ fn direction(listener: &proto::Listener) -> TrafficDirection {
     }
 }
 
+const TCP_PROXY: &str = "envoy.filters.network.tcp_proxy";
 const PROXY_PROTOCOL: &str = "envoy.filters.listener.proxy_protocol";
 const TLS_INSPECTOR: &str = "envoy.filters.listener.tls_inspector";
 const NOT_TOLD_APART: &str = "two filter chains must hold the same filters, one matching transport_protocol tls with a TLS \

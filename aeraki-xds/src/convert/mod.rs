@@ -17,6 +17,7 @@ mod listener;
 mod matcher;
 mod meta_protocol;
 mod native;
+mod tcp_proxy;
 mod tls;
 mod unpack;
 mod weighted;

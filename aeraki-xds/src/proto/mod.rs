@@ -118,6 +118,13 @@ pub mod envoy {
                     }
                 }
             }
+            pub mod network {
+                pub mod tcp_proxy {
+                    pub mod v3 {
+                        include!("envoy.extensions.filters.network.tcp_proxy.v3.rs");
+                    }
+                }
+            }
         }
         pub mod transport_sockets {
             pub mod proxy_protocol {

@@ -87,9 +87,9 @@ fn the_context_of_a_filter_chain_is_read() {
         .with_validation(inline)
         .with_required_client_certificate(true)
         .with_handshake_timeout(Duration::from_secs(3));
-    assert_eq!(read.tls, Some(expected));
+    assert_eq!(read.filter_chains[0].tls, Some(expected));
     let plain = listener(&["transport_socket: {name: envoy.transport_sockets.raw_buffer},"]).expect("is good");
-    assert_eq!(plain.tls, None);
+    assert_eq!(plain.filter_chains[0].tls, None);
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn two_chains_told_apart_by_their_first_bytes_are_a_permissive_listener() {
     let plain = "filter_chain_match: {transport_protocol: raw_buffer},";
     let expected = DownstreamTlsContext::new(certificate()).with_permissive(true);
     for chains in [[&*tls, plain], [plain, &tls], [&tls, ""]] {
-        assert_eq!(listener(&chains).expect("is good").tls, Some(expected.clone()), "{chains:?}");
+        assert_eq!(listener(&chains).expect("is good").filter_chains[0].tls, Some(expected.clone()), "{chains:?}");
     }
     let named = format!("filter_chain_match: {{transport_protocol: tls, server_names: [a]}}, {secured}");
     let refused = [[&*tls, &tls], [plain, plain], [&secured, plain], [&named, plain]];

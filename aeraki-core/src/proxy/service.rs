@@ -1,0 +1,209 @@
+//! What serves the connections of filter chains: prepared once, and made by each worker with counters of its own.
+
+use std::sync::Arc;
+
+use aeraki_codec::{Protocol, Registry};
+use aeraki_route::{
+    SharedRules,
+    config::{self, ConfigError, Listener, MetaProtocolProxy, NetworkFilter},
+};
+
+use super::{known, tables::Tables};
+use crate::{
+    io::Buffers,
+    observe::{Metrics, Stats},
+    server::{Budget, Rpc, Serve},
+    stack::{ApplyPolicies, CompiledFilters, Filters, GateLayer, RateLimiters, Resolve, Stack, Wheel, stack},
+    tcp::{TcpProxy, TcpStats},
+    upstream::Clusters,
+};
+
+/// Where in a configuration a service is, for errors.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    /// Name of the listener.
+    listener: String,
+    /// Path of the service inside it.
+    path: String,
+}
+
+impl Place {
+    /// Refuses a field of the service.
+    pub(super) fn refuse(&self, field: &str, reason: impl Into<String>) -> ConfigError {
+        self.place("", ConfigError::new("", field, reason))
+    }
+
+    /// Makes an error of a part an error of the listener; `field` is the one that holds the part, if not the service.
+    pub(super) fn place(&self, field: &str, error: ConfigError) -> ConfigError {
+        let path = if field.is_empty() { self.path.clone() } else { format!("{}.{field}", self.path) };
+        error.within(format!("listener {:?}", self.listener), &path)
+    }
+}
+
+/// A service with what its names stand for, before its routes are compiled.
+#[derive(Debug)]
+pub(super) enum Found {
+    Rpc(Box<FoundRpc>),
+    Tcp(Box<config::TcpProxy>),
+}
+
+/// A service for requests, whose protocol and filters are known.
+#[derive(Debug)]
+pub(super) struct FoundRpc {
+    pub(super) place: Place,
+    pub(super) config: MetaProtocolProxy,
+    pub(super) protocol: Arc<dyn Protocol>,
+    pub(super) filters: CompiledFilters,
+}
+
+impl Found {
+    /// Finds what the names of every filter chain of a listener stand for.
+    ///
+    /// # Errors
+    /// Listener, field and reason.
+    pub(super) fn all(
+        listener: &Listener,
+        node: &config::Node,
+        registry: &Registry,
+        filters: &Filters,
+    ) -> Result<Vec<Self>, ConfigError> {
+        let find = |(path, chain): (String, &config::FilterChain)| {
+            let place = Place { listener: listener.name.clone(), path: format!("{path}.{}", chain.filter.path()) };
+            match &chain.filter {
+                NetworkFilter::MetaProtocolProxy(proxy) => {
+                    let protocol = find_protocol(proxy, registry, &place)?;
+                    let filters = filters.compile(proxy, listener.direction, node);
+                    let filters = filters.map_err(|error| place.place("", error))?;
+                    Ok(Self::Rpc(Box::new(FoundRpc { place, config: (**proxy).clone(), protocol, filters })))
+                }
+                NetworkFilter::TcpProxy(proxy) => Ok(Self::Tcp(proxy.clone())),
+                _ => Err(place.refuse("", "is of a kind that this proxy does not know")),
+            }
+        };
+        listener.chains().map(find).collect()
+    }
+
+    /// Gives it its routes.
+    ///
+    /// # Errors
+    /// Listener, field and reason.
+    pub(super) fn prepare(self, tables: &mut Tables, services: &Arc<dyn RateLimiters>) -> Result<Service, ConfigError> {
+        Ok(match self {
+            Self::Rpc(found) => {
+                let rules = tables.rules(&found)?;
+                let FoundRpc { place, config, protocol, filters } = *found;
+                let (listener, services) = (place.listener, Arc::clone(services));
+                Service::Rpc(Box::new(RpcService { listener, config, protocol, rules, filters, services }))
+            }
+            Self::Tcp(config) => Service::Tcp(config),
+        })
+    }
+
+    pub(super) const fn rpc(&self) -> Option<&FoundRpc> {
+        match self {
+            Self::Rpc(found) => Some(found),
+            Self::Tcp(_) => None,
+        }
+    }
+}
+
+/// What serves the connections of a filter chain.
+#[derive(Clone, Debug)]
+pub(super) enum Service {
+    Rpc(Box<RpcService>),
+    Tcp(Box<config::TcpProxy>),
+}
+
+/// What serves requests.
+#[derive(Clone, Debug)]
+pub(super) struct RpcService {
+    listener: String,
+    pub(super) config: MetaProtocolProxy,
+    protocol: Arc<dyn Protocol>,
+    pub(super) rules: Arc<SharedRules>,
+    pub(super) filters: CompiledFilters,
+    services: Arc<dyn RateLimiters>,
+}
+
+impl Service {
+    pub(super) const fn rpc(&self) -> Option<&RpcService> {
+        match self {
+            Self::Rpc(service) => Some(service),
+            Self::Tcp(_) => None,
+        }
+    }
+
+    /// Makes it the service of one worker, whose numbers are shown from now on.
+    ///
+    /// # Errors
+    /// What [`config::TcpProxy::validate`] refuses.
+    pub(super) fn counted(self, clusters: &Arc<Clusters>, stats: &Stats) -> Result<Counted, ConfigError> {
+        Ok(match self {
+            Self::Rpc(service) => {
+                let metrics = Metrics::new(&*service.config.protocol.name, &*service.config.stat_prefix);
+                stats.register(Arc::clone(&metrics) as _);
+                Counted::Rpc(service, metrics)
+            }
+            Self::Tcp(config) => {
+                let counters = TcpStats::new(&*config.stat_prefix);
+                stats.register(Arc::clone(&counters) as _);
+                Counted::Tcp(TcpProxy::new(&config, Arc::clone(clusters), counters)?)
+            }
+        })
+    }
+}
+
+/// The service of one worker, with what it counts into.
+#[derive(Debug)]
+pub(super) enum Counted {
+    Rpc(Box<RpcService>, Arc<Metrics>),
+    Tcp(TcpProxy),
+}
+
+/// What all services of a worker share.
+#[derive(Debug)]
+pub(super) struct Common {
+    pub(super) clusters: Arc<Clusters>,
+    pub(super) wheel: Wheel,
+    pub(super) buffers: Buffers,
+    pub(super) budget: Budget,
+}
+
+impl Counted {
+    /// Makes what serves connections.
+    pub(super) fn serve(self, common: &Common) -> Arc<dyn Serve> {
+        match self {
+            Self::Rpc(service, metrics) => {
+                let rpc = rpc(*service, Arc::clone(&common.clusters) as _, &common.wheel, &metrics);
+                Arc::new(rpc.with_buffers(common.buffers.clone()).with_budget(common.budget.clone()))
+            }
+            Self::Tcp(proxy) => Arc::new(proxy.with_buffers(common.buffers.clone())),
+        }
+    }
+}
+
+fn rpc(service: RpcService, clusters: Arc<dyn Resolve>, wheel: &Wheel, metrics: &Arc<Metrics>) -> Rpc<Stack> {
+    let RpcService { listener, config, protocol, rules, filters, services } = service;
+    let gates = filters.gates(wheel, metrics);
+    let filters = GateLayer::new(gates).with_response_order(config.response_order);
+    let policies = ApplyPolicies::new(services, wheel.clone(), Arc::clone(metrics));
+    let stack = stack(clusters, wheel.clone(), Arc::clone(metrics), &filters, Arc::new(policies));
+    Rpc::new(listener, protocol, rules, Arc::clone(metrics), stack)
+        .with_limits(config.limits)
+        .with_idle_timeout(config.idle_timeout)
+}
+
+fn find_protocol(
+    proxy: &MetaProtocolProxy,
+    registry: &Registry,
+    place: &Place,
+) -> Result<Arc<dyn Protocol>, ConfigError> {
+    let codec = proxy.protocol.codec();
+    let protocol = registry.get(codec).ok_or_else(|| {
+        place.refuse("protocol.codec", format!("there is no codec {codec:?}; known are: {}", known(registry)))
+    })?;
+    match proxy.protocol.options.keys().next() {
+        Some(option) => Err(place.refuse("protocol.options", format!("the codec {codec:?} has no option {option:?}"))),
+        None => Ok(Arc::clone(protocol)),
+    }
+}

@@ -1,0 +1,111 @@
+//! What a listener does with the connections that it accepts.
+
+use serde::{Deserialize, Serialize};
+
+use super::{error::Checked, meta_protocol_proxy::MetaProtocolProxy, tcp_proxy::TcpProxy, tls::DownstreamTlsContext};
+
+/// How some connections of a listener are served; `envoy.config.listener.v3.FilterChain`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[non_exhaustive]
+pub struct FilterChain {
+    /// Name in error texts and logs; may be empty.
+    #[serde(default)]
+    pub name: String,
+    /// How it speaks TLS; none: not at all.
+    #[serde(default)]
+    pub tls: Option<DownstreamTlsContext>,
+    /// What serves its connections.
+    pub filter: NetworkFilter,
+}
+
+impl FilterChain {
+    /// Creates a chain in plain text.
+    pub fn new(filter: impl Into<NetworkFilter>) -> Self {
+        Self { name: String::new(), tls: None, filter: filter.into() }
+    }
+
+    /// Sets the name.
+    #[must_use]
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Sets how it speaks TLS.
+    #[must_use]
+    pub fn with_tls(mut self, tls: DownstreamTlsContext) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Returns the path of this chain, the one at `index`, in error texts.
+    pub(super) fn path(&self, index: usize) -> String {
+        match self.name.as_str() {
+            "" => format!("filterChains[{index}]"),
+            name => format!("filterChains[{index}] {name:?}"),
+        }
+    }
+
+    pub(super) fn check(&self) -> Checked {
+        if let Some(tls) = &self.tls {
+            tls.check().map_err(|error| error.within("tls"))?;
+        }
+        self.filter.check().map_err(|error| error.within(self.filter.path()))
+    }
+
+    /// Names the first cluster that is meant and not there, and the field that means it.
+    pub(super) fn check_clusters(&self, is_known: &dyn Fn(&str) -> bool) -> Checked {
+        let checked = match &self.filter {
+            NetworkFilter::MetaProtocolProxy(proxy) => proxy.check_clusters(is_known),
+            NetworkFilter::TcpProxy(proxy) => proxy.check_clusters(is_known),
+        };
+        checked.map_err(|error| error.within(self.filter.path()))
+    }
+}
+
+impl<F: Into<NetworkFilter>> From<F> for FilterChain {
+    fn from(filter: F) -> Self {
+        Self::new(filter)
+    }
+}
+
+/// What serves the connections of a [`FilterChain`]; the last, and only, `envoy.config.listener.v3.Filter` of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum NetworkFilter {
+    /// Reads requests and responses.
+    MetaProtocolProxy(Box<MetaProtocolProxy>),
+    /// Passes bytes on.
+    TcpProxy(Box<TcpProxy>),
+}
+
+impl NetworkFilter {
+    /// Returns the path of the service inside its chain, as error texts have it.
+    pub fn path(&self) -> &'static str {
+        match self {
+            Self::MetaProtocolProxy(_) => "filter.metaProtocolProxy",
+            Self::TcpProxy(_) => "filter.tcpProxy",
+        }
+    }
+
+    fn check(&self) -> Checked {
+        match self {
+            Self::MetaProtocolProxy(proxy) => proxy.check(),
+            Self::TcpProxy(proxy) => proxy.check(),
+        }
+    }
+}
+
+impl From<MetaProtocolProxy> for NetworkFilter {
+    fn from(proxy: MetaProtocolProxy) -> Self {
+        Self::MetaProtocolProxy(Box::new(proxy))
+    }
+}
+
+impl From<TcpProxy> for NetworkFilter {
+    fn from(proxy: TcpProxy) -> Self {
+        Self::TcpProxy(Box::new(proxy))
+    }
+}

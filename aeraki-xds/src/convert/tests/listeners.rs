@@ -1,0 +1,83 @@
+//! Listeners and what serves their connections.
+
+use aeraki_route::config::{Destination, FilterChain, HashPolicy, Listener, NetworkFilter, TcpProxy, WeightedCluster};
+use prost::Name;
+
+use super::*;
+
+/// Reads a listener with these fields.
+fn listener(fields: &str) -> Result<Listener, String> {
+    let yaml = format!("{{name: l, address: {{socket_address: {{address: 127.0.0.1, port_value: 1}}}}, {fields}}}");
+    let read = from_yaml(&crate::proto::envoy::config::listener::v3::Listener::full_name(), &yaml);
+    let read: crate::proto::envoy::config::listener::v3::Listener = read.transcode_to().expect("is the same message");
+    listener_from_proto(&read, &KnownFilters::default()).map_err(|error| error.to_string())
+}
+
+/// Writes a filter that passes connections on.
+fn tcp(fields: &str) -> String {
+    let url = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy";
+    format!("{{name: tcp, typed_config: {{\"@type\": {url}, stat_prefix: s, {fields}}}}}")
+}
+
+fn tcp_proxy(fields: &str) -> Result<TcpProxy, String> {
+    let mut read = listener(&format!("filter_chains: [{{filters: [{}]}}]", tcp(fields)))?;
+    match read.filter_chains.remove(0).filter {
+        NetworkFilter::TcpProxy(proxy) => Ok(*proxy),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn connections_are_passed_on_as_said() {
+    assert_eq!(tcp_proxy("cluster: c"), Ok(TcpProxy::new("s", "c")));
+    let all = "weighted_clusters: {clusters: [{name: a, weight: 3, metadata_match: {filter_metadata: {envoy.lb: {v: 1}}}}, \
+               {name: b, weight: 1}]}, idle_timeout: 2s, max_connect_attempts: 3, hash_policy: {source_ip: {}}, \
+               max_downstream_connection_duration: 60s, metadata_match: {filter_metadata: {envoy.lb: {zone: x}}}";
+    let clusters = vec![WeightedCluster::new("a", 3).with_metadata_match("v", "1"), WeightedCluster::new("b", 1)];
+    let mut expected = TcpProxy::to("s", Destination::Weighted(clusters))
+        .with_idle_timeout(Some(Duration::from_secs(2)))
+        .with_max_connect_attempts(3)
+        .with_metadata_match("zone", "x")
+        .with_max_downstream_connection_duration(Duration::from_secs(60));
+    expected.hash_policy = vec![HashPolicy::source_ip()];
+    assert_eq!(tcp_proxy(all), Ok(expected));
+    assert_eq!(tcp_proxy("cluster: c, idle_timeout: 0s").expect("is good").idle_timeout, None);
+    let wrapped = "filter_chains: [{filters: [{name: envoy.filters.network.tcp_proxy, typed_config: {\"@type\": \
+                   type.googleapis.com/udpa.type.v1.TypedStruct, type_url: \
+                   type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, \
+                   value: {stat_prefix: s, cluster: c}}}]}]";
+    assert_eq!(listener(wrapped).expect("is good").filter_chains, [FilterChain::new(TcpProxy::new("s", "c"))]);
+}
+
+#[test]
+fn what_a_tcp_proxy_cannot_do_is_refused() {
+    let place = "listener \"l\": filter_chains[0].filters[0] \"tcp\".typed_config";
+    for (fields, expected) in [
+        ("", "cluster: is required"),
+        ("cluster: c, on_demand: {}", "on_demand: is not supported"),
+        ("cluster: c, downstream_idle_timeout: 1s", "downstream_idle_timeout: is not supported"),
+        ("cluster: c, upstream_idle_timeout: 1s", "upstream_idle_timeout: is not supported"),
+        ("cluster: c, backoff_options: {}", "backoff_options: is not supported"),
+        ("cluster: c, tunneling_config: {hostname: h}", "tunneling_config: is not supported"),
+        ("cluster: c, proxy_protocol_tlvs: {type: 1}", "proxy_protocol_tlvs: is not supported"),
+        ("cluster: c, upstream_connect_mode: ON_DOWNSTREAM_DATA", "upstream_connect_mode: is not supported"),
+        ("cluster: c, max_early_data_bytes: 1", "max_early_data_bytes: is not supported"),
+        ("cluster: c, check_drain_close: true", "check_drain_close: is not supported"),
+        (
+            "cluster: c, max_downstream_connection_duration_jitter_percentage: {value: 5}",
+            "max_downstream_connection_duration_jitter_percentage: is not supported",
+        ),
+        ("cluster: c, hash_policy: {filter_state: {key: k}}", "hash_policy[0]: is not supported: use source_ip"),
+    ] {
+        assert_eq!(tcp_proxy(fields), Err(format!("{place}.{expected}")), "{fields}");
+    }
+    let place = "listener \"l\": filterChains[0].filter.tcpProxy";
+    for (fields, expected) in [
+        ("cluster: ''", "destination.cluster: must not be empty"),
+        ("weighted_clusters: {}", "destination.weighted: the weights sum up to 0"),
+        ("cluster: c, max_connect_attempts: 0", "maxConnectAttempts: must not be zero"),
+        ("cluster: c, max_downstream_connection_duration: 0s", "maxDownstreamConnectionDuration: must not be zero"),
+    ] {
+        assert_eq!(tcp_proxy(fields), Err(format!("{place}.{expected}")), "{fields}");
+    }
+}

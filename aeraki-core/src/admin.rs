@@ -1,8 +1,8 @@
 //! The admin interface: statistics and readiness over HTTP/1.1, for people and for Prometheus.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc};
+use std::{convert::Infallible, fmt, net::SocketAddr, sync::Arc};
 
-use aeraki_route::{SharedRules, config::ConfigError};
+use aeraki_route::config::ConfigError;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Method, Request, Response, StatusCode, body::Incoming, header, server::conn::http1, service::service_fn};
@@ -23,15 +23,21 @@ pub struct Admin {
 }
 
 /// What can be seen.
-#[derive(Debug)]
 struct View {
     stats: Stats,
     drain: Drain,
-    tables: Vec<Arc<SharedRules>>,
+    is_ready: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl fmt::Debug for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("View").field("drain", &self.drain).finish_non_exhaustive()
+    }
 }
 
 impl Admin {
-    /// Binds `address`; port 0 takes a free one. The proxy is ready when every one of `tables` has come.
+    /// Binds `address`; port 0 takes a free one. Until `is_ready` says so, the proxy is shown as one
+    /// that still waits for its configuration.
     ///
     /// # Errors
     /// When the address cannot be had: the field and the system's reason.
@@ -39,7 +45,7 @@ impl Admin {
         address: SocketAddr,
         stats: Stats,
         drain: Drain,
-        tables: Vec<Arc<SharedRules>>,
+        is_ready: impl Fn() -> bool + Send + Sync + 'static,
     ) -> Result<Self, ConfigError> {
         let bind = || {
             let socket = std::net::TcpListener::bind(address)?;
@@ -49,7 +55,7 @@ impl Admin {
         let (local, socket) = bind().map_err(|error: std::io::Error| {
             ConfigError::new("proxy", "admin", format!("cannot listen on {address}: {error}"))
         })?;
-        Ok(Self { socket, local, view: Arc::new(View { stats, drain, tables }) })
+        Ok(Self { socket, local, view: Arc::new(View { stats, drain, is_ready: Box::new(is_ready) }) })
     }
 
     /// Returns the address that it is bound to.
@@ -105,7 +111,7 @@ impl View {
     fn ready(&self) -> Response<Full<Bytes>> {
         let (status, state) = if self.drain.phase() != Phase::Serving {
             (StatusCode::SERVICE_UNAVAILABLE, "DRAINING\n")
-        } else if self.tables.iter().any(|rules| rules.load().table().is_none()) {
+        } else if !(self.is_ready)() {
             (StatusCode::SERVICE_UNAVAILABLE, "INITIALIZING\n")
         } else {
             (StatusCode::OK, "LIVE\n")
@@ -128,10 +134,8 @@ const MOST_CONNECTIONS: usize = 64;
 
 #[cfg(test)]
 mod tests {
-    use aeraki_route::{
-        Rules,
-        config::{Route, RouteAction, RouteConfig},
-    };
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
@@ -153,9 +157,11 @@ mod tests {
         let metrics = Metrics::new("dubbo", "in");
         metrics.counters.request.add(3);
         stats.register(metrics);
-        let rules = Arc::new(SharedRules::new(Rules::empty()));
+        let ready = Arc::new(AtomicBool::new(false));
         let address = "127.0.0.1:0".parse().expect("an address");
-        let admin = Admin::bind(address, stats, drain.clone(), vec![Arc::clone(&rules)]).expect("a free port");
+        let is_ready = Arc::clone(&ready);
+        let admin = Admin::bind(address, stats, drain.clone(), move || is_ready.load(Ordering::Relaxed));
+        let admin = admin.expect("a free port");
         let address = admin.local_addr();
         let served = tokio::spawn(admin.serve());
 
@@ -167,8 +173,7 @@ mod tests {
         assert_eq!(get(address, "/other").await.0, 404);
 
         assert_eq!(get(address, "/ready").await, (503, "INITIALIZING\n".to_owned()));
-        let routes = RouteConfig::new("table", [Route::new("all", RouteAction::cluster("c"))]);
-        rules.swap(Rules::compile(&routes).expect("good routes"));
+        ready.store(true, Ordering::Relaxed);
         assert_eq!(get(address, "/ready").await, (200, "LIVE\n".to_owned()));
         drain.begin();
         assert_eq!(get(address, "/ready").await, (503, "DRAINING\n".to_owned()));
@@ -176,7 +181,7 @@ mod tests {
         served.await.expect("no panic");
 
         let taken = std::net::TcpListener::bind(address).expect("the port is free again");
-        let error = Admin::bind(address, Stats::new(), drain, Vec::new()).expect_err("in use");
+        let error = Admin::bind(address, Stats::new(), drain, || true).expect_err("in use");
         assert!(error.to_string().starts_with(&format!("proxy: admin: cannot listen on {address}: ")), "{error}");
         drop(taken);
     }

@@ -101,7 +101,7 @@ mod tests {
         let refused = secrets.check_cluster(&cluster).expect_err("there is no TLS");
         assert_eq!(refused.to_string(), "cluster \"c\": tls: this build has no TLS (feature `tls`)");
 
-        let (plain, stats): (Arc<dyn Connector>, _) = (Arc::new(Tcp), ClusterStats::default());
+        let (plain, stats): (Arc<dyn Connector>, _) = (Arc::new(Tcp::default()), ClusterStats::default());
         let server = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
         let address = server.local_addr().expect("bound");
         let connected = secrets.connector(&plain, &cluster, &stats).connect(address).await;

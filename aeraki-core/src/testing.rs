@@ -1,23 +1,26 @@
-//! A protocol of lines for tests: `Q 7 hello` asks, `R 7 hello` answers.
+//! A protocol of lines for tests: `Q 7 hello` asks, `R 7 hello` answers, `S 8 hello` opens a stream.
 
 use std::sync::Arc;
 
 use aeraki_codec::{
     Answer, Codec, Control, DecodeError, DecodeErrorKind, Demand, EncodeError, Flow, Head, Id, IdSpace, Kind, Limits,
-    LocalReply, Measure, Message, Outcome, Output, Protocol, Receipt, Replies, Role, Serving, Status, Text, Wire,
+    LocalReply, Measure, Message, Opening, Outcome, Output, Protocol, Receipt, Replies, Role, Serving, Status, Text,
+    Wire,
 };
 
-/// The protocol. Kinds are `Q` request, `O` one-way, `R` response, `E` error, `H` heartbeat, `V` event.
+/// The protocol. Kinds are `Q` request, `O` one-way, `R` response, `E` error, `H` heartbeat, `V` event; of streams `S`
+/// open, from a client or from a server, `D` data, `F` the end of a direction, `Z` the end of both.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lines {
     pub(crate) replies: Replies,
     /// Whether clients can be told goodbye.
     pub(crate) goodbye: bool,
+    pub(crate) opening: Opening,
 }
 
 impl Lines {
     pub(crate) fn new(replies: Replies) -> Arc<Self> {
-        Arc::new(Self { replies, goodbye: false })
+        Arc::new(Self { replies, goodbye: false, opening: Opening::Answered })
     }
 }
 
@@ -27,7 +30,7 @@ impl Protocol for Lines {
     }
 
     fn wire(&self) -> Wire {
-        Wire::new(IdSpace::Bits(32), self.replies, Serving::Concurrent)
+        Wire::new(IdSpace::Bits(32), self.replies, Serving::Concurrent).with_opening(self.opening)
     }
 
     fn codec(&self, _: Role, limits: &Limits) -> Box<dyn Codec> {
@@ -62,6 +65,10 @@ impl Codec for Line {
             b'E' => Kind::Error,
             b'H' => Kind::Heartbeat,
             b'V' => Kind::Event,
+            b'S' => Kind::StreamOpen,
+            b'D' => Kind::StreamData,
+            b'F' => Kind::StreamEnd,
+            b'Z' => Kind::StreamReset,
             _ => Kind::Request,
         });
         if frame[0] == b'E' {
@@ -72,7 +79,7 @@ impl Codec for Line {
         let mut words = text.split_ascii_whitespace().skip(1);
         let id = words.next().and_then(|word| word.parse().ok()).ok_or_else(|| bad(2))?;
         out.set_id(Id::Number(id));
-        if !b"QOREHV".contains(&frame[0]) {
+        if !b"QOREHVSDFZ".contains(&frame[0]) {
             return Err(bad(0));
         }
         let method = words.next().unwrap_or_default();
@@ -103,7 +110,8 @@ impl Codec for Line {
         if reply.text() == "unspeakable" {
             return Ok(Answer::Close);
         }
-        out.put(format!("E {} {}\n", to.id().number(), reply.reason()).as_bytes());
+        let kind = if to.kind().is_stream_frame() { 'Z' } else { 'E' };
+        out.put(format!("{kind} {} {}\n", to.id().number(), reply.reason()).as_bytes());
         Ok(Answer::Written)
     }
 

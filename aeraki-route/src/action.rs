@@ -13,7 +13,7 @@ use foldhash::fast::RandomState;
 use crate::{
     RouteTable,
     changes::Changes,
-    config::{self, Mirror, error::FieldError},
+    config::{self, Mirror, StreamTimeouts, error::FieldError},
     placement::Placement,
     places::{Place, Places},
     policy::{LimitCompiler, Retries, RoutePolicies},
@@ -33,6 +33,7 @@ pub struct Route {
     caller_timeouts: Box<[Arc<str>]>,
     policies: Option<Arc<RoutePolicies>>,
     retries: Option<Arc<Retries>>,
+    streams: Option<Arc<StreamTimeouts>>,
 }
 
 /// A mirror, and how many copies are under way to it.
@@ -139,6 +140,11 @@ impl Route {
         self.retries.as_ref()
     }
 
+    /// Returns how long its streams may last; none: as the listener says.
+    pub fn streams(&self) -> Option<&Arc<StreamTimeouts>> {
+        self.streams.as_ref()
+    }
+
     /// Returns what else may happen to its messages; none: nothing.
     pub fn policies(&self) -> Option<&Arc<RoutePolicies>> {
         self.policies.as_ref()
@@ -205,6 +211,7 @@ impl<'a> ActionCompiler<'a> {
             caller_timeouts: route.action.caller_timeouts.iter().map(|name| self.name(name)).collect(),
             policies,
             retries: route.action.retry.as_ref().map(retries),
+            streams: (route.action.streams != StreamTimeouts::default()).then(|| route.action.streams.into()),
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use aeraki_codec::{Attributes, Demand};
@@ -16,7 +16,7 @@ use crate::{
 /// A route table and what it asks messages for, compiled together; immutable.
 #[derive(Debug)]
 pub struct Rules {
-    table: Option<RouteTable>,
+    table: Option<Arc<RouteTable>>,
     demand: Demand,
 }
 
@@ -43,7 +43,7 @@ impl Rules {
     /// As [`RouteTable::compile`].
     pub fn compile_after(config: &RouteConfig, previous: &Self) -> Result<Self, ConfigError> {
         let table = RouteTable::compile_after(config, previous.table())?;
-        Ok(Self { demand: table.demand(), table: Some(table) })
+        Ok(Self { demand: table.demand(), table: Some(Arc::new(table)) })
     }
 
     /// Asks messages for more keys: those of access logs, traces and other users outside the rules.
@@ -55,7 +55,7 @@ impl Rules {
 
     /// Returns the route table; none before the first one has come.
     pub fn table(&self) -> Option<&RouteTable> {
-        self.table.as_ref()
+        self.table.as_deref()
     }
 
     /// Returns every key that anybody looks at.
@@ -81,19 +81,26 @@ pub struct SharedRules {
     current: Arc<ArcSwap<Rules>>,
     /// Rules out of force that somebody may still hold. They are freed here and not where messages are judged.
     retired: Mutex<Vec<Arc<Rules>>>,
-    /// What users outside the rules look at, whichever rules are in force.
-    demand: Demand,
-    check: Check,
+    /// Held while rules are put in force, so that users and rules always belong together.
+    users: Mutex<Users>,
 }
 
-/// What users ask of a configuration before its rules come into force.
-struct Check(Box<CheckFn>);
+/// Those who judge messages by the rules, whichever are in force.
+#[derive(Clone)]
+struct Users {
+    /// What they look at besides the rules.
+    demand: Demand,
+    /// What they ask of a configuration.
+    check: Arc<CheckFn>,
+    /// The configuration in force; none: the rules were made otherwise.
+    config: Option<Arc<RouteConfig>>,
+}
 
 type CheckFn = dyn Fn(&RouteConfig) -> Result<(), ConfigError> + Send + Sync;
 
-impl fmt::Debug for Check {
+impl fmt::Debug for Users {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Check").finish_non_exhaustive()
+        f.debug_struct("Users").field("demand", &self.demand).finish_non_exhaustive()
     }
 }
 
@@ -106,17 +113,14 @@ impl SharedRules {
     /// Puts the first rules in force, and asks messages for more keys than these and any later rules do.
     pub fn with_demand(rules: Rules, demand: Demand) -> Self {
         let current = ArcSwap::from_pointee(rules.with_demand(&demand));
-        let check = Check(Box::new(|_| Ok(())));
-        Self { current: Arc::new(current), retired: Mutex::default(), demand, check }
+        let users = Users { demand, check: Arc::new(|_| Ok(())), config: None };
+        Self { current: Arc::new(current), retired: Mutex::default(), users: Mutex::new(users) }
     }
 
     /// Lets `check` refuse configurations, such as those that ask for what their protocol cannot do.
     #[must_use]
-    pub fn with_check(
-        mut self,
-        check: impl Fn(&RouteConfig) -> Result<(), ConfigError> + Send + Sync + 'static,
-    ) -> Self {
-        self.check = Check(Box::new(check));
+    pub fn with_check(self, check: impl Fn(&RouteConfig) -> Result<(), ConfigError> + Send + Sync + 'static) -> Self {
+        lock(&self.users).check = Arc::new(check);
         self
     }
 
@@ -127,9 +131,34 @@ impl SharedRules {
     ///
     /// As [`RouteTable::compile`], and what the [check](Self::with_check) refuses.
     pub fn update(&self, config: &RouteConfig) -> Result<(), ConfigError> {
-        (self.check.0)(config)?;
-        self.swap(Rules::compile_after(config, &self.load())?);
+        let mut users = lock(&self.users);
+        (users.check)(config)?;
+        let rules = Rules::compile_after(config, &self.load())?;
+        users.config = Some(Arc::new(config.clone()));
+        self.replace(rules.with_demand(&users.demand));
         Ok(())
+    }
+
+    /// Tells whether the users of `next` can do what the configuration in force asks for.
+    ///
+    /// # Errors
+    ///
+    /// What their [check](Self::with_check) refuses.
+    pub fn suits(&self, next: &Self) -> Result<(), ConfigError> {
+        let config = lock(&self.users).config.clone();
+        let check = Arc::clone(&lock(&next.users).check);
+        config.map_or(Ok(()), |config| check(&config))
+    }
+
+    /// Has the users of `next` from now on, in place of its own: other keys are asked for, and another check is made.
+    /// The rules in force stay, and so do readers.
+    pub fn take_users(&self, next: &Self) {
+        let Users { demand, check, .. } = lock(&next.users).clone();
+        let mut users = lock(&self.users);
+        let rules = self.load();
+        let own = rules.table().map_or_else(Demand::none, RouteTable::demand);
+        self.replace(Rules { table: rules.table.clone(), demand: own.union(&demand) });
+        (users.demand, users.check) = (demand, check);
     }
 
     /// Returns the rules in force.
@@ -146,14 +175,20 @@ impl SharedRules {
     ///
     /// Old rules are freed by a later call of this method or of [`reclaim`](Self::reclaim), once nobody holds them.
     pub fn swap(&self, rules: Rules) {
-        let old = self.current.swap(Arc::new(rules.with_demand(&self.demand)));
-        self.retired.lock().unwrap_or_else(PoisonError::into_inner).push(old);
+        let mut users = lock(&self.users);
+        users.config = None;
+        self.replace(rules.with_demand(&users.demand));
+    }
+
+    fn replace(&self, rules: Rules) {
+        let old = self.current.swap(Arc::new(rules));
+        lock(&self.retired).push(old);
         self.reclaim();
     }
 
     /// Frees old rules that nobody holds any more, and returns how many are still held.
     pub fn reclaim(&self) -> usize {
-        let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut retired = lock(&self.retired);
         retired.retain(|rules| Arc::strong_count(rules) > 1);
         retired.len()
     }
@@ -171,4 +206,8 @@ impl RulesReader {
     pub fn load(&mut self) -> &Arc<Rules> {
         self.cache.load()
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

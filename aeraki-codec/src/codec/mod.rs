@@ -19,7 +19,7 @@ pub use self::{
     output::{Mark, Output},
     registry::Registry,
     reply::{Answer, LocalReply, Reason, Receipt, Refusal},
-    wire::{Affinity, Carries, IdSpace, Replies, Role, Serving, Wire},
+    wire::{Affinity, Carries, IdSpace, Opening, Replies, Role, Serving, Wire},
 };
 use crate::message::{Demand, Head, Message};
 
@@ -33,6 +33,8 @@ use crate::message::{Demand, Head, Message};
 ///   The work is amortised O(new bytes): a codec that must walk a message to find its end keeps a resume offset.
 /// * [`parse`](Self::parse) gets exactly the frame that `measure` announced.
 /// * [`encode`](Self::encode) of a message without a mutation and with its own id writes the frame byte for byte.
+/// * All frames of a stream have the [`id`](Message::id) of the message that opened it, a number. Window updates and the
+///   like are [`StreamData`](crate::Kind::StreamData): they pass the proxy from end to end.
 pub trait Codec: Send {
     /// Finds the end of the first frame of `input`, without reading more of it than that takes.
     ///
@@ -54,6 +56,9 @@ pub trait Codec: Send {
     fn encode(&mut self, message: &Message, out: &mut Output) -> Result<(), EncodeError>;
 
     /// Answers a request in the proxy's own name.
+    ///
+    /// The receipt of a [`StreamOpen`](crate::Kind::StreamOpen) asks for the stream to be refused, that of any other frame
+    /// of a stream for a frame that ends both its directions, to a client or to a server.
     ///
     /// Returns [`Answer::Close`] where the protocol has no way to say it, and the connection must be closed instead.
     ///

@@ -157,6 +157,13 @@ impl Receipt {
         Self { id: head.id(), kind: head.kind(), dialect: head.dialect(), notes: head.notes(), echo }
     }
 
+    /// Goes on as the receipt of the stream that the request has opened: a reply to it ends the stream.
+    #[must_use]
+    pub const fn into_opened(mut self) -> Self {
+        self.kind = Kind::StreamData;
+        self
+    }
+
     /// Returns the id of the request.
     #[must_use]
     pub const fn id(&self) -> Id {

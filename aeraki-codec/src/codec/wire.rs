@@ -20,13 +20,22 @@ pub struct Wire {
     pub replies: Replies,
     /// Whether servers of this protocol work on several requests of one connection at a time.
     pub server: Serving,
+    /// What servers do when a stream is opened; of no account where the protocol has no streams.
+    pub opening: Opening,
 }
 
 impl Wire {
-    /// Describes a protocol.
+    /// Describes a protocol, whose servers answer when a stream is opened.
     #[must_use]
     pub const fn new(id: IdSpace, replies: Replies, server: Serving) -> Self {
-        Self { id, replies, server }
+        Self { id, replies, server, opening: Opening::Answered }
+    }
+
+    /// Sets what servers do when a stream is opened.
+    #[must_use]
+    pub const fn with_opening(mut self, opening: Opening) -> Self {
+        self.opening = opening;
+        self
     }
 }
 
@@ -60,6 +69,17 @@ pub enum Serving {
     Serial,
     /// Several at a time.
     Concurrent,
+}
+
+/// What servers of a protocol do when a stream is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Opening {
+    /// They send a frame of the stream, or refuse it with a [`Response`](crate::Kind::Response) or an
+    /// [`Error`](crate::Kind::Error), without waiting for more from the client: until then the stream is not open.
+    Answered,
+    /// They may wait for more from the client first: a stream is open as soon as that has been asked for.
+    Silent,
 }
 
 /// Which upstream connection a message needs.

@@ -17,7 +17,7 @@ pub enum Kind {
     Heartbeat,
     /// A note about the connection itself, such as "send no further requests"; never routed.
     Event,
-    /// Opens a stream.
+    /// Opens a stream; from a server: answers that.
     StreamOpen,
     /// Carries data of a stream.
     StreamData,
@@ -32,6 +32,12 @@ impl Kind {
     #[must_use]
     pub const fn is_request(self) -> bool {
         matches!(self, Self::Request | Self::Oneway | Self::StreamOpen)
+    }
+
+    /// Tells whether the message belongs to a stream that was opened before.
+    #[must_use]
+    pub const fn is_stream_frame(self) -> bool {
+        matches!(self, Self::StreamData | Self::StreamEnd | Self::StreamReset)
     }
 
     /// Tells whether the message answers a request.

@@ -43,6 +43,22 @@ pub struct Record {
     pub answer: Option<(Kind, Status)>,
     /// Whether the present try takes too long, so that nobody waits for its answer any more.
     pub overdue: bool,
+    /// What was carried of the stream that the request has opened; none where it has not.
+    pub stream: Option<Box<Traffic>>,
+}
+
+/// What was carried of a stream, without its opening and the answer to that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Traffic {
+    /// Frames that came from the client.
+    pub frames_received: u64,
+    /// Bytes of those frames.
+    pub bytes_received: u64,
+    /// Frames that went to the client.
+    pub frames_sent: u64,
+    /// Bytes of those frames.
+    pub bytes_sent: u64,
 }
 
 impl Record {
@@ -58,6 +74,7 @@ impl Record {
             reason: None,
             peer: None,
             answer: None,
+            stream: None,
             overdue: false,
         }
     }

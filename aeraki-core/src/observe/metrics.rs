@@ -19,7 +19,7 @@ numbers! {
             request_oneway,
             /// Heartbeats and other events from clients.
             request_event,
-            /// Frames of streams.
+            /// Requests that open a stream.
             request_stream,
             /// Messages from clients that could be read.
             request_decoding_success,
@@ -65,6 +65,8 @@ numbers! {
             mirrored,
             /// Copies that were not sent: too many were under way or held too many bytes, or the cluster is not there.
             mirror_dropped,
+            /// Copies that were not sent because streams are not copied.
+            mirror_skipped,
             /// Copies that got no answer in time.
             mirror_failed,
             /// Copies whose answer was that of the client.
@@ -107,6 +109,28 @@ numbers! {
             retry_limit_exceeded,
             /// Further tries that were begun while an earlier one went on.
             hedged,
+            /// Streams that were open.
+            stream_total,
+            /// Streams that the proxy has ended, for whatever reason.
+            stream_reset_local,
+            /// Streams that their client or their server has ended in both directions at once.
+            stream_reset_remote,
+            /// Streams that the proxy has ended because they were idle.
+            stream_idle_timeout,
+            /// Streams that the proxy has ended because they had lasted as long as they may.
+            stream_total_timeout,
+            /// Streams that the proxy has ended because one side did not take what the other sent, and others had to wait.
+            stream_stalled,
+            /// Frames from clients for streams that are not open, or behind the end of their direction; they are dropped.
+            stream_stray,
+            /// Frames of open streams that came from clients.
+            stream_frames_received,
+            /// Bytes of frames of open streams that came from clients.
+            stream_bytes_received,
+            /// Frames of open streams that went to clients.
+            stream_frames_sent,
+            /// Bytes of frames of open streams that went to clients.
+            stream_bytes_sent,
         }
         gauges: {}
     }
@@ -121,10 +145,14 @@ pub struct Metrics {
     pub counters: Counters,
     /// Requests that are under way.
     pub request_active: Gauge,
+    /// Streams that are open.
+    pub stream_active: Gauge,
     /// Connections that are open.
     pub downstream_cx_active: Gauge,
     /// How long requests took, from their last byte to the last byte of their answer.
     pub request_time_ms: Histogram,
+    /// How long streams lasted, from the last byte of their opening.
+    pub stream_time_ms: Histogram,
     local_replies: Vec<Counter>,
     decode_errors: Vec<Counter>,
 }
@@ -138,8 +166,10 @@ impl Metrics {
             stat_prefix: stat_prefix.into(),
             counters: Counters::default(),
             request_active: Gauge::default(),
+            stream_active: Gauge::default(),
             downstream_cx_active: Gauge::default(),
             request_time_ms: Histogram::default(),
+            stream_time_ms: Histogram::default(),
             local_replies: Reason::ALL.iter().map(|_| Counter::default()).collect(),
             decode_errors: DecodeErrorKind::ALL.iter().map(|_| Counter::default()).collect(),
         })
@@ -157,14 +187,27 @@ impl Metrics {
         self.counters.request.inc();
         match kind {
             Kind::Oneway => self.counters.request_oneway.inc(),
+            Kind::StreamOpen => self.counters.request_stream.inc(),
             _ => self.counters.request_twoway.inc(),
         }
+    }
+
+    /// Counts a stream that is open.
+    pub(super) fn stream_opened(&self) {
+        self.counters.stream_total.inc();
+        self.stream_active.inc();
     }
 
     /// Counts a request that ends, from the record of it.
     pub(super) fn end(&self, record: &Record, at: Instant) {
         self.request_active.dec();
-        self.request_time_ms.observe(at.saturating_duration_since(record.started));
+        let time = at.saturating_duration_since(record.started);
+        if record.stream.is_some() {
+            self.stream_active.dec();
+            self.stream_time_ms.observe(time);
+        } else {
+            self.request_time_ms.observe(time);
+        }
         if let Some(reason) = record.reason {
             count(&self.local_replies, Reason::ALL, reason);
             self.counters.local_response_business_exception.inc();
@@ -196,8 +239,10 @@ impl Collect for Metrics {
         self.counters.collect(&mut scope);
         scope
             .add("request_active", "Requests that are under way.", Value::Gauge(self.request_active.get()))
+            .add("stream_active", "Streams that are open.", Value::Gauge(self.stream_active.get()))
             .add("downstream_cx_active", "Connections that are open.", Value::Gauge(self.downstream_cx_active.get()))
-            .add("request_time_ms", "How long requests took.", Value::Histogram(self.request_time_ms.get()));
+            .add("request_time_ms", "How long requests took.", Value::Histogram(self.request_time_ms.get()))
+            .add("stream_time_ms", "How long streams lasted.", Value::Histogram(self.stream_time_ms.get()));
         for (reason, counter) in Reason::ALL.iter().zip(&self.local_replies) {
             let help = "Answers by the proxy, by reason.";
             scope.add_with("local_reply", help, ("reason", reason.as_str()), Value::Counter(counter.get()));

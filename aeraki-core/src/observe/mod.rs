@@ -5,8 +5,8 @@
 //! | `/stats` | `/stats/prometheus` |
 //! |---|---|
 //! | `meta_protocol.<protocol>.<stat_prefix>.<counter>` | `meta_protocol_<counter>_total{protocol, stat_prefix}` |
-//! | `….request_active`, `….downstream_cx_active` | `meta_protocol_request_active{protocol, stat_prefix}`, … |
-//! | `….request_time_ms` | `meta_protocol_request_time_ms_bucket{le, protocol, stat_prefix}`, `…_sum`, `…_count` |
+//! | `….request_active`, `….stream_active`, `….downstream_cx_active` | `meta_protocol_request_active{protocol, stat_prefix}`, … |
+//! | `….request_time_ms`, `….stream_time_ms` | `meta_protocol_request_time_ms_bucket{le, protocol, stat_prefix}`, `…_sum`, `…_count` |
 //! | `….local_reply.<reason>` | `meta_protocol_local_reply_total{protocol, stat_prefix, reason}` |
 //! | `….decode_error.<kind>` | `meta_protocol_decode_error_total{protocol, stat_prefix, kind}` |
 //! | `listener.<name>.<counter>` | `listener_<counter>_total{name}` |
@@ -30,7 +30,7 @@ mod text;
 pub(crate) use self::counter::numbers;
 pub use self::{
     counter::{Counter, Entered, Gauge},
-    facts::{Facts, Record},
+    facts::{Facts, Record, Traffic},
     histogram::{Distribution, Histogram},
     listener::{Connections, ListenerStats},
     metrics::{Counters, Metrics},

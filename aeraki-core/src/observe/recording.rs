@@ -22,19 +22,26 @@ impl Recording {
         Self { facts, metrics, open: true }
     }
 
+    /// Counts the stream that the request has opened, which goes on behind an answer of `response_bytes`.
+    pub fn opened(&self, response_bytes: u64) {
+        self.metrics.stream_opened();
+        self.facts.note(|record| {
+            record.response_bytes = response_bytes;
+            record.stream = Some(Box::default());
+        });
+    }
+
     /// Counts the request as ended when the last of `response_bytes` was written, and returns its facts.
     #[must_use]
     pub fn end(mut self, response_bytes: u64, at: Instant) -> Facts {
-        self.close(response_bytes, at);
+        self.facts.note(|record| record.response_bytes = response_bytes);
+        self.close(at);
         self.facts.clone()
     }
 
-    fn close(&mut self, response_bytes: u64, at: Instant) {
+    fn close(&mut self, at: Instant) {
         self.open = false;
-        self.facts.note(|record| {
-            record.response_bytes = response_bytes;
-            self.metrics.end(record, at);
-        });
+        self.facts.note(|record| self.metrics.end(record, at));
     }
 
     /// Returns the facts that are being recorded.
@@ -53,7 +60,7 @@ impl Recording {
 impl Drop for Recording {
     fn drop(&mut self) {
         if self.open {
-            self.close(0, Instant::now());
+            self.close(Instant::now());
         }
     }
 }

@@ -32,6 +32,11 @@ impl Stats {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(source);
     }
 
+    /// Removes something that counts no more; its numbers are gone.
+    pub fn unregister(&self, source: &Arc<dyn Collect>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|known| !Arc::ptr_eq(known, source));
+    }
+
     /// Gathers the present numbers.
     #[must_use]
     pub fn samples(&self) -> Samples {

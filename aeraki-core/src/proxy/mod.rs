@@ -1,8 +1,11 @@
 //! A whole proxy from its configuration: listeners, stacks and clusters on one or more workers.
 
+mod counting;
 mod running;
 mod service;
+mod sockets;
 mod tables;
+mod update;
 mod worker;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -14,15 +17,13 @@ use aeraki_route::{
 };
 use tokio::runtime::Handle;
 
-pub use self::running::Running;
+pub use self::{running::Running, update::Updated};
 use self::{
     service::{Found, RpcService, Service},
     tables::Tables,
-    worker::Worker,
 };
 use crate::{
     observe::Stats,
-    server::{self, ListenerOptions},
     stack::{Filters, LocalLimitStats},
     tls::Secrets,
 };
@@ -56,6 +57,10 @@ struct Prepared {
 impl Prepared {
     fn rpcs(&self) -> impl Iterator<Item = &RpcService> {
         self.services.iter().filter_map(Service::rpc)
+    }
+
+    fn rpcs_mut(&mut self) -> impl Iterator<Item = &mut RpcService> {
+        self.services.iter_mut().filter_map(Service::rpc_mut)
     }
 }
 
@@ -91,7 +96,6 @@ impl Proxy {
         config.listeners.iter().try_for_each(|listener| secrets.check_listener(listener))?;
         config.clusters.iter().try_for_each(|cluster| secrets.check_cluster(cluster))?;
         let stats = Stats::new();
-        stats.register(Arc::new(limit_stats(&listeners)));
         stats.register(Arc::new(secrets.clone()));
         Ok(Self { listeners, config, protocols: Arc::new(registry.clone()), stats, secrets })
     }
@@ -111,18 +115,7 @@ impl Proxy {
     /// Lists which route tables a control plane is to deliver, and the rules to swap when they come: each table once,
     /// however many listeners ask for it. Until then requests are answered that there is no route.
     pub fn subscriptions(&self) -> impl Iterator<Item = (&RouteSubscription, &Arc<SharedRules>)> {
-        let tables: BTreeMap<_, _> = self
-            .listeners
-            .iter()
-            .flat_map(Prepared::rpcs)
-            .filter_map(|rpc| match &rpc.config.routes {
-                RouteSource::Dynamic(subscription) => {
-                    Some((&subscription.route_config_name, (subscription, &rpc.rules)))
-                }
-                _ => None,
-            })
-            .collect();
-        tables.into_values()
+        subscriptions(&self.listeners)
     }
 
     /// Returns the statistics, to which others may add theirs.
@@ -148,35 +141,7 @@ impl Proxy {
     }
 
     fn start_on(self, places: &[Place]) -> Result<Running, ConfigError> {
-        let bind = |prepared: &Prepared| bind(&prepared.config, places.len());
-        let mut sockets = self.listeners.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
-        let addresses = self
-            .listeners
-            .iter()
-            .zip(&sockets)
-            .filter_map(|(prepared, sockets)| Some((prepared.config.name.clone(), sockets.first()?.local_addr())));
-        let mut running = Running::new(addresses.collect(), self.stats.clone(), self.secrets.clone());
-        #[cfg(feature = "admin")]
-        let admin = self.config.admin.map(|address| {
-            let rpcs = self.listeners.iter().flat_map(Prepared::rpcs);
-            let tables = rpcs.map(|rpc| Arc::clone(&rpc.rules)).collect();
-            running.bind_admin(address, tables)
-        });
-        #[cfg(feature = "admin")]
-        let admin = admin.transpose()?;
-        for place in places {
-            let listeners = self.listeners.iter().zip(&mut sockets);
-            let listeners = listeners.filter_map(|(prepared, sockets)| Some((prepared.clone(), sockets.pop()?)));
-            let (sibling, secrets) = (running.any_clusters(), self.secrets.clone());
-            let worker = Worker::new(listeners.collect(), sibling, &self.protocols, &self.stats, secrets)?;
-            running.add(place, worker, self.config.clusters.clone())?;
-        }
-        running.watch_secrets();
-        #[cfg(feature = "admin")]
-        if let Some(admin) = admin {
-            running.serve_admin(admin);
-        }
-        Ok(running)
+        Running::start(self, places)
     }
 }
 
@@ -189,9 +154,21 @@ enum Place {
     Thread,
 }
 
+/// Lists the tables that listeners subscribe to, each once.
+fn subscriptions<'a>(
+    listeners: impl IntoIterator<Item = &'a Prepared>,
+) -> impl Iterator<Item = (&'a RouteSubscription, &'a Arc<SharedRules>)> {
+    let subscription = |rpc: &'a RpcService| match &rpc.config.routes {
+        RouteSource::Dynamic(subscription) => Some((&subscription.route_config_name, (subscription, &rpc.rules))),
+        _ => None,
+    };
+    let tables: BTreeMap<_, _> = listeners.into_iter().flat_map(Prepared::rpcs).filter_map(subscription).collect();
+    tables.into_values()
+}
+
 /// Shows every local rate limit, those of tables that several listeners share once.
-fn limit_stats(listeners: &[Prepared]) -> LocalLimitStats {
-    let rpcs = || listeners.iter().flat_map(Prepared::rpcs);
+fn limit_stats<'a>(listeners: impl IntoIterator<Item = &'a Prepared> + Clone) -> LocalLimitStats {
+    let rpcs = || listeners.clone().into_iter().flat_map(Prepared::rpcs);
     let limits = rpcs().flat_map(|rpc| rpc.filters.local_limits()).cloned();
     LocalLimitStats::new(limits, rpcs().map(|rpc| Arc::clone(&rpc.rules)))
 }
@@ -209,25 +186,6 @@ fn find_check(cluster: &config::Cluster, registry: &Registry) -> Result<(), Conf
 
 fn known(registry: &Registry) -> String {
     registry.names().collect::<Vec<_>>().join(", ")
-}
-
-/// Binds one socket for each worker.
-fn bind(listener: &Listener, workers: usize) -> Result<Vec<server::Listener>, ConfigError> {
-    let alone = ListenerOptions::default();
-    if workers == 1 {
-        return Ok(vec![server::Listener::bind(&listener.name, listener.address, &alone)?]);
-    }
-    if listener.address.port() != 0 {
-        // a process that shares its port would take half of our connections unnoticed
-        server::Listener::bind(&listener.name, listener.address, &alone)?;
-    }
-    let shared = alone.with_reuse_port(true);
-    let mut sockets = vec![server::Listener::bind(&listener.name, listener.address, &shared)?];
-    let address = sockets[0].local_addr();
-    for _ in 1..workers {
-        sockets.push(server::Listener::bind(&listener.name, address, &shared)?);
-    }
-    Ok(sockets)
 }
 
 fn cannot_start(error: &std::io::Error) -> ConfigError {

@@ -1,47 +1,104 @@
 //! A proxy that runs.
 
-use std::{collections::BTreeMap, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
-
-use aeraki_route::config;
-use tokio::{
-    runtime::{Builder, Handle},
-    sync::mpsc,
-    time::timeout,
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
 };
 
-use super::{Place, cannot_start, worker::Worker};
-use crate::{observe::Stats, server::Drain, tls::Secrets, upstream::Clusters};
+use aeraki_route::{
+    SharedRules,
+    config::{self, ConfigError, Listener, RouteSubscription},
+};
+use futures_util::future::join_all;
+use tokio::{
+    runtime::{Builder, Handle},
+    time::timeout,
+};
+use tokio_util::task::TaskTracker;
+
+use super::{
+    Place, Prepared, Proxy, cannot_start, limit_stats,
+    sockets::Sockets,
+    subscriptions,
+    worker::{Common, Worker, until_done},
+};
+use crate::{
+    observe::{Collect, Stats},
+    server::{self, Drain},
+    sync::lock,
+};
 
 /// A proxy that runs, until it is told to [shut down](Self::shutdown).
 #[derive(Debug)]
 pub struct Running {
-    addresses: BTreeMap<String, SocketAddr>,
+    /// What the proxy was made of, less its listeners.
+    pub(super) config: config::Proxy,
+    pub(super) listeners: BTreeMap<String, Serving>,
+    pub(super) sockets: Sockets,
+    pub(super) common: Common,
+    pub(super) workers: Vec<Worker>,
     admin: Option<SocketAddr>,
-    stats: Stats,
-    secrets: Secrets,
     drain: Drain,
-    workers: Vec<(Handle, Arc<Clusters>)>,
-    /// Held by every worker until it has finished.
-    alive: Option<mpsc::Sender<()>>,
-    finished: mpsc::Receiver<()>,
+    /// The tables of all listeners, as the admin interface sees them.
+    tables: Arc<Mutex<Vec<Arc<SharedRules>>>>,
+    /// Shows the local rate limits of all listeners.
+    limits: Option<Arc<dyn Collect>>,
+}
+
+/// A listener that is served by all workers.
+#[derive(Debug)]
+pub(super) struct Serving {
+    pub(super) prepared: Prepared,
+    pub(super) address: SocketAddr,
+    pub(super) drain: Drain,
 }
 
 impl Running {
-    pub(super) fn new(addresses: BTreeMap<String, SocketAddr>, stats: Stats, secrets: Secrets) -> Self {
-        let (alive, finished) = mpsc::channel(1);
-        let (drain, alive) = (Drain::new(), Some(alive));
-        Self { addresses, admin: None, stats, secrets, drain, workers: Vec::new(), alive, finished }
+    /// Starts a worker in each of `places`.
+    pub(super) fn start(proxy: Proxy, places: &[Place]) -> Result<Self, ConfigError> {
+        let Proxy { config, listeners, protocols, stats, secrets } = proxy;
+        let mut running = Self {
+            config,
+            listeners: BTreeMap::new(),
+            sockets: Sockets::default(),
+            common: Common { protocols, stats, secrets },
+            workers: Vec::new(),
+            admin: None,
+            drain: Drain::new(),
+            tables: Arc::default(),
+            limits: None,
+        };
+        let bound = listeners.into_iter().map(|prepared| {
+            let sockets = running.sockets.get(&prepared.config, places.len())?;
+            Ok((prepared, sockets))
+        });
+        let bound = bound.collect::<Result<Vec<_>, _>>()?;
+        #[cfg(feature = "admin")]
+        let admin = running.config.admin.map(|address| running.bind_admin(address)).transpose()?;
+        places.iter().try_for_each(|place| running.add_worker(place))?;
+        bound.into_iter().for_each(|(prepared, sockets)| running.serve(prepared, sockets));
+        running.show_listeners();
+        running.look_after();
+        #[cfg(feature = "admin")]
+        if let (Some(admin), Some(worker)) = (admin, running.workers.first()) {
+            worker.handle().spawn(admin.serve());
+        }
+        Ok(running)
     }
 
     /// Returns the address that a listener is bound to.
     #[must_use]
     pub fn address(&self, listener: &str) -> Option<SocketAddr> {
-        self.addresses.get(listener).copied()
+        self.listeners.get(listener).map(|serving| serving.address)
     }
 
     /// Lists all listeners and their addresses.
     pub fn addresses(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
-        self.addresses.iter().map(|(name, address)| (name.as_str(), *address))
+        self.listeners.iter().map(|(name, serving)| (name.as_str(), serving.address))
     }
 
     /// Returns the address of the admin interface, if there is one.
@@ -53,7 +110,7 @@ impl Running {
     /// Returns the statistics of all workers.
     #[must_use]
     pub const fn stats(&self) -> &Stats {
-        &self.stats
+        &self.common.stats
     }
 
     /// Returns what tells everybody to finish.
@@ -62,88 +119,95 @@ impl Running {
         &self.drain
     }
 
-    /// Makes these the clusters of all workers from now on; see [`Clusters::update`].
+    /// Lists which route tables a control plane is to deliver now; as [`Proxy::subscriptions`].
+    pub fn subscriptions(&self) -> impl Iterator<Item = (&RouteSubscription, &Arc<SharedRules>)> {
+        subscriptions(self.listeners.values().map(|serving| &serving.prepared))
+    }
+
+    /// Makes these the clusters of all workers from now on; see [`Clusters::update`](crate::upstream::Clusters::update).
     ///
     /// # Errors
     /// The first fault of any of them; then nothing has changed.
-    pub fn update_clusters(&self, configs: &[config::Cluster]) -> Result<(), config::ConfigError> {
+    pub fn update_clusters(&self, configs: &[config::Cluster]) -> Result<(), ConfigError> {
         configs.iter().try_for_each(config::Cluster::validate)?;
-        configs.iter().try_for_each(|cluster| self.secrets.check_cluster(cluster))?;
-        for (handle, clusters) in &self.workers {
-            let _runtime = handle.enter();
-            clusters.update(configs.iter().cloned());
-        }
+        configs.iter().try_for_each(|cluster| self.common.secrets.check_cluster(cluster))?;
+        self.workers.iter().for_each(|worker| worker.update_clusters(configs));
         Ok(())
     }
 
     /// Takes no new connections, lets those that are open finish for at most `grace`, and ends the rest.
-    pub async fn shutdown(mut self, grace: Duration) {
-        self.alive = None;
+    pub async fn shutdown(self, grace: Duration) {
         self.drain.begin();
-        if timeout(grace, self.finished.recv()).await.is_err() {
+        let done =
+            || join_all(self.workers.iter().map(|worker| until_done(worker.tasks().clone(), self.drain.clone())));
+        if timeout(grace, done()).await.is_err() {
             self.drain.close();
-            self.finished.recv().await;
+            done().await;
         }
     }
 
-    pub(super) fn any_clusters(&self) -> Option<&Clusters> {
-        self.workers.first().map(|(_, clusters)| &**clusters)
+    /// Has every worker serve a listener on its socket.
+    pub(super) fn serve(&mut self, prepared: Prepared, sockets: Vec<server::Listener>) {
+        let Some(address) = sockets.first().map(server::Listener::local_addr) else { return };
+        let drain = self.drain.part();
+        for (worker, socket) in self.workers.iter().zip(sockets) {
+            worker.serve(prepared.clone(), socket, drain.clone());
+        }
+        let name = prepared.config.name.clone();
+        self.listeners.insert(name, Serving { prepared, address, drain });
+    }
+
+    /// Shows the tables and limits of the present listeners.
+    pub(super) fn show_listeners(&mut self) {
+        let prepared = self.listeners.values().map(|serving| &serving.prepared);
+        let rpcs = prepared.clone().flat_map(Prepared::rpcs);
+        *lock(&self.tables) = rpcs.map(|rpc| Arc::clone(&rpc.rules)).collect();
+        let limits: Arc<dyn Collect> = Arc::new(limit_stats(prepared));
+        if let Some(before) = self.limits.replace(Arc::clone(&limits)) {
+            self.common.stats.unregister(&before);
+        }
+        self.common.stats.register(limits);
+    }
+
+    /// Lists the configurations of the present listeners.
+    pub(super) fn listener_configs(&self) -> impl Iterator<Item = &Listener> {
+        self.listeners.values().map(|serving| &serving.prepared.config)
     }
 
     /// Starts a worker; when this returns its clusters are there.
-    pub(super) fn add(
-        &mut self,
-        place: &Place,
-        worker: Worker,
-        configs: Vec<config::Cluster>,
-    ) -> Result<(), config::ConfigError> {
-        let shared = Arc::clone(&worker.clusters);
-        let alive = self.alive.clone();
-        let run = worker.run(self.drain.clone());
-        let clusters = Arc::clone(&shared);
-        let work = async move {
-            run.await;
-            drop(alive);
-        };
+    fn add_worker(&mut self, place: &Place) -> Result<(), ConfigError> {
+        let tasks = TaskTracker::new();
         let handle = match place {
-            Place::Here(handle) => {
-                let _runtime = handle.enter();
-                clusters.update(configs);
-                handle.spawn(work);
-                handle.clone()
-            }
+            Place::Here(handle) => handle.clone(),
             Place::Thread => {
-                let name = format!("worker-{}", self.workers.len());
-                thread(name, move || clusters.update(configs), work).map_err(|error| cannot_start(&error))?
+                let work = until_done(tasks.clone(), self.drain.clone());
+                let started = thread(format!("worker-{}", self.workers.len()), work);
+                started.map_err(|error| cannot_start(&error))?
             }
         };
-        self.workers.push((handle, shared));
+        let _runtime = handle.enter();
+        let sibling = self.workers.first().map(|worker| &**worker.clusters());
+        let worker = Worker::new(&self.common, sibling, handle.clone(), tasks);
+        worker.update_clusters(&self.config.clusters);
+        self.workers.push(worker);
         Ok(())
     }
 
-    /// Takes up changed certificates from now on.
-    pub(super) fn watch_secrets(&self) {
-        if let Some((handle, _)) = self.workers.first() {
-            handle.spawn(self.secrets.clone().watch(self.drain.clone()));
+    /// Takes up changed certificates from now on, and closes the sockets when it is time to go.
+    fn look_after(&self) {
+        if let Some(worker) = self.workers.first() {
+            worker.handle().spawn(self.common.secrets.clone().watch(self.drain.clone()));
+            worker.handle().spawn(self.sockets.clone().close_at(self.drain.clone()));
         }
     }
 
     #[cfg(feature = "admin")]
-    pub(super) fn bind_admin(
-        &mut self,
-        address: SocketAddr,
-        tables: Vec<Arc<aeraki_route::SharedRules>>,
-    ) -> Result<crate::admin::Admin, config::ConfigError> {
-        let admin = crate::admin::Admin::bind(address, self.stats.clone(), self.drain.clone(), tables)?;
+    fn bind_admin(&mut self, address: SocketAddr) -> Result<crate::admin::Admin, ConfigError> {
+        let tables = Arc::clone(&self.tables);
+        let ready = move || lock(&tables).iter().all(|rules| rules.load().table().is_some());
+        let admin = crate::admin::Admin::bind(address, self.common.stats.clone(), self.drain.clone(), ready)?;
         self.admin = Some(admin.local_addr());
         Ok(admin)
-    }
-
-    #[cfg(feature = "admin")]
-    pub(super) fn serve_admin(&self, admin: crate::admin::Admin) {
-        if let Some((handle, _)) = self.workers.first() {
-            handle.spawn(admin.serve());
-        }
     }
 }
 
@@ -154,23 +218,15 @@ impl Drop for Running {
     }
 }
 
-/// Runs `work` on a thread with a runtime of its own, which is made and dropped there: a runtime must not be dropped by
-/// somebody else's asynchronous task.
-fn thread(
-    name: String,
-    prepare: impl FnOnce() + Send + 'static,
-    work: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<Handle> {
+/// Starts a thread with a runtime of its own, which is made and dropped there: a runtime must not be dropped by somebody
+/// else's asynchronous task.
+fn thread(name: String, work: impl Future<Output = ()> + Send + 'static) -> io::Result<Handle> {
     let (tell, told) = std::sync::mpsc::sync_channel(1);
     std::thread::Builder::new().name(name).spawn(move || {
         let runtime = match Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime,
             Err(error) => return tell.send(Err(error)).unwrap_or_default(),
         };
-        {
-            let _runtime = runtime.enter();
-            prepare();
-        }
         if tell.send(Ok(runtime.handle().clone())).is_ok() {
             runtime.block_on(work);
         }

@@ -5,17 +5,15 @@ use std::sync::Arc;
 use aeraki_codec::{Protocol, Registry};
 use aeraki_route::{
     SharedRules,
-    config::{self, ConfigError, Listener, MetaProtocolProxy, NetworkFilter},
+    config::{self, ConfigError, Listener, MetaProtocolProxy, NetworkFilter, RouteSource},
 };
 
-use super::{known, tables::Tables};
+use super::{known, tables::Tables, worker::Worker};
 use crate::{
-    io::Buffers,
-    observe::{Metrics, Stats},
-    server::{Budget, Rpc, Serve},
+    observe::Metrics,
+    server::{Rpc, Serve},
     stack::{ApplyPolicies, CompiledFilters, Filters, GateLayer, RateLimiters, Resolve, Stack, Wheel, stack},
     tcp::{TcpProxy, TcpStats},
-    upstream::Clusters,
 };
 
 /// Where in a configuration a service is, for errors.
@@ -133,52 +131,43 @@ impl Service {
         }
     }
 
-    /// Makes it the service of one worker, whose numbers are shown from now on.
-    ///
-    /// # Errors
-    /// What [`config::TcpProxy::validate`] refuses.
-    pub(super) fn counted(self, clusters: &Arc<Clusters>, stats: &Stats) -> Result<Counted, ConfigError> {
-        Ok(match self {
+    pub(super) const fn rpc_mut(&mut self) -> Option<&mut RpcService> {
+        match self {
+            Self::Rpc(service) => Some(service),
+            Self::Tcp(_) => None,
+        }
+    }
+
+    /// Makes what serves connections on a worker, with what it counts into, which is shown until that is dropped.
+    pub(super) fn serve(self, worker: &Worker) -> (Arc<dyn Serve>, Box<dyn Send>) {
+        let Worker { numbers, buffers, .. } = worker;
+        match self {
             Self::Rpc(service) => {
-                let metrics = Metrics::new(&*service.config.protocol.name, &*service.config.stat_prefix);
-                stats.register(Arc::clone(&metrics) as _);
-                Counted::Rpc(service, metrics)
+                let MetaProtocolProxy { protocol, stat_prefix, .. } = &service.config;
+                let key = (protocol.name.clone(), stat_prefix.clone());
+                let metrics = numbers.rpcs.of(key, |(protocol, prefix)| Metrics::new(&**protocol, &**prefix));
+                let rpc = rpc(*service, Arc::clone(worker.clusters()) as _, &worker.wheel, &metrics);
+                let rpc = rpc.with_buffers(buffers.clone()).with_budget(worker.budget.clone());
+                (Arc::new(rpc), Box::new(metrics))
             }
             Self::Tcp(config) => {
-                let counters = TcpStats::new(&*config.stat_prefix);
-                stats.register(Arc::clone(&counters) as _);
-                Counted::Tcp(TcpProxy::new(&config, Arc::clone(clusters), counters)?)
+                let stats = numbers.tcps.of(config.stat_prefix.clone(), |prefix| TcpStats::new(&**prefix));
+                let proxy = TcpProxy::new(*config, Arc::clone(worker.clusters()), Arc::clone(&*stats));
+                (Arc::new(proxy.with_buffers(buffers.clone())), Box::new(stats))
             }
-        })
+        }
     }
 }
 
-/// The service of one worker, with what it counts into.
-#[derive(Debug)]
-pub(super) enum Counted {
-    Rpc(Box<RpcService>, Arc<Metrics>),
-    Tcp(TcpProxy),
-}
-
-/// What all services of a worker share.
-#[derive(Debug)]
-pub(super) struct Common {
-    pub(super) clusters: Arc<Clusters>,
-    pub(super) wheel: Wheel,
-    pub(super) buffers: Buffers,
-    pub(super) budget: Budget,
-}
-
-impl Counted {
-    /// Makes what serves connections.
-    pub(super) fn serve(self, common: &Common) -> Arc<dyn Serve> {
-        match self {
-            Self::Rpc(service, metrics) => {
-                let rpc = rpc(*service, Arc::clone(&common.clusters) as _, &common.wheel, &metrics);
-                Arc::new(rpc.with_buffers(common.buffers.clone()).with_budget(common.budget.clone()))
-            }
-            Self::Tcp(proxy) => Arc::new(proxy.with_buffers(common.buffers.clone())),
+impl RpcService {
+    /// Takes the inline routes of a service that is the same otherwise.
+    pub(super) fn take_routes(&mut self, next: &mut Self) -> Result<(), ConfigError> {
+        if let RouteSource::Inline(routes) = &next.config.routes {
+            // they have been compiled by users like these before
+            self.rules.update(routes)?;
+            std::mem::swap(&mut self.config, &mut next.config);
         }
+        Ok(())
     }
 }
 
@@ -191,6 +180,7 @@ fn rpc(service: RpcService, clusters: Arc<dyn Resolve>, wheel: &Wheel, metrics: 
     Rpc::new(listener, protocol, rules, Arc::clone(metrics), stack)
         .with_limits(config.limits)
         .with_idle_timeout(config.idle_timeout)
+        .with_stream_timeouts(config.streams)
 }
 
 fn find_protocol(

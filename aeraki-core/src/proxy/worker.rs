@@ -3,53 +3,47 @@
 use std::sync::Arc;
 
 use aeraki_codec::Registry;
-use aeraki_route::config::{self, ConfigError};
-use futures_util::future::{join, join_all};
+use aeraki_route::config;
+use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
 
-use super::{
-    Prepared,
-    service::{Common, Counted},
-};
+use super::{Prepared, counting::Shown};
 use crate::{
     io::Buffers,
-    observe::{ListenerStats, Stats},
+    observe::{ListenerStats, Metrics, Stats},
     server::{Budget, Drain, Listener, Phase, ProxyProtocol, Serve},
     stack::Wheel,
+    tcp::TcpStats,
     tls::Secrets,
     upstream::{Clusters, Context},
 };
 
-/// What one worker runs.
-#[derive(Debug)]
-pub(super) struct Worker {
-    sockets: Vec<Socket>,
-    pub(super) clusters: Arc<Clusters>,
-    buffers: Buffers,
-    secrets: Secrets,
+/// What all workers have in common.
+#[derive(Clone, Debug)]
+pub(super) struct Common {
+    pub(super) protocols: Arc<Registry>,
+    pub(super) stats: Stats,
+    pub(super) secrets: Secrets,
 }
 
-/// A listener on its socket.
+/// What one worker runs on.
 #[derive(Debug)]
-struct Socket {
-    config: config::Listener,
-    socket: Listener,
-    stats: Arc<ListenerStats>,
-    /// Of its filter chains, in their order.
-    services: Vec<Counted>,
+pub(super) struct Worker {
+    handle: Handle,
+    clusters: Arc<Clusters>,
+    pub(super) buffers: Buffers,
+    pub(super) wheel: Wheel,
+    pub(super) budget: Budget,
+    secrets: Secrets,
+    pub(super) numbers: Numbers,
+    tasks: TaskTracker,
 }
 
 impl Worker {
-    /// Makes a worker whose clusters share their limits with `sibling`, if there is one.
-    ///
-    /// # Errors
-    /// Object, field and reason of a configuration that was not checked.
-    pub(super) fn new(
-        listeners: Vec<(Prepared, Listener)>,
-        sibling: Option<&Clusters>,
-        protocols: &Arc<Registry>,
-        stats: &Stats,
-        secrets: Secrets,
-    ) -> Result<Self, ConfigError> {
+    /// Makes a worker on the present runtime, that of `handle`, whose clusters share their limits with `sibling`, if there
+    /// is one.
+    pub(super) fn new(common: &Common, sibling: Option<&Clusters>, handle: Handle, tasks: TaskTracker) -> Self {
+        let Common { protocols, stats, secrets } = common;
         let buffers = Buffers::new();
         let context = Context::new()
             .with_buffers(buffers.clone())
@@ -60,49 +54,88 @@ impl Worker {
             None => Clusters::new(context),
         });
         stats.register(Arc::clone(&clusters) as _);
-        let sockets = listeners.into_iter().map(|(prepared, socket)| Socket::new(prepared, socket, &clusters, stats));
-        let sockets = sockets.collect::<Result<_, _>>()?;
-        Ok(Self { sockets, clusters, buffers, secrets })
-    }
-
-    /// Serves until `drain` is through.
-    pub(super) async fn run(self, drain: Drain) {
-        let Self { sockets, clusters, buffers, secrets } = self;
-        let common = Common { clusters, wheel: Wheel::spawn(), buffers, budget: Budget::default() };
-        let served = sockets.into_iter().filter_map(|mut socket| {
-            let serve = socket.chains(&common, &secrets)?;
-            Some(socket.serve(serve, drain.clone()))
-        });
-        // without listeners there is still the admin interface
-        join(join_all(served), drain.reached(Phase::Draining)).await;
-    }
-}
-
-impl Socket {
-    fn new(prepared: Prepared, socket: Listener, clusters: &Arc<Clusters>, stats: &Stats) -> Result<Self, ConfigError> {
-        let Prepared { config, services } = prepared;
-        let connections = ListenerStats::new(&*config.name);
-        stats.register(Arc::clone(&connections) as _);
-        let services = services.into_iter().map(|service| service.counted(clusters, stats));
-        let services = services.collect::<Result<_, _>>()?;
-        Ok(Self { config, socket, stats: connections, services })
-    }
-
-    /// Accepts connections until `drain` begins, and serves those that are open until they end.
-    async fn serve(self, serve: Arc<dyn Serve>, drain: Drain) {
-        if let Err(error) = self.socket.serve(serve, self.stats, drain).await {
-            tracing::error!(listener = self.config.name, %error, "the listener cannot be served");
+        Self {
+            handle,
+            clusters,
+            buffers,
+            wheel: Wheel::spawn(),
+            budget: Budget::default(),
+            secrets: secrets.clone(),
+            numbers: Numbers::new(stats),
+            tasks,
         }
     }
 
-    /// Makes what serves the connections, with what comes before the filter chains in front of it.
-    fn chains(&mut self, common: &Common, secrets: &Secrets) -> Option<Arc<dyn Serve>> {
-        let chains = self.config.chains().zip(self.services.drain(..));
-        let mut chains = chains.map(|((_, chain), service)| secrets.serve(service.serve(common), chain, &self.stats));
-        let serve = chains.next()?;
-        Some(match self.config.proxy_protocol {
-            Some(settings) => Arc::new(ProxyProtocol::new(serve, settings, Arc::clone(&self.stats))),
+    pub(super) const fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    pub(super) const fn clusters(&self) -> &Arc<Clusters> {
+        &self.clusters
+    }
+
+    /// Makes these the clusters from now on.
+    pub(super) fn update_clusters(&self, configs: &[config::Cluster]) {
+        let _runtime = self.handle.enter();
+        self.clusters.update(configs.iter().cloned());
+    }
+
+    /// Serves a listener until `drain` is through.
+    pub(super) fn serve(&self, prepared: Prepared, socket: Listener, drain: Drain) {
+        let _runtime = self.handle.enter();
+        let Prepared { config, services } = prepared;
+        let stats = self.numbers.listeners.of(config.name.clone(), |name| ListenerStats::new(&**name));
+        let (services, counting): (Vec<_>, Vec<_>) = services.into_iter().map(|service| service.serve(self)).unzip();
+        let Some(serve) = self.chains(&config, services, &stats) else { return };
+        let served = socket.serve(serve, Arc::clone(&*stats), drain);
+        let served = async move {
+            let _counting = (stats, counting);
+            if let Err(error) = served.await {
+                tracing::error!(listener = config.name, %error, "the listener cannot be served");
+            }
+        };
+        self.tasks.spawn_on(served, &self.handle);
+    }
+
+    /// Returns what waits for the listeners.
+    pub(super) const fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
+    /// Puts what comes before the services of the filter chains in front of them.
+    fn chains(
+        &self,
+        config: &config::Listener,
+        services: Vec<Arc<dyn Serve>>,
+        stats: &Arc<ListenerStats>,
+    ) -> Option<Arc<dyn Serve>> {
+        let chains = config.filter_chains.iter().zip(services);
+        let serve = chains.map(|(chain, service)| self.secrets.serve(service, chain, stats)).next()?;
+        Some(match config.proxy_protocol {
+            Some(settings) => Arc::new(ProxyProtocol::new(serve, settings, Arc::clone(stats))),
             None => serve,
         })
     }
+}
+
+/// What the worker counts, by names.
+#[derive(Debug)]
+pub(super) struct Numbers {
+    listeners: Shown<String, ListenerStats>,
+    /// By protocol and prefix.
+    pub(super) rpcs: Shown<(String, String), Metrics>,
+    pub(super) tcps: Shown<String, TcpStats>,
+}
+
+impl Numbers {
+    fn new(stats: &Stats) -> Self {
+        Self { listeners: Shown::new(stats), rpcs: Shown::new(stats), tcps: Shown::new(stats) }
+    }
+}
+
+/// Waits until `drain` has begun and all listeners are through; without listeners there is still the admin interface.
+pub(super) async fn until_done(tasks: TaskTracker, drain: Drain) {
+    drain.reached(Phase::Draining).await;
+    tasks.close();
+    tasks.wait().await;
 }

@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use aeraki_codec::{Answer, Codec, Id, LocalReply, Message, Output, Reason, Receipt, Replies};
+use aeraki_codec::{Answer, Codec, Id, Kind, LocalReply, Message, Output, Reason, Receipt, Replies};
 use bytes::Buf;
 use slab::Slab;
 use tokio::time::Instant;
@@ -18,6 +18,7 @@ use crate::{
     observe::{Facts, Recording},
     stack::Response,
     sync::lock,
+    upstream::StreamHandle,
 };
 
 /// Keeps what every answer needs of its request, and writes answers in the order that clients expect.
@@ -40,6 +41,8 @@ pub(super) struct Answers {
     written: u64,
     /// Requests whose answer is not all written.
     leaving: VecDeque<Leaving>,
+    /// What became of streams whose opening was answered.
+    pub(super) openings: Vec<Opening>,
     /// Boxes of answers that were written, for the next requests.
     boxes: Boxes,
     /// Facts of requests that have ended, for the next ones.
@@ -64,6 +67,26 @@ struct Leaving {
     end: u64,
     /// Length of the answer in bytes.
     len: u64,
+}
+
+/// What became of a stream whose opening was answered.
+#[derive(Debug)]
+pub(super) enum Opening {
+    Opened(Opened),
+    /// It was answered like a request.
+    Refused {
+        id: u64,
+        slot: usize,
+    },
+}
+
+/// A stream that is open.
+#[derive(Debug)]
+pub(super) struct Opened {
+    /// What a reset needs.
+    pub(super) receipt: Receipt,
+    pub(super) recording: Recording,
+    pub(super) handle: Box<StreamHandle>,
 }
 
 /// An answer that the protocol cannot express: the connection is to be closed.
@@ -100,6 +123,7 @@ impl Answers {
             put: 0,
             written: 0,
             leaving: VecDeque::new(),
+            openings: Vec::new(),
             boxes: Boxes::new(KEPT_SLOTS),
             facts: Vec::new(),
         }
@@ -244,12 +268,14 @@ impl Answers {
         result
     }
 
+    /// Keeps the box of a message that was written.
+    pub(super) fn recycle(&mut self, message: Box<Message>) {
+        self.boxes.empty(message);
+    }
+
     fn keep(&mut self, slot: usize, response: Response) {
         if let Some(open) = self.open.get_mut(slot) {
-            let held = match &response {
-                Response::Message(message) => message.len(),
-                _ => 0,
-            };
+            let held = response.message().map_or(0, Message::len);
             self.held = self.held - open.held + held;
             open.held = held;
             open.done = Some(Box::new(response));
@@ -261,11 +287,22 @@ impl Answers {
         let Open { receipt, recording, held, .. } = self.open.remove(slot);
         self.held -= held;
         let result = self.put(|output| write(&receipt, &recording, &mut response, codec, output));
-        if let Response::Message(message) = response {
-            self.boxes.empty(message);
+        let len = self.put - before;
+        match response {
+            Response::Stream(message, handle) => {
+                message.into_iter().for_each(|message| self.boxes.empty(message));
+                recording.opened(len);
+                self.openings.push(Opening::Opened(Opened { receipt: receipt.into_opened(), recording, handle }));
+                return result;
+            }
+            _ if receipt.kind() == Kind::StreamOpen => {
+                self.openings.push(Opening::Refused { id: receipt.id().number(), slot });
+            }
+            Response::Message(message) => self.boxes.empty(message),
+            _ => {}
         }
-        if self.put > before {
-            self.leaving.push_back(Leaving { recording, end: self.put, len: self.put - before });
+        if len > 0 {
+            self.leaving.push_back(Leaving { recording, end: self.put, len });
         }
         result
     }
@@ -281,19 +318,15 @@ fn write(
     if !receipt.wants_answer() {
         return Ok(());
     }
-    let unwritable;
-    let local = match response {
-        Response::Oneway => return Ok(()),
-        Response::Local(local) => &*local,
-        Response::Message(message) => {
-            if let Id::Number(id) = receipt.id() {
-                message.set_id(id);
-            }
-            let Err(error) = codec.encode(message, output) else { return Ok(()) };
-            unwritable = LocalReply::new(Reason::BadResponse, format!("the response cannot be written: {error}"));
-            &unwritable
+    if let Some(message) = response.message_mut() {
+        if let Id::Number(id) = receipt.id() {
+            message.set_id(id);
         }
-    };
+        let Err(error) = codec.encode(message, output) else { return Ok(()) };
+        let text = format!("the response cannot be written: {error}");
+        *response = Response::Local(LocalReply::new(Reason::BadResponse, text));
+    }
+    let Response::Local(local) = response else { return Ok(()) };
     recording.facts().note(|record| record.reason = Some(local.reason()));
     match codec.reply(receipt, local, output) {
         Ok(Answer::Written) => Ok(()),

@@ -21,6 +21,7 @@ use super::{
     budget::Charge,
     drain::{DrainWatch, Phase},
     pending::Pending,
+    streams::Streams,
 };
 use crate::{
     io::{Inbox, Io},
@@ -38,6 +39,7 @@ pub(super) struct Connection<S: Service<Request>> {
     pub(super) stack: S,
     pub(super) pending: Pending<S::Future>,
     pub(super) answers: Answers,
+    pub(super) streams: Streams,
     pub(super) intake: Intake,
     pub(super) batch: Batch,
     pub(super) bounds: Bounds,
@@ -124,13 +126,15 @@ where
         loop {
             let Ok(()) = self.poll_requests(cx) else { return Poll::Ready(self.gone()) };
             let answered = self.poll_answers(cx);
+            let carried = self.poll_streams(cx);
             let Ok(written) = self.poll_write(cx) else { return Poll::Ready(self.gone()) };
-            self.charge.set(self.answers.held() + self.inbox.bytes().len());
+            self.recharge();
             if let Some(end) = self.poll_end(cx, phase) {
                 return Poll::Ready(end);
             }
             // only a bound makes another turn worth while: else the stream has said that nothing more is there
-            if !(self.paused && (answered || written)) {
+            let room = (self.paused && (answered || written)) || (written && self.streams.has_ready());
+            if !(room || carried || self.streams.is_released()) {
                 return Poll::Pending;
             }
         }
@@ -158,14 +162,16 @@ where
         any
     }
 
-    fn complete(&mut self, slot: usize, response: Response) {
+    pub(super) fn complete(&mut self, slot: usize, response: Response) {
         if self.answers.complete(slot, response, self.framer.codec()) == Err(Inexpressible) {
             self.stop_reading();
             if self.answers.is_in_order() {
                 self.pending.clear();
                 self.answers.abandon();
+                self.streams.clear();
             }
         }
+        self.take_opened();
     }
 
     /// Takes requests as long as the bounds allow and there are any.
@@ -197,14 +203,25 @@ where
         if matches!(self.intake, Intake::Closed { .. }) {
             return false;
         }
-        let room = self.answers.open_requests() < self.bounds.requests
-            && self.answers.held() < self.bounds.bytes
-            && self.charge.poll_room(cx).is_ready();
+        let mut room = self.has_room(cx);
+        if !room && !self.streams.is_empty() {
+            // what waits for servers is written by other tasks, which say so when they are asked to
+            self.streams.await_room();
+            self.recharge();
+            room = self.has_room(cx);
+        }
         if !room && !self.paused {
             self.metrics.counters.read_paused.inc();
         }
         self.paused = !room;
         room && matches!(self.stack.poll_ready(cx), Poll::Ready(Ok(())))
+    }
+
+    fn has_room(&mut self, cx: &Context<'_>) -> bool {
+        self.answers.open_requests() < self.bounds.requests
+            && self.answers.held() + self.streams.held() < self.bounds.bytes
+            && !self.streams.is_blocked()
+            && self.charge.poll_room(cx).is_ready()
     }
 
     /// Reads once, where anything more is to come.
@@ -217,7 +234,8 @@ where
             return Poll::Ready(Ok(()));
         }
         let filled = self.inbox.poll_fill(&mut self.io, cx, self.framer.wanted());
-        if filled.is_pending() && self.intake == (Intake::WhatIsHere { eof: false }) {
+        // streams that are open go on, and need what is still to come
+        if filled.is_pending() && self.intake == (Intake::WhatIsHere { eof: false }) && self.streams.is_empty() {
             self.intake = Intake::Closed { eof: false };
         }
         if ready!(filled)? == 0 {
@@ -226,14 +244,21 @@ where
         }
         let now = Instant::now();
         self.batch = Batch { rules: Arc::clone(self.rules.load()), read_at: now, moved_at: now };
-        self.charge.set(self.answers.held() + self.inbox.bytes().len());
+        self.recharge();
         Poll::Ready(Ok(()))
+    }
+
+    /// Has the budget know what is held for this connection.
+    fn recharge(&mut self) {
+        self.charge.set(self.answers.held() + self.streams.held() + self.inbox.bytes().len());
     }
 
     fn receive(&mut self, message: Box<Message>) {
         self.metrics.counters.request_decoding_success.inc();
         match message.kind() {
-            kind if kind.is_request() => self.call(message),
+            Kind::StreamOpen => self.open_stream(message),
+            kind if kind.is_request() => _ = self.call(message),
+            kind if kind.is_stream_frame() => self.receive_frame(message),
             Kind::Heartbeat | Kind::Event => {
                 self.metrics.counters.request_event.inc();
                 self.control(Control::Frame(&message));
@@ -242,28 +267,39 @@ where
         }
     }
 
-    fn call(&mut self, message: Box<Message>) {
+    /// Hands a request to the stack, and returns its slot.
+    pub(super) fn call(&mut self, message: Box<Message>) -> usize {
         let recording = self.record(&message);
         let facts = recording.facts().clone();
         let slot = self.answers.open(&message, recording);
         let request = Request::new(message, Arc::clone(&self.conn), Arc::clone(&self.batch.rules), facts);
         self.pending.push(slot, self.stack.call(request));
+        slot
     }
 
     /// Answers a message that cannot be understood; one whose id is not known cannot be answered.
     fn reject(&mut self, message: &Message, error: DecodeError) {
         self.metrics.decode_error(error.kind());
+        let reply = LocalReply::new(Reason::BadRequest, error.to_string());
+        if message.kind().is_stream_frame() {
+            return self.reset_unreadable(message, &reply);
+        }
         if !message.kind().is_request() {
             return;
         }
-        let recording = self.record(message);
-        recording.facts().note(|record| record.reason = Some(Reason::BadRequest));
         let nameless = message.id() == Id::None && self.conn.protocol.wire().id != IdSpace::None;
-        let slot = self.answers.open(message, recording);
-        self.complete(slot, Response::Local(LocalReply::new(Reason::BadRequest, error.to_string())));
+        self.refuse(message, reply);
         if nameless {
             self.stop_reading();
         }
+    }
+
+    /// Answers a request that the stack does not see.
+    pub(super) fn refuse(&mut self, message: &Message, reply: LocalReply) {
+        let recording = self.record(message);
+        recording.facts().note(|record| record.reason = Some(reply.reason()));
+        let slot = self.answers.open(message, recording);
+        self.complete(slot, Response::Local(reply));
     }
 
     fn record(&mut self, message: &Message) -> Recording {
@@ -277,7 +313,7 @@ where
         self.stop_reading();
     }
 
-    fn stop_reading(&mut self) {
+    pub(super) fn stop_reading(&mut self) {
         let eof = matches!(self.intake, Intake::WhatIsHere { eof: true } | Intake::Closed { eof: true });
         self.intake = Intake::Closed { eof };
     }
@@ -310,90 +346,4 @@ where
         }
         Ok(written)
     }
-
-    fn poll_end(&mut self, cx: &mut Context<'_>, phase: Phase) -> Option<End> {
-        if phase == Phase::Closing {
-            return Some(self.cut(End::Cut));
-        }
-        let busy = !self.pending.is_empty();
-        self.poll_release(cx, busy);
-        if let Intake::Closed { eof } = self.intake
-            && !busy
-            && self.answers.are_written()
-        {
-            return Some(End::Finished { eof });
-        }
-        if self.poll_stuck(cx, busy) {
-            self.metrics.counters.idle_timeout.inc();
-            return Some(self.cut(End::Idle));
-        }
-        if self.poll_unfinished(cx, busy) {
-            self.metrics.counters.unfinished_frame_timeout.inc();
-            return Some(self.cut(End::Idle));
-        }
-        let quiet = self.quiet_limit().filter(|_| !busy)?;
-        if !self.alarm.poll(cx, self.batch.moved_at + quiet) {
-            return None;
-        }
-        if self.intake == Intake::UntilQuiet {
-            return self.answers.are_written().then_some(End::Finished { eof: false });
-        }
-        self.metrics.counters.idle_timeout.inc();
-        Some(self.cut(End::Idle))
-    }
-
-    /// Gives memory back that only many requests at a time need, once there have been none for longer than a load pauses.
-    fn poll_release(&mut self, cx: &mut Context<'_>, busy: bool) {
-        if !busy && self.pending.keeps_more() && self.alarm.poll(cx, self.batch.moved_at + KEPT) {
-            self.pending.release();
-            self.answers.forget_kept();
-        }
-    }
-
-    /// Returns how long nothing may move while no request is under way.
-    fn quiet_limit(&self) -> Option<Duration> {
-        match self.intake {
-            Intake::UntilQuiet => Some(QUIET),
-            Intake::Closed { .. } => Some(UNREAD.min(self.bounds.idle.unwrap_or(UNREAD))),
-            _ => self.bounds.idle,
-        }
-    }
-
-    /// Tells whether the rest of a frame has stayed away for too long. Where the proxy does not read, it is not the client
-    /// who is waited for.
-    fn poll_unfinished(&mut self, cx: &mut Context<'_>, busy: bool) -> bool {
-        let limit = self.bounds.unfinished.filter(|_| self.unfinished && !busy);
-        limit.is_some_and(|limit| self.alarm.poll(cx, self.batch.moved_at + limit))
-    }
-
-    /// Tells whether the client has neither taken its answers nor sent the rest of a frame for long, while the budget
-    /// of all connections has no room.
-    fn poll_stuck(&mut self, cx: &mut Context<'_>, busy: bool) -> bool {
-        let holds = !self.answers.are_written() || (!busy && !self.inbox.is_empty());
-        if !holds || !self.alarm.poll(cx, self.batch.moved_at + STUCK) {
-            return false;
-        }
-        // nobody says when the room goes: it is looked for now and then
-        self.charge.is_over() || self.alarm.poll(cx, Instant::now() + STUCK)
-    }
-
-    fn cut(&self, end: End) -> End {
-        self.metrics.counters.cx_destroy_local_with_active_rq.add(self.answers.unfinished() as u64);
-        end
-    }
-
-    fn gone(&self) -> End {
-        self.metrics.counters.cx_destroy_remote_with_active_rq.add(self.answers.unfinished() as u64);
-        End::Gone
-    }
 }
-
-/// How long a client that was told goodbye must have been quiet before its connection is closed.
-const QUIET: Duration = Duration::from_millis(100);
-/// How long a connection may hold a part of a frame, or answers that its client does not take, while the budget of all
-/// connections has no room.
-const STUCK: Duration = Duration::from_secs(10);
-/// How long an idle connection keeps memory that only many requests at a time need.
-const KEPT: Duration = Duration::from_secs(1);
-/// How long a client may leave its last answers unread, once no more requests are taken from it.
-const UNREAD: Duration = Duration::from_secs(60);

@@ -3,7 +3,7 @@
 use std::{
     future::poll_fn,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, Weak,
         atomic::{AtomicU8, Ordering},
     },
     task::{Context, Poll, Waker},
@@ -21,6 +21,8 @@ pub struct Drain(Arc<Shared>);
 struct Shared {
     phase: AtomicU8,
     waiting: Mutex<Slab<Waker>>,
+    /// Parts of what serves that may end before the whole.
+    parts: Mutex<Vec<Weak<Self>>>,
 }
 
 /// How far the end has come.
@@ -42,14 +44,27 @@ impl Drain {
         Self::default()
     }
 
+    /// Makes the drain of a part: it goes as far as the whole, and may be ahead of it.
+    #[must_use]
+    pub fn part(&self) -> Self {
+        let part = Self::new();
+        let mut parts = lock(&self.0.parts);
+        parts.retain(|part| part.strong_count() > 0);
+        parts.push(Arc::downgrade(&part.0));
+        // under the lock, so that no phase is missed
+        part.0.reach(self.0.phase.load(Ordering::Acquire));
+        drop(parts);
+        part
+    }
+
     /// Asks everybody to finish; without effect when they were asked before.
     pub fn begin(&self) {
-        self.reach(DRAINING);
+        self.0.reach(DRAINING);
     }
 
     /// Ends what has not finished yet.
     pub fn close(&self) {
-        self.reach(CLOSING);
+        self.0.reach(CLOSING);
     }
 
     /// Returns how far the end has come.
@@ -73,10 +88,13 @@ impl Drain {
     pub fn watch(&self) -> DrainWatch {
         DrainWatch { drain: self.clone(), registered: None }
     }
+}
 
+impl Shared {
     fn reach(&self, phase: u8) {
-        if self.0.phase.fetch_max(phase, Ordering::AcqRel) < phase {
-            lock(&self.0.waiting).iter().for_each(|(_, waker)| waker.wake_by_ref());
+        if self.phase.fetch_max(phase, Ordering::AcqRel) < phase {
+            lock(&self.waiting).iter().for_each(|(_, waker)| waker.wake_by_ref());
+            lock(&self.parts).iter().filter_map(Weak::upgrade).for_each(|part| part.reach(phase));
         }
     }
 }
@@ -135,6 +153,24 @@ mod tests {
         assert_pending!(closing.poll());
         drain.close();
         assert_ready!(closing.poll());
+    }
+
+    #[test]
+    fn a_part_ends_with_the_whole_and_by_itself() {
+        let whole = Drain::new();
+        let (first, second) = (whole.part(), whole.part());
+        let mut draining = task::spawn(second.reached(Phase::Draining));
+        assert_pending!(draining.poll());
+        first.close();
+        assert_eq!((whole.phase(), second.phase()), (Phase::Serving, Phase::Serving));
+        whole.begin();
+        assert!(draining.is_woken());
+        assert_eq!((first.phase(), second.phase()), (Phase::Closing, Phase::Draining));
+        assert_eq!(whole.part().phase(), Phase::Draining);
+        drop(draining);
+        drop((first, second));
+        let _part = whole.part();
+        assert_eq!(lock(&whole.0.parts).len(), 1);
     }
 
     #[test]

@@ -91,6 +91,15 @@ impl<F: Future> Group<F> {
         self.due |= bit;
     }
 
+    /// Drops a future before its end; tells whether it was here.
+    pub(super) fn remove(&mut self, slot: usize) -> bool {
+        let here = |(index, place): &(usize, &mut Place<F>)| self.taken & (1 << index) != 0 && place.slot == slot;
+        let Some((index, place)) = self.places.iter_mut().enumerate().find(here) else { return false };
+        place.future.set(None);
+        self.taken &= !(1 << index);
+        true
+    }
+
     /// Returns the next one that has ended, by its slot; without any, `task` is woken when it is worth another look.
     #[inline]
     pub(super) fn poll_next(&mut self, task: &Waker) -> Option<(usize, F::Output)> {

@@ -2,12 +2,12 @@
 
 use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use aeraki_route::config::ConfigError;
-use socket2::{Domain, Protocol, Socket, Type};
+use aeraki_route::config::{ConfigError, TcpKeepalive};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::{net::TcpListener, task::JoinSet, time::sleep};
 
 use super::{Accepted, Drain, Phase, Serve};
-use crate::observe::ListenerStats;
+use crate::{observe::ListenerStats, socket::set_options};
 
 /// A socket that accepts connections and hands each to a [`Serve`] in a task of its own.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub struct ListenerOptions {
     pub reuse_port: bool,
     /// Connections that the system completes before they are accepted; default 1024.
     pub backlog: i32,
+    /// Has the system ask silent clients whether they are there; default: it does not ask.
+    pub keepalive: Option<TcpKeepalive>,
 }
 
 impl ListenerOptions {
@@ -33,11 +35,18 @@ impl ListenerOptions {
         self.reuse_port = reuse_port;
         self
     }
+
+    /// Has the system ask silent clients whether they are there.
+    #[must_use]
+    pub const fn with_keepalive(mut self, keepalive: Option<TcpKeepalive>) -> Self {
+        self.keepalive = keepalive;
+        self
+    }
 }
 
 impl Default for ListenerOptions {
     fn default() -> Self {
-        Self { reuse_port: false, backlog: 1024 }
+        Self { reuse_port: false, backlog: 1024, keepalive: None }
     }
 }
 
@@ -50,6 +59,25 @@ impl Listener {
         bind(address, options).map_err(|error| {
             let reason = format!("cannot listen on {address}: {error}");
             ConfigError::new(format!("listener {name:?}"), "address", reason)
+        })
+    }
+
+    /// Returns another handle on the same socket, which takes connections from the same queue; the socket is closed with
+    /// the last one. Connections have the `keepalive` of the last handle that was made.
+    ///
+    /// # Errors
+    /// When the system refuses: the listener, the field and the system's reason.
+    pub fn share(&self, name: &str, keepalive: Option<&TcpKeepalive>) -> Result<Self, ConfigError> {
+        let share = || {
+            let socket = self.socket.try_clone()?;
+            match keepalive {
+                Some(_) => set_options(SockRef::from(&socket), keepalive)?,
+                None => SockRef::from(&socket).set_keepalive(false)?,
+            }
+            Ok(Self { socket, local: self.local })
+        };
+        share().map_err(|error: io::Error| {
+            ConfigError::new(format!("listener {name:?}"), "address", format!("cannot share the socket: {error}"))
         })
     }
 
@@ -74,8 +102,6 @@ impl Listener {
                 Some(_) = connections.join_next() => {}
                 accepted = socket.accept() => match accepted {
                     Ok((stream, peer)) => {
-                        // without it small answers wait for acknowledgements; nothing is lost where it cannot be set
-                        let _ = stream.set_nodelay(true);
                         let accepted = Accepted::new(peer, stream.local_addr().unwrap_or(self.local));
                         let served = serve.serve(Box::new(stream), accepted, drain.clone());
                         connections.spawn(counted(served, Arc::clone(&stats)));
@@ -109,6 +135,8 @@ fn bind(address: SocketAddr, options: &ListenerOptions) -> io::Result<Listener> 
     if options.reuse_port {
         socket.set_reuse_port(true)?;
     }
+    // connections have the options of the socket that accepts them
+    set_options(SockRef::from(&socket), options.keepalive.as_ref())?;
     socket.bind(&address.into())?;
     socket.listen(options.backlog)?;
     let socket = std::net::TcpListener::from(socket);

@@ -1,4 +1,7 @@
 //! Downstream: listeners, connections, and what runs on them.
+//!
+//! A connection cuts frames, hands requests to its stack and writes their answers; `pump` carries the frames of the streams
+//! that it has open.
 
 pub(crate) mod alarm;
 mod answers;
@@ -6,11 +9,14 @@ mod budget;
 pub(crate) mod closing;
 mod connection;
 mod drain;
+mod ending;
 mod group;
 mod listener;
 mod pending;
 mod proxy_protocol;
+mod pump;
 mod rpc;
+mod streams;
 #[cfg(test)]
 mod tests;
 

@@ -36,6 +36,15 @@ impl<F: Future> Pending<F> {
         self.more[place].push(slot, future);
     }
 
+    /// Drops a request that is under way.
+    pub(super) fn remove(&mut self, slot: usize) {
+        if self.slot == slot && self.first.is_some() {
+            self.first.set(None);
+        } else {
+            self.more.iter_mut().any(|group| group.remove(slot));
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.first.is_none() && self.more.iter().all(Group::is_empty)
     }

@@ -3,7 +3,10 @@
 use std::{convert::Infallible, fmt, future::poll_fn, sync::Arc, time::Duration};
 
 use aeraki_codec::{Framer, Limits, Protocol, Role};
-use aeraki_route::{SharedRules, config::ListenerLimits};
+use aeraki_route::{
+    SharedRules,
+    config::{ListenerLimits, StreamTimeouts},
+};
 use tokio::time::Instant;
 use tower_service::Service;
 
@@ -15,6 +18,7 @@ use super::{
     closing::{close, end_writing},
     connection::{Batch, Bounds, Connection, End, Intake},
     pending::Pending,
+    streams::{StreamBounds, Streams},
 };
 use crate::{
     io::{Buffers, Inbox, Io},
@@ -32,6 +36,7 @@ pub struct Rpc<S> {
     metrics: Arc<Metrics>,
     limits: ListenerLimits,
     idle_timeout: Option<Duration>,
+    stream_timeouts: StreamTimeouts,
     buffers: Buffers,
     budget: Budget,
     outputs: Outputs,
@@ -58,6 +63,7 @@ where
             metrics,
             limits: ListenerLimits::default(),
             idle_timeout: None,
+            stream_timeouts: StreamTimeouts::default(),
             buffers: Buffers::new(),
             budget: Budget::default(),
             outputs: Outputs::default(),
@@ -75,6 +81,13 @@ where
     #[must_use]
     pub fn with_idle_timeout(mut self, idle_timeout: Option<Duration>) -> Self {
         self.idle_timeout = idle_timeout;
+        self
+    }
+
+    /// Sets how long streams may last, where their routes do not say.
+    #[must_use]
+    pub fn with_stream_timeouts(mut self, timeouts: StreamTimeouts) -> Self {
+        self.stream_timeouts = timeouts;
         self
     }
 
@@ -110,6 +123,7 @@ where
             stack: self.stack.clone(),
             pending: Pending::new(),
             answers: Answers::new(self.protocol.wire().replies, self.outputs.clone()),
+            streams: Streams::new(self.stream_bounds()),
             intake: Intake::Open,
             batch,
             bounds: self.bounds(),
@@ -119,6 +133,14 @@ where
             drain: drain.watch(),
             alarm: Alarm::default(),
             metrics: Arc::clone(&self.metrics),
+        }
+    }
+
+    fn stream_bounds(&self) -> StreamBounds {
+        StreamBounds {
+            streams: usize::try_from(self.limits.max_streams).unwrap_or(usize::MAX),
+            bytes: usize::try_from(self.limits.max_stream_bytes).unwrap_or(usize::MAX),
+            timeouts: self.stream_timeouts,
         }
     }
 

@@ -3,11 +3,13 @@
 use std::{
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use aeraki_codec::{LocalReply, Reason};
+use aeraki_route::config::StreamTimeouts;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower_layer::Layer;
@@ -17,6 +19,8 @@ use super::{BoxError, Moment, Response, Routed, Wheel};
 use crate::observe::Facts;
 
 /// Ends a request with [`Reason::Timeout`] when the timeout of its route has passed since the whole of it was read.
+///
+/// A stream is in time when it is open by then; from then on it may last as long as its route says.
 #[derive(Clone, Debug)]
 pub struct DeadlineLayer {
     wheel: Wheel,
@@ -59,16 +63,17 @@ where
     }
 
     #[inline]
-    fn call(&mut self, routed: Routed) -> Self::Future {
+    fn call(&mut self, mut routed: Routed) -> Self::Future {
+        let streams = routed.streams.take();
         let Some(timeout) = routed.timeout else {
-            return DeadlineFuture { limit: None, inner: Some(self.inner.call(routed)) };
+            return DeadlineFuture { limit: None, streams, inner: Some(self.inner.call(routed)) };
         };
         let facts = routed.request.facts.clone();
         let deadline = facts.note(|record| record.started) + timeout;
         let limit = Some(Limit { timeout, reached: self.wheel.at(deadline), facts });
         // it may have waited above for longer than it has
         let inner = if Instant::now() < deadline { Some(self.inner.call(routed)) } else { None };
-        DeadlineFuture { limit, inner }
+        DeadlineFuture { limit, streams, inner }
     }
 }
 
@@ -85,6 +90,7 @@ pin_project! {
     #[derive(Debug)]
     pub struct DeadlineFuture<F> {
         limit: Option<Limit>,
+        streams: Option<Arc<StreamTimeouts>>,
         // none where the time had passed before the request came here
         #[pin]
         inner: Option<F>,
@@ -101,7 +107,12 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let expired = match this.inner.as_pin_mut().map(|inner| inner.poll(cx)) {
-            Some(Poll::Ready(result)) => return Poll::Ready(result),
+            Some(Poll::Ready(mut result)) => {
+                if let (Ok(Response::Stream(_, handle)), Some(timeouts)) = (&mut result, this.streams) {
+                    handle.set_timeouts(**timeouts);
+                }
+                return Poll::Ready(result);
+            }
             Some(Poll::Pending) => false,
             None => true,
         };

@@ -26,7 +26,8 @@ use crate::observe::{Facts, Metrics};
 /// compared with the answer that the client gets.
 ///
 /// Nothing that a mirror does touches the request itself. A copy is given up after the mirror's timeout; no more are made
-/// while those of the layer hold 32 MiB. A request that needs a connection of its own is not copied.
+/// while those of the layer hold 32 MiB. A request that needs a connection of its own is not copied, nor is a
+/// stream.
 #[derive(Clone, Debug)]
 pub struct MirrorLayer {
     clusters: Arc<dyn Resolve>,
@@ -152,9 +153,11 @@ where
     #[inline]
     fn call(&mut self, mut routed: Routed) -> Self::Future {
         let mut compared = SmallVec::new();
-        if !routed.mirrors.is_empty() && routed.request.message.head().affinity() == Affinity::Any {
-            let mirrors = std::mem::take(&mut routed.mirrors).into_iter();
-            compared.extend(mirrors.filter_map(|target| self.send(&target, &routed.request)));
+        let mirrors = std::mem::take(&mut routed.mirrors);
+        if routed.request.message.kind() == Kind::StreamOpen {
+            self.metrics.counters.mirror_skipped.add(mirrors.len() as u64);
+        } else if routed.request.message.head().affinity() == Affinity::Any {
+            compared.extend(mirrors.into_iter().filter_map(|target| self.send(&target, &routed.request)));
         }
         MirrorFuture { compared, inner: self.inner.call(routed) }
     }

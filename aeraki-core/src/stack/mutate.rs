@@ -91,7 +91,9 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut result = ready!(this.inner.poll(cx));
-        if let (Ok(Response::Message(message)), Some(answer)) = (&mut result, this.response) {
+        if let (Ok(response), Some(answer)) = (&mut result, this.response)
+            && let Some(message) = response.message_mut()
+        {
             answer.change(message);
         }
         Poll::Ready(result)

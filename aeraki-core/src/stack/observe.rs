@@ -81,11 +81,12 @@ where
         let this = self.project();
         let result = ready!(this.inner.poll(cx));
         match &result {
-            Ok(Response::Message(message)) => {
-                this.facts.note(|record| record.answer = Some((message.kind(), message.status())));
-            }
-            Ok(Response::Oneway) => {}
             Ok(Response::Local(reply)) => this.facts.note(|record| record.reason = Some(reply.reason())),
+            Ok(response) => {
+                if let Some(message) = response.message() {
+                    this.facts.note(|record| record.answer = Some((message.kind(), message.status())));
+                }
+            }
             Err(error) => this.facts.note(|record| record.reason = Some(reply_to(&**error).reason())),
         }
         Poll::Ready(result)

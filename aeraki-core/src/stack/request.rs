@@ -15,7 +15,7 @@ use aeraki_route::{Placement, Rules};
 use super::local_limit::OwnLimits;
 use crate::{
     observe::Facts,
-    upstream::{Bindings, Flight},
+    upstream::{Bindings, Flight, StreamHandle},
 };
 
 /// Any error that ends a request; the outermost layer makes a reply of it.
@@ -55,7 +55,7 @@ impl Request {
 }
 
 /// How a request ended.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum Response {
     /// The upstream's answer.
@@ -64,6 +64,27 @@ pub enum Response {
     Local(LocalReply),
     /// Nothing is to be answered: the request was one-way and has been written.
     Oneway,
+    /// A stream is open; with the frame by which the upstream said so, where it did.
+    Stream(Option<Box<Message>>, Box<StreamHandle>),
+}
+
+impl Response {
+    /// Returns the upstream's answer, also the one that opened a stream.
+    #[must_use]
+    pub fn message(&self) -> Option<&Message> {
+        match self {
+            Self::Message(message) | Self::Stream(Some(message), _) => Some(message),
+            _ => None,
+        }
+    }
+
+    /// Gives access to the upstream's answer, also to the one that opened a stream.
+    pub fn message_mut(&mut self) -> Option<&mut Message> {
+        match self {
+            Self::Message(message) | Self::Stream(Some(message), _) => Some(message),
+            _ => None,
+        }
+    }
 }
 
 /// What is known of a downstream connection.

@@ -6,9 +6,10 @@ use std::{
     time::Duration,
 };
 
-use aeraki_codec::{LocalReply, Reason};
+use aeraki_codec::{Kind, LocalReply, Reason};
 use aeraki_route::{
     Changes, MirrorTarget, Route,
+    config::StreamTimeouts,
     policy::{Retries, RoutePolicies},
 };
 use futures_util::future::{Either, Ready, ready};
@@ -41,6 +42,8 @@ pub struct Routed {
     pub retries: Option<Arc<Retries>>,
     /// What else the route asks for; none: nothing.
     pub policies: Option<Arc<RoutePolicies>>,
+    /// How long a stream may last; none: as the listener says, or it is no stream.
+    pub streams: Option<Arc<StreamTimeouts>>,
 }
 
 /// When a caller stops to wait, and the attribute that says so.
@@ -137,6 +140,7 @@ impl<S> SelectRoute<S> {
             caller,
             retries: route.retries().cloned(),
             policies: route.policies().cloned(),
+            streams: route.streams().filter(|_| request.message.kind() == Kind::StreamOpen).cloned(),
             request,
         })
     }

@@ -26,7 +26,7 @@
 //! let clusters = Arc::new(Clusters::new(Context::new()));
 //! clusters.update([config::Cluster::new("redis").with_endpoint(server.local_addr()?)]);
 //! let stats = TcpStats::new("cache");
-//! let proxy = TcpProxy::new(&config::TcpProxy::new("cache", "redis"), clusters, Arc::clone(&stats))?;
+//! let proxy = TcpProxy::new(config::TcpProxy::new("cache", "redis"), clusters, Arc::clone(&stats));
 //!
 //! let listener = Listener::bind("in", "127.0.0.1:0".parse()?, &ListenerOptions::default())?;
 //! let address = listener.local_addr();

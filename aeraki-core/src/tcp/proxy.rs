@@ -3,10 +3,7 @@
 use std::{fmt, future::poll_fn, sync::Arc};
 
 use aeraki_codec::{LocalReply, Reason};
-use aeraki_route::{
-    Targets,
-    config::{self, ConfigError},
-};
+use aeraki_route::{Targets, config};
 
 use super::{
     End, Record, TcpStats,
@@ -35,15 +32,11 @@ struct Shared {
 }
 
 impl TcpProxy {
-    /// Makes a proxy with buffers of its own.
-    ///
-    /// # Errors
-    /// What [`config::TcpProxy::validate`] refuses.
-    pub fn new(config: &config::TcpProxy, clusters: Arc<Clusters>, stats: Arc<TcpStats>) -> Result<Self, ConfigError> {
-        config.validate()?;
+    /// Makes a proxy with buffers of its own; the configuration is expected to be [valid](config::TcpProxy::validate).
+    #[must_use]
+    pub fn new(config: config::TcpProxy, clusters: Arc<Clusters>, stats: Arc<TcpStats>) -> Self {
         let targets = Arc::new(Targets::new(&config.action()));
-        let (config, buffers) = (config.clone(), Buffers::new());
-        Ok(Self(Arc::new(Shared { config, targets, clusters, stats, buffers, observer: None })))
+        Self(Arc::new(Shared { config, targets, clusters, stats, buffers: Buffers::new(), observer: None }))
     }
 
     /// Shares read buffers with others of the same worker.
@@ -74,7 +67,7 @@ impl Shared {
         let mut server = match connected {
             Ok(server) => server,
             Err(reply) => {
-                tracing::debug!(peer = %recording.record.peer, reason = reply.text(), "a connection is not passed on");
+                tracing::debug!(peer = %recording.record.client.peer, reason = reply.text(), "a connection is not passed on");
                 return End::Unmade(reply.reason());
             }
         };
@@ -92,8 +85,8 @@ impl Shared {
             let text = format!("there is no cluster {name:?}");
             return Err(LocalReply::new(Reason::ClusterNotFound, text));
         };
-        let placement = self.targets.place(NOTHING, record.peer.ip(), draw);
-        let server = cluster.connect(placement.as_ref(), self.config.max_connect_attempts).await?;
+        let placement = self.targets.place(NOTHING, record.client.peer.ip(), draw);
+        let server = cluster.connect(&record.client, placement.as_ref(), self.config.max_connect_attempts).await?;
         record.endpoint = Some(server.endpoint());
         Ok(server)
     }

@@ -64,12 +64,8 @@ impl Collect for TcpStats {
 pub struct Record {
     /// When it was handed to the proxy.
     pub started: Instant,
-    /// Address of the client.
-    pub peer: SocketAddr,
-    /// Our own address.
-    pub local: SocketAddr,
-    /// Identity of the client as in its certificate, without `spiffe://`; none where it has shown none.
-    pub principal: Option<Arc<str>>,
+    /// The client, and what is known of its connection.
+    pub client: Accepted,
     /// Name of the cluster that was chosen.
     pub cluster: Option<Arc<str>>,
     /// Address of the endpoint that it was passed on to.
@@ -116,10 +112,9 @@ impl Recording {
     pub(super) fn begin(accepted: Accepted, stats: Arc<TcpStats>, observer: Option<Observer>) -> Self {
         stats.counters.downstream_cx_total.inc();
         stats.counters.downstream_cx_active.inc();
-        let Accepted { peer, local, principal } = accepted;
         let (cluster, endpoint, rx_bytes, tx_bytes) = Default::default();
         let (started, end) = (Instant::now(), End::Cut);
-        let record = Record { started, peer, local, principal, cluster, endpoint, rx_bytes, tx_bytes, end };
+        let record = Record { started, client: accepted, cluster, endpoint, rx_bytes, tx_bytes, end };
         Self { record, stats, observer }
     }
 

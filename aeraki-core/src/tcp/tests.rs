@@ -71,7 +71,7 @@ impl Bench {
         let stats = TcpStats::new("t");
         let records: Arc<Mutex<Vec<Record>>> = Arc::default();
         let seen = Arc::clone(&records);
-        let proxy = TcpProxy::new(&config, Arc::clone(&clusters), Arc::clone(&stats)).expect("is valid");
+        let proxy = TcpProxy::new(config, Arc::clone(&clusters), Arc::clone(&stats));
         let proxy = proxy.with_observer(move |record| lock(&seen).push(record.clone()));
         Self { proxy, clusters, pipes, servers, records, stats, drain: Drain::new(), size }
     }

@@ -93,6 +93,16 @@ impl<S: Side> Context<S> {
         self.current.load().as_ref().as_ref().ok()?.expires
     }
 
+    /// Lists the files.
+    pub(super) fn files(&self) -> Vec<&Path> {
+        let CommonTlsContext { tls_certificate, validation_context, .. } = self.side.common();
+        let pair = tls_certificate.iter().flat_map(|pair| [&pair.certificate_chain, &pair.private_key]);
+        let sources = pair.chain(validation_context.iter().map(|validation| &validation.trusted_ca));
+        sources
+            .filter_map(|source| if let DataSource::Filename(path) = source { Some(&**path) } else { None })
+            .collect()
+    }
+
     /// Reads the files again. What cannot be used is refused once, not every time it is seen.
     pub(super) fn reload(&self) -> Reload {
         let mut seen = lock(&self.seen);

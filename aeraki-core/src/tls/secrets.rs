@@ -146,7 +146,7 @@ impl Secrets {
                 Reload::Unchanged => {}
                 Reload::Renewed => {
                     self.0.renewed.inc();
-                    tracing::info!("certificates have changed and are used from now on");
+                    tracing::info!(files = ?context.files(), "certificates have changed and are used from now on");
                 }
                 Reload::Refused(error) => {
                     self.0.refused.inc();

@@ -2,18 +2,23 @@
 
 use std::{
     future::Future,
+    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
-use aeraki_codec::{Affinity, LocalReply, Message, Reason};
+use aeraki_codec::{Affinity, IdSpace, Kind, LocalReply, Message, Reason};
 
 use super::{
-    link::{Abandoned, Outcome, Refused},
+    link::{Abandoned, Ended, Refused},
     pool::{Checkout, Member, Pool},
+    stream::StreamHandle,
 };
-use crate::stack::BoxFuture;
+use crate::stack::{BoxFuture, Response};
+
+/// How a request ended, or why it has no answer.
+pub(super) type Exchanged = Result<Response, LocalReply>;
 
 impl Pool {
     /// Sends a request on the best connection: at once where there is one, else when its turn comes.
@@ -21,6 +26,10 @@ impl Pool {
     /// A request that a connection gives back unsent, because it was just ending, goes to another one.
     pub(super) fn call(self: &Arc<Self>, message: Box<Message>) -> Exchange {
         let share = self.share(message.head().affinity() == Affinity::Exclusive);
+        if message.kind() == Kind::StreamOpen && !matches!(self.protocol.wire().id, IdSpace::Bits(_)) {
+            let reply = LocalReply::new(Reason::Unspecified, "streams need a protocol whose ids are numbers");
+            return Exchange { share, stage: Stage::Failed(Some(reply)) };
+        }
         let stage = match self.checkout(share) {
             Ok(Checkout::Granted(member)) => match Call::begin(self, member, share, message) {
                 Ok(call) => Stage::Sent(call),
@@ -35,7 +44,7 @@ impl Pool {
         Exchange { share, stage }
     }
 
-    async fn call_later(self: Arc<Self>, share: u32, mut unsent: Refused, mut turn: Option<Turn>) -> Outcome {
+    async fn call_later(self: Arc<Self>, share: u32, mut unsent: Refused, mut turn: Option<Turn>) -> Exchanged {
         for _ in 0..ATTEMPTS {
             if let Some(failure) = unsent.end.take_if(|end| end.reason() == Reason::ConnectFailure) {
                 return Err(failure);
@@ -70,7 +79,7 @@ pub(super) struct Exchange {
 
 enum Stage {
     Sent(Call),
-    Later(BoxFuture<Outcome>),
+    Later(BoxFuture<Exchanged>),
     Failed(Option<LocalReply>),
 }
 
@@ -81,10 +90,10 @@ impl Stage {
 }
 
 impl Future for Exchange {
-    type Output = Outcome;
+    type Output = Exchanged;
 
     #[inline]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Exchanged> {
         loop {
             let share = self.share;
             match &mut self.stage {
@@ -128,6 +137,7 @@ impl Drop for Turn {
 struct Call {
     pool: Arc<Pool>,
     member: Arc<Member>,
+    /// Zero once a stream has taken it over.
     share: u32,
     slot: Option<u32>,
 }
@@ -142,14 +152,23 @@ impl Call {
 }
 
 impl Future for Call {
-    type Output = Result<Outcome, Refused>;
+    type Output = Result<Exchanged, Refused>;
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(slot) = self.slot else { return Poll::Pending };
-        let outcome = ready!(self.member.link.poll_outcome(slot, cx));
+        let ended = ready!(self.member.link.poll_outcome(slot, cx));
         self.slot = None;
-        Poll::Ready(outcome)
+        Poll::Ready(match ended {
+            Ended::With(Ok(answer)) => Ok(Ok(answer.map_or(Response::Oneway, Response::Message))),
+            Ended::With(Err(reply)) => Ok(Err(reply)),
+            Ended::Unsent(refused) => Err(refused),
+            Ended::Opened(first) => {
+                let share = mem::take(&mut self.share);
+                let handle = StreamHandle::new(Arc::clone(&self.pool), Arc::clone(&self.member), share, slot);
+                Ok(Ok(Response::Stream(first, Box::new(handle))))
+            }
+        })
     }
 }
 
@@ -159,6 +178,7 @@ impl Drop for Call {
             Some(slot) if self.member.link.abandon(slot) == Abandoned::Buried => {
                 self.pool.bury(&self.member, self.share);
             }
+            _ if self.share == 0 => {}
             _ => self.pool.release(&self.member, self.share),
         }
     }

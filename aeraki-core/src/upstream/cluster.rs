@@ -18,7 +18,7 @@ use tokio::{sync::watch, task::AbortHandle, time::timeout};
 
 use super::{
     Context,
-    call::Exchange,
+    call::{Exchange, Exchanged},
     connect::Connector,
     discovery,
     endpoint::{Active, Endpoint},
@@ -28,6 +28,7 @@ use super::{
     stats::{ClusterStats, Usage},
 };
 use crate::{
+    proxy_protocol::Addresses,
     stack::{BoxError, ConnInfo, Forward, Forwarding, Request, Response},
     sync::{lock, read, write},
 };
@@ -46,7 +47,7 @@ pub(super) struct Shared {
     pub(super) name: Arc<str>,
     pub(super) config: config::Cluster,
     pub(super) context: Context,
-    /// Makes the connections: that of the context, with TLS around it where the cluster has any.
+    /// Makes the connections that belong to no client.
     pub(super) connector: Arc<dyn Connector>,
     pub(super) stats: Arc<ClusterStats>,
     pub(super) usage: Arc<Usage>,
@@ -213,7 +214,7 @@ impl Shared {
 }
 
 /// The places of a request under way, and of a further try; none where their number is not limited.
-type Admitted = [Option<Place>; 2];
+pub(super) type Admitted = [Option<Place>; 2];
 
 impl Directory {
     /// Replaces the endpoints; those that stay keep their connections, those that go finish what they have.
@@ -276,7 +277,7 @@ impl Directory {
             record.endpoint = Some(active.endpoint().address);
         });
         let pool = bound.unwrap_or_else(|| self.pool(active.endpoint(), &conn, message.head()));
-        Flight { exchange: pool.call(message), active, watched, _admitted: admitted }
+        Flight { exchange: pool.call(message), watched, place: Some((active, admitted)) }
     }
 
     async fn forward_when_known(self: Arc<Self>, request: Request, admitted: Admitted) -> Result<Response, BoxError> {
@@ -310,13 +311,28 @@ impl Directory {
         Some(Arc::clone(endpoint).enter(self.shared.decay()))
     }
 
-    /// Returns the pool for a message: one of its own from now on for a connection that must be bound.
+    /// Returns the pool for a message: one of its own from now on for a connection that must be bound, and one of the
+    /// client's where servers are told who the client is.
     fn pool(&self, endpoint: &Arc<Endpoint>, conn: &ConnInfo, head: &Head) -> Arc<Pool> {
         if head.affinity() == Affinity::Bound {
-            let pool = endpoint.new_pool(&conn.protocol, head.dialect()).of_one();
-            return conn.bindings.bind(&self.shared.name, endpoint, pool);
+            return conn.bindings.bind(&self.shared.name, endpoint, self.pool_of(endpoint, conn, head).of_one());
+        }
+        if self.shared.config.proxy_protocol.is_some() {
+            return conn
+                .bindings
+                .own(&self.shared.name, endpoint, head.dialect(), || self.pool_of(endpoint, conn, head));
         }
         endpoint.pool(&conn.protocol, head.dialect())
+    }
+
+    /// Makes a pool that only one client uses.
+    fn pool_of(&self, endpoint: &Endpoint, conn: &ConnInfo, head: &Head) -> Pool {
+        let pool = endpoint.new_pool(&conn.protocol, head.dialect());
+        let Shared { config, context, stats, .. } = &*self.shared;
+        match config.proxy_protocol {
+            Some(_) => pool.of_client(context.connector(config, stats, Some(Addresses::of(conn)))),
+            None => pool,
+        }
     }
 }
 
@@ -327,9 +343,9 @@ fn spawn(task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
 /// A request on its way to an endpoint.
 pub(crate) struct Flight {
     exchange: Exchange,
-    active: Active,
     watched: Option<Watched>,
-    _admitted: Admitted,
+    /// None once a stream has taken it over.
+    place: Option<(Active, Admitted)>,
 }
 
 impl Future for Flight {
@@ -337,28 +353,36 @@ impl Future for Flight {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Self::Output> {
-        let outcome = ready!(Pin::new(&mut self.exchange).poll(cx));
-        match &outcome {
-            Ok(Some(_)) => self.active.answered(),
+        let mut outcome = ready!(Pin::new(&mut self.exchange).poll(cx));
+        self.note(&outcome);
+        if let Ok(Response::Stream(_, handle)) = &mut outcome {
+            handle.keep(self.place.take());
+        }
+        Poll::Ready(outcome.map_err(Into::into))
+    }
+}
+
+impl Flight {
+    /// Notes what the end of the request says of its endpoint.
+    fn note(&mut self, outcome: &Exchanged) {
+        let Some((active, _)) = &mut self.place else { return };
+        match outcome {
+            Ok(Response::Oneway) => {}
+            Ok(_) => active.answered(),
             // that there is no room says nothing about the endpoint
-            Err(reply) if reply.reason() != Reason::Overflow => self.active.failed(),
-            _ => {}
+            Err(reply) if reply.reason() != Reason::Overflow => active.failed(),
+            Err(_) => {}
         }
         if let Some(watched) = self.watched.take() {
-            watched.ended(&outcome, self.active.endpoint());
+            watched.ended(outcome, active.endpoint());
         }
-        Poll::Ready(match outcome {
-            Ok(Some(answer)) => Ok(Response::Message(answer)),
-            Ok(None) => Ok(Response::Oneway),
-            Err(reply) => Err(reply.into()),
-        })
     }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        if let Some(watched) = self.watched.take() {
-            watched.given_up(self.active.endpoint());
+        if let (Some(watched), Some((active, _))) = (self.watched.take(), &self.place) {
+            watched.given_up(active.endpoint());
         }
     }
 }

@@ -3,10 +3,12 @@
 use std::{fmt, io, net::SocketAddr};
 
 use aeraki_codec::{LocalReply, Reason};
+use aeraki_route::config::TcpKeepalive;
+use socket2::SockRef;
 use tokio::{net::TcpStream, time::timeout};
 
 use super::cluster::Shared;
-use crate::{io::Io, stack::BoxFuture};
+use crate::{io::Io, socket::set_options, stack::BoxFuture};
 
 /// Makes connections to endpoints; [`Tcp`] unless told otherwise.
 pub trait Connector: Send + Sync + fmt::Debug + 'static {
@@ -17,13 +19,26 @@ pub trait Connector: Send + Sync + fmt::Debug + 'static {
 /// Makes plain TCP connections without delay (`TCP_NODELAY`).
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
-pub struct Tcp;
+pub struct Tcp {
+    /// Has the system ask silent servers whether they are there; default: it does not ask.
+    pub keepalive: Option<TcpKeepalive>,
+}
+
+impl Tcp {
+    /// Has the system ask silent servers whether they are there.
+    #[must_use]
+    pub const fn with_keepalive(mut self, keepalive: Option<TcpKeepalive>) -> Self {
+        self.keepalive = keepalive;
+        self
+    }
+}
 
 impl Connector for Tcp {
     fn connect(&self, address: SocketAddr) -> BoxFuture<io::Result<Box<dyn Io>>> {
+        let keepalive = self.keepalive;
         Box::pin(async move {
             let stream = TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
+            set_options(SockRef::from(&stream), keepalive.as_ref())?;
             Ok(Box::new(stream) as Box<dyn Io>)
         })
     }
@@ -31,9 +46,13 @@ impl Connector for Tcp {
 
 impl Shared {
     /// Connects to an endpoint within the time that the cluster allows, and counts a failure.
-    pub(super) async fn connect(&self, address: SocketAddr) -> Result<Box<dyn Io>, LocalReply> {
+    pub(super) async fn connect(
+        &self,
+        connector: &dyn Connector,
+        address: SocketAddr,
+    ) -> Result<Box<dyn Io>, LocalReply> {
         let limit = self.config.connect_timeout;
-        let text = match timeout(limit, self.connector.connect(address)).await {
+        let text = match timeout(limit, connector.connect(address)).await {
             Ok(Ok(io)) => return Ok(io),
             Ok(Err(error)) => format!("cannot connect to {address}: {error}"),
             Err(_) => {

@@ -6,7 +6,7 @@ use aeraki_codec::{LocalReply, Reason};
 use aeraki_route::Placement;
 
 use super::{Cluster, cluster::Shared, endpoint::Active, health::Ended};
-use crate::io::Io;
+use crate::{io::Io, proxy_protocol::Addresses, server::Accepted};
 
 /// A connection to an endpoint; it counts towards the limits of the cluster until it is dropped.
 pub struct Dedicated {
@@ -31,21 +31,29 @@ impl std::fmt::Debug for Dedicated {
 }
 
 impl Cluster {
-    /// Makes a connection of its own to the endpoint that the balancer chooses by `placement`; one that cannot be had is
-    /// replaced by another, until so many were tried.
+    /// Makes a connection for one `client` to the endpoint that the balancer chooses by `placement`; one that cannot be had
+    /// is replaced by another, until so many were tried.
     ///
     /// What became of a try counts for the outlier detection as what becomes of a request does.
     ///
     /// # Errors
     /// The last failure: [`NoHealthyUpstream`](Reason::NoHealthyUpstream), [`Overflow`](Reason::Overflow) where the
     /// cluster has as many connections as it may, or [`ConnectFailure`](Reason::ConnectFailure).
-    pub async fn connect(&self, placement: Option<&Placement>, attempts: u32) -> Result<Dedicated, LocalReply> {
+    pub async fn connect(
+        &self,
+        client: &Accepted,
+        placement: Option<&Placement>,
+        attempts: u32,
+    ) -> Result<Dedicated, LocalReply> {
+        let Shared { config, context, stats, .. } = &**self.shared();
+        let client = Addresses { source: client.peer, destination: client.local };
+        let connector = context.connector(config, stats, Some(client));
         let mut failed = Vec::new();
         loop {
             let active = self.directory().pick_when_known(placement, &failed).await?;
             let counted = Counted::new(self.shared())?;
             let endpoint = active.endpoint();
-            match self.shared().connect(endpoint.address).await {
+            match self.shared().connect(&*connector, endpoint.address).await {
                 Ok(io) => {
                     endpoint.note(Ended::Well);
                     return Ok(Dedicated { io, active, _counted: counted });
@@ -54,7 +62,7 @@ impl Cluster {
                     endpoint.note(Ended::LocalOrigin);
                     failed.push(endpoint.address);
                     if failed.len() >= attempts as usize {
-                        self.stats().upstream_cx_connect_attempts_exceeded.inc();
+                        stats.upstream_cx_connect_attempts_exceeded.inc();
                         return Err(reply);
                     }
                 }

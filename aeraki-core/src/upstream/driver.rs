@@ -2,6 +2,8 @@
 //!
 //! One turn of the task: deliver what was read, let other tasks queue more, write all of it at once.
 
+mod writing;
+
 use std::{
     future::poll_fn,
     io, mem,
@@ -17,21 +19,21 @@ use futures_util::FutureExt;
 use tokio::io::AsyncWriteExt;
 
 use super::{
-    link::{Delivered, Link, Outcome, Queue, Work},
+    link::{Delivered, Link, Outcome, Queue},
     pool::{Member, Pool},
     stats::ClusterStats,
     upkeep::{Activity, Clock, Due, Upkeep},
 };
 use crate::{
     boxes::Boxes,
-    io::{Inbox, Io, poll_drain},
+    io::{Inbox, Io},
 };
 
 /// Makes the connection, drives it to its end, and ends every request that is still in flight, also when the task is
 /// dropped.
 pub(super) async fn run(pool: Arc<Pool>, member: Arc<Member>) {
     let end = End { pool: &pool, member: &member, failure: None };
-    match pool.shared.connect(pool.address).await {
+    match pool.shared.connect(&*pool.connector, pool.address).await {
         Ok(io) => {
             let reply = drive(io, &pool, &member).await;
             end.with(reply, false);
@@ -89,6 +91,8 @@ struct Driver<'a> {
     boxes: Boxes,
     /// One-way requests in `out`.
     oneways: Vec<u32>,
+    /// Frames of streams in `out`: their ids and lengths.
+    frames: Vec<(Id, usize)>,
     /// Whether other tasks had a chance to add to the queue, or could not where one request is all there may be.
     yielded: bool,
     /// Whether the codec wants no requests yet.
@@ -116,9 +120,10 @@ impl<'a> Driver<'a> {
             inbox: Inbox::new(context.buffers.clone()),
             out: Output::new(),
             writing: false,
-            batch: Queue::new(),
+            batch: Queue::default(),
             boxes: Boxes::new(member.link.depth as usize),
             oneways: Vec::new(),
+            frames: Vec::new(),
             yielded: member.link.depth == 1,
             hold: false,
             chatter: 0,
@@ -174,6 +179,9 @@ impl<'a> Driver<'a> {
         if !activity.used {
             self.out.release();
             self.boxes.release();
+        }
+        if self.writing && self.link().is_finished() {
+            return Err(self.ended("did not take the end of its streams"));
         }
         match self.upkeep.tick(period, activity) {
             Due::Nothing => {}
@@ -231,7 +239,8 @@ impl<'a> Driver<'a> {
         match message.kind() {
             Kind::Response | Kind::Error => self.deliver(message.id(), Ok(Some(message))),
             Kind::Heartbeat | Kind::Event => self.control(Control::Frame(&message)).map(drop),
-            _ => self.refuse(&message),
+            Kind::Request | Kind::Oneway => self.refuse(&message),
+            _ => self.deliver_frame(message),
         }
     }
 
@@ -242,6 +251,11 @@ impl<'a> Driver<'a> {
                 let text = format!("{} sent an answer that cannot be read: {error}", self.pool.address);
                 self.deliver(message.id(), Err(LocalReply::new(Reason::BadResponse, text)))
             }
+            kind if kind.is_stream_frame() => {
+                let text = format!("{} sent a frame that cannot be read: {error}", self.pool.address);
+                self.link().fail_stream(message.id(), &LocalReply::new(Reason::BadResponse, text));
+                Ok(())
+            }
             // it may be an answer, and somebody would wait for it in vain
             Kind::Request if message.id() == Id::None => Err(self.nonsense(error)),
             _ => Ok(()),
@@ -249,7 +263,21 @@ impl<'a> Driver<'a> {
     }
 
     fn deliver(&self, id: Id, outcome: Outcome) -> Result<(), LocalReply> {
-        let delivered = self.link().answer(id, outcome);
+        self.judge(self.link().answer(id, outcome))
+    }
+
+    fn deliver_frame(&self, message: Box<Message>) -> Result<(), LocalReply> {
+        match self.link().receive_frame(message) {
+            // the server did not know yet that the stream has ended
+            Delivered::Stale => {
+                self.stats().upstream_rs_late.inc();
+                Ok(())
+            }
+            delivered => self.judge(delivered),
+        }
+    }
+
+    fn judge(&self, delivered: Delivered) -> Result<(), LocalReply> {
         match delivered {
             Delivered::Yes => return Ok(()),
             Delivered::Late => self.pool.exhume(self.member),
@@ -299,59 +327,6 @@ impl<'a> Driver<'a> {
         if self.chatter > CHATTER { Err(self.nonsense("events faster than it takes the answers")) } else { Ok(written) }
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LocalReply>> {
-        loop {
-            if self.writing {
-                match poll_drain(&mut self.io, cx, &mut self.out) {
-                    Poll::Ready(drained) => drained.map_err(|error| self.failed(&error))?,
-                    // nobody waits for what a peer that does not read would have to take first
-                    Poll::Pending if self.link().is_finished() => return Poll::Ready(Ok(())),
-                    Poll::Pending => return Poll::Pending,
-                }
-                self.writing = false;
-                self.chatter = 0;
-                self.complete_oneways();
-            }
-            match self.link().work(self.yielded && !self.hold, &mut self.batch) {
-                Work::None => return Poll::Pending,
-                Work::Requests if self.hold => return Poll::Pending,
-                Work::Finish => return Poll::Ready(Ok(())),
-                Work::Requests if !mem::replace(&mut self.yielded, true) => {
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                Work::Requests => self.encode(),
-            }
-        }
-    }
-
-    fn encode(&mut self) {
-        self.yielded = self.link().depth == 1;
-        self.writing = true;
-        self.activity.used = true;
-        self.stats().upstream_rq_total.add(self.batch.len() as u64);
-        while let Some((slot, message)) = self.batch.pop_front() {
-            match self.framer.codec().encode(&message, &mut self.out) {
-                Ok(()) if message.kind() == Kind::Oneway => self.oneways.push(slot),
-                Ok(()) => {}
-                Err(error) => self.complete(slot, Err(unwritable(error))),
-            }
-            self.boxes.empty(message);
-        }
-    }
-
-    fn complete_oneways(&mut self) {
-        while let Some(slot) = self.oneways.pop() {
-            self.complete(slot, Ok(None));
-        }
-    }
-
-    fn complete(&self, slot: u32, outcome: Outcome) {
-        if self.link().complete(slot, outcome) == Delivered::Late {
-            self.pool.exhume(self.member);
-        }
-    }
-
     fn ended(&self, how: &str) -> LocalReply {
         LocalReply::new(Reason::UpstreamClosed, format!("{} {how}", self.pool.address))
     }
@@ -364,14 +339,6 @@ impl<'a> Driver<'a> {
         self.stats().upstream_cx_protocol_error.inc();
         LocalReply::new(Reason::BadResponse, format!("{} sent {what}", self.pool.address))
     }
-}
-
-fn unwritable(error: EncodeError) -> LocalReply {
-    let reason = match error {
-        EncodeError::TooLarge | EncodeError::Foreign | EncodeError::NotOneMessage => Reason::BadRequest,
-        _ => Reason::Unspecified,
-    };
-    LocalReply::new(reason, error.to_string())
 }
 
 /// Bytes that a peer may make the proxy write while it does not read.

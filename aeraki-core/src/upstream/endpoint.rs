@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU32, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -28,6 +28,8 @@ pub(super) struct Endpoint {
     /// How long it took to answer, where the policy asks.
     pub(super) latency: Latency,
     pools: Mutex<Vec<Arc<Pool>>>,
+    /// Whether it has left its cluster.
+    gone: AtomicBool,
     /// What all workers know of its health.
     pub(super) host: Arc<Host>,
     shared: Arc<Shared>,
@@ -35,9 +37,9 @@ pub(super) struct Endpoint {
 
 impl Endpoint {
     pub(super) fn new(address: SocketAddr, shared: Arc<Shared>) -> Self {
-        let (active, pools) = Default::default();
+        let (active, pools, gone) = Default::default();
         let host = shared.usage.health.host(address, shared.config.health_check.is_some());
-        Self { address, active, latency: Latency::new(), pools, host, shared }
+        Self { address, active, latency: Latency::new(), pools, gone, host, shared }
     }
 
     /// Returns the pool for a dialect. Protocols are told apart by identity: two of one name may be set up differently.
@@ -83,8 +85,13 @@ impl Endpoint {
         }
     }
 
-    /// Ends all connections, each with its last request.
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.load(Relaxed)
+    }
+
+    /// Ends all connections that are shared, each with its last request.
     pub(super) fn drain(&self) {
+        self.gone.store(true, Relaxed);
         lock(&self.pools).iter().for_each(|pool| pool.drain());
     }
 }

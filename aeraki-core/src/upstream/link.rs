@@ -1,7 +1,10 @@
 //! What the callers of one upstream connection share with its driver: a queue of requests and a slot for every answer.
 
+mod queue;
+mod stream;
+mod streams;
+
 use std::{
-    collections::VecDeque,
     mem,
     sync::{
         Mutex, MutexGuard,
@@ -12,6 +15,8 @@ use std::{
 
 use aeraki_codec::{Id, IdSpace, Kind, LocalReply, Message, Reason};
 
+pub(super) use self::queue::Queue;
+use self::stream::Stream;
 use super::slots::{Found, Slots};
 use crate::sync::lock;
 
@@ -24,6 +29,8 @@ pub(super) struct Link {
     pub(super) depth: u32,
     /// Bytes of answers that nobody has taken yet; changed under the lock only.
     held: AtomicUsize,
+    /// Streams that hold more than they may; changed under the lock only.
+    stalled: AtomicUsize,
     state: Mutex<State>,
 }
 
@@ -34,9 +41,6 @@ struct State {
     queue: Queue,
     driver: Option<Waker>,
 }
-
-/// Requests that wait to be written, each with its slot.
-pub(super) type Queue = VecDeque<(u32, Box<Message>)>;
 
 #[derive(Debug)]
 enum Phase {
@@ -55,6 +59,7 @@ enum Slot {
         caller: Option<Waker>,
     },
     Done(Outcome),
+    Stream(Box<Stream>),
     /// The connection ended before the request was written.
     Returned(Refused),
     /// The caller has gone; the answer is still to come, or a one-way request to be written.
@@ -70,6 +75,16 @@ pub(super) struct Refused {
     pub(super) message: Box<Message>,
     /// Why the connection ended; nothing where it only was not needed any more.
     pub(super) end: Option<LocalReply>,
+}
+
+/// How waiting for an outcome ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    With(Outcome),
+    /// A stream is open, with the server's first frame where there is one; it keeps its slot.
+    Opened(Option<Box<Message>>),
+    /// The connection ended before the request was written.
+    Unsent(Refused),
 }
 
 /// What became of a request whose caller has gone.
@@ -107,8 +122,8 @@ pub(super) enum Work {
 
 impl Link {
     pub(super) fn new(ids: IdSpace, depth: u32) -> Self {
-        let state = State { phase: Phase::Open, slots: Slots::new(ids, depth), queue: Queue::new(), driver: None };
-        Self { depth, held: AtomicUsize::new(0), state: Mutex::new(state) }
+        let state = State { phase: Phase::Open, slots: Slots::new(ids, depth), queue: Queue::default(), driver: None };
+        Self { depth, held: AtomicUsize::new(0), stalled: AtomicUsize::new(0), state: Mutex::new(state) }
     }
 
     /// Queues a request, waking the driver if it is the first, and returns its slot.
@@ -119,15 +134,18 @@ impl Link {
             Phase::Finished => return Err(Refused { message, end: None }),
             Phase::Closed(reply) => return Err(Refused { message, end: Some(reply.clone()) }),
         }
-        let oneway = message.kind() == Kind::Oneway;
-        let waiting = Slot::Waiting { original: message.id(), oneway, caller: None };
+        let (original, kind) = (message.id(), message.kind());
+        let waiting = Slot::Waiting { original, oneway: kind == Kind::Oneway, caller: None };
         let (slot, id) = state.slots.insert(waiting);
         if let Some(id) = id {
             message.set_id(id);
         }
-        let first = state.queue.is_empty();
-        state.queue.push_back((slot, message));
-        let driver = if first { state.driver.clone() } else { None };
+        if kind == Kind::StreamOpen
+            && let Some(place) = state.slots.get_mut(slot)
+        {
+            *place = Slot::Stream(Box::new(Stream::new(original, message.receipt())));
+        }
+        let driver = state.push(slot, message);
         drop(state);
         wake(driver);
         Ok(slot)
@@ -135,7 +153,7 @@ impl Link {
 
     /// Takes the outcome, or the unwritten request, out of a slot, or notes who is to be woken.
     #[inline]
-    pub(super) fn poll_outcome(&self, slot: u32, cx: &Context<'_>) -> Poll<Result<Outcome, Refused>> {
+    pub(super) fn poll_outcome(&self, slot: u32, cx: &Context<'_>) -> Poll<Ended> {
         let mut state = lock(&self.state);
         let outcome = match state.slots.get_mut(slot) {
             Some(Slot::Waiting { caller, .. }) => {
@@ -143,13 +161,14 @@ impl Link {
                 return Poll::Pending;
             }
             Some(Slot::Done(outcome)) => mem::replace(outcome, Ok(None)),
+            Some(Slot::Stream(_)) => return self.poll_opened(state, slot, cx),
             _ => return Poll::Ready(state.take_unsent(slot)),
         };
         state.slots.free(slot);
         let driver = self.unhold(&state, &outcome);
         drop(state);
         wake(driver);
-        Poll::Ready(Ok(outcome))
+        Poll::Ready(Ended::With(outcome))
     }
 
     /// Gives up a slot: a request that still waits is not sent, an answer that is there is dropped.
@@ -158,14 +177,20 @@ impl Link {
         match state.slots.get_mut(slot) {
             Some(waiting @ Slot::Waiting { .. }) => {
                 *waiting = Slot::Tombstone { oneway: waiting.is_oneway() };
-                let Some(place) = state.queue.iter().position(|(queued, _)| *queued == slot) else {
-                    return Abandoned::Buried;
-                };
-                state.queue.remove(place);
+                let Some(place) = state.queue.position(slot) else { return Abandoned::Buried };
+                state.queue.messages.remove(place);
             }
             Some(Slot::Done(outcome)) => {
                 let outcome = mem::replace(outcome, Ok(None));
                 wake(self.unhold(&state, &outcome));
+            }
+            Some(Slot::Stream(_)) => {
+                drop(state);
+                self.end_stream(
+                    slot,
+                    Some(LocalReply::new(Reason::Unspecified, "nobody waits for the stream any more")),
+                );
+                return Abandoned::Freed;
             }
             _ => {}
         }
@@ -192,15 +217,15 @@ impl Link {
     /// Says what there is to do, and hands over all requests that wait if `take`.
     pub(super) fn work(&self, take: bool, batch: &mut Queue) -> Work {
         let mut state = lock(&self.state);
-        if matches!(state.phase, Phase::Finished) {
-            Work::Finish
-        } else if state.queue.is_empty() {
-            Work::None
-        } else {
+        if !state.queue.is_empty() {
             if take {
                 mem::swap(&mut state.queue, batch);
             }
             Work::Requests
+        } else if matches!(state.phase, Phase::Finished) {
+            Work::Finish
+        } else {
+            Work::None
         }
     }
 
@@ -211,7 +236,7 @@ impl Link {
 
     /// Tells whether more answers wait for their callers than the connection may hold.
     pub(super) fn is_congested(&self) -> bool {
-        self.held.load(Relaxed) > HELD
+        self.held.load(Relaxed) > HELD || self.stalled.load(Relaxed) > 0
     }
 
     /// Hands an answer to the caller of the request with this id.
@@ -235,7 +260,11 @@ impl Link {
     #[inline]
     fn settle(&self, mut state: MutexGuard<'_, State>, slot: u32, mut outcome: Outcome) -> Delivered {
         let Some(place) = state.slots.get_mut(slot) else { return Delivered::Stale };
-        let Slot::Waiting { original, caller, .. } = place else { return state.settle_unclaimed(slot) };
+        let (original, caller) = match place {
+            Slot::Waiting { original, caller, .. } => (original, caller),
+            Slot::Stream(_) => return self.refuse_stream(state, slot, outcome),
+            _ => return state.settle_unclaimed(slot),
+        };
         if let (Ok(Some(message)), Id::Number(id)) = (&mut outcome, *original) {
             message.set_id(id);
         }
@@ -257,10 +286,8 @@ impl Link {
         }
         state.phase = Phase::Closed(reply.clone());
         let mut callers = state.return_queue(reply);
-        let unanswered = state.slots.iter_mut().filter(|slot| matches!(slot, Slot::Waiting { .. }));
-        let failed = unanswered.map(|slot| mem::replace(slot, Slot::Done(Err(reply.clone()))));
         let before = callers.len();
-        callers.extend(failed.map(Slot::into_caller));
+        callers.extend(state.slots.iter_mut().filter_map(|slot| slot.fail(reply)));
         drop(state);
         let count = callers.len() - before;
         callers.into_iter().for_each(wake);
@@ -278,12 +305,12 @@ impl Link {
 impl State {
     /// Gives the requests that were not written back to their callers.
     fn return_queue(&mut self, reply: &LocalReply) -> Vec<Option<Waker>> {
-        let queue = mem::take(&mut self.queue);
+        let queue = mem::take(&mut self.queue).messages;
         let mut callers = Vec::with_capacity(queue.len());
-        for (slot, mut message) in queue {
+        for (slot, mut message) in queue.into_iter().filter(|(_, message)| !message.kind().is_stream_frame()) {
             let Some(place) = self.slots.get_mut(slot) else { continue };
-            if let Slot::Waiting { original: Id::Number(id), .. } = place {
-                message.set_id(*id);
+            if let Some(Id::Number(id)) = place.original() {
+                message.set_id(id);
             }
             let refused = Refused { message, end: Some(reply.clone()) };
             callers.push(mem::replace(place, Slot::Returned(refused)).into_caller());
@@ -291,11 +318,18 @@ impl State {
         callers
     }
 
+    /// Queues a message, and returns the driver where it has to be woken for that.
+    fn push(&mut self, slot: u32, message: Box<Message>) -> Option<Waker> {
+        let first = self.queue.is_empty();
+        self.queue.messages.push_back((slot, message));
+        if first { self.driver.clone() } else { None }
+    }
+
     /// Gives the request of this slot back, which was not written.
-    fn take_unsent(&mut self, slot: u32) -> Result<Outcome, Refused> {
+    fn take_unsent(&mut self, slot: u32) -> Ended {
         match self.slots.remove(slot) {
-            Some(Slot::Returned(refused)) => Err(refused),
-            _ => Ok(Err(LocalReply::new(Reason::Unspecified, "the outcome of this request was taken before"))),
+            Some(Slot::Returned(refused)) => Ended::Unsent(refused),
+            _ => Ended::With(Err(LocalReply::new(Reason::Unspecified, "the outcome of this request was taken before"))),
         }
     }
 
@@ -315,8 +349,29 @@ impl Slot {
         matches!(self, Self::Waiting { oneway: true, .. } | Self::Tombstone { oneway: true })
     }
 
+    const fn original(&self) -> Option<Id> {
+        match self {
+            Self::Waiting { original, .. } => Some(*original),
+            Self::Stream(stream) => Some(stream.original),
+            _ => None,
+        }
+    }
+
     fn into_caller(self) -> Option<Waker> {
-        if let Self::Waiting { caller, .. } = self { caller } else { None }
+        match self {
+            Self::Waiting { caller, .. } => caller,
+            Self::Stream(stream) => stream.into_opener(),
+            _ => None,
+        }
+    }
+
+    /// Ends what waits here for the server; returns who is to be woken, none where nobody waited.
+    fn fail(&mut self, reply: &LocalReply) -> Option<Option<Waker>> {
+        match self {
+            Self::Waiting { .. } => Some(mem::replace(self, Self::Done(Err(reply.clone()))).into_caller()),
+            Self::Stream(stream) => Some(stream.fail(reply)),
+            _ => None,
+        }
     }
 }
 

@@ -9,7 +9,11 @@
 //! A connection takes many requests at a time, each under an id of the connection's own, and an answer is matched by
 //! that id only. Where servers work on one request at a time a connection does too. Nothing is ever answered twice, and
 //! nothing is left waiting: when a connection ends, so do its requests.
+//!
+//! A stream keeps the slot of its opening to its end. Its frames go into the same queue; those of the server wait in the
+//! slot for the connection of the client, which has a [`StreamHandle`] on it.
 
+mod announce;
 mod balance;
 mod binding;
 mod call;
@@ -26,6 +30,7 @@ mod members;
 mod pool;
 mod slots;
 mod stats;
+mod stream;
 mod subsets;
 mod upkeep;
 
@@ -43,18 +48,24 @@ use arc_swap::ArcSwap;
 
 #[cfg(feature = "dns")]
 pub use self::discovery::Hickory;
-pub(crate) use self::{binding::Bindings, cluster::Flight};
+use self::{announce::Announcing, cluster::Shared, stats::Usage};
+pub(crate) use self::{
+    binding::Bindings,
+    cluster::Flight,
+    stream::{Arrival, Arrivals, Backlog},
+};
 pub use self::{
     cluster::Cluster,
     connect::{Connector, Tcp},
     dedicated::Dedicated,
     discovery::{Resolved, Resolver, SystemResolver},
     stats::ClusterStats,
+    stream::StreamHandle,
 };
-use self::{cluster::Shared, stats::Usage};
 use crate::{
     io::Buffers,
     observe::{Collect, Samples},
+    proxy_protocol::Addresses,
     stack::{Forward, Resolve},
     sync::lock,
     tls::Secrets,
@@ -84,8 +95,8 @@ type Usages = HashMap<Arc<str>, Arc<Usage>>;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Context {
-    /// How connections are made; default: plain TCP.
-    pub connector: Arc<dyn Connector>,
+    /// How connections are made, whatever a cluster says of its sockets; default: over TCP, as the cluster says.
+    pub connector: Option<Arc<dyn Connector>>,
     /// How host names are looked up; default: as the operating system does.
     pub resolver: Arc<dyn Resolver>,
     /// What servers may send.
@@ -103,7 +114,7 @@ impl Context {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            connector: Arc::new(Tcp),
+            connector: None,
             resolver: Arc::new(SystemResolver),
             limits: Limits::default(),
             buffers: Buffers::new(),
@@ -115,7 +126,7 @@ impl Context {
     /// Sets how connections are made.
     #[must_use]
     pub fn with_connector(mut self, connector: Arc<dyn Connector>) -> Self {
-        self.connector = connector;
+        self.connector = Some(connector);
         self
     }
 
@@ -152,6 +163,23 @@ impl Context {
     pub fn with_secrets(mut self, secrets: Secrets) -> Self {
         self.secrets = secrets;
         self
+    }
+
+    /// Returns how connections to a cluster are made for a client, or for nobody: with a header of the PROXY protocol
+    /// first where the cluster wants one, and TLS inside it where the cluster has any.
+    pub(crate) fn connector(
+        &self,
+        cluster: &config::Cluster,
+        stats: &ClusterStats,
+        client: Option<Addresses>,
+    ) -> Arc<dyn Connector> {
+        let tcp = || Arc::new(Tcp::default().with_keepalive(cluster.tcp_keepalive)) as Arc<dyn Connector>;
+        let plain = self.connector.clone().unwrap_or_else(tcp);
+        let announced = match cluster.proxy_protocol {
+            Some(version) => Arc::new(Announcing::new(plain, version, client)),
+            None => plain,
+        };
+        self.secrets.connector(&announced, cluster, stats)
     }
 }
 
@@ -218,7 +246,7 @@ impl Clusters {
         let stats = previous.map(|previous| Arc::clone(&previous.shared().stats)).unwrap_or_default();
         let shared = Shared {
             name: Arc::clone(name),
-            connector: self.context.secrets.connector(&self.context.connector, &config, &stats),
+            connector: self.context.connector(&config, &stats, None),
             config,
             context: self.context.clone(),
             stats,

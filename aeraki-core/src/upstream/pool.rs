@@ -13,7 +13,7 @@ use std::{
 use aeraki_codec::{LocalReply, Protocol, Reason, Serving};
 use slab::Slab;
 
-use super::{cluster::Shared, driver, link::Link, slots};
+use super::{cluster::Shared, connect::Connector, driver, link::Link, slots};
 use crate::sync::lock;
 
 /// Lends connections to requests: the least loaded first, a new one before anybody waits.
@@ -23,10 +23,14 @@ pub(super) struct Pool {
     pub(super) protocol: Arc<dyn Protocol>,
     pub(super) dialect: u32,
     pub(super) shared: Arc<Shared>,
+    /// Makes its connections.
+    pub(super) connector: Arc<dyn Connector>,
     /// Requests that one connection takes at a time.
     depth: u32,
     /// Requests that one connection takes before it ends, if not any number.
     most: Option<u32>,
+    /// Whether one client alone uses it.
+    private: bool,
     /// Whether there is one connection only, and none after it.
     one: bool,
     state: Mutex<State>,
@@ -81,13 +85,21 @@ impl Pool {
         let serial = !shared.config.concurrent.unwrap_or(wire.server == Serving::Concurrent);
         let default = if serial { 1 } else { DEPTH };
         let depth = shared.config.depth.unwrap_or(default).min(slots::max_depth(wire.id));
+        let connector = Arc::clone(&shared.connector);
         let most = shared.config.limits.max_requests_per_connection;
-        Self { address, protocol, dialect, shared, depth, most, one: false, state: Mutex::default() }
+        let (private, one, state) = Default::default();
+        Self { address, protocol, dialect, shared, connector, depth, most, private, one, state }
+    }
+
+    /// Makes it a pool of one client, which needs connections of another kind.
+    pub(super) fn of_client(mut self, connector: Arc<dyn Connector>) -> Self {
+        (self.private, self.connector) = (true, connector);
+        self
     }
 
     /// Makes it a pool of a single connection, whose end ends the pool: what the server knows of it would be lost.
     pub(super) fn of_one(mut self) -> Self {
-        (self.one, self.most) = (true, None);
+        (self.private, self.one, self.most) = (true, true, None);
         self
     }
 
@@ -112,10 +124,8 @@ impl Pool {
         if state.ended {
             return Err(self.gone());
         }
-        if self.one && state.members.is_empty() {
-            self.shared.stats.upstream_cx_overflow.inc();
-            let text = format!("cluster {:?} has no room for a connection of the client's own", self.shared.name);
-            return Err(LocalReply::new(Reason::Overflow, text));
+        if self.private && state.members.is_empty() {
+            return Err(self.no_room());
         }
         self.queue(&mut state, share)
     }
@@ -146,6 +156,12 @@ impl Pool {
         let ticket = state.waiters.insert(Waiter { share, task: None, turn: None });
         state.waiting.push_back(ticket);
         Ok(Checkout::Queued(ticket))
+    }
+
+    fn no_room(&self) -> LocalReply {
+        self.shared.stats.upstream_cx_overflow.inc();
+        let text = format!("cluster {:?} has no room for a connection of the client's own", self.shared.name);
+        LocalReply::new(Reason::Overflow, text)
     }
 
     fn gone(&self) -> LocalReply {
@@ -233,13 +249,9 @@ impl Pool {
         state.ended = self.one;
         match failure {
             Some(reply) if state.members.is_empty() => state.fail_waiting(reply),
-            _ if state.ended => {
-                state.fail_waiting(&self.gone());
-            }
-            _ if !state.waiting.is_empty() => {
-                self.open(&mut state);
-            }
-            _ => {}
+            _ if state.ended => state.fail_waiting(&self.gone()),
+            _ if state.waiting.is_empty() || self.open(&mut state) || !state.members.is_empty() => {}
+            _ => state.fail_waiting(&self.no_room()),
         }
         self.proceed(state);
     }
@@ -277,7 +289,7 @@ impl Pool {
         if self.one && (state.ended || !state.members.is_empty()) {
             return false;
         }
-        let first = state.members.is_empty() && !self.one;
+        let first = state.members.is_empty() && !self.private;
         let most = if first { u32::MAX } else { self.shared.config.limits.max_connections };
         if !self.shared.usage.connect(most) {
             return false;

@@ -7,8 +7,12 @@ mod exchange;
 mod flow;
 mod hostile_clients;
 mod hostile_servers;
+#[path = "../../src/testing.rs"]
+mod lines;
 mod replies;
 mod retries;
 mod routing;
+mod streams;
 mod support;
+mod updates;
 mod wire;

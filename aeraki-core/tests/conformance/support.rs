@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use aeraki_core::{
-    codec::{Decoded, Demand, Framer, Kind, Limits, Message, Protocol, Registry, Role},
+    codec::{Decoded, Demand, Framer, Kind, Limits, Message, Protocol, Registry, Replies, Role},
     observe::Value,
     proxy::{Proxy, Running},
     route::{
@@ -20,7 +20,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::wire::Wire;
+use crate::{lines::Lines, wire::Wire};
 
 /// One end of a connection, played by the test.
 pub(crate) struct Peer {
@@ -170,7 +170,7 @@ impl Fixture {
 
     /// Runs a configuration whose listener is called `in`.
     pub(crate) fn of(wire: Wire, config: config::Proxy) -> Self {
-        let proxy = Proxy::new(config, &Registry::builtin()).expect("a good configuration");
+        let proxy = Proxy::new(config, &registry()).expect("a good configuration");
         let rules = Arc::clone(proxy.rules("in").next().expect("the listener"));
         Self { proxy: proxy.start_here().expect("a free port"), rules, wire }
     }
@@ -211,7 +211,14 @@ pub(crate) fn all_to(cluster: &str) -> RouteConfig {
 }
 
 pub(crate) fn protocol(wire: Wire) -> Arc<dyn Protocol> {
-    Arc::clone(Registry::builtin().get(wire.name).expect("built in"))
+    Arc::clone(registry().get(wire.name).expect("registered"))
+}
+
+/// Knows the built-in protocols and that of the tests.
+fn registry() -> Registry {
+    let mut registry = Registry::builtin();
+    registry.register("lines", Lines::new(Replies::AnyOrder));
+    registry
 }
 
 pub(crate) const ANY: &str = "127.0.0.1:0";

@@ -34,6 +34,15 @@ pub(crate) const THRIFT: Wire = Wire {
     exception: |id| thrift(3, "any", id),
 };
 
+/// The protocol of [`lines`](crate::lines), for what no built-in protocol has.
+pub(crate) const LINES: Wire = Wire {
+    name: "lines",
+    request: |id, method| format!("Q {id} {method}\n").into(),
+    oneway: |id, method| format!("O {id} {method}\n").into(),
+    response: |id| format!("R {id} ok\n").into(),
+    exception: |id| format!("E {id} oops\n").into(),
+};
+
 fn dubbo(flag: u8, status: u8, id: u64, body: &[u8]) -> Vec<u8> {
     let mut frame = vec![0xda, 0xbb, flag, status];
     frame.extend(id.to_be_bytes());

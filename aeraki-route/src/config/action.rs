@@ -9,6 +9,7 @@ use super::{
     error::{Checked, ensure},
     placement::HashPolicy,
     policy::{HedgePolicy, RetryPolicy},
+    stream::StreamTimeouts,
 };
 
 /// Where the messages of a route go.
@@ -47,6 +48,9 @@ pub struct RouteAction {
     /// What happens to tries that take long; only together with `retry`.
     #[serde(default)]
     pub hedge: Option<HedgePolicy>,
+    /// How long streams may last; what is not said is as the listener says. `timeout` is for their opening only.
+    #[serde(default)]
+    pub streams: StreamTimeouts,
 }
 
 impl RouteAction {
@@ -123,6 +127,13 @@ impl RouteAction {
         self
     }
 
+    /// Sets how long streams may last.
+    #[must_use]
+    pub fn with_streams(mut self, timeouts: StreamTimeouts) -> Self {
+        self.streams = timeouts;
+        self
+    }
+
     /// Returns the clusters that a message may be sent to, mirrors included.
     pub fn clusters(&self) -> impl Iterator<Item = &str> {
         self.destination.clusters().chain(self.mirrors.iter().map(|mirror| mirror.cluster.as_str()))
@@ -146,6 +157,7 @@ impl RouteAction {
         for (index, attribute) in self.caller_timeouts.iter().enumerate() {
             ensure(!attribute.is_empty(), format_args!("callerTimeouts[{index}]"), "must not be empty")?;
         }
+        self.streams.check().map_err(|error| error.within("streams"))?;
         self.check_retry()
     }
 

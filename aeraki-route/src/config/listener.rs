@@ -9,6 +9,7 @@ use super::{
     filter_chain::FilterChain,
     meta_protocol_proxy::{MetaProtocolProxy, ProtocolConfig, RouteSource},
     proxy_protocol::ProxyProtocol,
+    tcp_keepalive::TcpKeepalive,
 };
 
 /// A socket and what runs on it; the parts of `envoy.config.listener.v3.Listener` that mean something here.
@@ -25,6 +26,9 @@ pub struct Listener {
     pub direction: TrafficDirection,
     /// What it does with connections.
     pub filter_chains: Vec<FilterChain>,
+    /// Has the system ask silent clients whether they are there; none: it does not ask.
+    #[serde(default)]
+    pub tcp_keepalive: Option<TcpKeepalive>,
     /// How it takes the header of the PROXY protocol, which comes before TLS; none: not at all.
     #[serde(default)]
     pub proxy_protocol: Option<ProxyProtocol>,
@@ -45,6 +49,7 @@ impl Listener {
             address,
             direction: TrafficDirection::default(),
             filter_chains: vec![chain.into()],
+            tcp_keepalive: None,
             proxy_protocol: None,
         }
     }
@@ -53,6 +58,13 @@ impl Listener {
     #[must_use]
     pub fn with_direction(mut self, direction: TrafficDirection) -> Self {
         self.direction = direction;
+        self
+    }
+
+    /// Has the system ask silent clients whether they are there.
+    #[must_use]
+    pub fn with_tcp_keepalive(mut self, keepalive: TcpKeepalive) -> Self {
+        self.tcp_keepalive = Some(keepalive);
         self
     }
 
@@ -83,6 +95,9 @@ impl Listener {
         ensure(self.filter_chains.len() == 1, "filterChains", "must hold one filter chain")?;
         for (path, chain) in self.chains() {
             chain.check().map_err(|error| error.within(path))?;
+        }
+        if let Some(keepalive) = &self.tcp_keepalive {
+            keepalive.check().map_err(|error| error.within("tcpKeepalive"))?;
         }
         if let Some(proxy_protocol) = &self.proxy_protocol {
             proxy_protocol.check().map_err(|error| error.within("proxyProtocol"))?;

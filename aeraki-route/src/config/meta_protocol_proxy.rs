@@ -9,6 +9,7 @@ use super::{
     error::{Checked, ensure},
     filter::{Filter, FilterOrder},
     route::RouteConfig,
+    stream::StreamTimeouts,
 };
 
 /// Serves connections that speak one protocol; `aeraki.meta_protocol_proxy.v1alpha.MetaProtocolProxy`.
@@ -31,6 +32,9 @@ pub struct MetaProtocolProxy {
     /// How long a connection may be idle: no request in flight and no byte either way; none: for ever. Not zero.
     #[serde(default, with = "duration::optional")]
     pub idle_timeout: Option<Duration>,
+    /// How long streams may last, where their routes do not say.
+    #[serde(default)]
+    pub streams: StreamTimeouts,
     /// What one connection may take.
     #[serde(default)]
     pub limits: ListenerLimits,
@@ -46,6 +50,7 @@ impl MetaProtocolProxy {
             filters: Vec::new(),
             response_order: FilterOrder::default(),
             idle_timeout: None,
+            streams: StreamTimeouts::default(),
             limits: ListenerLimits::default(),
         }
     }
@@ -71,6 +76,13 @@ impl MetaProtocolProxy {
         self
     }
 
+    /// Sets how long streams may last, where their routes do not say.
+    #[must_use]
+    pub fn with_streams(mut self, timeouts: StreamTimeouts) -> Self {
+        self.streams = timeouts;
+        self
+    }
+
     /// Sets what one connection may take.
     #[must_use]
     pub fn with_limits(mut self, limits: ListenerLimits) -> Self {
@@ -85,6 +97,7 @@ impl MetaProtocolProxy {
             filter.check().map_err(|error| error.within(filter.path(index)))?;
         }
         duration::check_optional(self.idle_timeout, "idleTimeout")?;
+        self.streams.check().map_err(|error| error.within("streams"))?;
         self.limits.check().map_err(|error| error.within("limits"))?;
         self.routes.check().map_err(|error| error.within("routes"))
     }
@@ -212,8 +225,15 @@ impl RouteSubscription {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct ListenerLimits {
-    /// Requests in flight; default 128, not zero.
+    /// Requests in flight; default 128, not zero. Open streams are not among them.
     pub max_requests_in_flight: u32,
+    /// Open streams; default 256, zero: none. Beyond it openings are refused.
+    pub max_streams: u32,
+    /// Bytes of one stream that wait in either direction, and of all together that are not open yet; default 256 KiB, not
+    /// zero. Beyond it the other side is not read.
+    /// A protocol with windows gets by without that if it is larger than they are, frame headers included. A frame counts
+    /// for 64 bytes at least once there are very many.
+    pub max_stream_bytes: u64,
     /// Bytes buffered either way; default 1 MiB, not zero. A single larger frame is still taken up to the codec's limit.
     pub max_buffered_bytes: u64,
     /// Bytes of one frame; none: the codec's own limit. Not zero.
@@ -229,6 +249,20 @@ impl ListenerLimits {
     #[must_use]
     pub fn with_max_requests_in_flight(mut self, requests: u32) -> Self {
         self.max_requests_in_flight = requests;
+        self
+    }
+
+    /// Sets the number of open streams.
+    #[must_use]
+    pub fn with_max_streams(mut self, streams: u32) -> Self {
+        self.max_streams = streams;
+        self
+    }
+
+    /// Sets the number of bytes of one stream that wait in either direction.
+    #[must_use]
+    pub fn with_max_stream_bytes(mut self, bytes: u64) -> Self {
+        self.max_stream_bytes = bytes;
         self
     }
 
@@ -255,6 +289,7 @@ impl ListenerLimits {
 
     fn check(&self) -> Checked {
         ensure(self.max_requests_in_flight > 0, "maxRequestsInFlight", "must not be zero")?;
+        ensure(self.max_stream_bytes > 0, "maxStreamBytes", "must not be zero")?;
         ensure(self.max_buffered_bytes > 0, "maxBufferedBytes", "must not be zero")?;
         ensure(self.max_frame_bytes != Some(0), "maxFrameBytes", "must not be zero")?;
         duration::check_optional(self.unfinished_frame_timeout, "unfinishedFrameTimeout")
@@ -265,6 +300,8 @@ impl Default for ListenerLimits {
     fn default() -> Self {
         Self {
             max_requests_in_flight: 128,
+            max_streams: 256,
+            max_stream_bytes: 256 << 10,
             max_buffered_bytes: 1 << 20,
             max_frame_bytes: None,
             unfinished_frame_timeout: Some(Duration::from_secs(60)),

@@ -23,6 +23,8 @@ mod policy;
 mod proxy;
 mod proxy_protocol;
 pub(crate) mod route;
+mod stream;
+mod tcp_keepalive;
 mod tcp_proxy;
 mod tls;
 
@@ -51,8 +53,10 @@ pub use self::{
         RetryOnError, RetryPolicy, Shed, Source, TokenBucket,
     },
     proxy::{Node, Proxy},
-    proxy_protocol::ProxyProtocol,
+    proxy_protocol::{ProxyProtocol, ProxyProtocolVersion},
     route::{Route, RouteConfig},
+    stream::StreamTimeouts,
+    tcp_keepalive::TcpKeepalive,
     tcp_proxy::TcpProxy,
     tls::{
         CertificateValidationContext, CommonTlsContext, DataSource, DownstreamTlsContext, SanKind, SanMatcher,

@@ -41,6 +41,16 @@ impl ProxyProtocol {
     }
 }
 
+/// A version of the PROXY protocol; `envoy.config.core.v3.ProxyProtocolConfig.Version`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ProxyProtocolVersion {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
+}
+
 impl Default for ProxyProtocol {
     fn default() -> Self {
         Self { allow_requests_without_proxy_protocol: false, timeout: Duration::from_secs(15) }

@@ -96,6 +96,10 @@ fn left_out_fields_take_their_documented_defaults() {
     assert_eq!(cluster.connect_timeout, Duration::from_secs(5));
     let mirror: Mirror = from_value(json!({"cluster": "a"})).expect("reads");
     assert_eq!(mirror.fraction, FractionalPercent::ALWAYS);
+    let streams = |json| from_value::<StreamTimeouts>(json).expect("reads");
+    assert_eq!(streams(json!({})).idle_limit(), Some(Duration::from_secs(300)));
+    assert_eq!(streams(json!({"idle": "0s", "total": "60s"})).idle_limit(), None);
+    assert_eq!(streams(json!({"idle": "0s"})).or(streams(json!({"idle": "1s"}))).idle_limit(), None);
     let limits = |json| from_value::<ListenerLimits>(json).expect("reads").unfinished_frame_timeout;
     assert_eq!(limits(json!({})), Some(Duration::from_secs(60)));
     assert_eq!(limits(json!({"unfinishedFrameTimeout": "1.5s"})), Some(Duration::from_millis(1500)));
@@ -194,6 +198,14 @@ fn proxy_refusals_name_object_field_and_reason() {
         (
             proxy_refusal(|proxy| dubbo(proxy).limits.max_requests_in_flight = 0),
             r#"listener "dubbo": filterChains[0].filter.metaProtocolProxy.limits.maxRequestsInFlight: must not be zero"#,
+        ),
+        (
+            proxy_refusal(|proxy| dubbo(proxy).limits.max_stream_bytes = 0),
+            r#"listener "dubbo": filterChains[0].filter.metaProtocolProxy.limits.maxStreamBytes: must not be zero"#,
+        ),
+        (
+            proxy_refusal(|proxy| dubbo(proxy).streams.idle = Some(Duration::MAX)),
+            r#"listener "dubbo": filterChains[0].filter.metaProtocolProxy.streams.idle: must not be longer than 365 days"#,
         ),
         (
             proxy_refusal(|proxy| dubbo(proxy).limits.unfinished_frame_timeout = Some(Duration::ZERO)),

@@ -6,7 +6,10 @@ use std::{
 };
 
 use aeraki_codec::Demand;
-use aeraki_route::{Rules, SharedRules, config::RouteConfig};
+use aeraki_route::{
+    Rules, SharedRules,
+    config::{ConfigError, RouteConfig},
+};
 
 use crate::route;
 
@@ -67,4 +70,25 @@ fn a_request_keeps_the_rules_that_it_was_judged_by() {
     drop(judged);
     assert!(weak.upgrade().is_some(), "the last reader does not pay for freeing");
     assert_eq!((shared.reclaim(), weak.upgrade().is_some()), (0, false));
+}
+
+#[test]
+fn other_users_take_rules_over_that_suit_them() {
+    let shared = SharedRules::with_demand(Rules::empty(), Demand::of(["user"]));
+    let mut reader = shared.reader();
+    shared.update(&RouteConfig::new("kept", [route("kept", [])])).expect("nobody minds");
+    let refuses = |name: &'static str| {
+        SharedRules::with_demand(Rules::empty(), Demand::of(["lane"])).with_check(move |config| {
+            if config.name == name { Err(ConfigError::new("table", "name", "is not liked")) } else { Ok(()) }
+        })
+    };
+    assert_eq!(shared.suits(&refuses("kept")).expect_err("refused").reason(), "is not liked");
+    let next = refuses("other");
+    shared.suits(&next).expect("it suits");
+    shared.take_users(&next);
+    let demand = reader.load().demand();
+    assert!(demand.wants(b"lane") && !demand.wants(b"user"));
+    assert_eq!(name_of(reader.load()), "kept");
+    shared.update(&RouteConfig::new("other", [route("other", [])])).expect_err("the new users are asked");
+    assert_eq!(name_of(reader.load()), "kept");
 }

@@ -6,17 +6,31 @@ use super::*;
 
 const TEXT: &str = include_str!("../../../docs/clusters.md");
 
+/// Returns the YAML blocks of a page.
+fn blocks(page: &str) -> Vec<&str> {
+    page.split("```yaml\n").skip(1).map(|rest| rest.split_once("```").expect("a block ends").0).collect()
+}
+
 #[test]
 fn every_documented_cluster_is_read_in_full() {
-    let blocks = TEXT.split("```yaml\n").skip(1).map(|rest| rest.split_once("```").expect("a block ends").0);
-    let count = blocks.clone().count();
-    for block in blocks {
+    let blocks = blocks(TEXT);
+    for block in &blocks {
         let cluster: String = block.lines().map(|line| format!("    {line}\n")).collect();
         let yaml = format!("static_resources:\n  clusters:\n  -\n{cluster}");
         let read = Bootstrap::from_yaml(&yaml).unwrap_or_else(|error| panic!("{error}\n{block}"));
         assert_eq!(read.warnings, [], "{block}");
     }
-    assert_eq!(count, 8);
+    assert_eq!(blocks.len(), 9);
+}
+
+#[test]
+fn every_documented_connection_is_read_in_full() {
+    let blocks = blocks(include_str!("../../../docs/connections.md"));
+    for block in &blocks {
+        let read = Bootstrap::from_yaml(block).unwrap_or_else(|error| panic!("{error}\n{block}"));
+        assert_eq!(read.warnings, [], "{block}");
+    }
+    assert_eq!(blocks.len(), 2);
 }
 
 #[test]
@@ -37,5 +51,5 @@ fn every_field_is_documented_and_what_has_no_effect_is_said_to_have_none() {
         }
         assert_eq!(said.len(), fields.len(), "{message} has no such field");
     }
-    assert_eq!(tables.len(), 19);
+    assert_eq!(tables.len(), 21);
 }

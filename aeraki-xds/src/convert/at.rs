@@ -52,6 +52,14 @@ impl<'a> At<'a> {
         value.ok_or_else(|| self.refuse("is required"))
     }
 
+    /// Refuses the first of the fields that is used, none of which is supported.
+    pub(super) fn refuse_used(&self, fields: &[(&str, bool)]) -> Result<(), ConfigError> {
+        match fields.iter().find(|(_, used)| *used) {
+            Some((field, _)) => Err(self.field(field).refuse("is not supported")),
+            None => Ok(()),
+        }
+    }
+
     fn object(&self) -> String {
         match (self.outer, self.segment) {
             (Some(outer), _) => outer.object(),

@@ -1,9 +1,6 @@
 //! `envoy.config.listener.v3.Listener` with a MetaProtocol proxy or a TCP proxy in its filter chain.
 
-use aeraki_route::config::{
-    ConfigError, DownstreamTlsContext, FilterChain, Listener, NetworkFilter, ProxyProtocol, TrafficDirection,
-};
-
+use aeraki_route::config::{ConfigError, DownstreamTlsContext, FilterChain, Listener, NetworkFilter, TrafficDirection};
 use prost::Name;
 
 use super::at::At;
@@ -11,12 +8,12 @@ use super::duration;
 use super::endpoint::socket_from_proto;
 use super::filters::KnownFilters;
 use super::meta_protocol;
+use super::proxy_protocol;
+use super::tcp_keepalive;
 use super::tcp_proxy;
 use super::tls;
-use super::unpack::unpack;
 use crate::proto::envoy::config::core::v3::TrafficDirection as DirectionProto;
 use crate::proto::envoy::config::listener::v3 as proto;
-use crate::proto::envoy::extensions::filters::listener::proxy_protocol::v3::ProxyProtocol as ProxyProtocolProto;
 use crate::proto::envoy::extensions::filters::network::tcp_proxy::v3::TcpProxy;
 
 /// Converts and validates a listener.
@@ -40,35 +37,10 @@ pub fn listener_from_proto(listener: &proto::Listener, known: &KnownFilters) -> 
     let mut chain = FilterChain::new(network_filter(listener, known, at)?);
     chain.tls = tls;
     let mut converted = Listener::of(&listener.name, address, chain).with_direction(direction(listener));
-    converted.proxy_protocol = proxy_protocol(listener, at)?;
+    converted.tcp_keepalive = listener.tcp_keepalive.as_ref().and_then(tcp_keepalive::from_proto);
+    converted.proxy_protocol = proxy_protocol::downstream(listener, at)?;
     converted.validate()?;
     Ok(converted)
-}
-
-/// Converts the listener filter of the PROXY protocol; what the TLS inspector finds out is known without it.
-fn proxy_protocol(listener: &proto::Listener, at: &At<'_>) -> Result<Option<ProxyProtocol>, ConfigError> {
-    let mut filters = listener.listener_filters.iter().enumerate().filter(|(_, filter)| filter.name != TLS_INSPECTOR);
-    let Some((index, filter)) = filters.next() else { return Ok(None) };
-    let filter_at = &at.named("listener_filters", index, &filter.name);
-    if filter.name != PROXY_PROTOCOL {
-        return Err(filter_at.refuse(format!("is not supported: use {PROXY_PROTOCOL} or {TLS_INSPECTOR}")));
-    }
-    if let Some((index, filter)) = filters.next() {
-        return Err(at.named("listener_filters", index, &filter.name).refuse("is not supported beside another one"));
-    }
-    let mut converted = ProxyProtocol::default();
-    if let Some(proto::listener_filter::ConfigType::TypedConfig(config)) = &filter.config_type {
-        let at = &filter_at.field("typed_config");
-        let config: ProxyProtocolProto = unpack(config, at)?;
-        let reason = "is not supported: both versions are taken";
-        config.disallowed_versions.first().map_or(Ok(()), |_| Err(at.field("disallowed_versions").refuse(reason)))?;
-        converted = converted.with_optional_header(config.allow_requests_without_proxy_protocol);
-    }
-    let timeout = listener.listener_filters_timeout.as_ref();
-    if let Some(timeout) = duration::positive_from_proto(timeout, &at.field("listener_filters_timeout"))? {
-        converted = converted.with_timeout(timeout);
-    }
-    Ok(Some(converted))
 }
 
 /// Converts the transport sockets of the filter chains.
@@ -143,7 +115,5 @@ fn direction(listener: &proto::Listener) -> TrafficDirection {
 }
 
 const TCP_PROXY: &str = "envoy.filters.network.tcp_proxy";
-const PROXY_PROTOCOL: &str = "envoy.filters.listener.proxy_protocol";
-const TLS_INSPECTOR: &str = "envoy.filters.listener.tls_inspector";
 const NOT_TOLD_APART: &str = "two filter chains must hold the same filters, one matching transport_protocol tls with a TLS \
     transport socket, the other one raw_buffer without, and nothing else";

@@ -17,6 +17,8 @@ mod listener;
 mod matcher;
 mod meta_protocol;
 mod native;
+mod proxy_protocol;
+mod tcp_keepalive;
 mod tcp_proxy;
 mod tls;
 mod unpack;

@@ -184,6 +184,8 @@ pub struct Cluster {
     pub metadata: ::core::option::Option<super::super::core::v3::Metadata>,
     #[prost(enumeration = "cluster::ClusterProtocolSelection", tag = "26")]
     pub protocol_selection: i32,
+    #[prost(message, optional, tag = "30")]
+    pub upstream_connection_options: ::core::option::Option<UpstreamConnectionOptions>,
     #[prost(bool, tag = "31")]
     pub close_connections_on_host_health_failure: bool,
     #[prost(bool, tag = "32")]
@@ -818,5 +820,22 @@ impl ::prost::Name for LoadBalancingPolicy {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "type.googleapis.com/envoy.config.cluster.v3.LoadBalancingPolicy".into()
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpstreamConnectionOptions {
+    #[prost(message, optional, tag = "1")]
+    pub tcp_keepalive: ::core::option::Option<super::super::core::v3::TcpKeepalive>,
+    #[prost(bool, tag = "2")]
+    pub set_local_interface_name_on_upstream_connections: bool,
+}
+impl ::prost::Name for UpstreamConnectionOptions {
+    const NAME: &'static str = "UpstreamConnectionOptions";
+    const PACKAGE: &'static str = "envoy.config.cluster.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.config.cluster.v3.UpstreamConnectionOptions".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.config.cluster.v3.UpstreamConnectionOptions".into()
     }
 }

@@ -104,6 +104,25 @@ impl ::prost::Name for SocketAddress {
         "type.googleapis.com/envoy.config.core.v3.SocketAddress".into()
     }
 }
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TcpKeepalive {
+    #[prost(message, optional, tag = "1")]
+    pub keepalive_probes: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "2")]
+    pub keepalive_time: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "3")]
+    pub keepalive_interval: ::core::option::Option<u32>,
+}
+impl ::prost::Name for TcpKeepalive {
+    const NAME: &'static str = "TcpKeepalive";
+    const PACKAGE: &'static str = "envoy.config.core.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.config.core.v3.TcpKeepalive".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.config.core.v3.TcpKeepalive".into()
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Address {
     #[prost(oneof = "address::Address", tags = "1, 2")]

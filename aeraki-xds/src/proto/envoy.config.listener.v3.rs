@@ -205,6 +205,8 @@ pub struct Listener {
     pub ignore_global_conn_limit: bool,
     #[prost(bool, tag = "35")]
     pub bypass_overload_manager: bool,
+    #[prost(message, optional, tag = "37")]
+    pub tcp_keepalive: ::core::option::Option<super::super::core::v3::TcpKeepalive>,
 }
 /// Nested message and enum types in `Listener`.
 pub mod listener {

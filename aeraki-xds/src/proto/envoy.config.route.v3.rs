@@ -348,6 +348,8 @@ pub struct RouteAction {
     pub max_internal_redirects: ::core::option::Option<u32>,
     #[prost(message, optional, tag = "27")]
     pub hedge_policy: ::core::option::Option<HedgePolicy>,
+    #[prost(message, optional, tag = "36")]
+    pub max_stream_duration: ::core::option::Option<route_action::MaxStreamDuration>,
     #[prost(oneof = "route_action::ClusterSpecifier", tags = "1, 2, 3, 37")]
     pub cluster_specifier: ::core::option::Option<route_action::ClusterSpecifier>,
     #[prost(oneof = "route_action::HostRewriteSpecifier", tags = "6, 7, 29, 44")]
@@ -443,6 +445,26 @@ pub mod route_action {
         }
         fn type_url() -> ::prost::alloc::string::String {
             "type.googleapis.com/envoy.config.route.v3.RouteAction.HashPolicy".into()
+        }
+    }
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct MaxStreamDuration {
+        #[prost(message, optional, tag = "1")]
+        pub max_stream_duration: ::core::option::Option<::prost_types::Duration>,
+        #[prost(message, optional, tag = "2")]
+        pub grpc_timeout_header_max: ::core::option::Option<::prost_types::Duration>,
+        #[prost(message, optional, tag = "3")]
+        pub grpc_timeout_header_offset: ::core::option::Option<::prost_types::Duration>,
+    }
+    impl ::prost::Name for MaxStreamDuration {
+        const NAME: &'static str = "MaxStreamDuration";
+        const PACKAGE: &'static str = "envoy.config.route.v3";
+        fn full_name() -> ::prost::alloc::string::String {
+            "envoy.config.route.v3.RouteAction.MaxStreamDuration".into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "type.googleapis.com/envoy.config.route.v3.RouteAction.MaxStreamDuration"
+                .into()
         }
     }
     #[derive(

@@ -18,6 +18,7 @@ use crate::interop::{
     backend::{Frames, connect},
     frames::Wire,
 };
+use crate::peers::process::pause;
 
 /// Calls until it is told to end.
 pub(super) fn run(wire: Wire, port: u16, number: usize, ledger: &Ledger, ends: &AtomicBool) -> Result<()> {
@@ -45,11 +46,11 @@ pub(super) fn run(wire: Wire, port: u16, number: usize, ledger: &Ledger, ends: &
 }
 
 /// Makes one call on a connection of its own; tells whether it was answered.
-pub(super) fn one(wire: Wire, port: u16, ledger: &Ledger) -> Result<bool> {
-    let mut connection = Connection::open(wire, port)?;
+pub(super) fn one(wire: Wire, port: u16, ledger: &Ledger) -> bool {
+    let Ok(mut connection) = Connection::open(wire, port) else { return false };
     let before = connection.answered;
     connection.exchange(&[format!("{AGAIN}-last")], ledger);
-    Ok(connection.answered > before)
+    connection.answered > before
 }
 
 struct Connection {
@@ -61,7 +62,15 @@ struct Connection {
 
 impl Connection {
     fn open(wire: Wire, port: u16) -> Result<Self> {
-        Ok(Self { wire, stream: connect(port, PATIENCE)?, frames: Frames::new(wire), answered: 0 })
+        let deadline = Instant::now() + PATIENCE;
+        let stream = loop {
+            match connect(port, PATIENCE) {
+                // a proxy that died is started again
+                Err(_) if Instant::now() < deadline => pause(Duration::from_millis(20)),
+                connected => break connected?,
+            }
+        };
+        Ok(Self { wire, stream, frames: Frames::new(wire), answered: 0 })
     }
 
     /// Sends calls and waits for the end of each; tells whether the connection can go on.

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
 };
 
@@ -15,6 +15,8 @@ use super::ONCE;
 pub(super) struct Ledger {
     requests: Mutex<HashMap<String, Request>>,
     violations: Mutex<Vec<String>>,
+    /// How often the proxy had to be started again.
+    deaths: AtomicUsize,
     /// Whether the storm is over: what comes then is not counted.
     closed: AtomicBool,
 }
@@ -64,6 +66,10 @@ impl Ledger {
         lock(&self.violations).push(violation);
     }
 
+    pub(super) fn died(&self) {
+        self.deaths.fetch_add(1, Relaxed);
+    }
+
     pub(super) fn close(&self) {
         self.closed.store(true, Relaxed);
     }
@@ -83,6 +89,7 @@ impl Ledger {
             count(&|text, request| text.starts_with(ONCE) && request.executed > 1),
             count(&|_, request| request.executed > 1),
             lock(&self.violations).len(),
+            self.deaths.load(Relaxed),
         ])
     }
 
@@ -109,7 +116,7 @@ impl Ledger {
 pub(super) struct Counts([usize; Self::COLUMNS.len()]);
 
 impl Counts {
-    pub(super) const COLUMNS: [&'static str; 8] = [
+    pub(super) const COLUMNS: [&'static str; 9] = [
         "requests",
         "answered",
         "refused",
@@ -118,6 +125,7 @@ impl Counts {
         "once, executed twice",
         "executed again",
         "other violations",
+        "proxy died",
     ];
 
     pub(super) fn requests(self) -> usize {

@@ -103,7 +103,7 @@ fn storm(wire: Wire, target: Target, time: Duration) -> Result<Ledger> {
     let ledger = Arc::new(Ledger::default());
     let servers = (0..SERVERS).map(|_| Server::start(wire, &ledger)).collect::<Result<Vec<_>>>()?;
     let ports: Vec<u16> = servers.iter().map(Server::port).collect();
-    let proxy = Proxy::start(wire, target, &ports)?;
+    let mut proxy = Proxy::start(wire, target, &ports)?;
     let ends = Arc::new(AtomicBool::new(false));
     let clients: Vec<_> = (0..CLIENTS)
         .map(|number| {
@@ -111,8 +111,9 @@ fn storm(wire: Wire, target: Target, time: Duration) -> Result<Ledger> {
             thread::spawn(move || client::run(wire, port, number, &ledger, &ends))
         })
         .collect();
-    conduct(&servers, time);
+    let conducted = conduct(&servers, &mut proxy, &ledger, time);
     ends.store(true, Relaxed);
+    conducted?;
     for client in clients {
         client.join().map_err(|_| anyhow::anyhow!("a client panicked"))??;
     }
@@ -129,7 +130,7 @@ fn storm(wire: Wire, target: Target, time: Duration) -> Result<Ledger> {
 }
 
 /// Has one or two servers at a time misbehave, each in every way in turn.
-fn conduct(servers: &[Server], time: Duration) {
+fn conduct(servers: &[Server], proxy: &mut Proxy, ledger: &Ledger, time: Duration) -> Result<()> {
     let end = Instant::now() + time;
     let mut modes = Mode::BAD.iter().cycle();
     let mut victims = servers.iter().cycle();
@@ -137,32 +138,32 @@ fn conduct(servers: &[Server], time: Duration) {
         let (Some(first), Some(second), Some(victim), Some(other)) =
             (modes.next(), modes.next(), victims.next(), victims.next())
         else {
-            return;
+            break;
         };
         victim.set(*first);
-        pause(SPELL / 2);
+        proxy.keep(ledger, SPELL / 2)?;
         other.set(*second);
-        pause(SPELL / 2);
+        proxy.keep(ledger, SPELL / 2)?;
         victim.set(Mode::Well);
-        pause(SPELL / 2);
+        proxy.keep(ledger, SPELL / 2)?;
         other.set(Mode::Well);
         // so that the next round begins with another server
         victims.next();
     }
     servers.iter().for_each(|server| server.set(Mode::Well));
+    Ok(())
 }
 
 /// What is called.
 struct Proxy {
     entrance: u16,
     admin: Option<u16>,
-    _processes: Processes,
+    processes: Processes,
 }
 
-#[expect(dead_code, reason = "held so that they run")]
 enum Processes {
     Ours(Mesh),
-    Envoy(Process),
+    Envoy { process: Process, wire: Wire, servers: Vec<u16> },
 }
 
 impl Proxy {
@@ -175,29 +176,37 @@ impl Proxy {
                 let interface = "peers.Echo";
                 let mesh =
                     Mesh::start(&name, "dev", Service { protocol: &protocol, interface, routes: &routes, servers })?;
-                Ok(Self { entrance: mesh.entrance, admin: Some(mesh.admin), _processes: Processes::Ours(mesh) })
+                Ok(Self { entrance: mesh.entrance, admin: Some(mesh.admin), processes: Processes::Ours(mesh) })
             }
             Target::Envoy => {
                 let entrance = free_port()?;
-                let config = Config {
-                    software: Software::Envoy,
-                    routes: match wire {
-                        Wire::Dubbo => wire.routes(),
-                        Wire::Thrift => Routes::Thrift { methods: &[ONCE, AGAIN], services: &[] },
-                    },
-                    listeners: &[(entrance, servers)],
-                    concurrent: false,
-                    rate_limit: None,
-                    fails_on_request: false,
-                };
-                let process = config.start(&name, Command::new(Software::Envoy.binary("release")?))?;
-                Ok(Self { entrance, admin: None, _processes: Processes::Envoy(process) })
+                let process = envoy(wire, entrance, servers)?;
+                Ok(Self {
+                    entrance,
+                    admin: None,
+                    processes: Processes::Envoy { process, wire, servers: servers.to_vec() },
+                })
+            }
+        }
+    }
+
+    /// Waits for `time`, and sees to it that there is a proxy afterwards.
+    fn keep(&mut self, ledger: &Ledger, time: Duration) -> Result<()> {
+        pause(time);
+        match &mut self.processes {
+            Processes::Ours(mesh) => mesh.runs(),
+            Processes::Envoy { process, wire, servers } => {
+                if process.ended()?.is_some() {
+                    ledger.died();
+                    *process = envoy(*wire, self.entrance, servers)?;
+                }
+                Ok(())
             }
         }
     }
 
     /// Calls until many calls in a row are answered.
-    fn recovers(&self, wire: Wire, ledger: &Ledger) -> Result<()> {
+    fn recovers(&mut self, wire: Wire, ledger: &Ledger) -> Result<()> {
         let deadline = Instant::now() + RECOVERY;
         let mut good = 0;
         while good < ENOUGH {
@@ -205,10 +214,26 @@ impl Proxy {
                 ledger.violated(format!("it did not recover within {RECOVERY:?}"));
                 return Ok(());
             }
-            good = if client::one(wire, self.entrance, ledger)? { good + 1 } else { 0 };
+            self.keep(ledger, Duration::ZERO)?;
+            good = if client::one(wire, self.entrance, ledger) { good + 1 } else { 0 };
         }
         Ok(())
     }
+}
+
+fn envoy(wire: Wire, entrance: u16, servers: &[u16]) -> Result<Process> {
+    let config = Config {
+        software: Software::Envoy,
+        routes: match wire {
+            Wire::Dubbo => wire.routes(),
+            Wire::Thrift => Routes::Thrift { methods: &[ONCE, AGAIN], services: &[] },
+        },
+        listeners: &[(entrance, servers)],
+        concurrent: false,
+        rate_limit: None,
+        fails_on_request: false,
+    };
+    config.start(&format!("chaos-{wire}-envoy"), Command::new(Software::Envoy.binary("release")?))
 }
 
 /// One method may be executed again, and one must not.

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, fs, process::Command, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
 use super::{
@@ -26,8 +26,8 @@ pub(crate) struct Service<'a> {
 /// Both programs; they end when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Mesh {
-    _control: Process,
-    _proxy: Process,
+    control: Process,
+    proxy: Process,
     /// The port to call.
     pub(crate) entrance: u16,
     pub(crate) admin: u16,
@@ -52,7 +52,17 @@ impl Mesh {
         let mut command = Command::new(install::cargo("aeraki-proxy", profile)?);
         let mut proxy = Process::start(&format!("{name}-proxy"), command.args(["--workers", "1", "-c"]).arg(file))?;
         proxy.wait_listening(entrance, START_LIMIT)?;
-        Ok(Self { _control: control, _proxy: proxy, entrance, admin })
+        Ok(Self { control, proxy, entrance, admin })
+    }
+
+    /// Fails unless both programs run.
+    pub(crate) fn runs(&mut self) -> Result<()> {
+        for program in [&mut self.control, &mut self.proxy] {
+            if let Some(status) = program.ended()? {
+                bail!("{} ended with {status}{}", program.name(), program.log_tail());
+            }
+        }
+        Ok(())
     }
 }
 

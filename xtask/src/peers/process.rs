@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io::{BufRead, BufReader, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
     thread,
     time::{Duration, Instant},
@@ -31,6 +31,10 @@ pub(crate) struct Port {
 }
 
 impl Process {
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
@@ -82,7 +86,7 @@ impl Process {
         let deadline = Instant::now() + limit;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         while TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_err() {
-            if let Some(status) = self.child.try_wait()? {
+            if let Some(status) = self.ended()? {
                 bail!("{} ended with {status} before it listened{}", self.name, self.log_tail());
             }
             if Instant::now() > deadline {
@@ -91,6 +95,11 @@ impl Process {
             pause(Duration::from_millis(20));
         }
         Ok(())
+    }
+
+    /// Tells how the program ended, if it did.
+    pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
     }
 
     /// Writes a line to the program's standard input.
@@ -127,7 +136,7 @@ impl Process {
         Ok(())
     }
 
-    fn log_tail(&self) -> String {
+    pub(crate) fn log_tail(&self) -> String {
         let log = fs::read_to_string(peers_dir().join("log").join(format!("{}.log", self.name))).unwrap_or_default();
         let lines: Vec<&str> = log.lines().filter(|line| !line.is_empty()).collect();
         let tail = &lines[lines.len().saturating_sub(5)..];

@@ -1,6 +1,5 @@
 //! The PROXY protocol: a load balancer in front says who the client is, before the client's first byte.
 
-mod header;
 #[cfg(test)]
 mod tests;
 
@@ -9,11 +8,11 @@ use std::{io, sync::Arc};
 use aeraki_route::config;
 use tokio::time::timeout;
 
-use self::header::{Addresses, LONGEST_BINARY, Parsed, parse};
 use super::{Accepted, Drain, Phase, Serve};
 use crate::{
     io::{Io, Prefixed},
     observe::ListenerStats,
+    proxy_protocol::{Addresses, LONGEST_BINARY, Parsed, parse},
     stack::BoxFuture,
 };
 

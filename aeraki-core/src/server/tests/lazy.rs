@@ -55,7 +55,8 @@ async fn answers_that_the_stream_holds_back_arrive_before_the_end() {
         let (request, send) = fixture.request().await;
         let long = "x".repeat(1000);
         send.send_response(answer(&request, &format!("R {long}")));
-        fixture.expect(&format!("R 7 {long}\n")).await;
+        let expected = format!("R 7 {long}\n");
+        timeout(Duration::from_secs(60), fixture.expect(&expected)).await.expect("nothing is left behind");
         if finished {
             assert_eq!(fixture.rest().await, "");
             fixture.served.await.expect("no panic");

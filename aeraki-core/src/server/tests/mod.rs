@@ -3,6 +3,7 @@
 mod lazy;
 mod memory;
 mod property;
+mod streams;
 
 use std::{sync::Arc, time::Duration};
 
@@ -445,7 +446,7 @@ async fn answers_that_cannot_be_written_become_local_ones() {
 
 #[tokio::test(start_paused = true)]
 async fn drains_with_a_goodbye_where_there_is_one() {
-    let protocol = Arc::new(Lines { replies: Replies::AnyOrder, goodbye: true });
+    let protocol = Arc::new(Lines { goodbye: true, ..*Lines::new(Replies::AnyOrder) });
     let mut fixture = Fixture::new(protocol);
     fixture.send("Q 1 a\n").await;
     let (request, responder) = fixture.request().await;

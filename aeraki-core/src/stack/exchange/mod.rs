@@ -112,7 +112,7 @@ enum Then {
 
 impl Watch for Answer {
     fn answered(&mut self, response: &mut Response) {
-        let Response::Message(message) = response else { return };
+        let Some(message) = response.message_mut() else { return };
         let Shared { told, read, known, .. } = &*self.shared;
         match &self.then {
             Then::Tell(metrics) => mutate::apply(message, told, metrics),

@@ -77,7 +77,9 @@ where
 
     #[inline]
     fn call(&mut self, mut routed: Routed) -> Self::Future {
-        let Some(retries) = routed.retries.take() else {
+        // a stream is open once: a second try while the first goes on would be another one
+        let single = |retries: &Arc<Retries>| routed.request.message.kind() == Kind::StreamOpen && retries.hedges();
+        let Some(retries) = routed.retries.take().filter(|retries| !single(retries)) else {
             return RetryFuture { way: Way::Once { inner: self.inner.call(routed) } };
         };
         // the instance that is ready goes with the request; the next request asks another one

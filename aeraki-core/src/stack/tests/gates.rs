@@ -322,9 +322,9 @@ async fn load_is_shed_until_requests_have_ended_however_they_do() {
     assert_eq!((concurrency.active(), metrics.counters.shed.get()), (0, 1));
 }
 
-/// Ends every request as the test says, after a while.
+/// Ends every request as the test says, after a while: with an answer, without one, or not at all.
 #[derive(Clone)]
-struct Ends(Duration, Result<Response, Reason>);
+struct Ends(Duration, Result<Option<&'static str>, Reason>);
 
 impl Service<Request> for Ends {
     type Response = Response;
@@ -339,31 +339,29 @@ impl Service<Request> for Ends {
         let Self(after, end) = self.clone();
         Box::pin(async move {
             tokio::time::sleep(after).await;
-            end.map_err(|reason| LocalReply::new(reason, "played").into())
+            let answered = end.map_err(|reason| LocalReply::new(reason, "played"))?;
+            Ok(answered.map_or(Response::Oneway, |line| Response::Message(message(line).into())))
         })
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_runs_into_its_deadline_narrows_the_bound_as_a_slow_answer_does() {
-    let answer = Response::Message(message("R 1 a").into());
-    for (end, narrows) in [
-        (Ok(answer.clone()), true),
-        (Err(Reason::Timeout), true),
-        (Err(Reason::ConnectFailure), false),
-        (Ok(Response::Oneway), false),
-    ] {
+    let answer = Ok(Some("R 1 a"));
+    for (end, narrows) in
+        [(answer, true), (Err(Reason::Timeout), true), (Err(Reason::ConnectFailure), false), (Ok(None), false)]
+    {
         let adaptive = AdaptiveConcurrency::default().with_range(1, 100);
         let concurrency = Arc::new(Concurrency::new(&Shed::default().with_adaptive(adaptive)).expect("valid"));
         let gate: Arc<dyn Gate> = Arc::new(ShedLoad::new(Arc::clone(&concurrency), metrics()));
         let layer = GateLayer::new([gate]);
-        let mut healthy = layer.layer(Ends(Duration::from_millis(1), Ok(answer.clone())));
+        let mut healthy = layer.layer(Ends(Duration::from_millis(1), answer));
         for _ in 0..500 {
             assert!(healthy.call(ask("Q 1 a")).await.is_ok());
         }
         let wide = concurrency.bound();
         assert!(wide > 1, "{wide}");
-        let mut ill = layer.layer(Ends(Duration::from_secs(1), end.clone()));
+        let mut ill = layer.layer(Ends(Duration::from_secs(1), end));
         for _ in 0..20 {
             let _ = ill.call(ask("Q 1 a")).await;
         }

@@ -67,6 +67,7 @@ fn routed(timeout: Option<Duration>) -> Routed {
         caller: None,
         retries: None,
         policies: None,
+        streams: None,
         request,
     }
 }

@@ -1,8 +1,16 @@
 //! Who believes whom, and what the first bytes tell.
 
-use aeraki_route::config::{SanKind, SanMatcher, SanValue, TlsVersion};
+use aeraki_codec::Registry;
+use aeraki_route::config::{Cluster, ProxyProtocol, ProxyProtocolVersion, SanKind, SanMatcher, SanValue, TlsVersion};
 
 use super::*;
+use crate::{
+    observe::ListenerStats,
+    proxy_protocol::Addresses,
+    server,
+    stack::ConnInfo,
+    upstream::{ClusterStats, Context},
+};
 
 const SHOP: &str = "spiffe://cluster.local/ns/shop/sa/server";
 const WEB: &str = "spiffe://cluster.local/ns/shop/sa/web";
@@ -181,4 +189,27 @@ async fn an_end_without_warning_is_an_error_and_one_with_it_is_not() {
     let mut rest = Vec::new();
     soon(io.read_to_end(&mut rest)).await.expect("the server says goodbye too");
     assert_eq!(rest, b"bye");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_header_of_the_proxy_protocol_comes_before_tls() {
+    let authority = Authority::new();
+    let mut bench = Bench::new(mutual(&authority));
+    let plain =
+        server::ProxyProtocol::new(Arc::new(bench.server.clone()), ProxyProtocol::default(), ListenerStats::new("in"));
+    let context = Context::new().with_connector(Arc::new(Pipe(Arc::new(plain)))).with_secrets(bench.secrets.clone());
+    let [peer, local] = [[10, 0, 0, 1], [10, 0, 0, 9]].map(|ip| SocketAddr::from((ip, 80)));
+    let dubbo = Arc::clone(Registry::builtin().get("dubbo").expect("is built in"));
+    let asking = ConnInfo::new("in".into(), dubbo, peer, local);
+    let cluster = Cluster::new("c").with_tls(client(&authority)).with_proxy_protocol(ProxyProtocolVersion::V2);
+    let connector = context.connector(&cluster, &ClusterStats::default(), Some(Addresses::of(&asking)));
+    let mut io = soon(connector.connect(SocketAddr::from(([127, 0, 0, 1], 443)))).await.expect("both are spoken");
+    let accepted = bench.accepted().await;
+    assert_eq!((accepted.peer, accepted.local), (peer, local));
+    assert_eq!(accepted.principal.as_deref(), Some("cluster.local/ns/shop/sa/web"));
+    io.write_all(b"hello").await.expect("open");
+    io.flush().await.expect("open");
+    let mut answer = [0; 5];
+    soon(io.read_exact(&mut answer)).await.expect("an answer");
+    assert_eq!(&answer, b"hello");
 }

@@ -5,7 +5,11 @@ use std::sync::Arc;
 use aeraki_codec::{LocalReply, Message, Outcome, Reason, Refusal};
 
 use super::outlier::Ended;
-use crate::{observe::Facts, stack::ConnInfo, upstream::endpoint::Endpoint};
+use crate::{
+    observe::Facts,
+    stack::{ConnInfo, Response},
+    upstream::endpoint::Endpoint,
+};
 
 /// A request whose end counts.
 #[derive(Debug)]
@@ -20,10 +24,10 @@ impl Watched {
     }
 
     /// Notes how it ended.
-    pub(in crate::upstream) fn ended(self, outcome: &Result<Option<Box<Message>>, LocalReply>, endpoint: &Endpoint) {
+    pub(in crate::upstream) fn ended(self, outcome: &Result<Response, LocalReply>, endpoint: &Endpoint) {
         let ended = match outcome {
-            Ok(None) => Some(Ended::Well),
-            Ok(Some(answer)) => Some(self.of_answer(answer, endpoint)),
+            Ok(Response::Message(answer)) => Some(self.of_answer(answer, endpoint)),
+            Ok(_) => Some(Ended::Well),
             Err(reply) => of_failure(reply.reason()),
         };
         if let Some(ended) = ended {

@@ -1,5 +1,6 @@
 //! A toy protocol, servers that the tests play themselves, and what the upstream side does with them.
 
+mod announce;
 mod bounds;
 mod calls;
 mod care;

@@ -26,6 +26,8 @@ use super::{
     duration,
     endpoint::{Address, Endpoint},
     error::{Checked, ConfigError, ensure},
+    proxy_protocol::ProxyProtocolVersion,
+    tcp_keepalive::TcpKeepalive,
     tls::UpstreamTlsContext,
 };
 
@@ -79,9 +81,16 @@ pub struct Cluster {
     /// Takes endpoints out where too much fails; none: they stay.
     #[serde(default)]
     pub outlier_detection: Option<OutlierDetection>,
+    /// Has the system ask silent servers whether they are there; none: it does not ask.
+    #[serde(default)]
+    pub tcp_keepalive: Option<TcpKeepalive>,
     /// How its servers are spoken to in TLS; none: not at all.
     #[serde(default)]
     pub tls: Option<UpstreamTlsContext>,
+    /// The version of the PROXY protocol in which its servers are told who the client is, before TLS; none: they are not
+    /// told. Where they are, clients share no connections.
+    #[serde(default)]
+    pub proxy_protocol: Option<ProxyProtocolVersion>,
 }
 
 impl Cluster {
@@ -103,7 +112,9 @@ impl Cluster {
             limits: ClusterLimits::default(),
             health_check: None,
             outlier_detection: None,
+            tcp_keepalive: None,
             tls: None,
+            proxy_protocol: None,
         }
     }
 
@@ -205,10 +216,24 @@ impl Cluster {
         self
     }
 
+    /// Has the system ask silent servers whether they are there.
+    #[must_use]
+    pub fn with_tcp_keepalive(mut self, keepalive: TcpKeepalive) -> Self {
+        self.tcp_keepalive = Some(keepalive);
+        self
+    }
+
     /// Sets how its servers are spoken to in TLS.
     #[must_use]
     pub fn with_tls(mut self, tls: UpstreamTlsContext) -> Self {
         self.tls = Some(tls);
+        self
+    }
+
+    /// Sets the version of the PROXY protocol in which its servers are told who the client is.
+    #[must_use]
+    pub fn with_proxy_protocol(mut self, version: ProxyProtocolVersion) -> Self {
+        self.proxy_protocol = Some(version);
         self
     }
 
@@ -243,6 +268,9 @@ impl Cluster {
         }
         if let Some(detection) = &self.outlier_detection {
             detection.check().map_err(|error| error.within("outlierDetection"))?;
+        }
+        if let Some(keepalive) = &self.tcp_keepalive {
+            keepalive.check().map_err(|error| error.within("tcpKeepalive"))?;
         }
         self.tls.as_ref().map_or(Ok(()), |tls| self.check_tls(tls).map_err(|error| error.within("tls")))
     }

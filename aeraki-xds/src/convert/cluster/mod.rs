@@ -14,6 +14,8 @@ use prost_types::{Struct, Value, value::Kind};
 use super::at::At;
 use super::duration;
 use super::endpoint::endpoints_from_proto;
+use super::proxy_protocol;
+use super::tcp_keepalive;
 use super::tls;
 use crate::proto::envoy::config::cluster::v3 as proto;
 use proto::cluster::{ClusterDiscoveryType, DiscoveryType};
@@ -38,7 +40,16 @@ pub fn cluster_from_proto(cluster: &proto::Cluster) -> Result<Cluster, ConfigErr
     if let Some(detection) = &cluster.outlier_detection {
         converted.outlier_detection = Some(outlier::from_proto(detection, &at.field("outlier_detection"))?);
     }
-    converted.tls = tls::upstream(cluster.transport_socket.as_ref(), at)?;
+    let options = cluster.upstream_connection_options.as_ref();
+    let keepalive = options.and_then(|options| options.tcp_keepalive.as_ref());
+    converted.tcp_keepalive = keepalive.and_then(tcp_keepalive::from_proto);
+    let socket = cluster.transport_socket.as_ref();
+    let announced = proxy_protocol::upstream(socket, at)?;
+    converted.proxy_protocol = announced.as_ref().map(|(version, _)| *version);
+    converted.tls = match &announced {
+        Some((_, inner)) => tls::upstream(Some(inner), &at.field("transport_socket.typed_config"))?,
+        None => tls::upstream(socket, at)?,
+    };
     if let Some(timeout) =
         duration::positive_from_proto(cluster.connect_timeout.as_ref(), &at.field("connect_timeout"))?
     {

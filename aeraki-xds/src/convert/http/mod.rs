@@ -1,9 +1,9 @@
 //! The shape of MetaRDS: routes of any protocol dressed as `envoy.config.route.v3.RouteConfiguration`.
 //!
 //! What upstream's proxy reads of it is read here: one virtual host, per route its name, the header matchers, cluster or
-//! weighted clusters, hash keys, mirrors and headers to add. Beyond that the standard fields `timeout`, `retry_policy`,
-//! `hedge_policy`, `*_headers_to_remove` and `typed_per_filter_config` count, which that proxy ignores; so one resource
-//! serves old and new proxies.
+//! weighted clusters, hash keys, mirrors and headers to add. Beyond that the standard fields `timeout`, `idle_timeout` and
+//! `max_stream_duration` of streams, `retry_policy`, `hedge_policy`, `*_headers_to_remove` and `typed_per_filter_config`
+//! count, which that proxy ignores; so one resource serves old and new proxies.
 
 mod hash_policy;
 mod mutation;
@@ -15,7 +15,7 @@ use aeraki_route::config::{ConfigError, Destination, Mirror, Route, RouteAction,
 use super::at::At;
 use super::{duration, fraction, labels, matcher, weighted};
 use crate::proto::envoy::config::route::v3 as proto;
-use proto::route_action::{ClusterSpecifier, RequestMirrorPolicy};
+use proto::route_action::{ClusterSpecifier, MaxStreamDuration, RequestMirrorPolicy};
 
 /// Converts and validates the routes of a MetaRDS resource.
 ///
@@ -101,6 +101,9 @@ fn action_from_proto(action: &proto::RouteAction, at: &At<'_>) -> Result<RouteAc
     converted.metadata_match = labels::criteria(action.metadata_match.as_ref(), &at.field("metadata_match"))?;
     converted.mirrors = action.request_mirror_policies.iter().enumerate().map(mirror).collect::<Result<_, _>>()?;
     converted.timeout = duration::positive_from_proto(action.timeout.as_ref(), &at.field("timeout"))?;
+    converted.streams.idle = duration::exact_from_proto(action.idle_timeout.as_ref(), &at.field("idle_timeout"))?;
+    let total = action.max_stream_duration.as_ref().and_then(|limits| limits.max_stream_duration.as_ref());
+    converted.streams.total = duration::exact_from_proto(total, &at.field("max_stream_duration"))?;
     let retry = |policy| retry::from_proto(policy, &at.field("retry_policy"));
     converted.retry = action.retry_policy.as_ref().map(retry).transpose()?;
     converted.hedge = action.hedge_policy.as_ref().map(retry::hedge_from_proto);
@@ -146,6 +149,8 @@ fn action_to_proto(action: &RouteAction, at: &At<'_>) -> Result<proto::RouteActi
     }
     let hash_policy = |(index, policy)| hash_policy::to_proto(policy, &at.item("hashPolicy", index));
     let timeout = |timeout| duration::to_proto(timeout, &at.field("timeout"));
+    let stream_time = |time| duration::to_proto(time, &at.field("streams"));
+    let total = action.streams.total.map(stream_time).transpose()?;
     let retry = |policy| retry::to_proto(policy, &at.field("retry"));
     Ok(proto::RouteAction {
         cluster_specifier: Some(specifier),
@@ -153,6 +158,9 @@ fn action_to_proto(action: &RouteAction, at: &At<'_>) -> Result<proto::RouteActi
         metadata_match: labels::to_proto(&action.metadata_match),
         request_mirror_policies: action.mirrors.iter().map(mirror).collect(),
         timeout: action.timeout.map(timeout).transpose()?,
+        idle_timeout: action.streams.idle.map(stream_time).transpose()?,
+        max_stream_duration: total
+            .map(|total| MaxStreamDuration { max_stream_duration: Some(total), ..Default::default() }),
         retry_policy: action.retry.as_ref().map(retry).transpose()?,
         hedge_policy: action.hedge.map(retry::hedge_to_proto),
         ..proto::RouteAction::default()

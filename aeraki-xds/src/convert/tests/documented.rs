@@ -34,7 +34,7 @@ fn every_documented_part_of_a_route_says_something_and_compiles() {
         assert_ne!(config.routes[0], plain, "nothing is read of it\n{part}");
         RouteTable::compile(&config).unwrap_or_else(|error| panic!("{error}\n{part}"));
     }
-    assert_eq!(parts().count(), 9, "a policy of routes has one part each");
+    assert_eq!(parts().count(), 10, "a policy of routes has one part each");
 }
 
 #[test]

@@ -7,6 +7,8 @@ mod filters;
 mod listeners;
 mod mutations;
 mod policies;
+#[cfg(feature = "bootstrap")]
+mod sockets;
 mod strategies;
 #[cfg(feature = "bootstrap")]
 mod tls;
@@ -14,7 +16,8 @@ mod tls;
 use std::time::Duration;
 
 use aeraki_route::config::{
-    AttributeMatch, Denominator, FractionalPercent, Mirror, MutationEntry, Route, RouteAction, RouteConfig, ValueMatch,
+    AttributeMatch, Denominator, FractionalPercent, Mirror, MutationEntry, Route, RouteAction, RouteConfig,
+    StreamTimeouts, ValueMatch,
 };
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -24,7 +27,7 @@ use super::*;
 use crate::proto::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
 use crate::proto::envoy::config::route::v3 as proto;
 use proto::header_matcher::HeaderMatchSpecifier as Specifier;
-use proto::route_action::ClusterSpecifier;
+use proto::route_action::{ClusterSpecifier, MaxStreamDuration};
 
 /// Reads a message that is written as YAML.
 #[cfg(feature = "bootstrap")]
@@ -32,6 +35,11 @@ fn from_yaml(kind: &str, yaml: &str) -> prost_reflect::DynamicMessage {
     let descriptor = crate::json::descriptor(kind).expect("is there");
     let value: serde_json::Value = serde_saphyr::from_str(yaml).expect("is YAML");
     crate::json::Reader::new(|_| crate::json::Use::Whole).read(&descriptor, &value).expect("is valid")
+}
+
+#[cfg(feature = "bootstrap")]
+fn message<M: Message + prost::Name + Default>(yaml: &str) -> M {
+    from_yaml(&M::full_name(), yaml).transcode_to().expect("is the same message")
 }
 
 /// A MetaRDS resource of one route, changed by `change`.
@@ -144,6 +152,28 @@ fn removals_come_before_additions() {
         .with_request_mutation(MutationEntry::remove("A"));
     let sent = routes_to_http(&RouteConfig::new("t", [route])).expect("has a form");
     assert_eq!(read(&sent).request_mutation, [MutationEntry::remove("A"), set("b", "2")], "what is removed is not set");
+}
+
+#[test]
+fn streams_last_as_long_as_the_route_says() {
+    let duration = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
+    let streams = |idle, total| {
+        resource(|_, action| {
+            action.idle_timeout = idle;
+            action.max_stream_duration =
+                Some(MaxStreamDuration { max_stream_duration: total, ..MaxStreamDuration::default() });
+        })
+    };
+    let expected = StreamTimeouts::default().with_idle(Duration::ZERO).with_total(Duration::from_secs(7));
+    assert_eq!(read(&streams(duration(0), duration(7))).action.streams, expected, "zero is for ever");
+    assert_eq!(read(&streams(None, None)).action.streams, StreamTimeouts::default());
+    for (sent, reason) in [
+        (streams(duration(-1), None), "idle_timeout: must not be negative"),
+        (streams(None, duration(-1)), "max_stream_duration: must not be negative"),
+        (streams(duration(1 << 40), None), "action.streams.idle: must not be longer than 365 days"),
+    ] {
+        assert!(refused(&sent).ends_with(reason), "{}", refused(&sent));
+    }
 }
 
 #[test]

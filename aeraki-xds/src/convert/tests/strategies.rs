@@ -46,7 +46,7 @@ fn action() -> impl Strategy<Value = RouteAction> {
             .prop_map(|clusters| RouteAction::weighted(clusters).destination),
     ];
     let keys = || prop::collection::vec(key(), 0..3);
-    let timeouts = (prop::option::of((LONG..1 << 45).prop_map(Duration::from_nanos)), keys());
+    let timeouts = (prop::option::of((LONG..1 << 45).prop_map(Duration::from_nanos)), keys(), streams());
     let hash_policy = (prop::option::of(key()), any::<bool>()).prop_map(|(key, terminal)| {
         key.map_or_else(HashPolicy::source_ip, HashPolicy::attribute).with_terminal(terminal)
     });
@@ -60,7 +60,7 @@ fn action() -> impl Strategy<Value = RouteAction> {
     });
     let destination = (destination, metadata());
     (destination, hash_policy, prop::collection::vec(mirror(), 0..3), timeouts, prop::option::of(retry())).prop_map(
-        |((destination, metadata_match), hash_policy, mirrors, (timeout, caller_timeouts), retry)| {
+        |((destination, metadata_match), hash_policy, mirrors, (timeout, caller_timeouts, streams), retry)| {
             let mut action = RouteAction::default();
             action.destination = destination;
             action.metadata_match = metadata_match;
@@ -68,11 +68,21 @@ fn action() -> impl Strategy<Value = RouteAction> {
             action.mirrors = mirrors;
             action.timeout = timeout;
             action.caller_timeouts = caller_timeouts;
+            action.streams = streams;
             action.hedge = retry.as_ref().and_then(|(_, hedge)| *hedge);
             action.retry = retry.map(|(retry, _)| retry);
             action
         },
     )
+}
+
+fn streams() -> impl Strategy<Value = StreamTimeouts> {
+    let time = || prop::option::of(prop_oneof![Just(Duration::ZERO), duration()]);
+    (time(), time()).prop_map(|(idle, total)| {
+        let mut timeouts = StreamTimeouts::default();
+        (timeouts.idle, timeouts.total) = (idle, total);
+        timeouts
+    })
 }
 
 fn mirror() -> impl Strategy<Value = Mirror> {

@@ -1,16 +1,11 @@
 //! Transport sockets of clusters and filter chains.
 
 use aeraki_route::config::{
-    CertificateValidationContext, Cluster, DataSource, DownstreamTlsContext, Listener, ProxyProtocol, SanKind,
-    SanMatcher, SanValue, TlsCertificate, TlsVersion, UpstreamTlsContext,
+    CertificateValidationContext, Cluster, DataSource, DownstreamTlsContext, Listener, SanKind, SanMatcher, SanValue,
+    TlsCertificate, TlsVersion, UpstreamTlsContext,
 };
-use prost::{Message, Name};
 
 use super::*;
-
-fn message<M: Message + Name + Default>(yaml: &str) -> M {
-    from_yaml(&M::full_name(), yaml).transcode_to().expect("is the same message")
-}
 
 /// Reads a cluster with this `UpstreamTlsContext`.
 fn cluster(context: &str) -> Result<Cluster, String> {
@@ -29,7 +24,7 @@ fn listener(chains: &[&str]) -> Result<Listener, String> {
     listener_from_proto(&message(&yaml), &KnownFilters::default()).map_err(|error| error.to_string())
 }
 
-fn socket(kind: &str, context: &str) -> String {
+pub(super) fn socket(kind: &str, context: &str) -> String {
     let context =
         format!("{{\"@type\": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.{kind}, {context}}}");
     format!("{{name: envoy.transport_sockets.tls, typed_config: {context}}}")
@@ -40,7 +35,7 @@ fn secured(context: &str) -> String {
     format!("transport_socket: {},", socket("DownstreamTlsContext", context))
 }
 
-const FILTERS: &str = "[{name: m, typed_config: {\"@type\": \
+pub(super) const FILTERS: &str = "[{name: m, typed_config: {\"@type\": \
     type.googleapis.com/aeraki.meta_protocol_proxy.v1alpha.MetaProtocolProxy, stat_prefix: s, \
     protocol: {name: dubbo, codec: {name: d}}, route_config: {routes: [{route: {cluster: c}}]}}}]";
 const CERTIFICATES: &str =
@@ -50,7 +45,7 @@ fn certificate() -> TlsCertificate {
     TlsCertificate::new(DataSource::Filename("/c.pem".into()), DataSource::InlineString("k".to_owned()))
 }
 
-fn authority() -> CertificateValidationContext {
+pub(super) fn authority() -> CertificateValidationContext {
     CertificateValidationContext::new(DataSource::Filename("/ca.pem".into()))
 }
 
@@ -185,37 +180,6 @@ fn what_would_verify_less_than_it_says_is_refused() {
     for (context, expected) in cases {
         assert_eq!(cluster(&context).expect_err("is refused"), format!("cluster \"c\": {expected}"), "{context}");
     }
-}
-
-#[test]
-fn the_header_of_a_load_balancer_is_taken_where_the_listener_says_so() {
-    let filter = |config: &str| {
-        let url = "type.googleapis.com/envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol";
-        let name = "envoy.filters.listener.proxy_protocol";
-        format!("listener_filters: [{{name: {name}, typed_config: {{\"@type\": {url}, {config}}}}}],")
-    };
-    let read = |more: &str| {
-        let address = "{socket_address: {address: 127.0.0.1, port_value: 1}}";
-        let yaml = format!("{{name: l, address: {address}, {more} filter_chains: {{filters: {FILTERS}}}}}");
-        listener_from_proto(&message(&yaml), &KnownFilters::default()).map_err(|error| error.to_string())
-    };
-    assert_eq!(read("").expect("is good").proxy_protocol, None);
-    assert_eq!(read(&filter("")).expect("is good").proxy_protocol, Some(ProxyProtocol::default()));
-    let more = format!("listener_filters_timeout: 3s, {}", filter("allow_requests_without_proxy_protocol: true"));
-    let expected = ProxyProtocol::default().with_optional_header(true).with_timeout(Duration::from_secs(3));
-    assert_eq!(read(&more).expect("is good").proxy_protocol, Some(expected));
-    let inspector = "listener_filters: [{name: envoy.filters.listener.tls_inspector}],";
-    assert_eq!(read(inspector).expect("is good").proxy_protocol, None);
-    assert_eq!(
-        read("listener_filters: [{name: other}],").expect_err("is refused"),
-        "listener \"l\": listener_filters[0] \"other\": is not supported: use envoy.filters.listener.proxy_protocol or \
-         envoy.filters.listener.tls_inspector"
-    );
-    assert_eq!(
-        read(&filter("disallowed_versions: [V1]")).expect_err("is refused"),
-        "listener \"l\": listener_filters[0] \"envoy.filters.listener.proxy_protocol\".typed_config.disallowed_versions: \
-         is not supported: both versions are taken"
-    );
 }
 
 #[test]

@@ -7,7 +7,6 @@ use aeraki_route::config::{
     TlsCertificate, TlsVersion,
 };
 
-use super::refuse_used;
 use crate::convert::at::At;
 use crate::proto::envoy::config::core::v3::{self as core, data_source::Specifier};
 use crate::proto::envoy::extensions::transport_sockets::tls::v3 as proto;
@@ -32,16 +31,13 @@ pub(super) fn from_proto(
         custom_handshaker,
         validation_context_type,
     } = common;
-    refuse_used(
-        &[
-            ("tls_certificate_provider_instance", tls_certificate_provider_instance.is_some()),
-            ("custom_tls_certificate_selector", custom_tls_certificate_selector.is_some()),
-            ("tls_certificate_certificate_provider", tls_certificate_certificate_provider.is_some()),
-            ("tls_certificate_certificate_provider_instance", tls_certificate_certificate_provider_instance.is_some()),
-            ("custom_handshaker", custom_handshaker.is_some()),
-        ],
-        at,
-    )?;
+    at.refuse_used(&[
+        ("tls_certificate_provider_instance", tls_certificate_provider_instance.is_some()),
+        ("custom_tls_certificate_selector", custom_tls_certificate_selector.is_some()),
+        ("tls_certificate_certificate_provider", tls_certificate_certificate_provider.is_some()),
+        ("tls_certificate_certificate_provider_instance", tls_certificate_certificate_provider_instance.is_some()),
+        ("custom_handshaker", custom_handshaker.is_some()),
+    ])?;
     let sds = tls_certificate_sds_secret_configs.first();
     sds.map_or(Ok(()), |secret| Err(sds_refusal(secret, &at.field("tls_certificate_sds_secret_configs"))))?;
     let mut converted = CommonTlsContext::default();
@@ -80,17 +76,14 @@ fn certificate(list: &[proto::TlsCertificate], at: &At<'_>) -> Result<Option<Tls
         signed_certificate_timestamp,
         tls_params,
     } = certificate;
-    refuse_used(
-        &[
-            ("pkcs12", pkcs12.is_some()),
-            ("private_key_provider", private_key_provider.is_some()),
-            ("password", password.is_some()),
-            ("ocsp_staple", ocsp_staple.is_some()),
-            ("signed_certificate_timestamp", !signed_certificate_timestamp.is_empty()),
-            ("tls_params", tls_params.is_some()),
-        ],
-        at,
-    )?;
+    at.refuse_used(&[
+        ("pkcs12", pkcs12.is_some()),
+        ("private_key_provider", private_key_provider.is_some()),
+        ("password", password.is_some()),
+        ("ocsp_staple", ocsp_staple.is_some()),
+        ("signed_certificate_timestamp", !signed_certificate_timestamp.is_empty()),
+        ("tls_params", tls_params.is_some()),
+    ])?;
     let chain = data_source(certificate_chain.as_ref(), &at.field("certificate_chain"))?;
     let key = data_source(private_key.as_ref(), &at.field("private_key"))?;
     Ok(Some(TlsCertificate::new(chain, key)))
@@ -140,22 +133,19 @@ fn validation(
         max_verify_depth,
         suppress_client_ca_list: _,
     } = context;
-    refuse_used(
-        &[
-            ("ca_certificate_provider_instance", ca_certificate_provider_instance.is_some()),
-            ("system_root_certs", system_root_certs.is_some()),
-            ("verify_certificate_spki", !verify_certificate_spki.is_empty()),
-            ("verify_certificate_hash", !verify_certificate_hash.is_empty()),
-            ("match_subject_alt_names", !match_subject_alt_names.is_empty()),
-            ("require_signed_certificate_timestamp", require_signed_certificate_timestamp.unwrap_or_default()),
-            ("crl", crl.is_some()),
-            ("allow_expired_certificate", *allow_expired_certificate),
-            ("trust_chain_verification", *trust_chain_verification != 0),
-            ("custom_validator_config", custom_validator_config.is_some()),
-            ("max_verify_depth", max_verify_depth.is_some()),
-        ],
-        at,
-    )?;
+    at.refuse_used(&[
+        ("ca_certificate_provider_instance", ca_certificate_provider_instance.is_some()),
+        ("system_root_certs", system_root_certs.is_some()),
+        ("verify_certificate_spki", !verify_certificate_spki.is_empty()),
+        ("verify_certificate_hash", !verify_certificate_hash.is_empty()),
+        ("match_subject_alt_names", !match_subject_alt_names.is_empty()),
+        ("require_signed_certificate_timestamp", require_signed_certificate_timestamp.unwrap_or_default()),
+        ("crl", crl.is_some()),
+        ("allow_expired_certificate", *allow_expired_certificate),
+        ("trust_chain_verification", *trust_chain_verification != 0),
+        ("custom_validator_config", custom_validator_config.is_some()),
+        ("max_verify_depth", max_verify_depth.is_some()),
+    ])?;
     let mut converted = CertificateValidationContext::new(data_source(trusted_ca.as_ref(), &at.field("trusted_ca"))?);
     for (index, matcher) in match_typed_subject_alt_names.iter().enumerate() {
         converted = converted.with_san(san_matcher(matcher, &at.item("match_typed_subject_alt_names", index))?);
@@ -174,7 +164,7 @@ fn san_matcher(matcher: &proto::SubjectAltNameMatcher, at: &At<'_>) -> Result<Sa
     };
     let at = &at.field("matcher");
     let StringMatcher { ignore_case, match_pattern } = at.require(matcher.matcher.as_ref())?;
-    refuse_used(&[("ignore_case", *ignore_case)], at)?;
+    at.refuse_used(&[("ignore_case", *ignore_case)])?;
     let value = match match_pattern {
         Some(MatchPattern::Exact(text)) => SanValue::Exact(text.clone()),
         Some(MatchPattern::Prefix(text)) => SanValue::Prefix(text.clone()),
@@ -195,16 +185,13 @@ fn lowest_version(params: &proto::TlsParameters, at: &At<'_>) -> Result<TlsVersi
         compliance_policies,
     } = params;
     let newest = i32::from(TlsProtocol::TlSv13);
-    refuse_used(
-        &[
-            ("tls_maximum_protocol_version", ![0, newest].contains(highest)),
-            ("cipher_suites", !cipher_suites.is_empty()),
-            ("ecdh_curves", !ecdh_curves.is_empty()),
-            ("signature_algorithms", !signature_algorithms.is_empty()),
-            ("compliance_policies", !compliance_policies.is_empty()),
-        ],
-        at,
-    )?;
+    at.refuse_used(&[
+        ("tls_maximum_protocol_version", ![0, newest].contains(highest)),
+        ("cipher_suites", !cipher_suites.is_empty()),
+        ("ecdh_curves", !ecdh_curves.is_empty()),
+        ("signature_algorithms", !signature_algorithms.is_empty()),
+        ("compliance_policies", !compliance_policies.is_empty()),
+    ])?;
     Ok(if *lowest == newest { TlsVersion::Tls13 } else { TlsVersion::Tls12 })
 }
 

@@ -86,16 +86,13 @@ fn refuse_unsupported_downstream(context: &proto::DownstreamTlsContext, at: &At<
             Some("session_ticket_keys_sds_secret_config")
         }
     };
-    refuse_used(
-        &[
-            ("require_sni", require_sni.unwrap_or_default()),
-            ("disable_stateful_session_resumption", *disable_stateful_session_resumption),
-            ("session_timeout", session_timeout.is_some()),
-            ("ocsp_staple_policy", *ocsp_staple_policy != 0),
-            (keys.unwrap_or_default(), keys.is_some()),
-        ],
-        at,
-    )
+    at.refuse_used(&[
+        ("require_sni", require_sni.unwrap_or_default()),
+        ("disable_stateful_session_resumption", *disable_stateful_session_resumption),
+        ("session_timeout", session_timeout.is_some()),
+        ("ocsp_staple_policy", *ocsp_staple_policy != 0),
+        (keys.unwrap_or_default(), keys.is_some()),
+    ])
 }
 
 fn refuse_unsupported_upstream(context: &proto::UpstreamTlsContext, at: &At<'_>) -> Result<(), ConfigError> {
@@ -108,23 +105,12 @@ fn refuse_unsupported_upstream(context: &proto::UpstreamTlsContext, at: &At<'_>)
         max_session_keys,
         enforce_rsa_key_usage: _,
     } = context;
-    refuse_used(
-        &[
-            ("auto_host_sni", *auto_host_sni),
-            ("auto_sni_san_validation", *auto_sni_san_validation),
-            ("allow_renegotiation", *allow_renegotiation),
-            ("max_session_keys", max_session_keys.is_some()),
-        ],
-        at,
-    )
-}
-
-/// Refuses the first of the fields that is used.
-fn refuse_used(fields: &[(&str, bool)], at: &At<'_>) -> Result<(), ConfigError> {
-    match fields.iter().find(|(_, used)| *used) {
-        Some((field, _)) => Err(at.field(field).refuse("is not supported")),
-        None => Ok(()),
-    }
+    at.refuse_used(&[
+        ("auto_host_sni", *auto_host_sni),
+        ("auto_sni_san_validation", *auto_sni_san_validation),
+        ("allow_renegotiation", *allow_renegotiation),
+        ("max_session_keys", max_session_keys.is_some()),
+    ])
 }
 
 const TLS: &str = "envoy.transport_sockets.tls";

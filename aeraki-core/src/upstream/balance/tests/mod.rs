@@ -67,7 +67,7 @@ fn targets(config: &Cluster, endpoints: impl IntoIterator<Item = config::Endpoin
     let shared = Arc::new(Shared {
         name: "c".into(),
         config: config.clone(),
-        connector: Arc::new(crate::upstream::Tcp),
+        connector: Arc::new(crate::upstream::Tcp::default()),
         context: Context::new(),
         stats: Arc::default(),
         usage: Arc::default(),

@@ -1,10 +1,15 @@
-//! The header itself: <https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>, §2.1 (version 1) and §2.2 (version 2).
+//! The header of the PROXY protocol, read and written: §2.1 (version 1) and §2.2 (version 2) of
+//! <https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use aeraki_route::config::ProxyProtocolVersion;
+
+use crate::stack::ConnInfo;
+
 /// What the first bytes of a connection are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Parsed {
+pub(crate) enum Parsed {
     /// The beginning of a header, or of something else.
     Partial,
     /// A header of this length, in bytes.
@@ -17,13 +22,20 @@ pub(super) enum Parsed {
 
 /// The addresses of a client's connection to a load balancer; a header may say that it has none to tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Addresses {
-    pub(super) source: SocketAddr,
-    pub(super) destination: SocketAddr,
+pub(crate) struct Addresses {
+    pub(crate) source: SocketAddr,
+    pub(crate) destination: SocketAddr,
+}
+
+impl Addresses {
+    /// Returns those of a connection of a client that a request came on.
+    pub(crate) const fn of(client: &ConnInfo) -> Self {
+        Self { source: client.peer, destination: client.local }
+    }
 }
 
 /// Reads the header at the start of `bytes`, which need not hold all of it.
-pub(super) fn parse(bytes: &[u8]) -> Parsed {
+pub(crate) fn parse(bytes: &[u8]) -> Parsed {
     if starts_alike(bytes, SIGNATURE) {
         if bytes.len() < FIXED { Parsed::Partial } else { parse_binary(bytes) }
     } else if starts_alike(bytes, TEXT) {
@@ -77,9 +89,9 @@ fn parse_binary(bytes: &[u8]) -> Parsed {
     if len > LONGEST_BINARY {
         return Parsed::Invalid("the header is too long");
     }
-    let is_local = match version_and_command {
-        0x20 => true,
-        0x21 => false,
+    let is_local = match *version_and_command {
+        LOCAL => true,
+        PROXY => false,
         _ => return Parsed::Invalid("the header is of another version, or commands something unknown"),
     };
     let Some(body) = bytes.get(FIXED..len) else { return Parsed::Partial };
@@ -107,14 +119,68 @@ fn binary_addresses<const N: usize>(body: &[u8], ip: impl Fn([u8; N]) -> IpAddr)
     })
 }
 
+/// Writes a header; without addresses the connection is the proxy's own. Two addresses of which only one is IPv4 are
+/// written as IPv6.
+pub(crate) fn header(version: ProxyProtocolVersion, addresses: Option<Addresses>) -> Vec<u8> {
+    match version {
+        ProxyProtocolVersion::V2 => binary_header(addresses),
+        _ => text_header(addresses),
+    }
+}
+
+fn text_header(addresses: Option<Addresses>) -> Vec<u8> {
+    let Some(Addresses { source, destination }) = addresses else { return b"PROXY UNKNOWN\r\n".to_vec() };
+    let (family, ips) = match same_family(source.ip(), destination.ip()) {
+        Ips::V4(source, destination) => ("TCP4", format!("{source} {destination}")),
+        Ips::V6(source, destination) => ("TCP6", format!("{source} {destination}")),
+    };
+    format!("PROXY {family} {ips} {} {}\r\n", source.port(), destination.port()).into_bytes()
+}
+
+fn binary_header(addresses: Option<Addresses>) -> Vec<u8> {
+    let Some(Addresses { source, destination }) = addresses else {
+        return [SIGNATURE, &[LOCAL, 0x00, 0, 0]].concat();
+    };
+    let ports = [source.port().to_be_bytes(), destination.port().to_be_bytes()].concat();
+    match same_family(source.ip(), destination.ip()) {
+        Ips::V4(source, destination) => {
+            [SIGNATURE, &[PROXY, 0x11, 0, 12], &source.octets()[..], &destination.octets(), &ports].concat()
+        }
+        Ips::V6(source, destination) => {
+            [SIGNATURE, &[PROXY, 0x21, 0, 36], &source.octets()[..], &destination.octets(), &ports].concat()
+        }
+    }
+}
+
+/// Source and destination.
+enum Ips {
+    V4(Ipv4Addr, Ipv4Addr),
+    V6(Ipv6Addr, Ipv6Addr),
+}
+
+fn same_family(source: IpAddr, destination: IpAddr) -> Ips {
+    let mapped = |ip| match ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    };
+    match (source.to_canonical(), destination.to_canonical()) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => Ips::V4(source, destination),
+        (source, destination) => Ips::V6(mapped(source), mapped(destination)),
+    }
+}
+
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Length of signature, version, family and length.
 const FIXED: usize = 16;
+/// Version 2; the connection is the load balancer's own.
+const LOCAL: u8 = 0x20;
+/// Version 2; the addresses are those of the client's connection.
+const PROXY: u8 = 0x21;
 const TEXT: &[u8] = b"PROXY ";
 /// Bytes of the longest line there can be.
 const LONGEST_TEXT: usize = 107;
 /// Bytes of a binary header that are taken: addresses, and room for fields that load balancers add.
-pub(super) const LONGEST_BINARY: usize = 4096;
+pub(crate) const LONGEST_BINARY: usize = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -190,7 +256,29 @@ mod tests {
         }
     }
 
+    #[test]
+    fn headers_are_written_as_the_specification_has_them() {
+        let [v1, v2] = [ProxyProtocolVersion::V1, ProxyProtocolVersion::V2];
+        let both = addresses("10.0.0.1:12345", "10.0.0.2:80");
+        assert_eq!(header(v1, both), b"PROXY TCP4 10.0.0.1 10.0.0.2 12345 80\r\n");
+        assert_eq!(header(v2, both), binary(0x21, 0x11, &[10, 0, 0, 1, 10, 0, 0, 2, 0x30, 0x39, 0, 80]));
+        let mixed = addresses("10.0.0.1:1", "[2001:db8::1]:2");
+        assert_eq!(header(v1, mixed), b"PROXY TCP6 ::ffff:10.0.0.1 2001:db8::1 1 2\r\n");
+        assert_eq!(header(v1, None), b"PROXY UNKNOWN\r\n");
+        assert_eq!(header(v2, None), binary(0x20, 0x00, b""));
+    }
+
     proptest! {
+        #[test]
+        fn what_is_written_is_read(source: SocketAddr, destination: SocketAddr, binary: bool) {
+            let version = if binary { ProxyProtocolVersion::V2 } else { ProxyProtocolVersion::V1 };
+            let written = header(version, Some(Addresses { source, destination }));
+            let Parsed::Header(len, Some(read)) = parse(&written) else { panic!("{written:?}") };
+            let plain = |address: SocketAddr| (address.ip().to_canonical(), address.port());
+            prop_assert_eq!(len, written.len());
+            prop_assert_eq!((plain(read.source), plain(read.destination)), (plain(source), plain(destination)));
+        }
+
         #[test]
         fn more_bytes_never_change_a_verdict(which in 0..3usize, tail in prop::collection::vec(any::<u8>(), 0..200)) {
             let bytes = [[SIGNATURE, TEXT, b""][which], &tail].concat();

@@ -1,0 +1,38 @@
+//! Telling servers whose connection it is.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use aeraki_route::config::ProxyProtocolVersion;
+use tokio::io::AsyncWriteExt;
+
+use super::Connector;
+use crate::{
+    io::Io,
+    proxy_protocol::{Addresses, header},
+    stack::BoxFuture,
+};
+
+/// Begins the connections that another connector makes with a header of the PROXY protocol.
+#[derive(Debug)]
+pub(super) struct Announcing {
+    inner: Arc<dyn Connector>,
+    header: Arc<[u8]>,
+}
+
+impl Announcing {
+    /// Makes a connector for one client, or for connections on behalf of nobody, such as health checks.
+    pub(super) fn new(inner: Arc<dyn Connector>, version: ProxyProtocolVersion, client: Option<Addresses>) -> Self {
+        Self { inner, header: header(version, client).into() }
+    }
+}
+
+impl Connector for Announcing {
+    fn connect(&self, address: SocketAddr) -> BoxFuture<io::Result<Box<dyn Io>>> {
+        let (connection, header) = (self.inner.connect(address), Arc::clone(&self.header));
+        Box::pin(async move {
+            let mut io = connection.await?;
+            io.write_all(&header).await?;
+            Ok(io)
+        })
+    }
+}

@@ -1,0 +1,67 @@
+//! The PROXY protocol: a filter of listeners, and a transport socket of clusters around another one.
+
+use aeraki_route::config::{ConfigError, ProxyProtocol, ProxyProtocolVersion};
+
+use super::at::At;
+use super::duration;
+use super::unpack::unpack;
+use crate::proto::envoy::config::core::v3::proxy_protocol_config::Version;
+use crate::proto::envoy::config::core::v3::{ProxyProtocolConfig, TransportSocket, transport_socket::ConfigType};
+use crate::proto::envoy::config::listener::v3::{Listener, listener_filter};
+use crate::proto::envoy::extensions::filters::listener::proxy_protocol::v3::ProxyProtocol as ProxyProtocolFilter;
+use crate::proto::envoy::extensions::transport_sockets::proxy_protocol::v3::ProxyProtocolUpstreamTransport;
+
+/// Converts the listener filter of the PROXY protocol; what the TLS inspector finds out is known without it.
+pub(super) fn downstream(listener: &Listener, at: &At<'_>) -> Result<Option<ProxyProtocol>, ConfigError> {
+    let mut filters = listener.listener_filters.iter().enumerate().filter(|(_, filter)| filter.name != TLS_INSPECTOR);
+    let Some((index, filter)) = filters.next() else { return Ok(None) };
+    let filter_at = &at.named("listener_filters", index, &filter.name);
+    if filter.name != LISTENER_FILTER {
+        return Err(filter_at.refuse(format!("is not supported: use {LISTENER_FILTER} or {TLS_INSPECTOR}")));
+    }
+    if let Some((index, filter)) = filters.next() {
+        return Err(at.named("listener_filters", index, &filter.name).refuse("is not supported beside another one"));
+    }
+    let mut converted = ProxyProtocol::default();
+    if let Some(listener_filter::ConfigType::TypedConfig(config)) = &filter.config_type {
+        let at = &filter_at.field("typed_config");
+        let config: ProxyProtocolFilter = unpack(config, at)?;
+        at.refuse_used(&[("disallowed_versions", !config.disallowed_versions.is_empty())])?;
+        converted = converted.with_optional_header(config.allow_requests_without_proxy_protocol);
+    }
+    let timeout = listener.listener_filters_timeout.as_ref();
+    if let Some(timeout) = duration::positive_from_proto(timeout, &at.field("listener_filters_timeout"))? {
+        converted = converted.with_timeout(timeout);
+    }
+    Ok(Some(converted))
+}
+
+/// Converts the transport socket that tells servers who the client is, and returns the one inside; none for any other.
+pub(super) fn upstream(
+    socket: Option<&TransportSocket>,
+    at: &At<'_>,
+) -> Result<Option<(ProxyProtocolVersion, TransportSocket)>, ConfigError> {
+    let Some(socket) = socket.filter(|socket| socket.name == TRANSPORT_SOCKET) else { return Ok(None) };
+    let at = &at.field("transport_socket.typed_config");
+    let config = socket.config_type.as_ref().map(|ConfigType::TypedConfig(config)| config);
+    let ProxyProtocolUpstreamTransport { config, transport_socket, allow_unspecified_address, tlv_as_pool_key } =
+        unpack(at.require(config)?, at)?;
+    let ProxyProtocolConfig { version, pass_through_tlvs, added_tlvs } = config.unwrap_or_default();
+    let unsupported = [
+        ("allow_unspecified_address", allow_unspecified_address),
+        ("tlv_as_pool_key", tlv_as_pool_key),
+        ("config.pass_through_tlvs", pass_through_tlvs.is_some()),
+        ("config.added_tlvs", !added_tlvs.is_empty()),
+    ];
+    at.refuse_used(&unsupported)?;
+    let version = match Version::try_from(version) {
+        Ok(Version::V1) => ProxyProtocolVersion::V1,
+        Ok(Version::V2) => ProxyProtocolVersion::V2,
+        Err(_) => return Err(at.field("config.version").refuse(format!("{version} is not a version"))),
+    };
+    Ok(Some((version, at.field("transport_socket").require(transport_socket)?)))
+}
+
+const LISTENER_FILTER: &str = "envoy.filters.listener.proxy_protocol";
+const TLS_INSPECTOR: &str = "envoy.filters.listener.tls_inspector";
+const TRANSPORT_SOCKET: &str = "envoy.transport_sockets.upstream_proxy_protocol";

@@ -1,0 +1,100 @@
+//! What is said of the sockets of listeners and clusters.
+
+use aeraki_route::config::{Cluster, Listener, ProxyProtocol, ProxyProtocolVersion, TcpKeepalive, UpstreamTlsContext};
+
+use super::{
+    tls::{FILTERS, authority, socket},
+    *,
+};
+
+/// Reads a listener with these fields.
+fn listener(fields: &str) -> Result<Listener, String> {
+    let address = "{socket_address: {address: 127.0.0.1, port_value: 1}}";
+    let yaml = format!("{{name: l, address: {address}, {fields} filter_chains: {{filters: {FILTERS}}}}}");
+    listener_from_proto(&message(&yaml), &KnownFilters::default()).map_err(|error| error.to_string())
+}
+
+/// Reads a cluster with these fields.
+fn cluster(fields: &str) -> Result<Cluster, String> {
+    cluster_from_proto(&message(&format!("{{name: c, {fields}}}"))).map_err(|error| error.to_string())
+}
+
+#[test]
+fn the_header_of_a_load_balancer_is_taken_where_the_listener_says_so() {
+    let filter = |config: &str| {
+        let url = "type.googleapis.com/envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol";
+        let name = "envoy.filters.listener.proxy_protocol";
+        format!("listener_filters: [{{name: {name}, typed_config: {{\"@type\": {url}, {config}}}}}],")
+    };
+    assert_eq!(listener("").expect("is good").proxy_protocol, None);
+    assert_eq!(listener(&filter("")).expect("is good").proxy_protocol, Some(ProxyProtocol::default()));
+    let more = format!("listener_filters_timeout: 3s, {}", filter("allow_requests_without_proxy_protocol: true"));
+    let expected = ProxyProtocol::default().with_optional_header(true).with_timeout(Duration::from_secs(3));
+    assert_eq!(listener(&more).expect("is good").proxy_protocol, Some(expected));
+    let inspector = "listener_filters: [{name: envoy.filters.listener.tls_inspector}],";
+    assert_eq!(listener(inspector).expect("is good").proxy_protocol, None);
+    assert_eq!(
+        listener("listener_filters: [{name: other}],").expect_err("is refused"),
+        "listener \"l\": listener_filters[0] \"other\": is not supported: use envoy.filters.listener.proxy_protocol or \
+         envoy.filters.listener.tls_inspector"
+    );
+    assert_eq!(
+        listener(&filter("disallowed_versions: [V1]")).expect_err("is refused"),
+        "listener \"l\": listener_filters[0] \"envoy.filters.listener.proxy_protocol\".typed_config.disallowed_versions: \
+         is not supported"
+    );
+}
+
+#[test]
+fn servers_are_told_of_clients_around_another_transport_socket() {
+    let read = |context: &str| {
+        let url =
+            "type.googleapis.com/envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport";
+        let name = "envoy.transport_sockets.upstream_proxy_protocol";
+        let socket = format!("{{name: {name}, typed_config: {{\"@type\": {url}, {context}}}}}");
+        cluster(&format!("transport_socket: {socket}"))
+    };
+    let plain = "transport_socket: {name: envoy.transport_sockets.raw_buffer}";
+    let version = |context| read(context).expect("is good").proxy_protocol;
+    assert_eq!(version(plain), Some(ProxyProtocolVersion::V1));
+    assert_eq!(version(&format!("config: {{version: V2}}, {plain}")), Some(ProxyProtocolVersion::V2));
+    let tls =
+        socket("UpstreamTlsContext", "common_tls_context: {validation_context: {trusted_ca: {filename: /ca.pem}}}");
+    let both = read(&format!("transport_socket: {tls}")).expect("is good");
+    assert_eq!(both.tls, Some(UpstreamTlsContext::new(authority())));
+    let place = "cluster \"c\": transport_socket.typed_config";
+    let refusals = [
+        ("".to_owned(), "transport_socket: is required"),
+        (format!("config: {{added_tlvs: [{{type: 1}}]}}, {plain}"), "config.added_tlvs: is not supported"),
+        (
+            format!("transport_socket: {}", socket("UpstreamTlsContext", "")),
+            "transport_socket.typed_config.common_tls_context: is required",
+        ),
+    ];
+    for (context, expected) in refusals {
+        assert_eq!(read(&context).expect_err("is refused"), format!("{place}.{expected}"));
+    }
+}
+
+#[test]
+fn silent_peers_are_asked_where_no_zero_forbids_it() {
+    let keepalive = "tcp_keepalive: {keepalive_probes: 3, keepalive_time: 300, keepalive_interval: 30}";
+    let seconds = Duration::from_secs;
+    let expected = TcpKeepalive::default().with_probes(3).with_time(seconds(300)).with_interval(seconds(30));
+    assert_eq!(listener(&format!("{keepalive},")).expect("is good").tcp_keepalive, Some(expected));
+    let read = |keepalive: &str| cluster(&format!("upstream_connection_options: {{{keepalive}}}"));
+    assert_eq!(read(keepalive).expect("is good").tcp_keepalive, Some(expected));
+    assert_eq!(read("tcp_keepalive: {}").expect("is good").tcp_keepalive, Some(TcpKeepalive::default()));
+    for off in ["", "tcp_keepalive: {keepalive_time: 0}", "tcp_keepalive: {keepalive_probes: 0, keepalive_time: 9}"] {
+        assert_eq!(read(off).expect("is good").tcp_keepalive, None, "{off}");
+    }
+    let refusals = [
+        ("keepalive_probes: 128", "probes: must be from 1 to 127"),
+        ("keepalive_time: 32768", "time: must be whole seconds, from 1 to 32767"),
+        ("keepalive_interval: 32768", "interval: must be whole seconds, from 1 to 32767"),
+    ];
+    for (field, expected) in refusals {
+        let refused = read(&format!("tcp_keepalive: {{{field}}}")).expect_err("is too much");
+        assert_eq!(refused, format!("cluster \"c\": tcpKeepalive.{expected}"));
+    }
+}

@@ -7,7 +7,7 @@ use aeraki_route::config::{Cluster, ConfigError, FilterChain, Listener};
 use crate::{
     io::Io,
     observe::{Collect, ListenerStats, Samples},
-    server::{Accepted, Drain, Phase, Serve},
+    server::{Accepted, Drain, Looked, Phase, Seen, Serve},
     stack::BoxFuture,
     upstream::{ClusterStats, Connector},
 };
@@ -29,9 +29,14 @@ impl Secrets {
     /// # Errors
     /// Listener, field and reason.
     pub fn check_listener(&self, listener: &Listener) -> Result<(), ConfigError> {
-        match listener.chains().find(|(_, chain)| chain.tls.is_some()) {
-            Some((path, _)) => {
-                Err(ConfigError::new(format!("listener {:?}", listener.name), format!("{path}.tls"), MISSING))
+        let asks = |chain: &FilterChain| match chain {
+            chain if chain.tls.is_some() => Some("tls"),
+            chain if chain.matches.reads_client_hello() => Some("matches"),
+            _ => None,
+        };
+        match listener.chains().find_map(|(path, chain)| Some((path, asks(chain)?))) {
+            Some((path, field)) => {
+                Err(ConfigError::new(format!("listener {:?}", listener.name), format!("{path}.{field}"), MISSING))
             }
             None => Ok(()),
         }
@@ -66,6 +71,17 @@ impl Secrets {
 
 impl Collect for Secrets {
     fn collect(&self, _: &mut Samples) {}
+}
+
+/// Sees no handshake: a listener whose choice depends on one is refused.
+#[derive(Debug, Default)]
+pub(crate) struct Hello;
+
+impl Hello {
+    /// Takes everything for plain text.
+    pub(crate) fn look(&mut self, _: &[u8]) -> Looked {
+        Looked::Enough(Seen::default())
+    }
 }
 
 /// Makes no connection and serves none: never in plain text what was to be in TLS.

@@ -31,6 +31,7 @@ pub mod config;
 pub mod policy;
 
 mod action;
+mod chain_index;
 mod changes;
 mod compile;
 mod explain;
@@ -42,6 +43,7 @@ mod targets;
 
 pub use self::{
     action::{MirrorTarget, Route},
+    chain_index::{Arrival, ChainIndex},
     changes::{ChangeValues, Changes, Origin},
     explain::{Explanation, PassedOver},
     placement::{Criteria, Placement},

@@ -14,6 +14,14 @@ numbers! {
             downstream_cx_total,
             /// Connections that could not be accepted.
             downstream_cx_error,
+            /// Connections that were closed because no filter chain matches them.
+            no_filter_chain_match,
+            /// Connections whose first bytes, on which the choice of the filter chain depends, did not come in time.
+            downstream_pre_cx_timeout,
+            /// Connections that ended before their first bytes told enough.
+            downstream_listener_filter_remote_close,
+            /// Connections that failed before their first bytes told enough.
+            downstream_listener_filter_error,
             /// Connections whose load balancer said who the client is.
             proxy_protocol_found,
             /// Connections that were expected to begin with a header of the PROXY protocol, and did not.

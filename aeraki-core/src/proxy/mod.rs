@@ -47,11 +47,14 @@ pub struct Proxy {
     secrets: Secrets,
 }
 
-/// A listener with the services of its filter chains, in their order.
+/// A listener with what serves its filter chains.
 #[derive(Clone, Debug)]
 struct Prepared {
     config: Listener,
+    /// Each once, however many chains it serves, so that they share its limits.
     services: Vec<Service>,
+    /// The place of the service of each chain, in the order of the chains.
+    chains: Vec<usize>,
 }
 
 impl Prepared {
@@ -86,10 +89,10 @@ impl Proxy {
         let find = |listener: &Listener| Found::all(listener, &config.node, registry, filters);
         let found = config.listeners.iter().map(find).collect::<Result<Vec<_>, _>>()?;
         let mut tables = Tables::new(&filters.services);
-        found.iter().flatten().filter_map(Found::rpc).for_each(|rpc| tables.add(rpc));
-        let listeners = config.listeners.iter().zip(found).map(|(listener, found)| {
-            let services = found.into_iter().map(|found| found.prepare(&mut tables, &filters.services));
-            Ok(Prepared { config: listener.clone(), services: services.collect::<Result<_, _>>()? })
+        found.iter().flat_map(|(services, _)| services).filter_map(Found::rpc).for_each(|rpc| tables.add(rpc));
+        let listeners = config.listeners.iter().zip(found).map(|(listener, (services, chains))| {
+            let services = services.into_iter().map(|found| found.prepare(&mut tables, &filters.services));
+            Ok(Prepared { config: listener.clone(), services: services.collect::<Result<_, _>>()?, chains })
         });
         let listeners = listeners.collect::<Result<Vec<_>, ConfigError>>()?;
         let secrets = Secrets::new();

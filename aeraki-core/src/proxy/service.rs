@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aeraki_codec::{Protocol, Registry};
 use aeraki_route::{
     SharedRules,
-    config::{self, ConfigError, Listener, MetaProtocolProxy, NetworkFilter, RouteSource},
+    config::{self, ConfigError, Listener, MetaProtocolProxy, NetworkFilter, RouteSource, TrafficDirection},
 };
 
 use super::{known, tables::Tables, worker::Worker};
@@ -55,7 +55,7 @@ pub(super) struct FoundRpc {
 }
 
 impl Found {
-    /// Finds what the names of every filter chain of a listener stand for.
+    /// Finds what serves the filter chains of a listener: each service once, and the place of that of each chain.
     ///
     /// # Errors
     /// Listener, field and reason.
@@ -64,21 +64,38 @@ impl Found {
         node: &config::Node,
         registry: &Registry,
         filters: &Filters,
-    ) -> Result<Vec<Self>, ConfigError> {
-        let find = |(path, chain): (String, &config::FilterChain)| {
-            let place = Place { listener: listener.name.clone(), path: format!("{path}.{}", chain.filter.path()) };
-            match &chain.filter {
-                NetworkFilter::MetaProtocolProxy(proxy) => {
-                    let protocol = find_protocol(proxy, registry, &place)?;
-                    let filters = filters.compile(proxy, listener.direction, node);
-                    let filters = filters.map_err(|error| place.place("", error))?;
-                    Ok(Self::Rpc(Box::new(FoundRpc { place, config: (**proxy).clone(), protocol, filters })))
-                }
-                NetworkFilter::TcpProxy(proxy) => Ok(Self::Tcp(proxy.clone())),
-                _ => Err(place.refuse("", "is of a kind that this proxy does not know")),
+    ) -> Result<(Vec<Self>, Vec<usize>), ConfigError> {
+        let mut known: Vec<&NetworkFilter> = Vec::new();
+        let (mut services, mut chains) = (Vec::new(), Vec::new());
+        for (path, chain) in listener.chains() {
+            let place = known.iter().position(|known| **known == chain.filter).unwrap_or(known.len());
+            chains.push(place);
+            if place == known.len() {
+                known.push(&chain.filter);
+                let place = Place { listener: listener.name.clone(), path: format!("{path}.{}", chain.filter.path()) };
+                services.push(Self::new(&chain.filter, place, listener.direction, node, registry, filters)?);
             }
-        };
-        listener.chains().map(find).collect()
+        }
+        Ok((services, chains))
+    }
+
+    fn new(
+        filter: &NetworkFilter,
+        place: Place,
+        direction: TrafficDirection,
+        node: &config::Node,
+        registry: &Registry,
+        filters: &Filters,
+    ) -> Result<Self, ConfigError> {
+        match filter {
+            NetworkFilter::MetaProtocolProxy(proxy) => {
+                let protocol = find_protocol(proxy, registry, &place)?;
+                let filters = filters.compile(proxy, direction, node).map_err(|error| place.place("", error))?;
+                Ok(Self::Rpc(Box::new(FoundRpc { place, config: (**proxy).clone(), protocol, filters })))
+            }
+            NetworkFilter::TcpProxy(proxy) => Ok(Self::Tcp(proxy.clone())),
+            _ => Err(place.refuse("", "is of a kind that this proxy does not know")),
+        }
     }
 
     /// Gives it its routes.
@@ -105,7 +122,7 @@ impl Found {
     }
 }
 
-/// What serves the connections of a filter chain.
+/// What serves the connections of filter chains.
 #[derive(Clone, Debug)]
 pub(super) enum Service {
     Rpc(Box<RpcService>),

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use aeraki_route::{
     SharedRules,
-    config::{ConfigError, Listener, NetworkFilter, RouteSource},
+    config::{ConfigError, NetworkFilter, RouteSource},
 };
 use tokio::time::sleep;
 
@@ -89,10 +89,10 @@ impl Running {
     fn plan(&self, listeners: Vec<Prepared>) -> Result<Plan, ConfigError> {
         let mut plan = Plan { starts: Vec::new(), routes: Vec::new() };
         for prepared in listeners {
-            let before = self.listeners.get(&prepared.config.name).map(|serving| &serving.prepared.config);
+            let before = self.listeners.get(&prepared.config.name).map(|serving| &serving.prepared);
             match before {
-                Some(before) if *before == prepared.config => {}
-                Some(before) if is_same_but_routes(before, &prepared.config) => plan.routes.push(prepared),
+                Some(before) if before.config == prepared.config => {}
+                Some(before) if is_same_but_routes(before, &prepared) => plan.routes.push(prepared),
                 _ => {
                     let sockets = self.sockets.get(&prepared.config, self.workers.len())?;
                     plan.starts.push((prepared, sockets));
@@ -147,9 +147,10 @@ impl Running {
 }
 
 /// Tells whether only the inline routes differ.
-fn is_same_but_routes(before: &Listener, after: &Listener) -> bool {
-    let mut like = after.clone();
-    for (chain, before) in like.filter_chains.iter_mut().zip(&before.filter_chains) {
+fn is_same_but_routes(before: &Prepared, after: &Prepared) -> bool {
+    let mut like = after.config.clone();
+    let chains = like.filter_chains.iter_mut().chain(&mut like.default_filter_chain);
+    for (chain, (_, before)) in chains.zip(before.config.chains()) {
         if let (NetworkFilter::MetaProtocolProxy(like), NetworkFilter::MetaProtocolProxy(before)) =
             (&mut chain.filter, &before.filter)
             && let (RouteSource::Inline(like), RouteSource::Inline(before)) = (&mut like.routes, &before.routes)
@@ -157,5 +158,5 @@ fn is_same_but_routes(before: &Listener, after: &Listener) -> bool {
             like.clone_from(before);
         }
     }
-    like == *before
+    like == before.config && after.chains == before.chains
 }

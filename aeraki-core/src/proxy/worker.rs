@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aeraki_codec::Registry;
-use aeraki_route::config;
+use aeraki_route::config::{self, ConfigError};
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
@@ -11,7 +11,7 @@ use super::{Prepared, counting::Shown};
 use crate::{
     io::Buffers,
     observe::{ListenerStats, Metrics, Stats},
-    server::{Budget, Drain, Listener, Phase, ProxyProtocol, Serve},
+    server::{Budget, Drain, FilterChains, Listener, Phase, ProxyProtocol, Serve},
     stack::Wheel,
     tcp::TcpStats,
     tls::Secrets,
@@ -83,15 +83,19 @@ impl Worker {
     /// Serves a listener until `drain` is through.
     pub(super) fn serve(&self, prepared: Prepared, socket: Listener, drain: Drain) {
         let _runtime = self.handle.enter();
-        let Prepared { config, services } = prepared;
+        let Prepared { config, services, chains } = prepared;
         let stats = self.numbers.listeners.of(config.name.clone(), |name| ListenerStats::new(&**name));
         let (services, counting): (Vec<_>, Vec<_>) = services.into_iter().map(|service| service.serve(self)).unzip();
-        let Some(serve) = self.chains(&config, services, &stats) else { return };
-        let served = socket.serve(serve, Arc::clone(&*stats), drain);
+        let chains = chains.into_iter().filter_map(|place| services.get(place).cloned());
+        let served = self.chains(&config, chains, &stats).map(|serve| socket.serve(serve, Arc::clone(&*stats), drain));
         let served = async move {
             let _counting = (stats, counting);
-            if let Err(error) = served.await {
-                tracing::error!(listener = config.name, %error, "the listener cannot be served");
+            let result = match served {
+                Ok(served) => served.await.map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            if let Err(error) = result {
+                tracing::error!(listener = config.name, error, "the listener cannot be served");
             }
         };
         self.tasks.spawn_on(served, &self.handle);
@@ -106,12 +110,13 @@ impl Worker {
     fn chains(
         &self,
         config: &config::Listener,
-        services: Vec<Arc<dyn Serve>>,
+        services: impl Iterator<Item = Arc<dyn Serve>>,
         stats: &Arc<ListenerStats>,
-    ) -> Option<Arc<dyn Serve>> {
-        let chains = config.filter_chains.iter().zip(services);
-        let serve = chains.map(|(chain, service)| self.secrets.serve(service, chain, stats)).next()?;
-        Some(match config.proxy_protocol {
+    ) -> Result<Arc<dyn Serve>, ConfigError> {
+        let chains = config.chains().zip(services);
+        let chains = chains.map(|((_, chain), service)| self.secrets.serve(service, chain, stats));
+        let serve = Arc::new(FilterChains::new(config, chains, Arc::clone(stats))?);
+        Ok(match config.proxy_protocol {
             Some(settings) => Arc::new(ProxyProtocol::new(serve, settings, Arc::clone(stats))),
             None => serve,
         })

@@ -10,7 +10,9 @@ pub(crate) mod closing;
 mod connection;
 mod drain;
 mod ending;
+mod filter_chains;
 mod group;
+mod inspect;
 mod listener;
 mod pending;
 mod proxy_protocol;
@@ -22,9 +24,11 @@ mod tests;
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
+pub(crate) use self::inspect::{Looked, Seen};
 pub use self::{
     budget::Budget,
     drain::{Drain, DrainWatch, Phase},
+    filter_chains::FilterChains,
     listener::{Listener, ListenerOptions},
     proxy_protocol::ProxyProtocol,
     rpc::Rpc,
@@ -54,5 +58,11 @@ impl Accepted {
     #[must_use]
     pub const fn new(peer: SocketAddr, local: SocketAddr) -> Self {
         Self { peer, local, principal: None }
+    }
+
+    /// Returns the address that the client wanted to connect to.
+    #[must_use]
+    pub const fn destination(&self) -> SocketAddr {
+        self.local
     }
 }

@@ -110,7 +110,7 @@ impl Secrets {
     /// Returns how the connections of a filter chain are served: by `plain`, with TLS around it where the chain has any.
     pub(crate) fn serve(&self, plain: Arc<dyn Serve>, chain: &FilterChain, stats: &ListenerStats) -> Arc<dyn Serve> {
         match &chain.tls {
-            Some(tls) => Arc::new(Secured::new(plain, self, tls.clone(), Arc::clone(stats.ssl()))),
+            Some(tls) => Arc::new(Secured::new(plain, self, tls, Arc::clone(stats.ssl()))),
             None => plain,
         }
     }

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{error::Checked, meta_protocol_proxy::MetaProtocolProxy, tcp_proxy::TcpProxy, tls::DownstreamTlsContext};
+use super::{
+    error::Checked, filter_chain_match::FilterChainMatch, meta_protocol_proxy::MetaProtocolProxy, tcp_proxy::TcpProxy,
+    tls::DownstreamTlsContext,
+};
 
 /// How some connections of a listener are served; `envoy.config.listener.v3.FilterChain`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,6 +15,9 @@ pub struct FilterChain {
     /// Name in error texts and logs; may be empty.
     #[serde(default)]
     pub name: String,
+    /// Which connections it serves; default: all that no other chain matches better.
+    #[serde(default)]
+    pub matches: FilterChainMatch,
     /// How it speaks TLS; none: not at all.
     #[serde(default)]
     pub tls: Option<DownstreamTlsContext>,
@@ -22,13 +28,20 @@ pub struct FilterChain {
 impl FilterChain {
     /// Creates a chain in plain text.
     pub fn new(filter: impl Into<NetworkFilter>) -> Self {
-        Self { name: String::new(), tls: None, filter: filter.into() }
+        Self { name: String::new(), matches: FilterChainMatch::new(), tls: None, filter: filter.into() }
     }
 
     /// Sets the name.
     #[must_use]
     pub fn with_name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
+        self
+    }
+
+    /// Sets which connections it serves.
+    #[must_use]
+    pub fn with_match(mut self, matches: FilterChainMatch) -> Self {
+        self.matches = matches;
         self
     }
 
@@ -39,15 +52,8 @@ impl FilterChain {
         self
     }
 
-    /// Returns the path of this chain, the one at `index`, in error texts.
-    pub(super) fn path(&self, index: usize) -> String {
-        match self.name.as_str() {
-            "" => format!("filterChains[{index}]"),
-            name => format!("filterChains[{index}] {name:?}"),
-        }
-    }
-
     pub(super) fn check(&self) -> Checked {
+        self.matches.check().map_err(|error| error.within("matches"))?;
         if let Some(tls) = &self.tls {
             tls.check().map_err(|error| error.within("tls"))?;
         }

@@ -1,16 +1,18 @@
 //! Listeners: where the proxy accepts connections, and what it does with them.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    error::{Checked, ConfigError, ensure},
+    duration,
+    error::{Checked, ConfigError, FieldError, ensure},
     filter_chain::FilterChain,
     meta_protocol_proxy::{MetaProtocolProxy, ProtocolConfig, RouteSource},
     proxy_protocol::ProxyProtocol,
     tcp_keepalive::TcpKeepalive,
 };
+use crate::ChainIndex;
 
 /// A socket and what runs on it; the parts of `envoy.config.listener.v3.Listener` that mean something here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,8 +26,21 @@ pub struct Listener {
     /// Which way the traffic runs, seen from the workload; default: unspecified.
     #[serde(default)]
     pub direction: TrafficDirection,
-    /// What it does with connections.
+    /// What it does with connections, by what these [match](super::FilterChainMatch); no two may match the same.
+    #[serde(default)]
     pub filter_chains: Vec<FilterChain>,
+    /// What it does with connections that no filter chain matches, whatever this one is said to match; none: they are
+    /// closed.
+    #[serde(default)]
+    pub default_filter_chain: Option<FilterChain>,
+    /// How long the first bytes may take where the choice of the filter chain depends on them; default 15 s, none: as long
+    /// as they do. Not zero.
+    #[serde(default = "default_listener_filters_timeout", with = "duration::optional")]
+    pub listener_filters_timeout: Option<Duration>,
+    /// Whether a client that takes longer is served by the chain of clients of whom nothing is known, instead of being
+    /// closed; default: no. Clients of protocols in which servers speak first need it.
+    #[serde(default)]
+    pub continue_on_listener_filters_timeout: bool,
     /// Has the system ask silent clients whether they are there; none: it does not ask.
     #[serde(default)]
     pub tcp_keepalive: Option<TcpKeepalive>,
@@ -44,11 +59,19 @@ impl Listener {
 
     /// Creates a listener with one filter chain.
     pub fn of(name: impl Into<String>, address: SocketAddr, chain: impl Into<FilterChain>) -> Self {
+        Self::without_chains(name, address).with_filter_chain(chain)
+    }
+
+    /// Creates a listener that serves nothing until filter chains are added.
+    pub fn without_chains(name: impl Into<String>, address: SocketAddr) -> Self {
         Self {
             name: name.into(),
             address,
             direction: TrafficDirection::default(),
-            filter_chains: vec![chain.into()],
+            filter_chains: Vec::new(),
+            default_filter_chain: None,
+            listener_filters_timeout: default_listener_filters_timeout(),
+            continue_on_listener_filters_timeout: false,
             tcp_keepalive: None,
             proxy_protocol: None,
         }
@@ -58,6 +81,35 @@ impl Listener {
     #[must_use]
     pub fn with_direction(mut self, direction: TrafficDirection) -> Self {
         self.direction = direction;
+        self
+    }
+
+    /// Adds a filter chain.
+    #[must_use]
+    pub fn with_filter_chain(mut self, chain: impl Into<FilterChain>) -> Self {
+        self.filter_chains.push(chain.into());
+        self
+    }
+
+    /// Sets what it does with connections that no filter chain matches.
+    #[must_use]
+    pub fn with_default_filter_chain(mut self, chain: impl Into<FilterChain>) -> Self {
+        self.default_filter_chain = Some(chain.into());
+        self
+    }
+
+    /// Sets how long the first bytes may take where the choice of the filter chain depends on them; none: as long as they
+    /// do.
+    #[must_use]
+    pub fn with_listener_filters_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.listener_filters_timeout = timeout;
+        self
+    }
+
+    /// Sets whether a client whose first bytes take longer is served all the same.
+    #[must_use]
+    pub fn with_continue_on_listener_filters_timeout(mut self, goes_on: bool) -> Self {
+        self.continue_on_listener_filters_timeout = goes_on;
         self
     }
 
@@ -75,9 +127,32 @@ impl Listener {
         self
     }
 
-    /// Lists the filter chains, each with its path in error texts.
+    /// Lists the filter chains, the default one behind the others, each with its path in error texts.
     pub fn chains(&self) -> impl Iterator<Item = (String, &FilterChain)> {
-        self.filter_chains.iter().enumerate().map(|(index, chain)| (chain.path(index), chain))
+        let matched = self.filter_chains.iter().enumerate().map(|(index, chain)| (self.chain_path(index), chain));
+        matched.chain(self.default_filter_chain.iter().map(|chain| ("defaultFilterChain".to_owned(), chain)))
+    }
+
+    fn chain_path(&self, index: usize) -> String {
+        match self.filter_chains.get(index).map_or("", |chain| &chain.name) {
+            "" => format!("filterChains[{index}]"),
+            name => format!("filterChains[{index}] {name:?}"),
+        }
+    }
+
+    /// Files the filter chains by what they match.
+    ///
+    /// # Errors
+    /// Names two chains that match the same.
+    pub fn chain_index(&self) -> Result<ChainIndex, ConfigError> {
+        self.index().map_err(|error| error.of(KIND, &self.name))
+    }
+
+    fn index(&self) -> Result<ChainIndex, FieldError> {
+        ChainIndex::new(self.filter_chains.iter().map(|chain| &chain.matches)).map_err(|(first, second)| {
+            let reason = format!("matches connections that {} matches too", self.chain_path(first));
+            FieldError::new(format!("{}.matches", self.chain_path(second)), reason)
+        })
     }
 
     /// Checks the listener by itself; whether its clusters exist is for [`Proxy::validate`](super::Proxy::validate).
@@ -85,17 +160,20 @@ impl Listener {
     /// # Errors
     ///
     /// The first fault: an empty name, protocol or `stat_prefix`, a limit or time-out of zero, TLS without a certificate,
-    /// a fault in inline routes, no filter chain.
+    /// a fault in inline routes, no filter chain, or two that match the same.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.check().map_err(|error| error.of(KIND, &self.name))
     }
 
     fn check(&self) -> Checked {
         ensure(!self.name.is_empty(), "name", "must not be empty")?;
-        ensure(self.filter_chains.len() == 1, "filterChains", "must hold one filter chain")?;
+        let served = !self.filter_chains.is_empty() || self.default_filter_chain.is_some();
+        ensure(served, "filterChains", "must hold a filter chain where there is no default one")?;
         for (path, chain) in self.chains() {
             chain.check().map_err(|error| error.within(path))?;
         }
+        self.index()?;
+        duration::check_optional(self.listener_filters_timeout, "listenerFiltersTimeout")?;
         if let Some(keepalive) = &self.tcp_keepalive {
             keepalive.check().map_err(|error| error.within("tcpKeepalive"))?;
         }
@@ -125,6 +203,11 @@ pub enum TrafficDirection {
     Inbound,
     /// From the workload beside the proxy.
     Outbound,
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the default of an optional field")]
+fn default_listener_filters_timeout() -> Option<Duration> {
+    Some(Duration::from_secs(15))
 }
 
 /// What a [`Listener`] is called in error texts.

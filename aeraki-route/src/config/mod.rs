@@ -14,6 +14,7 @@ mod endpoint;
 pub(crate) mod error;
 mod filter;
 mod filter_chain;
+mod filter_chain_match;
 mod listener;
 mod matches;
 mod meta_protocol_proxy;
@@ -41,6 +42,7 @@ pub use self::{
     error::ConfigError,
     filter::{Filter, FilterConfig, FilterOrder},
     filter_chain::{FilterChain, NetworkFilter},
+    filter_chain_match::{ConnectionSourceType, FilterChainMatch, TransportProtocol},
     listener::{Listener, TrafficDirection},
     matches::{AttributeMatch, ValueMatch},
     meta_protocol_proxy::{ListenerLimits, MetaProtocolProxy, ProtocolConfig, RouteSource, RouteSubscription},

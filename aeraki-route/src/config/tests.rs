@@ -282,7 +282,7 @@ fn tls_is_written_with_the_names_of_envoy_and_keys_stay_out_of_logs() {
             "alpnProtocols": ["istio"], "minVersion": "TLSv1_3"}}),
     );
     assert!(!format!("{upstream:?}").contains("\"key\""), "{upstream:?}");
-    let downstream = DownstreamTlsContext::new(certificate()).with_permissive(true);
+    let downstream = DownstreamTlsContext::new(certificate());
     assert_eq!(assert_round_trip(&downstream)["handshakeTimeout"], "15s");
 }
 

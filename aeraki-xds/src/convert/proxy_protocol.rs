@@ -11,13 +11,16 @@ use crate::proto::envoy::config::listener::v3::{Listener, listener_filter};
 use crate::proto::envoy::extensions::filters::listener::proxy_protocol::v3::ProxyProtocol as ProxyProtocolFilter;
 use crate::proto::envoy::extensions::transport_sockets::proxy_protocol::v3::ProxyProtocolUpstreamTransport;
 
-/// Converts the listener filter of the PROXY protocol; what the TLS inspector finds out is known without it.
+/// Converts the listener filter of the PROXY protocol; what the inspectors find out is known without
+/// them.
 pub(super) fn downstream(listener: &Listener, at: &At<'_>) -> Result<Option<ProxyProtocol>, ConfigError> {
-    let mut filters = listener.listener_filters.iter().enumerate().filter(|(_, filter)| filter.name != TLS_INSPECTOR);
+    let mut filters =
+        listener.listener_filters.iter().enumerate().filter(|(_, filter)| !INSPECTORS.contains(&&*filter.name));
     let Some((index, filter)) = filters.next() else { return Ok(None) };
     let filter_at = &at.named("listener_filters", index, &filter.name);
     if filter.name != LISTENER_FILTER {
-        return Err(filter_at.refuse(format!("is not supported: use {LISTENER_FILTER} or {TLS_INSPECTOR}")));
+        let inspectors = INSPECTORS.join(" or ");
+        return Err(filter_at.refuse(format!("is not supported: use {LISTENER_FILTER}, {inspectors}")));
     }
     if let Some((index, filter)) = filters.next() {
         return Err(at.named("listener_filters", index, &filter.name).refuse("is not supported beside another one"));
@@ -63,5 +66,6 @@ pub(super) fn upstream(
 }
 
 const LISTENER_FILTER: &str = "envoy.filters.listener.proxy_protocol";
-const TLS_INSPECTOR: &str = "envoy.filters.listener.tls_inspector";
+/// What looks at first bytes, as the filter chains need it anyway.
+const INSPECTORS: [&str; 2] = ["envoy.filters.listener.tls_inspector", "aeraki.filters.listener.detect"];
 const TRANSPORT_SOCKET: &str = "envoy.transport_sockets.upstream_proxy_protocol";

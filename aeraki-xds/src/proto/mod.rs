@@ -172,3 +172,12 @@ pub mod google {
         include!("google.rpc.rs");
     }
 }
+pub mod xds {
+    pub mod r#type {
+        pub mod matcher {
+            pub mod v3 {
+                include!("xds.r#type.matcher.v3.rs");
+            }
+        }
+    }
+}

@@ -225,6 +225,7 @@ const MESSAGES: &[&str] = &[
     "envoy.config.core.v3.AggregatedConfigSource",
     "envoy.config.core.v3.ApiConfigSource",
     "envoy.config.core.v3.BackoffStrategy",
+    "envoy.config.core.v3.CidrRange",
     "envoy.config.core.v3.ConfigSource",
     "envoy.config.core.v3.ControlPlane",
     "envoy.config.core.v3.DataSource",
@@ -260,6 +261,7 @@ const MESSAGES: &[&str] = &[
     "envoy.config.listener.v3.FilterChain",
     "envoy.config.listener.v3.FilterChainMatch",
     "envoy.config.listener.v3.Listener",
+    "envoy.config.listener.v3.Listener.FcdsConfig",
     "envoy.config.listener.v3.ListenerFilter",
     "envoy.config.ratelimit.v3.RateLimitServiceConfig",
     "envoy.config.route.v3.HeaderMatcher",
@@ -323,4 +325,5 @@ const MESSAGES: &[&str] = &[
     "envoy.type.v3.Percent",
     "envoy.type.v3.TokenBucket",
     "google.rpc.Status",
+    "xds.type.matcher.v3.Matcher",
 ];

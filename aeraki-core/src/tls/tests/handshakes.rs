@@ -24,13 +24,13 @@ fn host(name: &str) -> SanMatcher {
 }
 
 /// A server that wants certificates of clients, which the same authority issues.
-fn mutual(authority: &Authority) -> DownstreamTlsContext {
+pub(super) fn mutual(authority: &Authority) -> DownstreamTlsContext {
     DownstreamTlsContext::new(authority.issue(&[SHOP, "shop.example", "127.0.0.1"]).inline())
         .with_validation(authority.trusted())
         .with_required_client_certificate(true)
 }
 
-fn client(authority: &Authority) -> UpstreamTlsContext {
+pub(super) fn client(authority: &Authority) -> UpstreamTlsContext {
     UpstreamTlsContext::new(authority.trusted()).with_certificate(authority.issue(&[WEB]).inline())
 }
 
@@ -146,37 +146,6 @@ async fn a_handshake_ends_in_time_and_nonsense_at_once() {
     let expected = [("connection_error".to_owned(), 4), ("handshake_timeout".to_owned(), 1)];
     assert_eq!(counted(&bench.downstream), expected);
     assert!(bench.served.try_recv().is_err(), "nobody gets in");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_permissive_listener_tells_tls_from_plain_text() {
-    let authority = Authority::new();
-    let mut bench = Bench::new(mutual(&authority).with_permissive(true));
-    bench.call(&client(&authority)).await.expect("TLS is spoken");
-    assert!(bench.accepted().await.principal.is_some());
-    for (index, text) in [&b"hello"[..], b"\x16", b"\x16\x04hello", b"\xda\xbb"].into_iter().enumerate() {
-        let mut plain = bench.connect_plain();
-        plain.write_all(text).await.expect("room in the pipe");
-        let mut answer = vec![0; text.len()];
-        soon(plain.read_exact(&mut answer)).await.expect("an answer");
-        assert_eq!(answer, text, "case {index}");
-        assert_eq!(bench.accepted().await.principal, None);
-    }
-    bench.call(&UpstreamTlsContext::new(authority.trusted())).await.expect_err("in TLS a certificate is required");
-    let expected = [("fail_verify_no_cert".to_owned(), 1), ("handshake".to_owned(), 1), ("plaintext".to_owned(), 4)];
-    assert_eq!(counted(&bench.downstream), expected);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_plain_client_may_be_silent_for_long() {
-    let authority = Authority::new();
-    let mut bench = Bench::new(mutual(&authority).with_permissive(true));
-    let mut plain = bench.connect_plain();
-    assert_eq!(bench.accepted().await.principal, None);
-    plain.write_all(b"late").await.expect("room in the pipe");
-    let mut answer = [0; 4];
-    soon(plain.read_exact(&mut answer)).await.expect("an answer");
-    assert_eq!(&answer, b"late");
 }
 
 #[tokio::test(start_paused = true)]

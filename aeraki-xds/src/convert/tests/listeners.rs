@@ -1,6 +1,9 @@
 //! Listeners and what serves their connections.
 
-use aeraki_route::config::{Destination, FilterChain, HashPolicy, Listener, NetworkFilter, TcpProxy, WeightedCluster};
+use aeraki_route::config::{
+    ConnectionSourceType, Destination, FilterChain, FilterChainMatch, HashPolicy, Listener, NetworkFilter, TcpProxy,
+    TransportProtocol, WeightedCluster,
+};
 use prost::Name;
 
 use super::*;
@@ -79,5 +82,95 @@ fn what_a_tcp_proxy_cannot_do_is_refused() {
         ("cluster: c, max_downstream_connection_duration: 0s", "maxDownstreamConnectionDuration: must not be zero"),
     ] {
         assert_eq!(tcp_proxy(fields), Err(format!("{place}.{expected}")), "{fields}");
+    }
+}
+
+/// Reads a filter chain with this `filter_chain_match`.
+fn matching(fields: &str) -> Result<FilterChainMatch, String> {
+    let filter = tcp("cluster: c");
+    let mut read =
+        listener(&format!("filter_chains: [{{name: chain, filter_chain_match: {{{fields}}}, filters: [{filter}]}}]"))?;
+    Ok(read.filter_chains.remove(0).matches)
+}
+
+#[test]
+fn every_criterion_is_read() {
+    let all = "destination_port: 80, prefix_ranges: [{address_prefix: 10.0.0.0, prefix_len: 8}, {address_prefix: '::'}], \
+               server_names: [a.example, '*.example'], transport_protocol: tls, application_protocols: [h2, aeraki.dubbo], \
+               source_type: EXTERNAL, source_prefix_ranges: [{address_prefix: 192.168.0.0, prefix_len: 16}], \
+               source_ports: [1, 65535]";
+    let expected = FilterChainMatch::new()
+        .with_destination_port(80)
+        .with_prefix_range("10.0.0.0/8")
+        .with_prefix_range("::/0")
+        .with_server_name("a.example")
+        .with_server_name("*.example")
+        .with_transport_protocol(TransportProtocol::Tls)
+        .with_application_protocol("h2")
+        .with_application_protocol("aeraki.dubbo")
+        .with_source_type(ConnectionSourceType::External)
+        .with_source_prefix_range("192.168.0.0/16")
+        .with_source_port(1)
+        .with_source_port(65535);
+    assert_eq!(matching(all), Ok(expected));
+    assert_eq!(matching(""), Ok(FilterChainMatch::new()));
+}
+
+#[test]
+fn criteria_that_cannot_be_kept_are_refused() {
+    for (fields, expected) in [
+        ("address_suffix: a", "address_suffix: is not supported"),
+        ("suffix_len: 1", "suffix_len: is not supported"),
+        ("direct_source_prefix_ranges: [{address_prefix: '::'}]", "direct_source_prefix_ranges: is not supported"),
+        ("transport_protocol: quic", "transport_protocol: \"quic\" is not supported: use tls or raw_buffer"),
+        ("destination_port: 70000", "destination_port: 70000 is not a port"),
+    ] {
+        let place = "listener \"l\": filter_chains[0] \"chain\".filter_chain_match";
+        assert_eq!(matching(fields), Err(format!("{place}.{expected}")), "{fields}");
+    }
+    for (fields, expected) in [
+        ("destination_port: 0", "destinationPort: 0 is not a port"),
+        ("source_ports: [0]", "sourcePorts: 0 is not a port"),
+        ("server_names: ['*']", "serverNames[0]: must be a name, or one that begins with \"*.\""),
+        ("server_names: [a, 'a*.example']", "serverNames[1]: must be a name, or one that begins with \"*.\""),
+        ("application_protocols: ['']", "applicationProtocols[0]: must not be empty"),
+        (
+            "prefix_ranges: [{address_prefix: 10.0.0.0, prefix_len: 33}]",
+            "prefixRanges[0]: \"10.0.0.0/33\" is neither an address nor a network such as 10.0.0.0/8",
+        ),
+        (
+            "source_prefix_ranges: [{address_prefix: nowhere}]",
+            "sourcePrefixRanges[0]: \"nowhere/0\" is neither an address nor a network such as 10.0.0.0/8",
+        ),
+    ] {
+        let place = "listener \"l\": filterChains[0] \"chain\".matches";
+        assert_eq!(matching(fields), Err(format!("{place}.{expected}")), "{fields}");
+    }
+}
+
+#[test]
+fn a_listener_has_chains_a_default_one_and_patience() {
+    let filter = tcp("cluster: c");
+    let read = listener(&format!("default_filter_chain: {{filters: [{filter}]}}")).expect("is good");
+    assert_eq!((read.filter_chains.len(), read.default_filter_chain.is_some()), (0, true));
+    assert_eq!(read.listener_filters_timeout, Some(Duration::from_secs(15)));
+    assert!(!read.continue_on_listener_filters_timeout);
+    let chains = format!("filter_chains: [{{filters: [{filter}]}}]");
+    let more = "listener_filters_timeout: 0s, continue_on_listener_filters_timeout: true";
+    let read = listener(&format!("{chains}, {more}")).expect("is good");
+    assert_eq!((read.listener_filters_timeout, read.continue_on_listener_filters_timeout), (None, true));
+    let read = listener(&format!("{chains}, listener_filters_timeout: 3s")).expect("is good");
+    assert_eq!(read.listener_filters_timeout, Some(Duration::from_secs(3)));
+    for (fields, expected) in [
+        ("", "filterChains: must hold a filter chain where there is no default one"),
+        (
+            "filter_chains: [{filters: []}]",
+            "filter_chains[0].filters: must hold the MetaProtocol proxy or the TCP proxy alone, not 0 filters",
+        ),
+        ("filter_chains: [{use_proxy_proto: true}]", "filter_chains[0].use_proxy_proto: is not supported"),
+        ("filter_chain_matcher: {}", "filter_chain_matcher: is not supported"),
+        ("fcds_config: {}", "fcds_config: is not supported"),
+    ] {
+        assert_eq!(listener(fields), Err(format!("listener \"l\": {expected}")), "{fields}");
     }
 }

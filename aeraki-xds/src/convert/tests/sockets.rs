@@ -35,8 +35,8 @@ fn the_header_of_a_load_balancer_is_taken_where_the_listener_says_so() {
     assert_eq!(listener(inspector).expect("is good").proxy_protocol, None);
     assert_eq!(
         listener("listener_filters: [{name: other}],").expect_err("is refused"),
-        "listener \"l\": listener_filters[0] \"other\": is not supported: use envoy.filters.listener.proxy_protocol or \
-         envoy.filters.listener.tls_inspector"
+        "listener \"l\": listener_filters[0] \"other\": is not supported: use envoy.filters.listener.proxy_protocol, \
+         envoy.filters.listener.tls_inspector or aeraki.filters.listener.detect"
     );
     assert_eq!(
         listener(&filter("disallowed_versions: [V1]")).expect_err("is refused"),

@@ -13,7 +13,7 @@ use foldhash::fast::RandomState;
 use crate::{
     RouteTable,
     changes::Changes,
-    config::{self, Mirror, StreamTimeouts, error::FieldError},
+    config::{self, Mirror, RoutingPriority, StreamTimeouts, error::FieldError},
     placement::Placement,
     places::{Place, Places},
     policy::{LimitCompiler, Retries, RoutePolicies},
@@ -26,6 +26,7 @@ pub struct Route {
     index: usize,
     name: Arc<str>,
     targets: Targets,
+    priority: RoutingPriority,
     mirrors: Box<[Arc<MirrorTarget>]>,
     request_changes: Option<Arc<Changes>>,
     response_changes: Option<Arc<Changes>>,
@@ -89,6 +90,11 @@ impl Route {
     #[inline]
     pub fn place<A: Attributes + ?Sized>(&self, attributes: &A, source: IpAddr, draw: u64) -> Option<Placement> {
         self.targets.place(attributes, source, draw)
+    }
+
+    /// Returns how urgent messages are.
+    pub const fn priority(&self) -> RoutingPriority {
+        self.priority
     }
 
     /// Lists the attributes by which messages are placed.
@@ -204,6 +210,7 @@ impl<'a> ActionCompiler<'a> {
             index,
             name: route.name.as_str().into(),
             targets: Targets::with_names(&route.action, |name| self.name(name)),
+            priority: route.action.priority,
             mirrors: route.action.mirrors.iter().map(|mirror| mirror_after(mirror, previous)).collect(),
             request_changes: Changes::compile(&route.request_mutation),
             response_changes: Changes::compile(&route.response_mutation),

@@ -14,6 +14,8 @@ numbers! {
             downstream_cx_total,
             /// Connections that could not be accepted.
             downstream_cx_error,
+            /// Connections that were closed because the process had as many as it may.
+            downstream_global_cx_overflow,
             /// Connections that were closed because no filter chain matches them.
             no_filter_chain_match,
             /// Connections whose first bytes, on which the choice of the filter chain depends, did not come in time.

@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use aeraki_codec::Registry;
 use aeraki_route::{
     SharedRules,
-    config::{self, ConfigError, HealthCheckKind, Listener, RouteSource, RouteSubscription},
+    config::{self, ConfigError, FilterChain, HealthCheckKind, Listener, RouteSource, RouteSubscription},
 };
 use tokio::runtime::Handle;
 
@@ -24,6 +24,7 @@ use self::{
 };
 use crate::{
     observe::Stats,
+    server::ConnectionLimit,
     stack::{Filters, LocalLimitStats},
     tls::Secrets,
 };
@@ -55,6 +56,8 @@ struct Prepared {
     services: Vec<Service>,
     /// The place of the service of each chain, in the order of the chains.
     chains: Vec<usize>,
+    /// How many connections each chain has at most, in the order of the chains.
+    connection_limits: Vec<Option<ConnectionLimit>>,
 }
 
 impl Prepared {
@@ -92,7 +95,10 @@ impl Proxy {
         found.iter().flat_map(|(services, _)| services).filter_map(Found::rpc).for_each(|rpc| tables.add(rpc));
         let listeners = config.listeners.iter().zip(found).map(|(listener, (services, chains))| {
             let services = services.into_iter().map(|found| found.prepare(&mut tables, &filters.services));
-            Ok(Prepared { config: listener.clone(), services: services.collect::<Result<_, _>>()?, chains })
+            let services = services.collect::<Result<_, _>>()?;
+            let limit = |(_, chain): (_, &FilterChain)| chain.connection_limit.clone().map(ConnectionLimit::new);
+            let connection_limits = listener.chains().map(limit).collect();
+            Ok(Prepared { config: listener.clone(), services, chains, connection_limits })
         });
         let listeners = listeners.collect::<Result<Vec<_>, ConfigError>>()?;
         let secrets = Secrets::new();

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     observe::{Collect, Stats},
-    server::{self, Drain},
+    server::{self, Drain, ProcessLimit},
     sync::lock,
 };
 
@@ -45,8 +45,8 @@ pub struct Running {
     drain: Drain,
     /// The tables of all listeners, as the admin interface sees them.
     tables: Arc<Mutex<Vec<Arc<SharedRules>>>>,
-    /// Shows the local rate limits of all listeners.
-    limits: Option<Arc<dyn Collect>>,
+    /// Shows the limits of all listeners.
+    limits: Vec<Arc<dyn Collect>>,
 }
 
 /// A listener that is served by all workers.
@@ -61,16 +61,17 @@ impl Running {
     /// Starts a worker in each of `places`.
     pub(super) fn start(proxy: Proxy, places: &[Place]) -> Result<Self, ConfigError> {
         let Proxy { config, listeners, protocols, stats, secrets } = proxy;
+        let limit = ProcessLimit::new(config.max_connections);
         let mut running = Self {
             config,
             listeners: BTreeMap::new(),
             sockets: Sockets::default(),
-            common: Common { protocols, stats, secrets },
+            common: Common { protocols, stats, secrets, limit },
             workers: Vec::new(),
             admin: None,
             drain: Drain::new(),
             tables: Arc::default(),
-            limits: None,
+            limits: Vec::new(),
         };
         let bound = listeners.into_iter().map(|prepared| {
             let sockets = running.sockets.get(&prepared.config, places.len())?;
@@ -162,11 +163,12 @@ impl Running {
         let prepared = self.listeners.values().map(|serving| &serving.prepared);
         let rpcs = prepared.clone().flat_map(Prepared::rpcs);
         *lock(&self.tables) = rpcs.map(|rpc| Arc::clone(&rpc.rules)).collect();
-        let limits: Arc<dyn Collect> = Arc::new(limit_stats(prepared));
-        if let Some(before) = self.limits.replace(Arc::clone(&limits)) {
-            self.common.stats.unregister(&before);
-        }
-        self.common.stats.register(limits);
+        let connections = prepared.clone().flat_map(|prepared| prepared.connection_limits.iter().flatten().cloned());
+        let connections: Vec<_> = connections.map(|limit| Arc::new(limit) as Arc<dyn Collect>).collect();
+        let local: Arc<dyn Collect> = Arc::new(limit_stats(prepared));
+        self.limits.drain(..).for_each(|before| self.common.stats.unregister(&before));
+        self.limits.extend(connections.into_iter().chain([local]));
+        self.limits.iter().for_each(|limit| self.common.stats.register(Arc::clone(limit)));
     }
 
     /// Lists the configurations of the present listeners.

@@ -32,7 +32,7 @@ impl Sockets {
             Entry::Occupied(bound) => bound.into_mut(),
             Entry::Vacant(place) => place.insert(bind(listener, workers)?),
         };
-        sockets.iter().map(|socket| socket.share(&listener.name, listener.tcp_keepalive.as_ref())).collect()
+        sockets.iter().map(|socket| socket.try_clone(&listener.name)).collect()
     }
 
     /// Closes the sockets of all but these listeners.
@@ -50,7 +50,7 @@ impl Sockets {
 
 /// Binds one socket for each worker.
 fn bind(listener: &Listener, workers: usize) -> Result<Vec<server::Listener>, ConfigError> {
-    let alone = ListenerOptions::default().with_keepalive(listener.tcp_keepalive);
+    let alone = ListenerOptions::default();
     if workers == 1 {
         return Ok(vec![server::Listener::bind(&listener.name, listener.address, &alone)?]);
     }

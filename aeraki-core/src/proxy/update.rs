@@ -55,6 +55,7 @@ impl Running {
         let kept = next.config.listeners.iter().map(|listener| listener.name.as_str()).collect::<Vec<_>>();
         let gone = self.listeners.keys().filter(|name| !kept.contains(&name.as_str())).cloned().collect();
         let updated = self.apply(plan, gone, grace)?;
+        self.common.limit.set(next.config.max_connections);
         self.config = next.config;
         self.sockets.keep(&self.config.listeners);
         self.show_listeners();

@@ -11,7 +11,7 @@ use super::{Prepared, counting::Shown};
 use crate::{
     io::Buffers,
     observe::{ListenerStats, Metrics, Stats},
-    server::{Budget, Drain, FilterChains, Listener, Phase, ProxyProtocol, Serve},
+    server::{Budget, Drain, FilterChains, Listener, Phase, ProcessLimit, ProxyProtocol, Serve},
     stack::Wheel,
     tcp::TcpStats,
     tls::Secrets,
@@ -24,6 +24,7 @@ pub(super) struct Common {
     pub(super) protocols: Arc<Registry>,
     pub(super) stats: Stats,
     pub(super) secrets: Secrets,
+    pub(super) limit: ProcessLimit,
 }
 
 /// What one worker runs on.
@@ -35,6 +36,7 @@ pub(super) struct Worker {
     pub(super) wheel: Wheel,
     pub(super) budget: Budget,
     secrets: Secrets,
+    limit: ProcessLimit,
     pub(super) numbers: Numbers,
     tasks: TaskTracker,
 }
@@ -43,7 +45,7 @@ impl Worker {
     /// Makes a worker on the present runtime, that of `handle`, whose clusters share their limits with `sibling`, if there
     /// is one.
     pub(super) fn new(common: &Common, sibling: Option<&Clusters>, handle: Handle, tasks: TaskTracker) -> Self {
-        let Common { protocols, stats, secrets } = common;
+        let Common { protocols, stats, secrets, limit } = common;
         let buffers = Buffers::new();
         let context = Context::new()
             .with_buffers(buffers.clone())
@@ -61,6 +63,7 @@ impl Worker {
             wheel: Wheel::spawn(),
             budget: Budget::default(),
             secrets: secrets.clone(),
+            limit: limit.clone(),
             numbers: Numbers::new(stats),
             tasks,
         }
@@ -83,11 +86,16 @@ impl Worker {
     /// Serves a listener until `drain` is through.
     pub(super) fn serve(&self, prepared: Prepared, socket: Listener, drain: Drain) {
         let _runtime = self.handle.enter();
-        let Prepared { config, services, chains } = prepared;
-        let stats = self.numbers.listeners.of(config.name.clone(), |name| ListenerStats::new(&**name));
-        let (services, counting): (Vec<_>, Vec<_>) = services.into_iter().map(|service| service.serve(self)).unzip();
-        let chains = chains.into_iter().filter_map(|place| services.get(place).cloned());
-        let served = self.chains(&config, chains, &stats).map(|serve| socket.serve(serve, Arc::clone(&*stats), drain));
+        let name = prepared.config.name.clone();
+        let stats = self.numbers.listeners.of(name.clone(), |name| ListenerStats::new(&**name));
+        if let Err(error) = socket.set_keepalive(prepared.config.tcp_keepalive.as_ref()) {
+            tracing::warn!(listener = name, %error, "the system will not ask silent clients whether they are there");
+        }
+        let socket = socket.with_limit(self.limit.clone());
+        let services = prepared.services.iter().map(|service| service.clone().serve(self));
+        let (services, counting): (Vec<_>, Vec<_>) = services.unzip();
+        let serve = self.chains(&prepared, &services, &stats);
+        let served = serve.map(|serve| socket.serve(serve, Arc::clone(&*stats), drain));
         let served = async move {
             let _counting = (stats, counting);
             let result = match served {
@@ -95,7 +103,7 @@ impl Worker {
                 Err(error) => Err(error.to_string()),
             };
             if let Err(error) = result {
-                tracing::error!(listener = config.name, error, "the listener cannot be served");
+                tracing::error!(listener = name, error, "the listener cannot be served");
             }
         };
         self.tasks.spawn_on(served, &self.handle);
@@ -109,13 +117,17 @@ impl Worker {
     /// Puts what comes before the services of the filter chains in front of them.
     fn chains(
         &self,
-        config: &config::Listener,
-        services: impl Iterator<Item = Arc<dyn Serve>>,
+        prepared: &Prepared,
+        services: &[Arc<dyn Serve>],
         stats: &Arc<ListenerStats>,
     ) -> Result<Arc<dyn Serve>, ConfigError> {
-        let chains = config.chains().zip(services);
-        let chains = chains.map(|((_, chain), service)| self.secrets.serve(service, chain, stats));
-        let serve = Arc::new(FilterChains::new(config, chains, Arc::clone(stats))?);
+        let Prepared { config, chains, connection_limits, .. } = prepared;
+        let served = config.chains().zip(chains).zip(connection_limits);
+        let served = served.filter_map(|(((_, chain), place), limit)| {
+            let secured = self.secrets.serve(Arc::clone(services.get(*place)?), chain, stats);
+            Some(limit.as_ref().map_or_else(|| Arc::clone(&secured), |limit| limit.serve(Arc::clone(&secured))))
+        });
+        let serve = Arc::new(FilterChains::new(config, served, Arc::clone(stats))?);
         Ok(match config.proxy_protocol {
             Some(settings) => Arc::new(ProxyProtocol::new(serve, settings, Arc::clone(stats))),
             None => serve,

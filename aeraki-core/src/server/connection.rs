@@ -77,8 +77,12 @@ pub(super) struct Batch {
 pub(super) enum Intake {
     /// All that come.
     Open,
-    /// All that come, until the client has been quiet for a moment: it was asked to send no more.
-    UntilQuiet,
+    /// All that come, until the client has been quiet for a moment: whoever closes then takes hardly a request with the
+    /// connection.
+    UntilQuiet {
+        /// When it is left all the same, since nothing in its protocol could ask it to send no more.
+        end: Option<Instant>,
+    },
     /// Only what has come already: the client has finished, or is to be left.
     WhatIsHere {
         /// Whether the client has closed its direction.
@@ -140,14 +144,20 @@ where
         }
     }
 
-    fn watch_drain(&mut self, cx: &Context<'_>) -> Phase {
+    fn watch_drain(&mut self, cx: &mut Context<'_>) -> Phase {
         let phase = self.drain.poll(cx);
         if phase >= Phase::Draining && self.intake == Intake::Open {
             let told = self.control(Control::Goodbye);
             if self.intake == Intake::Open {
-                self.intake = if told { Intake::UntilQuiet } else { Intake::WhatIsHere { eof: false } };
-                self.batch.moved_at = Instant::now();
+                let now = Instant::now();
+                self.intake = Intake::UntilQuiet { end: (!told).then(|| now + UNTOLD) };
+                self.batch.moved_at = now;
             }
+        }
+        if let Intake::UntilQuiet { end: Some(end) } = self.intake
+            && self.alarm.poll(cx, end)
+        {
+            self.intake = Intake::WhatIsHere { eof: false };
         }
         phase
     }
@@ -347,3 +357,6 @@ where
         Ok(written)
     }
 }
+
+/// How long a busy client that cannot be told goodbye is served before it is left between two requests.
+const UNTOLD: Duration = Duration::from_secs(5);

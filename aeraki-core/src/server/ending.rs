@@ -40,7 +40,7 @@ where
         if !self.alarm.poll(cx, self.batch.moved_at + quiet) {
             return None;
         }
-        if self.intake == Intake::UntilQuiet {
+        if matches!(self.intake, Intake::UntilQuiet { .. }) {
             return self.answers.are_written().then_some(End::Finished { eof: false });
         }
         self.metrics.counters.idle_timeout.inc();
@@ -58,7 +58,7 @@ where
     /// Returns how long nothing may move while no request is under way.
     fn quiet_limit(&self) -> Option<Duration> {
         match self.intake {
-            Intake::UntilQuiet => Some(QUIET),
+            Intake::UntilQuiet { .. } => Some(QUIET),
             Intake::Closed { .. } => Some(UNREAD.min(self.bounds.idle.unwrap_or(UNREAD))),
             _ => self.bounds.idle,
         }
@@ -98,7 +98,7 @@ where
     }
 }
 
-/// How long a client that was told goodbye must have been quiet before its connection is closed.
+/// How long a client must have been quiet before the connection is closed that the proxy wants to end.
 const QUIET: Duration = Duration::from_millis(100);
 /// How long a connection may hold a part of a frame, or answers that its client does not take, while the budget of all
 /// connections has no room.

@@ -3,11 +3,13 @@
 //! A connection cuts frames, hands requests to its stack and writes their answers; `pump` carries the frames of the streams
 //! that it has open.
 
+mod accept;
 pub(crate) mod alarm;
 mod answers;
 mod budget;
 pub(crate) mod closing;
 mod connection;
+mod connection_limit;
 mod drain;
 mod ending;
 mod filter_chains;
@@ -27,6 +29,7 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 pub(crate) use self::inspect::{Looked, Seen};
 pub use self::{
     budget::Budget,
+    connection_limit::{ConnectionLimit, ProcessLimit},
     drain::{Drain, DrainWatch, Phase},
     filter_chains::FilterChains,
     listener::{Listener, ListenerOptions},

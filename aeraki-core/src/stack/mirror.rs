@@ -8,7 +8,7 @@ use std::{
 };
 
 use aeraki_codec::{Affinity, Body, Kind, Message, Status};
-use aeraki_route::{MirrorTarget, Place, Places};
+use aeraki_route::{MirrorTarget, Place, Places, config::RoutingPriority};
 use pin_project_lite::pin_project;
 use smallvec::SmallVec;
 use tokio::{
@@ -78,6 +78,7 @@ impl<S> Mirror<S> {
         let mut copy = request.clone();
         // the endpoints of another cluster are others
         copy.placement = None;
+        copy.priority = RoutingPriority::Default;
         copy.facts = request.facts.note(|record| Facts::new(record.started, record.kind, record.request_bytes));
         let compare = target.config().compare && request.message.kind() == Kind::Request;
         let (told, original) = if compare { Some(oneshot::channel()).unzip() } else { (None, None) };

@@ -10,7 +10,7 @@ use std::{
 };
 
 use aeraki_codec::{LocalReply, Message, Protocol};
-use aeraki_route::{Placement, Rules};
+use aeraki_route::{Placement, Rules, config::RoutingPriority};
 
 use super::local_limit::OwnLimits;
 use crate::{
@@ -38,6 +38,8 @@ pub struct Request {
     pub facts: Facts,
     /// Which endpoint of its cluster it should go to; none: any. Boxed, since most say nothing and all pass many hands.
     pub placement: Option<Box<Placement>>,
+    /// How urgent it is.
+    pub priority: RoutingPriority,
     /// Hosts that it failed on, which the balancer avoids where there are others.
     pub(crate) avoid: Option<Arc<Vec<SocketAddr>>>,
     /// Whether it was tried before.
@@ -49,8 +51,8 @@ impl Request {
     #[must_use]
     #[inline]
     pub fn new(message: impl Into<Box<Message>>, conn: Arc<ConnInfo>, rules: Arc<Rules>, facts: Facts) -> Self {
-        let (placement, avoid, retry) = Default::default();
-        Self { message: message.into(), conn, rules, facts, placement, avoid, retry }
+        let (placement, priority, avoid, retry) = Default::default();
+        Self { message: message.into(), conn, rules, facts, placement, priority, avoid, retry }
     }
 }
 

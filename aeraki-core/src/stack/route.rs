@@ -129,6 +129,7 @@ impl<S> SelectRoute<S> {
             };
             Some(CallerTimeout { attribute: Arc::clone(attribute), until: started + said, said })
         });
+        request.priority = route.priority();
         request.placement = route.place(&*request.message, request.conn.peer.ip(), drawn).map(Box::new);
         let said = caller.as_ref().map(|caller| caller.said);
         Ok(Routed {

@@ -272,7 +272,7 @@ async fn an_endpoint_that_refuses_is_taken_out() {
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_passed_on_is_closed_and_counted() {
     let mut cluster = Cluster::new("c");
-    cluster.limits.max_connections = 1;
+    cluster.limits.thresholds.max_connections = 1;
     let mut bench = Bench::of(config::TcpProxy::new("t", "c"), cluster, 1000);
     let (first, server, served) = bench.pair().await;
     let (mut second, _) = bench.connect();

@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, Mutex, OnceLock};
 
-use super::{endpoint::Endpoint, pool::Pool};
+use super::{
+    endpoint::Endpoint,
+    pool::{Pool, PoolKind},
+};
 use crate::sync::lock;
 
 /// The upstream connections of one downstream connection; they end with it.
@@ -49,13 +52,12 @@ impl Bindings {
         &self,
         cluster: &Arc<str>,
         endpoint: &Arc<Endpoint>,
-        dialect: u32,
+        kind: &PoolKind<'_>,
         new_pool: impl FnOnce() -> Pool,
     ) -> Arc<Pool> {
         let mut bindings = lock(self.0.get_or_init(Mutex::default));
-        let is_it = |binding: &&Binding| {
-            !binding.settled && Arc::ptr_eq(&binding.endpoint, endpoint) && binding.pool.dialect == dialect
-        };
+        let is_it =
+            |binding: &&Binding| !binding.settled && Arc::ptr_eq(&binding.endpoint, endpoint) && binding.pool.is(kind);
         if let Some(binding) = bindings.iter().find(is_it) {
             return Arc::clone(&binding.pool);
         }

@@ -12,7 +12,7 @@ use std::{
 use aeraki_codec::{Affinity, Head, LocalReply, Reason};
 use aeraki_route::{
     Place, Placement,
-    config::{self, HealthCheckKind, LbPolicy},
+    config::{self, HealthCheckKind, LbPolicy, RoutingPriority},
 };
 use tokio::{sync::watch, task::AbortHandle, time::timeout};
 
@@ -24,7 +24,7 @@ use super::{
     endpoint::{Active, Endpoint},
     health::{Checks, Host, Watched},
     members::{Found, Members},
-    pool::Pool,
+    pool::{Pool, PoolKind},
     stats::{ClusterStats, Usage},
 };
 use crate::{
@@ -168,19 +168,19 @@ impl Shared {
     /// Takes a request on, unless as many are under way as may be.
     #[inline]
     fn admit(&self, request: &Request) -> Result<Admitted, LocalReply> {
-        let retry = if request.retry { self.admit_retry()? } else { None };
-        let Some(most) = self.config.limits.max_requests else { return Ok([None, retry]) };
-        let place = self.usage.requests.take(most).ok_or_else(|| {
+        let retry = if request.retry { self.admit_retry(request.priority)? } else { None };
+        let Some(most) = self.config.limits.of(request.priority).max_requests else { return Ok([None, retry]) };
+        let place = self.usage.of(request.priority).requests.take(most).ok_or_else(|| {
             self.stats.upstream_rq_pending_overflow.inc();
             self.overflow("requests")
         })?;
         Ok([Some(place), retry])
     }
 
-    fn admit_retry(&self) -> Result<Option<Place>, LocalReply> {
+    fn admit_retry(&self, priority: RoutingPriority) -> Result<Option<Place>, LocalReply> {
         self.stats.upstream_rq_retry.inc();
-        let Some(most) = self.config.limits.max_retries else { return Ok(None) };
-        let place = self.usage.retries.take(most).ok_or_else(|| {
+        let Some(most) = self.config.limits.of(priority).max_retries else { return Ok(None) };
+        let place = self.usage.of(priority).retries.take(most).ok_or_else(|| {
             self.stats.upstream_rq_retry_overflow.inc();
             self.overflow("further tries")
         })?;
@@ -270,13 +270,13 @@ impl Directory {
     }
 
     fn send(&self, request: Request, admitted: Admitted, active: Active, bound: Option<Arc<Pool>>) -> Flight {
-        let Request { message, conn, facts, .. } = request;
+        let Request { message, conn, facts, priority, .. } = request;
         let watched = self.shared.config.outlier_detection.is_some().then(|| Watched::new(&facts, &conn));
         facts.note(|record| {
             record.cluster.get_or_insert_with(|| Arc::clone(&self.shared.name));
             record.endpoint = Some(active.endpoint().address);
         });
-        let pool = bound.unwrap_or_else(|| self.pool(active.endpoint(), &conn, message.head()));
+        let pool = bound.unwrap_or_else(|| self.pool(active.endpoint(), &conn, message.head(), priority));
         Flight { exchange: pool.call(message), watched, place: Some((active, admitted)) }
     }
 
@@ -313,21 +313,20 @@ impl Directory {
 
     /// Returns the pool for a message: one of its own from now on for a connection that must be bound, and one of the
     /// client's where servers are told who the client is.
-    fn pool(&self, endpoint: &Arc<Endpoint>, conn: &ConnInfo, head: &Head) -> Arc<Pool> {
+    fn pool(&self, endpoint: &Arc<Endpoint>, conn: &ConnInfo, head: &Head, priority: RoutingPriority) -> Arc<Pool> {
+        let kind = PoolKind { protocol: &conn.protocol, dialect: head.dialect(), priority };
         if head.affinity() == Affinity::Bound {
-            return conn.bindings.bind(&self.shared.name, endpoint, self.pool_of(endpoint, conn, head).of_one());
+            return conn.bindings.bind(&self.shared.name, endpoint, self.pool_of(endpoint, conn, &kind).of_one());
         }
         if self.shared.config.proxy_protocol.is_some() {
-            return conn
-                .bindings
-                .own(&self.shared.name, endpoint, head.dialect(), || self.pool_of(endpoint, conn, head));
+            return conn.bindings.own(&self.shared.name, endpoint, &kind, || self.pool_of(endpoint, conn, &kind));
         }
-        endpoint.pool(&conn.protocol, head.dialect())
+        endpoint.pool(&kind)
     }
 
     /// Makes a pool that only one client uses.
-    fn pool_of(&self, endpoint: &Endpoint, conn: &ConnInfo, head: &Head) -> Pool {
-        let pool = endpoint.new_pool(&conn.protocol, head.dialect());
+    fn pool_of(&self, endpoint: &Endpoint, conn: &ConnInfo, kind: &PoolKind<'_>) -> Pool {
+        let pool = endpoint.new_pool(kind);
         let Shared { config, context, stats, .. } = &*self.shared;
         match config.proxy_protocol {
             Some(_) => pool.of_client(context.connector(config, stats, Some(Addresses::of(conn)))),

@@ -8,7 +8,7 @@ use socket2::SockRef;
 use tokio::{net::TcpStream, time::timeout};
 
 use super::cluster::Shared;
-use crate::{io::Io, socket::set_options, stack::BoxFuture};
+use crate::{io::Io, socket::set_keepalive, stack::BoxFuture};
 
 /// Makes connections to endpoints; [`Tcp`] unless told otherwise.
 pub trait Connector: Send + Sync + fmt::Debug + 'static {
@@ -38,7 +38,10 @@ impl Connector for Tcp {
         let keepalive = self.keepalive;
         Box::pin(async move {
             let stream = TcpStream::connect(address).await?;
-            set_options(SockRef::from(&stream), keepalive.as_ref())?;
+            stream.set_nodelay(true)?;
+            if keepalive.is_some() {
+                set_keepalive(SockRef::from(&stream), keepalive.as_ref())?;
+            }
             Ok(Box::new(stream) as Box<dyn Io>)
         })
     }

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use aeraki_codec::{LocalReply, Reason};
-use aeraki_route::Placement;
+use aeraki_route::{Placement, config::RoutingPriority};
 
 use super::{Cluster, cluster::Shared, endpoint::Active, health::Ended};
 use crate::{io::Io, proxy_protocol::Addresses, server::Accepted};
@@ -76,7 +76,8 @@ struct Counted(Arc<Shared>);
 
 impl Counted {
     fn new(shared: &Arc<Shared>) -> Result<Self, LocalReply> {
-        if !shared.usage.connect(shared.config.limits.max_connections) {
+        let most = shared.config.limits.of(RoutingPriority::Default).max_connections;
+        if !shared.usage.of(RoutingPriority::Default).connect(most) {
             shared.stats.upstream_cx_overflow.inc();
             let text = format!("cluster {:?} has as many connections as it may", shared.name);
             return Err(LocalReply::new(Reason::Overflow, text));
@@ -89,7 +90,7 @@ impl Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.usage.disconnect();
+        self.0.usage.of(RoutingPriority::Default).disconnect();
         self.0.stats.upstream_cx_active.dec();
     }
 }

@@ -1,4 +1,4 @@
-//! One server of a cluster, with a pool for every dialect that is spoken to it.
+//! One server of a cluster, with a pool for every dialect that is spoken to it and every priority.
 
 use std::{
     net::SocketAddr,
@@ -9,14 +9,13 @@ use std::{
     time::Duration,
 };
 
-use aeraki_codec::Protocol;
 use tokio::time::Instant;
 
 use super::{
     cluster::Shared,
     health::{Ended, Host},
     latency::Latency,
-    pool::Pool,
+    pool::{Pool, PoolKind},
 };
 use crate::sync::lock;
 
@@ -42,23 +41,20 @@ impl Endpoint {
         Self { address, active, latency: Latency::new(), pools, gone, host, shared }
     }
 
-    /// Returns the pool for a dialect. Protocols are told apart by identity: two of one name may be set up differently.
-    pub(super) fn pool(&self, protocol: &Arc<dyn Protocol>, dialect: u32) -> Arc<Pool> {
+    /// Returns the pool of a kind.
+    pub(super) fn pool(&self, kind: &PoolKind<'_>) -> Arc<Pool> {
         let mut pools = lock(&self.pools);
-        let fits = |pool: &&Arc<Pool>| {
-            pool.dialect == dialect && std::ptr::addr_eq(Arc::as_ptr(&pool.protocol), Arc::as_ptr(protocol))
-        };
-        if let Some(pool) = pools.iter().find(fits) {
+        if let Some(pool) = pools.iter().find(|pool| pool.is(kind)) {
             return Arc::clone(pool);
         }
-        let pool = Arc::new(self.new_pool(protocol, dialect));
+        let pool = Arc::new(self.new_pool(kind));
         pools.push(Arc::clone(&pool));
         pool
     }
 
     /// Makes a pool that nobody else uses.
-    pub(super) fn new_pool(&self, protocol: &Arc<dyn Protocol>, dialect: u32) -> Pool {
-        Pool::new(self.address, Arc::clone(protocol), dialect, Arc::clone(&self.shared))
+    pub(super) fn new_pool(&self, kind: &PoolKind<'_>) -> Pool {
+        Pool::new(self.address, kind, Arc::clone(&self.shared))
     }
 
     /// Returns the requests under way to all endpoints of the cluster.

@@ -284,7 +284,9 @@ impl Collect for Clusters {
             let mut scope = samples.scope("cluster", &[("name", name)]);
             cluster.stats().collect(&mut scope);
             if self.looks_after {
-                cluster.shared().usage.health.stats.collect(&mut scope);
+                let Shared { usage, config, .. } = &**cluster.shared();
+                usage.health.stats.collect(&mut scope);
+                usage.collect(&config.limits, &mut scope);
             }
         }
     }

@@ -5,7 +5,10 @@ use std::sync::{
     atomic::{AtomicU32, Ordering::Relaxed},
 };
 
-use aeraki_route::Places;
+use aeraki_route::{
+    Places,
+    config::{ClusterLimits, RoutingPriority},
+};
 
 use super::health::Health;
 use crate::observe::{Counter, Gauge, Scope, SslStats, Value};
@@ -110,17 +113,55 @@ impl ClusterStats {
 /// What all workers together use of a cluster's limits.
 #[derive(Debug, Default)]
 pub(super) struct Usage {
+    default: Budget,
+    high: Budget,
+    /// What is known of the endpoints.
+    pub(super) health: Arc<Health>,
+}
+
+impl Usage {
+    /// Returns what is used for requests of a priority.
+    pub(super) const fn of(&self, priority: RoutingPriority) -> &Budget {
+        match priority {
+            RoutingPriority::High => &self.high,
+            _ => &self.default,
+        }
+    }
+
+    /// Adds to a scope what is used up, and what is left where that is asked for; names are Envoy's.
+    pub(super) fn collect(&self, limits: &ClusterLimits, scope: &mut Scope<'_>) {
+        for priority in RoutingPriority::ALL {
+            let (budget, most) = (self.of(priority), limits.of(priority));
+            let used = [
+                (budget.connections.load(Relaxed), Some(most.max_connections)),
+                (budget.pending.load(Relaxed), Some(most.max_pending_requests)),
+                (budget.requests.taken(), most.max_requests),
+                (budget.retries.taken(), most.max_retries),
+            ];
+            for ([open, remaining], (used, most)) in budget_names(priority).into_iter().zip(used) {
+                let Some(most) = most else { continue };
+                scope.add(open, "Whether as much is used as may be.", Value::Gauge((used >= most).into()));
+                if limits.of(priority).track_remaining {
+                    let left = Value::Gauge(most.saturating_sub(used).into());
+                    scope.add(remaining, "How much is left.", left);
+                }
+            }
+        }
+    }
+}
+
+/// What requests of one priority use.
+#[derive(Debug, Default)]
+pub(super) struct Budget {
     connections: AtomicU32,
     pending: AtomicU32,
     /// Requests under way, where their number is limited.
     pub(super) requests: Places,
     /// Further tries under way, where their number is limited.
     pub(super) retries: Places,
-    /// What is known of the endpoints.
-    pub(super) health: Arc<Health>,
 }
 
-impl Usage {
+impl Budget {
     /// Takes one more connection unless there are `most`.
     pub(super) fn connect(&self, most: u32) -> bool {
         try_add(&self.connections, most)
@@ -142,4 +183,29 @@ impl Usage {
 
 fn try_add(count: &AtomicU32, most: u32) -> bool {
     count.fetch_update(Relaxed, Relaxed, |count| (count < most).then_some(count + 1)).is_ok()
+}
+
+macro_rules! budget_name {
+    ($priority:literal, $name:literal) => {
+        concat!("circuit_breakers.", $priority, ".", $name)
+    };
+}
+
+macro_rules! budget_names {
+    ($priority:literal) => {
+        [
+            [budget_name!($priority, "cx_open"), budget_name!($priority, "remaining_cx")],
+            [budget_name!($priority, "rq_pending_open"), budget_name!($priority, "remaining_pending")],
+            [budget_name!($priority, "rq_open"), budget_name!($priority, "remaining_rq")],
+            [budget_name!($priority, "rq_retry_open"), budget_name!($priority, "remaining_retries")],
+        ]
+    };
+}
+
+/// Returns what Envoy calls the gauges of connections, waiting requests, requests under way and further tries.
+const fn budget_names(priority: RoutingPriority) -> [[&'static str; 2]; 4] {
+    match priority {
+        RoutingPriority::High => budget_names!("high"),
+        _ => budget_names!("default"),
+    }
 }

@@ -63,7 +63,7 @@ async fn clients_share_a_connection_and_get_their_own_answers() {
     let backend = Backend::bind(DUBBO).await;
     let cluster = Cluster::new("one")
         .with_endpoint(backend.address())
-        .with_limits(aeraki_core::route::config::ClusterLimits::default().with_max_connections(1));
+        .with_limits(aeraki_core::route::config::Thresholds::default().with_max_connections(1));
     let fixture = Fixture::with(DUBBO, all_to("one"), vec![cluster], |service| service);
     let mut clients = Vec::new();
     for _ in 0..CLIENTS {

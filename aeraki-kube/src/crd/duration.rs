@@ -8,7 +8,7 @@ use std::time::Duration;
 pub struct DurationError(String);
 
 /// Reads and writes an optional duration.
-pub(super) mod optional {
+pub(crate) mod optional {
     use std::time::Duration;
 
     use serde::{Deserialize, Deserializer, Serializer, de::Error};

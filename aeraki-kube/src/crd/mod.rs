@@ -6,7 +6,7 @@
 
 mod application_protocol;
 mod authorization;
-mod duration;
+pub(crate) mod duration;
 mod meta_router;
 mod mutation;
 mod rate_limit;

@@ -1,9 +1,10 @@
-//! The subsets of a service and how requests are spread over their endpoints.
+//! The subsets of a service, and what holds for requests to them.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::traffic_policy::TrafficPolicy;
 use crate::object::{Object, Resource};
 
 /// Divides a service into subsets and says how requests are spread.
@@ -18,7 +19,7 @@ pub struct DestinationRuleSpec {
     pub host: String,
     /// How requests are spread, unless a subset says otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub traffic_policy: Option<TrafficPolicy>,
+    pub traffic_policy: Option<Box<TrafficPolicy>>,
     /// The subsets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subsets: Vec<Subset>,
@@ -43,57 +44,4 @@ pub struct Subset {
     /// How requests are spread, where it differs from the rest of the service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic_policy: Option<TrafficPolicy>,
-}
-
-/// Says how requests are spread over endpoints.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub struct TrafficPolicy {
-    /// The load balancer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub load_balancer: Option<LoadBalancer>,
-}
-
-/// Names a load balancer.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub struct LoadBalancer {
-    /// One of the balancers without parameters.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub simple: Option<SimpleBalancer>,
-    /// The balancer that sends equal keys to the same endpoint.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub consistent_hash: Option<ConsistentHash>,
-}
-
-/// Lists the load balancers without parameters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-#[non_exhaustive]
-pub enum SimpleBalancer {
-    /// Leaves the choice to the mesh.
-    #[default]
-    Unspecified,
-    /// The endpoint with the fewest requests under way, of two taken at random.
-    LeastRequest,
-    /// The old name of `LEAST_REQUEST`.
-    LeastConn,
-    /// Any.
-    Random,
-    /// One after the other.
-    RoundRobin,
-    /// The address that the client used.
-    Passthrough,
-}
-
-/// Says what a request's key is made of.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub struct ConsistentHash {
-    /// The attribute whose value is the key.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub http_header_name: String,
 }

@@ -85,6 +85,9 @@ pub struct WorkloadEntry {
     /// Its labels, by which subsets choose it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// Where it runs, as `region/zone/sub-zone`; later parts may be missing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub locality: String,
     /// Its share among the endpoints; 0 counts as 1.
     #[serde(default)]
     pub weight: u32,

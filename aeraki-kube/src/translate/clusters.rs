@@ -1,47 +1,38 @@
 //! From services and their subsets to clusters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
-use aeraki_route::config::{Address, Cluster, Discovery, Dns, Endpoint, LbPolicy, LeastRequest};
+use aeraki_route::config::{Address, Cluster, Discovery, Dns, Endpoint, Locality};
 
 use super::{
     Options, Translation,
     names::cluster_name,
     rejection::Rejection,
     services::{Declared, Service},
+    traffic_policy::{self, Traffic},
 };
 use crate::{
-    istio::{DestinationRule, LoadBalancer, Resolution, SimpleBalancer, Subset},
+    istio::{DestinationRule, Resolution, Subset},
     world::World,
 };
 
 /// Adds the clusters of a host: for every MetaProtocol port the whole service and each of its subsets.
 pub(super) fn translate(world: &World, service: &Service<'_>, options: &Options, translation: &mut Translation) {
-    warn_of_hashing(world, service, translation);
+    traffic_policy::check(world, service, options, translation);
     let whole = ("", &BTreeMap::new());
     let subsets = subsets(world, service.host, service.namespace);
     let subsets = subsets.map(|(_, subset)| (subset.name.as_str(), &subset.labels));
     for (subset, labels) in [whole].into_iter().chain(subsets) {
-        let policy = lb_policy(balancer(world, service.host, service.namespace, subset));
         for (number, declared) in &service.ports {
             let endpoints = endpoints(service.host, declared, labels);
             let mut cluster = Cluster::new(cluster_name(*number, subset, service.host))
                 .with_connect_timeout(options.connect_timeout)
-                .with_discovery(discovery(declared, endpoints.len()))
-                .with_lb_policy(policy);
+                .with_discovery(discovery(declared, endpoints.len()));
             cluster.endpoints = endpoints;
-            add(cluster, declared, translation);
+            let traffic = Traffic::find(world, (service.host, service.namespace), subset, *number);
+            add(cluster, traffic, (declared, options), translation);
         }
     }
-}
-
-/// Finds the load balancer of a subset, or that of the whole service where the subset has none.
-pub(super) fn balancer<'a>(world: &'a World, host: &str, namespace: &str, subset: &str) -> Option<&'a LoadBalancer> {
-    let own = subsets(world, host, namespace).find(|(_, declared)| declared.name == subset);
-    let own = own.and_then(|(_, subset)| subset.traffic_policy.as_ref());
-    // as Istio merges the rules of a host: the first policy counts
-    let common = world.destination_rules(host, namespace).find_map(|rule| rule.spec.traffic_policy.as_ref());
-    own.into_iter().chain(common).find_map(|policy| policy.load_balancer.as_ref())
 }
 
 /// Lists the subsets of a host with the rule that declares each, in order of precedence.
@@ -54,16 +45,25 @@ pub(super) fn subsets<'a>(
     rules.flat_map(|rule| rule.spec.subsets.iter().map(move |subset| (&**rule, subset)))
 }
 
-/// Adds a cluster, unless an earlier rule declares a subset of this name.
-fn add(cluster: Cluster, declared: &[Declared<'_>], translation: &mut Translation) {
-    match (cluster.validate(), declared.first()) {
-        (Err(error), Some(first)) => {
-            let field = format!("spec.{}", error.field());
-            translation.reject(Rejection::invalid(first.entry, field, error.reason()));
-        }
-        _ => {
-            translation.clusters.entry(cluster.name.clone()).or_insert(cluster);
-        }
+/// Adds a cluster, unless an earlier rule declares a subset of this name. Where what its rules say is at fault, it stays as
+/// it was.
+fn add(
+    cluster: Cluster,
+    traffic: Traffic<'_>,
+    (declared, options): (&[Declared<'_>], &Options),
+    translation: &mut Translation,
+) {
+    if let (Err(error), Some(first)) = (cluster.validate(), declared.first()) {
+        let field = format!("spec.{}", error.field());
+        return translation.reject(Rejection::invalid(first.entry, field, error.reason()));
+    }
+    let Entry::Vacant(entry) = translation.clusters.entry(cluster.name.clone()) else { return };
+    let whole = traffic.apply(cluster.clone(), options);
+    if whole.validate().is_ok() {
+        entry.insert(whole);
+    } else {
+        translation.held_clusters.insert(cluster.name.clone());
+        entry.insert(Traffic::default().apply(cluster, options));
     }
 }
 
@@ -80,11 +80,18 @@ fn endpoints(host: &str, declared: &[Declared<'_>], labels: &BTreeMap<String, St
                 let mut endpoint = Endpoint::new(Address::new(&workload.address, own.unwrap_or(common)));
                 endpoint.weight = workload.weight.max(1);
                 endpoint.metadata.clone_from(&workload.labels);
+                endpoint.locality = locality(&workload.locality);
                 endpoints.push(endpoint);
             }
         }
     }
     endpoints
+}
+
+fn locality(text: &str) -> Locality {
+    let mut parts = text.splitn(3, '/');
+    let mut part = || parts.next().unwrap_or_default();
+    Locality::new(part(), part(), part())
 }
 
 fn discovery(declared: &[Declared<'_>], endpoints: usize) -> Discovery {
@@ -97,32 +104,4 @@ fn discovery(declared: &[Declared<'_>], endpoints: usize) -> Discovery {
 
 fn by_name(resolution: Resolution) -> bool {
     matches!(resolution, Resolution::Dns | Resolution::DnsRoundRobin)
-}
-
-fn lb_policy(balancer: Option<&LoadBalancer>) -> LbPolicy {
-    match balancer.and_then(|balancer| balancer.simple) {
-        Some(SimpleBalancer::RoundRobin) => LbPolicy::RoundRobin,
-        Some(SimpleBalancer::Random) => LbPolicy::Random,
-        // what Istio does where nothing is said
-        _ => LbPolicy::LeastRequest(LeastRequest::default()),
-    }
-}
-
-fn warn_of_hashing(world: &World, service: &Service<'_>, translation: &mut Translation) {
-    for rule in world.destination_rules(service.host, service.namespace) {
-        let common = ("spec".to_owned(), &rule.spec.traffic_policy);
-        let subsets = rule.spec.subsets.iter().enumerate();
-        let subsets = subsets.map(|(index, subset)| (format!("spec.subsets[{index}]"), &subset.traffic_policy));
-        for (field, policy) in [common].into_iter().chain(subsets) {
-            let balancer = policy.as_ref().and_then(|policy| policy.load_balancer.as_ref());
-            let Some(hash) = balancer.and_then(|balancer| balancer.consistent_hash.as_ref()) else { continue };
-            let reason = if hash.http_header_name.is_empty() {
-                "has no `httpHeaderName`, the only key there is; requests go to the least loaded endpoint"
-            } else {
-                "NOT ENFORCED yet by the clusters made here: requests go to the least loaded endpoint"
-            };
-            let field = format!("{field}.trafficPolicy.loadBalancer.consistentHash");
-            translation.reject(Rejection::ineffective(&**rule, field, reason));
-        }
-    }
 }

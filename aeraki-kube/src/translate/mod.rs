@@ -3,8 +3,8 @@
 //! [`translate`] reads a [`World`] and makes a [`Translation`]: a route configuration `<host>_<port>` for every
 //! MetaProtocol port of every service, the clusters that they name, and a [`Rejection`] for everything that could
 //! not be made. A router with a fault is refused whole: its routes are *held*, and [`Translation::keep`] fills
-//! them from the last good translation. So are all routes of services for which an authorization policy with a fault
-//! is meant: without it they would be open to everybody.
+//! them from the last good translation; so it does with what a DestinationRule says of a cluster. Held are also all
+//! routes of services for which an authorization policy with a fault is meant: without it they would be open to everybody.
 //!
 //! Whoever serves the routes enforces them: limits of a router are limits of each of its routes that has none of its
 //! own, and the authorization policies of a namespace are those of the routes of its services.
@@ -20,6 +20,7 @@ mod resilience;
 mod routes;
 mod services;
 mod target;
+mod traffic_policy;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,7 +28,7 @@ use std::{
     time::Duration,
 };
 
-use aeraki_route::config::{Cluster, RouteConfig};
+use aeraki_route::config::{Cluster, Locality, RouteConfig};
 use aeraki_xds::{Snapshot, SnapshotBuilder, SnapshotError};
 
 pub use self::{
@@ -43,6 +44,9 @@ use crate::world::World;
 pub struct Options {
     /// How long connecting to an endpoint may take; 10 s unless set, as in Istio.
     pub connect_timeout: Duration,
+    /// Where the proxies run whose clusters are made, so that near endpoints come first where a DestinationRule asks for
+    /// that; none: not known.
+    pub locality: Option<Locality>,
 }
 
 impl Options {
@@ -52,11 +56,18 @@ impl Options {
         self.connect_timeout = timeout;
         self
     }
+
+    /// Sets where the proxies run whose clusters are made.
+    #[must_use]
+    pub fn with_locality(mut self, locality: Locality) -> Self {
+        self.locality = Some(locality);
+        self
+    }
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { connect_timeout: Duration::from_secs(10) }
+        Self { connect_timeout: Duration::from_secs(10), locality: None }
     }
 }
 
@@ -71,6 +82,8 @@ pub struct Translation {
     /// What was refused or has no effect, in the order of the objects.
     pub rejections: Vec<Rejection>,
     held: BTreeSet<String>,
+    /// Clusters of which what DestinationRules say is at fault.
+    held_clusters: BTreeSet<String>,
 }
 
 impl Translation {
@@ -84,6 +97,13 @@ impl Translation {
                 }
             }
             self.routes.insert(name.clone(), Arc::clone(routes));
+        }
+        for name in &self.held_clusters {
+            let (Some(cluster), Some(last)) = (self.clusters.get_mut(name), last.clusters.get(name)) else { continue };
+            let mut kept = last.clone();
+            kept.endpoints = std::mem::take(&mut cluster.endpoints);
+            kept.discovery = cluster.discovery.clone();
+            *cluster = kept;
         }
     }
 

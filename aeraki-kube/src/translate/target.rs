@@ -4,11 +4,7 @@ use std::borrow::Cow;
 
 use aeraki_route::config::{HashPolicy, RouteAction};
 
-use super::{
-    clusters::{balancer, subsets},
-    names::cluster_name,
-    rejection::Fault,
-};
+use super::{clusters::subsets, names::cluster_name, rejection::Fault, traffic_policy::Traffic};
 use crate::{
     crd::{Destination, MetaRouter},
     world::World,
@@ -60,13 +56,16 @@ impl<'a> Target<'a> {
         cluster_name(self.port, self.subset, &self.host)
     }
 
-    /// Adds the attribute by which requests to this target are hashed.
+    /// Adds what requests to this target are hashed by.
     pub(super) fn add_hash_key(&self, world: &World, action: &mut RouteAction) {
-        let balancer = balancer(world, &self.host, self.namespace, self.subset);
-        let Some(hash) = balancer.and_then(|balancer| balancer.consistent_hash.as_ref()) else { return };
-        let key = &hash.http_header_name;
-        let policy = HashPolicy::attribute(key);
-        if !key.is_empty() && !action.hash_policy.contains(&policy) {
+        let traffic = Traffic::find(world, (&self.host, self.namespace), self.subset, self.port);
+        let Some(hash) = traffic.consistent_hash() else { return };
+        let policy = match hash.http_header_name.as_str() {
+            "" if hash.use_source_ip => HashPolicy::source_ip(),
+            "" => return,
+            key => HashPolicy::attribute(key),
+        };
+        if !action.hash_policy.contains(&policy) {
             action.hash_policy.push(policy);
         }
     }

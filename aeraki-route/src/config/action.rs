@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     duration,
     error::{Checked, ensure},
-    placement::HashPolicy,
+    placement::{HashPolicy, RoutingPriority},
     policy::{HedgePolicy, RetryPolicy},
     stream::StreamTimeouts,
 };
@@ -19,6 +19,9 @@ use super::{
 pub struct RouteAction {
     /// The cluster or clusters that take the messages.
     pub destination: Destination,
+    /// How urgent the messages are; default: like others.
+    #[serde(default)]
+    pub priority: RoutingPriority,
     /// What makes the hash by which clusters with the policies ring hash and Maglev choose endpoints, at most 100 parts;
     /// none, or a message that has none of them: endpoints are chosen at random.
     #[serde(default)]
@@ -63,6 +66,13 @@ impl RouteAction {
     pub fn weighted<N: Into<String>>(clusters: impl IntoIterator<Item = (N, u32)>) -> Self {
         let clusters = clusters.into_iter().map(|(name, weight)| WeightedCluster::new(name, weight)).collect();
         Self { destination: Destination::Weighted(clusters), ..Self::default() }
+    }
+
+    /// Sets how urgent the messages are.
+    #[must_use]
+    pub fn with_priority(mut self, priority: RoutingPriority) -> Self {
+        self.priority = priority;
+        self
     }
 
     /// Adds a part to the hash policy.

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    error::Checked, filter_chain_match::FilterChainMatch, meta_protocol_proxy::MetaProtocolProxy, tcp_proxy::TcpProxy,
-    tls::DownstreamTlsContext,
+    connection_limit::ConnectionLimit, error::Checked, filter_chain_match::FilterChainMatch,
+    meta_protocol_proxy::MetaProtocolProxy, tcp_proxy::TcpProxy, tls::DownstreamTlsContext,
 };
 
 /// How some connections of a listener are served; `envoy.config.listener.v3.FilterChain`.
@@ -21,6 +21,9 @@ pub struct FilterChain {
     /// How it speaks TLS; none: not at all.
     #[serde(default)]
     pub tls: Option<DownstreamTlsContext>,
+    /// How many connections it has at a time; none: any number.
+    #[serde(default)]
+    pub connection_limit: Option<ConnectionLimit>,
     /// What serves its connections.
     pub filter: NetworkFilter,
 }
@@ -28,7 +31,13 @@ pub struct FilterChain {
 impl FilterChain {
     /// Creates a chain in plain text.
     pub fn new(filter: impl Into<NetworkFilter>) -> Self {
-        Self { name: String::new(), matches: FilterChainMatch::new(), tls: None, filter: filter.into() }
+        Self {
+            name: String::new(),
+            matches: FilterChainMatch::new(),
+            tls: None,
+            connection_limit: None,
+            filter: filter.into(),
+        }
     }
 
     /// Sets the name.
@@ -52,10 +61,20 @@ impl FilterChain {
         self
     }
 
+    /// Sets how many connections it has at a time.
+    #[must_use]
+    pub fn with_connection_limit(mut self, limit: ConnectionLimit) -> Self {
+        self.connection_limit = Some(limit);
+        self
+    }
+
     pub(super) fn check(&self) -> Checked {
         self.matches.check().map_err(|error| error.within("matches"))?;
         if let Some(tls) = &self.tls {
             tls.check().map_err(|error| error.within("tls"))?;
+        }
+        if let Some(limit) = &self.connection_limit {
+            limit.check().map_err(|error| error.within("connectionLimit"))?;
         }
         self.filter.check().map_err(|error| error.within(self.filter.path()))
     }
@@ -76,7 +95,7 @@ impl<F: Into<NetworkFilter>> From<F> for FilterChain {
     }
 }
 
-/// What serves the connections of a [`FilterChain`]; the last, and only, `envoy.config.listener.v3.Filter` of it.
+/// What serves the connections of a [`FilterChain`]; the last `envoy.config.listener.v3.Filter` of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]

@@ -8,6 +8,7 @@
 
 mod action;
 mod cluster;
+mod connection_limit;
 mod decimal;
 mod duration;
 mod endpoint;
@@ -35,8 +36,9 @@ pub use self::{
     cluster::{
         Cluster, ClusterLimits, CommonLb, Consecutive, Discovery, Dns, FailurePercentage, HashFunction, HealthCheck,
         HealthCheckKind, LbPolicy, LeastRequest, Maglev, OutlierDetection, PeakEwma, RingHash, SlowStart,
-        SubsetFallback, SubsetSelector, Subsets, SuccessRate,
+        SubsetFallback, SubsetSelector, Subsets, SuccessRate, Thresholds,
     },
+    connection_limit::ConnectionLimit,
     decimal::Decimal,
     endpoint::{Address, AddressError, Endpoint, HealthStatus, Locality},
     error::ConfigError,
@@ -47,7 +49,7 @@ pub use self::{
     matches::{AttributeMatch, ValueMatch},
     meta_protocol_proxy::{ListenerLimits, MetaProtocolProxy, ProtocolConfig, RouteSource, RouteSubscription},
     mutation::{MutationEntry, MutationValue},
-    placement::{HashPolicy, HashSource},
+    placement::{HashPolicy, HashSource, RoutingPriority},
     policy::{
         Abort, AbortWith, AdaptiveConcurrency, AuthorizationAction, AuthorizationPolicy, AuthorizationRule, BackOff,
         Delay, Descriptor, DescriptorEntry, Fault, GlobalRateLimit, HedgePolicy, KeyedBuckets, LimitCondition,

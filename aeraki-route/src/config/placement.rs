@@ -4,6 +4,24 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{Checked, ensure};
 
+/// How urgent requests are: those of either priority have connections and thresholds of their own;
+/// `envoy.config.core.v3.RoutingPriority`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum RoutingPriority {
+    /// Like most.
+    #[default]
+    Default,
+    /// More urgent: not held up where the others use up what they may.
+    High,
+}
+
+impl RoutingPriority {
+    /// All priorities.
+    pub const ALL: [Self; 2] = [Self::Default, Self::High];
+}
+
 /// One part of the hash by which endpoints are chosen; `envoy.config.route.v3.RouteAction.HashPolicy`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -20,6 +20,8 @@ pub struct Proxy {
     pub node: Node,
     /// Where the admin interface listens; none: nowhere.
     pub admin: Option<SocketAddr>,
+    /// Connections of all listeners together, beyond which new ones are closed; none: any number. Not zero.
+    pub max_connections: Option<u32>,
     /// Its listeners.
     pub listeners: Vec<Listener>,
     /// Its clusters.
@@ -36,6 +38,13 @@ impl Proxy {
     #[must_use]
     pub fn with_admin(mut self, address: SocketAddr) -> Self {
         self.admin = Some(address);
+        self
+    }
+
+    /// Sets how many connections all listeners have together.
+    #[must_use]
+    pub fn with_max_connections(mut self, connections: u32) -> Self {
+        self.max_connections = Some(connections);
         self
     }
 
@@ -60,6 +69,9 @@ impl Proxy {
     /// The first fault: one of a single object, two listeners or clusters of one name, two listeners on one address, or a
     /// route, mirror or subscription that names a cluster that is not there.
     pub fn validate(&self) -> Result<(), ConfigError> {
+        if self.max_connections == Some(0) {
+            return Err(ConfigError::new("proxy", "maxConnections", "must not be zero; leave it out for no limit"));
+        }
         self.clusters.iter().try_for_each(Cluster::validate)?;
         self.listeners.iter().try_for_each(Listener::validate)?;
         check_unique(cluster::KIND, self.clusters.iter().map(|cluster| &*cluster.name))?;

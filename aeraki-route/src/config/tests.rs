@@ -246,8 +246,8 @@ fn cluster_refusals_name_cluster_field_and_reason() {
         (refused(cluster().with_depth(0)), "depth: must not be zero"),
         (refused(cluster().with_connect_timeout(Duration::ZERO)), "connectTimeout: must not be zero"),
         (
-            refused(cluster().with_limits(ClusterLimits::default().with_max_connections(0))),
-            "limits.maxConnections: must not be zero",
+            refused(cluster().with_limits(Thresholds::default().with_max_connections(0))),
+            "limits.thresholds.maxConnections: must not be zero",
         ),
     ];
     for (text, expected) in cases {

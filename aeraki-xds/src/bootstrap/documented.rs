@@ -30,7 +30,7 @@ fn every_documented_connection_is_read_in_full() {
         let read = Bootstrap::from_yaml(block).unwrap_or_else(|error| panic!("{error}\n{block}"));
         assert_eq!(read.warnings, [], "{block}");
     }
-    assert_eq!(blocks.len(), 2);
+    assert_eq!(blocks.len(), 3);
 }
 
 #[test]

@@ -9,9 +9,10 @@ use prost::{Message, Name};
 use prost_reflect::{DynamicMessage, Value as Field};
 use serde_json::Value;
 
-use crate::convert::{KnownFilters, cluster_from_proto, listener_from_proto, socket_of};
+use crate::convert::{KnownFilters, cluster_from_proto, listener_from_proto, max_connections, socket_of};
 use crate::json::{self, JsonError, Reader};
 use crate::proto::envoy::config::core::v3::Address;
+use crate::proto::envoy::config::overload::v3::OverloadManager;
 
 /// What a bootstrap says.
 #[derive(Debug, Clone, PartialEq)]
@@ -109,6 +110,9 @@ impl From<JsonError> for BootstrapError {
 fn proxy(bootstrap: &DynamicMessage, node: Node, known: &KnownFilters) -> Result<Proxy, BootstrapError> {
     let mut proxy = Proxy::new(node);
     proxy.admin = admin(bootstrap)?;
+    if let Some(manager) = message(bootstrap, "overload_manager") {
+        proxy.max_connections = max_connections(&typed::<OverloadManager>(&manager)?)?;
+    }
     if let Some(resources) = message(bootstrap, "static_resources") {
         proxy.listeners = each(&resources, "listeners", |listener| listener_from_proto(listener, known))?;
         proxy.clusters = each(&resources, "clusters", cluster_from_proto)?;

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use aeraki_route::config::{
     Address, Consecutive, Discovery, Filter, FilterConfig, HealthCheck, HealthCheckKind, HealthStatus, LbPolicy,
-    LeastRequest, Locality, Maglev, MetaProtocolProxy, OutlierDetection, RouteSource,
+    LeastRequest, Locality, Maglev, MetaProtocolProxy, OutlierDetection, RouteSource, Thresholds,
 };
 use proptest::prelude::*;
 
@@ -103,7 +103,7 @@ fn clusters_are_read_in_full() {
     let cluster = read(FILTER, cluster).expect("is valid").proxy.clusters.remove(0);
     assert!(matches!(cluster.discovery, Discovery::StrictDns(dns) if dns.refresh.as_secs() == 2 && dns.respect_ttl));
     assert_eq!(cluster.lb_policy, LbPolicy::LeastRequest(LeastRequest::default().with_choices(3)));
-    let limits = cluster.limits;
+    let limits = cluster.limits.thresholds;
     assert_eq!((limits.max_connections, limits.max_pending_requests, limits.max_requests), (7, 8, Some(9)));
     assert_eq!((cluster.depth, cluster.concurrent), (Some(9), Some(true)));
     let [endpoint, sick] = cluster.endpoints.as_slice() else { panic!("{cluster:?}") };
@@ -127,7 +127,7 @@ fn health_and_limits_are_read_in_full() {
         initial_jitter: 5s, interval_jitter: 6s, interval_jitter_percent: 7, unhealthy_interval: 8s, \
         unhealthy_edge_interval: 9s, healthy_edge_interval: 10s, \
         tcp_health_check: {send: {text: '50696e67'}, receive: [{text: '50'}, {binary: b25n}]}}";
-    let limits = "circuit_breakers: {thresholds: {max_retries: 3}}, max_requests_per_connection: 4, \
+    let limits = "circuit_breakers: {thresholds: [{max_retries: 3}, {priority: HIGH, max_connections: 7, max_pending_requests: 8, max_requests: 9, max_retries: 10, track_remaining: true}]}, max_requests_per_connection: 4, \
         common_http_protocol_options: {idle_timeout: 0s, max_connection_duration: 5s, max_requests_per_connection: 6}, \
         metadata: {filter_metadata: {aeraki: {error_statuses: [80, 100]}}}";
     let read = read(FILTER, &format!("{detection}, {check}, {limits}")).expect("is valid");
@@ -161,7 +161,14 @@ fn health_and_limits_are_read_in_full() {
     assert_eq!(cluster.health_check, Some(expected));
 
     let limits = &cluster.limits;
-    assert_eq!((limits.max_retries, limits.max_requests_per_connection), (Some(3), Some(4)));
+    let high = Thresholds::default()
+        .with_max_connections(7)
+        .with_max_pending_requests(8)
+        .with_max_requests(9)
+        .with_max_retries(10)
+        .with_track_remaining(true);
+    assert_eq!((limits.thresholds, limits.high_thresholds), (Thresholds::default().with_max_retries(3), high));
+    assert_eq!(limits.max_requests_per_connection, Some(4));
     assert_eq!((limits.max_connection_duration, cluster.idle_timeout), (Some(seconds(5)), None));
 }
 
@@ -194,6 +201,14 @@ fn a_check_may_be_a_sign_of_life_and_what_is_wrong_with_one_is_named() {
         (
             "outlier_detection: {max_ejection_percent: 101}",
             "outlierDetection.maxEjectionPercent: must not be above 100",
+        ),
+        (
+            "circuit_breakers: {thresholds: [{priority: HIGH}, {max_retries: 1}, {priority: HIGH, max_retries: 2}]}",
+            "circuit_breakers.thresholds[2].priority: is that of other thresholds of this cluster",
+        ),
+        (
+            "circuit_breakers: {thresholds: {priority: HIGH, max_retries: 0}}",
+            "limits.highThresholds.maxRetries: must not be zero",
         ),
         ("outlier_detection: {interval: 0s}", "outlierDetection.interval: must not be zero"),
         ("outlier_detection: {max_ejection_time: 1s}", "outlierDetection.maxEjectionTime: must not be below"),
@@ -370,4 +385,24 @@ proptest! {
         }
         drop(Bootstrap::from_yaml(&text));
     }
+}
+
+#[test]
+fn the_connections_of_all_listeners_are_bounded_by_a_monitor_and_other_monitors_are_refused() {
+    let read = |name: &str, most: i64| {
+        let url = "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.\
+                   DownstreamConnectionsConfig";
+        let config = format!("{{'@type': {url}, max_active_downstream_connections: {most}}}");
+        let monitor = format!("overload_manager: {{resource_monitors: {{name: {name}, typed_config: {config}}}}}");
+        let read = Bootstrap::from_yaml(&monitor).map_err(|error| error.to_string())?;
+        assert_eq!(read.warnings, []);
+        Ok::<_, String>(read.proxy.max_connections)
+    };
+    let name = "envoy.resource_monitors.global_downstream_max_connections";
+    assert_eq!(read(name, 1000), Ok(Some(1000)));
+    let field =
+        format!("overload_manager: resource_monitors[0] {name:?}.typed_config.max_active_downstream_connections");
+    assert_eq!(read(name, 0), Err(format!("{field}: must be from 1 to 4294967295")));
+    let other = read("envoy.resource_monitors.fixed_heap", 1).expect_err("is not known");
+    assert!(other.ends_with(&format!("is not supported: use {name}")), "{other}");
 }

@@ -6,6 +6,7 @@
 
 mod at;
 mod cluster;
+mod connection_limit;
 mod duration;
 mod endpoint;
 mod filters;
@@ -17,6 +18,9 @@ mod listener;
 mod matcher;
 mod meta_protocol;
 mod native;
+#[cfg(feature = "bootstrap")]
+mod overload;
+mod priority;
 mod proxy_protocol;
 mod tcp_keepalive;
 mod tcp_proxy;
@@ -30,6 +34,8 @@ pub(crate) use self::endpoint::socket_of;
 pub use self::filters::KnownFilters;
 pub use self::http::{routes_from_http, routes_to_http};
 pub use self::listener::listener_from_proto;
+#[cfg(feature = "bootstrap")]
+pub(crate) use self::overload::max_connections;
 
 #[cfg(test)]
 mod tests;

@@ -279,6 +279,23 @@ impl ::prost::Name for RuntimeDouble {
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RuntimeFeatureFlag {
+    #[prost(message, optional, tag = "1")]
+    pub default_value: ::core::option::Option<bool>,
+    #[prost(string, tag = "2")]
+    pub runtime_key: ::prost::alloc::string::String,
+}
+impl ::prost::Name for RuntimeFeatureFlag {
+    const NAME: &'static str = "RuntimeFeatureFlag";
+    const PACKAGE: &'static str = "envoy.config.core.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.config.core.v3.RuntimeFeatureFlag".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.config.core.v3.RuntimeFeatureFlag".into()
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HeaderValue {
     #[prost(string, tag = "1")]
     pub key: ::prost::alloc::string::String,

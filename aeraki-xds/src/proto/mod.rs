@@ -77,6 +77,11 @@ pub mod envoy {
                 include!("envoy.config.listener.v3.rs");
             }
         }
+        pub mod overload {
+            pub mod v3 {
+                include!("envoy.config.overload.v3.rs");
+            }
+        }
         pub mod ratelimit {
             pub mod v3 {
                 include!("envoy.config.ratelimit.v3.rs");
@@ -119,10 +124,22 @@ pub mod envoy {
                 }
             }
             pub mod network {
+                pub mod connection_limit {
+                    pub mod v3 {
+                        include!("envoy.extensions.filters.network.connection_limit.v3.rs");
+                    }
+                }
                 pub mod tcp_proxy {
                     pub mod v3 {
                         include!("envoy.extensions.filters.network.tcp_proxy.v3.rs");
                     }
+                }
+            }
+        }
+        pub mod resource_monitors {
+            pub mod downstream_connections {
+                pub mod v3 {
+                    include!("envoy.extensions.resource_monitors.downstream_connections.v3.rs");
                 }
             }
         }

@@ -9,6 +9,7 @@ use anyhow::{Result, bail, ensure};
 use self::{report::Report, way::Target};
 
 pub(crate) mod backend;
+mod balance;
 mod dubbo;
 mod envoy;
 pub(crate) mod frames;
@@ -72,4 +73,5 @@ const SUITES: &[(&str, Suite)] = &[
     ("thrift", thrift::run),
     ("ratelimit", ratelimit::run),
     ("tls", tls::run),
+    ("balance", balance::run),
 ];

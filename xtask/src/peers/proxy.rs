@@ -25,6 +25,22 @@ impl Software {
                 .map_or_else(|| install::cargo("aeraki-proxy", profile), |path| Ok(path.into())),
         }
     }
+
+    /// Starts the proxy by `command`, which runs its binary, with one worker, and waits until it listens on all `ports`.
+    pub(crate) fn start(self, name: &str, mut command: Command, bootstrap: &Value, ports: &[u16]) -> Result<Process> {
+        let file = peers_dir().join("run").join(format!("{name}.yaml"));
+        fs::create_dir_all(peers_dir().join("run"))?;
+        fs::write(&file, serde_json::to_vec_pretty(bootstrap)?)?;
+        command.args(match self {
+            Self::Envoy => ["--disable-hot-restart", "--concurrency", "1", "-l", "warn", "-c"].as_slice(),
+            Self::Ours => &["--workers", "1", "-c"],
+        });
+        let mut proxy = Process::start(name, command.arg(file))?;
+        for port in ports {
+            proxy.wait_listening(*port, START_LIMIT)?;
+        }
+        Ok(proxy)
+    }
 }
 
 /// What the proxies let through; all else has no route.
@@ -71,23 +87,13 @@ impl Config<'_> {
     pub(crate) fn start_changed(
         self,
         name: &str,
-        mut command: Command,
+        command: Command,
         change: impl FnOnce(&mut Value),
     ) -> Result<Process> {
-        let file = peers_dir().join("run").join(format!("{name}.yaml"));
-        fs::create_dir_all(peers_dir().join("run"))?;
         let mut bootstrap = self.render()?;
         change(&mut bootstrap);
-        fs::write(&file, serde_json::to_vec_pretty(&bootstrap)?)?;
-        command.args(match self.software {
-            Software::Envoy => ["--disable-hot-restart", "--concurrency", "1", "-l", "warn", "-c"].as_slice(),
-            Software::Ours => &["--workers", "1", "-c"],
-        });
-        let mut proxy = Process::start(name, command.arg(file))?;
-        for (port, _) in self.listeners {
-            proxy.wait_listening(*port, START_LIMIT)?;
-        }
-        Ok(proxy)
+        let ports: Vec<u16> = self.listeners.iter().map(|(port, _)| *port).collect();
+        self.software.start(name, command, &bootstrap, &ports)
     }
 
     fn render(self) -> Result<Value> {
@@ -108,7 +114,8 @@ impl Config<'_> {
     }
 }
 
-fn listener(port: u16, filter: Value) -> Value {
+/// A listener on 127.0.0.1 with one filter.
+pub(crate) fn listener(port: u16, filter: Value) -> Value {
     json!({"name": format!("listener-{port}"), "address": address(port), "filter_chains": [{"filters": [filter]}]})
 }
 
@@ -131,7 +138,8 @@ fn cluster(servers: &[u16], concurrent: bool) -> Value {
     cluster
 }
 
-fn address(port: u16) -> Value {
+/// A port of 127.0.0.1.
+pub(crate) fn address(port: u16) -> Value {
     json!({"socket_address": {"address": "127.0.0.1", "port_value": port}})
 }
 

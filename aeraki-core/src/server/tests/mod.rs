@@ -463,13 +463,32 @@ async fn drains_with_a_goodbye_where_there_is_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn drains_without_a_goodbye_by_answering_what_is_here() {
+async fn drains_without_a_goodbye_when_the_client_is_quiet() {
+    let mut fixture = Fixture::new(Lines::new(Replies::InOrder));
+    fixture.send("Q 1 a\n").await;
+    let (first, first_answer) = fixture.request().await;
+    fixture.drain.begin();
+    // a client that cannot know that it is to leave
+    sleep(Duration::from_secs(1)).await;
+    fixture.send("Q 2 b\n").await;
+    let (second, second_answer) = fixture.request().await;
+    first_answer.send_response(answer(&first, "R one"));
+    second_answer.send_response(answer(&second, "R two"));
+    let answered = Instant::now();
+    assert_eq!(fixture.rest().await, "R 1 one\nR 2 two\n");
+    assert_eq!(answered.elapsed().as_millis(), 100);
+    (&mut fixture.served).await.expect("no panic");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_client_without_a_goodbye_is_left_between_two_requests() {
     let mut fixture = Fixture::new(Lines::new(Replies::InOrder));
     fixture.send("Q 1 a\nQ 2 b\n").await;
     let (first, first_answer) = fixture.request().await;
     let (second, second_answer) = fixture.request().await;
     fixture.drain.begin();
     fixture.expect_silence().await;
+    sleep(Duration::from_secs(5)).await;
     fixture.send("Q 3 too late\n").await;
     second_answer.send_response(answer(&second, "R two"));
     fixture.expect_silence().await;

@@ -88,7 +88,8 @@ async fn connections_to_endpoints_that_are_gone_end_though_the_client_stays() {
 
 #[tokio::test(start_paused = true)]
 async fn connections_of_clients_count_towards_the_limit() {
-    let limits = config::ClusterLimits::default().with_max_connections(1);
+    let limits = config::Thresholds::default().with_max_connections(1);
+    let limits = config::ClusterLimits::default().with_thresholds(config::RoutingPriority::Default, limits);
     let mut bench = Bench::with(Serving::Serial, announcing().with_limits(limits).with_depth(1));
     bench.conn = client(1);
     let first = bench.call(REQUEST, 1, "first");

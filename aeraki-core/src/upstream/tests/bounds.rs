@@ -1,11 +1,11 @@
 //! Limits, and requests that nobody waits for any more.
 
-use aeraki_route::config::ClusterLimits;
+use aeraki_route::config::{ClusterLimits, RoutingPriority, Thresholds};
 
 use super::*;
 
 fn limited(connections: u32, pending: u32) -> config::Cluster {
-    let limits = ClusterLimits::default().with_max_connections(connections).with_max_pending_requests(pending);
+    let limits = Thresholds::default().with_max_connections(connections).with_max_pending_requests(pending);
     cluster().with_limits(limits)
 }
 
@@ -30,7 +30,7 @@ async fn who_finds_all_busy_waits_in_order_and_the_rest_is_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn requests_under_way_are_bounded_where_that_is_asked_for() {
-    let limits = ClusterLimits::default().with_max_requests(2);
+    let limits = Thresholds::default().with_max_requests(2);
     let mut bench = Bench::with(Serving::Concurrent, cluster().with_limits(limits));
     let (first, second) = (bench.call(REQUEST, 1, "first"), bench.call(REQUEST, 2, "second"));
     let (reason, text) = failure(bench.call(REQUEST, 3, "third")).await;
@@ -53,7 +53,7 @@ async fn requests_under_way_are_bounded_where_that_is_asked_for() {
 
 #[tokio::test(start_paused = true)]
 async fn further_tries_are_bounded_where_that_is_asked_for() {
-    let bench = Bench::with(Serving::Concurrent, cluster().with_limits(ClusterLimits::default().with_max_retries(1)));
+    let bench = Bench::with(Serving::Concurrent, cluster().with_limits(Thresholds::default().with_max_retries(1)));
     let retry = |id: u32| {
         let mut request = bench.request(frame(REQUEST, id, b"x"));
         request.retry = true;
@@ -73,8 +73,42 @@ async fn further_tries_are_bounded_where_that_is_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn urgent_requests_have_connections_and_limits_of_their_own() {
+    let few = Thresholds::default().with_max_connections(1).with_max_pending_requests(0).with_track_remaining(true);
+    let limits = ClusterLimits::from(few).with_thresholds(RoutingPriority::High, few.with_max_requests(1));
+    let mut bench = Bench::with(Serving::Serial, cluster().with_limits(limits));
+    let urgent = |id: u32| {
+        let mut request = bench.request(frame(REQUEST, id, b"urgent"));
+        request.priority = RoutingPriority::High;
+        bench.send(request)
+    };
+    let usual = bench.call(REQUEST, 1, "usual");
+    settle().await;
+    assert_eq!(failure(bench.call(REQUEST, 2, "too many")).await.0, Reason::Overflow);
+    let (first, second) = (urgent(3), urgent(4));
+    let (reason, text) = failure(second).await;
+    assert_eq!((reason, text.as_str()), (Reason::Overflow, "cluster \"c\" has as many requests under way as it may"));
+
+    let gauges = |priority| {
+        let of = |name: &str| bench.count(&format!("circuit_breakers.{priority}.{name}"));
+        [of("cx_open"), of("remaining_cx"), of("rq_pending_open"), of("remaining_pending")]
+    };
+    assert_eq!((gauges("default"), gauges("high")), ([1, 0, 1, 0], [1, 0, 1, 0]));
+    assert_eq!(bench.count("circuit_breakers.high.rq_open"), 1);
+    for call in [usual, first] {
+        let mut server = bench.server().await;
+        server.echo().await;
+        answer(call).await;
+        drop(server);
+        settle().await;
+    }
+    assert_eq!((bench.count("circuit_breakers.default.cx_open"), bench.count("circuit_breakers.high.cx_open")), (0, 0));
+    assert_eq!(bench.count("circuit_breakers.high.remaining_rq"), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connection_ends_with_the_last_request_that_it_may_take() {
-    let limits = ClusterLimits::default().with_max_requests_per_connection(2).with_max_connections(1);
+    let limits = ClusterLimits::from(Thresholds::default().with_max_connections(1)).with_max_requests_per_connection(2);
     for serving in [Serving::Serial, Serving::Concurrent] {
         let mut bench = Bench::with(serving, cluster().with_limits(limits));
         let calls: Vec<Call> = (0..5).map(|n| bench.call(REQUEST, n, &n.to_string())).collect();

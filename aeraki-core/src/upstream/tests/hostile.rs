@@ -1,6 +1,6 @@
 //! Servers that answer what they were not asked, and clients that take more than their share.
 
-use aeraki_route::config::ClusterLimits;
+use aeraki_route::config::Thresholds;
 
 use super::*;
 
@@ -31,7 +31,7 @@ async fn an_answer_to_a_oneway_request_that_is_still_written_ends_nobody_elses_r
 
 #[tokio::test(start_paused = true)]
 async fn connections_of_clients_own_count_towards_the_limit() {
-    let limits = ClusterLimits::default().with_max_connections(2);
+    let limits = Thresholds::default().with_max_connections(2);
     let mut bench = Bench::with(Serving::Concurrent, cluster().with_limits(limits));
     let mut servers = Vec::new();
     let mut clients = Vec::new();

@@ -101,7 +101,7 @@ struct Run {
 
 impl Run {
     fn new(serving: Serving, connections: u32) -> Self {
-        let limits = config::ClusterLimits::default().with_max_connections(connections);
+        let limits = config::Thresholds::default().with_max_connections(connections);
         let bench = Bench::with(serving, cluster().with_limits(limits).with_heartbeat_interval(None));
         Self { bench, servers: Vec::new(), calls: Vec::new(), made: 0 }
     }

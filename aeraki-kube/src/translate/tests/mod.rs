@@ -2,6 +2,7 @@
 
 mod authorization;
 mod policies;
+mod traffic;
 
 use aeraki_route::config::{AttributeMatch, Destination, HashPolicy, LbPolicy, RouteAction};
 

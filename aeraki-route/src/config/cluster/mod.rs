@@ -18,7 +18,7 @@ pub use self::{
     common::{CommonLb, SubsetFallback, SubsetSelector, Subsets},
     discovery::{Discovery, Dns},
     health_check::{HealthCheck, HealthCheckKind},
-    limits::ClusterLimits,
+    limits::{ClusterLimits, Thresholds},
     outlier::{Consecutive, FailurePercentage, OutlierDetection, SuccessRate},
     policy::{HashFunction, LbPolicy, LeastRequest, Maglev, PeakEwma, RingHash, SlowStart},
 };
@@ -197,8 +197,8 @@ impl Cluster {
 
     /// Sets what the cluster may take.
     #[must_use]
-    pub fn with_limits(mut self, limits: ClusterLimits) -> Self {
-        self.limits = limits;
+    pub fn with_limits(mut self, limits: impl Into<ClusterLimits>) -> Self {
+        self.limits = limits.into();
         self
     }
 

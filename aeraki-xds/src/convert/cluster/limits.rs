@@ -1,23 +1,15 @@
 //! What a cluster and its connections may take.
 
-use aeraki_route::config::{Cluster, ConfigError};
+use aeraki_route::config::{Cluster, ConfigError, RoutingPriority, Thresholds};
 
 use crate::convert::at::At;
-use crate::convert::duration;
+use crate::convert::{duration, priority};
 use crate::proto::envoy::config::cluster::v3 as proto;
-use crate::proto::envoy::config::core::v3::RoutingPriority;
 
-/// Sets the limits: the thresholds of the default priority, there being no other here, and those of connections.
+/// Sets the thresholds of every priority, and the limits of connections.
 pub(super) fn apply(cluster: &proto::Cluster, converted: &mut Cluster, at: &At<'_>) -> Result<(), ConfigError> {
+    thresholds(cluster.circuit_breakers.as_ref(), converted, &at.field("circuit_breakers"))?;
     let limits = &mut converted.limits;
-    let thresholds = cluster.circuit_breakers.iter().flat_map(|breakers| &breakers.thresholds);
-    let default = thresholds.into_iter().find(|threshold| threshold.priority == i32::from(RoutingPriority::Default));
-    if let Some(threshold) = default {
-        limits.max_connections = threshold.max_connections.unwrap_or(limits.max_connections);
-        limits.max_pending_requests = threshold.max_pending_requests.unwrap_or(limits.max_pending_requests);
-        limits.max_requests = threshold.max_requests;
-        limits.max_retries = threshold.max_retries;
-    }
     let common = cluster.common_http_protocol_options.as_ref();
     let own = cluster.max_requests_per_connection.filter(|most| *most > 0);
     let common_most = common.and_then(|options| options.max_requests_per_connection).filter(|most| *most > 0);
@@ -30,6 +22,32 @@ pub(super) fn apply(cluster: &proto::Cluster, converted: &mut Cluster, at: &At<'
             // Envoy's word for never
             converted.idle_timeout = Some(idle).filter(|idle| !idle.is_zero());
         }
+    }
+    Ok(())
+}
+
+fn thresholds(
+    breakers: Option<&proto::CircuitBreakers>,
+    converted: &mut Cluster,
+    at: &At<'_>,
+) -> Result<(), ConfigError> {
+    let thresholds = breakers.map_or(&[][..], |breakers| &breakers.thresholds);
+    let mut seen: Vec<RoutingPriority> = Vec::new();
+    for (index, said) in thresholds.iter().enumerate() {
+        let at = at.item("thresholds", index);
+        let at = at.field("priority");
+        let priority = priority::from_proto(said.priority, &at)?;
+        if seen.contains(&priority) {
+            return Err(at.refuse("is that of other thresholds of this cluster"));
+        }
+        seen.push(priority);
+        let mut thresholds = Thresholds::default();
+        thresholds.max_connections = said.max_connections.unwrap_or(thresholds.max_connections);
+        thresholds.max_pending_requests = said.max_pending_requests.unwrap_or(thresholds.max_pending_requests);
+        thresholds.max_requests = said.max_requests;
+        thresholds.max_retries = said.max_retries;
+        thresholds.track_remaining = said.track_remaining;
+        converted.limits = converted.limits.with_thresholds(priority, thresholds);
     }
     Ok(())
 }

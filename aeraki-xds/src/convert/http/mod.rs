@@ -13,7 +13,7 @@ mod retry;
 use aeraki_route::config::{ConfigError, Destination, Mirror, Route, RouteAction, RouteConfig};
 
 use super::at::At;
-use super::{duration, fraction, labels, matcher, weighted};
+use super::{duration, fraction, labels, matcher, priority, weighted};
 use crate::proto::envoy::config::route::v3 as proto;
 use proto::route_action::{ClusterSpecifier, MaxStreamDuration, RequestMirrorPolicy};
 
@@ -98,6 +98,7 @@ fn action_from_proto(action: &proto::RouteAction, at: &At<'_>) -> Result<RouteAc
     let mut converted = RouteAction::default();
     converted.destination = destination;
     converted.hash_policy = action.hash_policy.iter().filter_map(hash_policy::from_proto).collect();
+    converted.priority = priority::from_proto(action.priority, &at.field("priority"))?;
     converted.metadata_match = labels::criteria(action.metadata_match.as_ref(), &at.field("metadata_match"))?;
     converted.mirrors = action.request_mirror_policies.iter().enumerate().map(mirror).collect::<Result<_, _>>()?;
     converted.timeout = duration::positive_from_proto(action.timeout.as_ref(), &at.field("timeout"))?;
@@ -156,6 +157,7 @@ fn action_to_proto(action: &RouteAction, at: &At<'_>) -> Result<proto::RouteActi
         cluster_specifier: Some(specifier),
         hash_policy: action.hash_policy.iter().enumerate().map(hash_policy).collect::<Result<_, _>>()?,
         metadata_match: labels::to_proto(&action.metadata_match),
+        priority: priority::to_proto(action.priority),
         request_mirror_policies: action.mirrors.iter().map(mirror).collect(),
         timeout: action.timeout.map(timeout).transpose()?,
         idle_timeout: action.streams.idle.map(stream_time).transpose()?,

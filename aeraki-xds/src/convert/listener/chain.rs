@@ -8,7 +8,7 @@ use prost::Name;
 
 use crate::convert::at::At;
 use crate::convert::filters::KnownFilters;
-use crate::convert::{duration, meta_protocol, tcp_proxy, tls};
+use crate::convert::{connection_limit, duration, meta_protocol, tcp_proxy, tls};
 use crate::proto::envoy::config::core::v3::CidrRange;
 use crate::proto::envoy::config::listener::v3 as proto;
 use crate::proto::envoy::extensions::filters::network::tcp_proxy::v3::TcpProxy;
@@ -20,7 +20,10 @@ pub(super) fn from_proto(
     at: &At<'_>,
 ) -> Result<FilterChain, ConfigError> {
     at.refuse_used(&[("use_proxy_proto", chain.use_proxy_proto.unwrap_or_default())])?;
-    let mut converted = FilterChain::new(network_filter(chain, known, at)?).with_name(&chain.name);
+    let (limit, filters) = connection_limit::split(&chain.filters, at)?;
+    let place = chain.filters.len() - filters.len();
+    let mut converted = FilterChain::new(network_filter((place, filters), known, at)?).with_name(&chain.name);
+    converted.connection_limit = limit;
     if let Some(wanted) = &chain.filter_chain_match {
         converted.matches = matches(wanted, &at.field("filter_chain_match"))?;
     }
@@ -28,13 +31,17 @@ pub(super) fn from_proto(
     Ok(converted)
 }
 
-fn network_filter(chain: &proto::FilterChain, known: &KnownFilters, at: &At<'_>) -> Result<NetworkFilter, ConfigError> {
-    let [filter] = chain.filters.as_slice() else {
-        let count = chain.filters.len();
+fn network_filter(
+    (place, filters): (usize, &[proto::Filter]),
+    known: &KnownFilters,
+    at: &At<'_>,
+) -> Result<NetworkFilter, ConfigError> {
+    let [filter] = filters else {
+        let count = filters.len();
         let reason = format!("must hold the MetaProtocol proxy or the TCP proxy alone, not {count} filters");
         return Err(at.field("filters").refuse(reason));
     };
-    let at = &at.named("filters", 0, &filter.name);
+    let at = &at.named("filters", place, &filter.name);
     let at = &at.field("typed_config");
     let Some(proto::filter::ConfigType::TypedConfig(config)) = &filter.config_type else {
         return Err(at.refuse("is required"));

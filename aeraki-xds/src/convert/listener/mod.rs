@@ -15,8 +15,8 @@ use crate::proto::envoy::config::listener::v3 as proto;
 
 /// Converts and validates a listener.
 ///
-/// Each filter chain holds one filter, a `MetaProtocolProxy` or a `TcpProxy`, which may be wrapped in a `TypedStruct`; the
-/// latter goes by the name `envoy.filters.network.tcp_proxy` then. Layer-7 filters that an embedder brings along are named
+/// Each filter chain holds a `MetaProtocolProxy` or a `TcpProxy`, which may be wrapped in a `TypedStruct`, the latter under
+/// the name `envoy.filters.network.tcp_proxy`, and perhaps a limit of connections in front of it. Layer-7 filters that an embedder brings along are named
 /// in `known`; their configuration is handed on as it is.
 ///
 /// # Errors

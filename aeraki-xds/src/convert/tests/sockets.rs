@@ -1,6 +1,8 @@
 //! What is said of the sockets of listeners and clusters.
 
-use aeraki_route::config::{Cluster, Listener, ProxyProtocol, ProxyProtocolVersion, TcpKeepalive, UpstreamTlsContext};
+use aeraki_route::config::{
+    Cluster, ConnectionLimit, Listener, ProxyProtocol, ProxyProtocolVersion, TcpKeepalive, UpstreamTlsContext,
+};
 
 use super::{
     tls::{FILTERS, authority, socket},
@@ -9,9 +11,22 @@ use super::{
 
 /// Reads a listener with these fields.
 fn listener(fields: &str) -> Result<Listener, String> {
+    serving(FILTERS, fields)
+}
+
+/// Reads a listener with these filters and other fields.
+fn serving(filters: &str, fields: &str) -> Result<Listener, String> {
     let address = "{socket_address: {address: 127.0.0.1, port_value: 1}}";
-    let yaml = format!("{{name: l, address: {address}, {fields} filter_chains: {{filters: {FILTERS}}}}}");
+    let yaml = format!("{{name: l, address: {address}, {fields} filter_chains: {{filters: {filters}}}}}");
     listener_from_proto(&message(&yaml), &KnownFilters::default()).map_err(|error| error.to_string())
+}
+
+/// Reads a listener with a limit of connections of these fields.
+fn limited(fields: &str) -> Result<Listener, String> {
+    let url = "type.googleapis.com/envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit";
+    let config = format!("{{\"@type\": {url}, stat_prefix: in, {fields}}}");
+    let limit = format!("{{name: envoy.filters.network.connection_limit, typed_config: {config}}}");
+    serving(&FILTERS.replacen('[', &format!("[{limit}, "), 1), "")
 }
 
 /// Reads a cluster with these fields.
@@ -97,4 +112,24 @@ fn silent_peers_are_asked_where_no_zero_forbids_it() {
         let refused = read(&format!("tcp_keepalive: {{{field}}}")).expect_err("is too much");
         assert_eq!(refused, format!("cluster \"c\": tcpKeepalive.{expected}"));
     }
+}
+
+#[test]
+fn a_limit_of_connections_stands_before_the_proxy() {
+    let limit = ConnectionLimit::new("in", 100);
+    assert_eq!(listener("").expect("is good").filter_chains[0].connection_limit, None);
+    assert_eq!(
+        limited("max_connections: 100").expect("is good").filter_chains[0].connection_limit,
+        Some(limit.clone())
+    );
+    let delayed = Some(limit.with_delay(Duration::from_secs(3)));
+    assert_eq!(limited("max_connections: 100, delay: 3s").expect("is good").filter_chains[0].connection_limit, delayed);
+    let off = limited("max_connections: 100, runtime_enabled: {default_value: false}").expect("is good");
+    assert_eq!(off.filter_chains[0].connection_limit, None);
+    let place = "listener \"l\": filter_chains[0].filters[0] \"envoy.filters.network.connection_limit\".typed_config";
+    assert_eq!(limited("").expect_err("is refused"), format!("{place}.max_connections: is required"));
+    let most = "max_connections: '4294967296'";
+    assert_eq!(limited(most).expect_err("is refused"), format!("{place}.max_connections: is more than can be"));
+    let none = limited("max_connections: 0").expect_err("is refused");
+    assert_eq!(none, "listener \"l\": filterChains[0].connectionLimit.maxConnections: must not be zero");
 }

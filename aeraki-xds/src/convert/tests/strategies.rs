@@ -3,7 +3,7 @@
 use aeraki_route::config::{
     AbortWith, AuthorizationAction, AuthorizationPolicy, AuthorizationRule, Descriptor, DescriptorEntry, Destination,
     Fault, GlobalRateLimit, HashPolicy, HedgePolicy, KeyedBuckets, LimitCondition, LimitScope, LocalRateLimit,
-    MutationValue, Operation, Patterns, RetryBudget, RetryOn, RetryPolicy, Source, TokenBucket,
+    MutationValue, Operation, Patterns, RetryBudget, RetryOn, RetryPolicy, RoutingPriority, Source, TokenBucket,
 };
 
 use super::*;
@@ -59,12 +59,15 @@ fn action() -> impl Strategy<Value = RouteAction> {
         destination
     });
     let destination = (destination, metadata());
-    (destination, hash_policy, prop::collection::vec(mirror(), 0..3), timeouts, prop::option::of(retry())).prop_map(
-        |((destination, metadata_match), hash_policy, mirrors, (timeout, caller_timeouts, streams), retry)| {
+    let placement = (hash_policy, prop::sample::select(RoutingPriority::ALL.to_vec()));
+    (destination, placement, prop::collection::vec(mirror(), 0..3), timeouts, prop::option::of(retry())).prop_map(
+        |((destination, metadata_match), placement, mirrors, (timeout, caller_timeouts, streams), retry)| {
+            let (hash_policy, priority) = placement;
             let mut action = RouteAction::default();
             action.destination = destination;
             action.metadata_match = metadata_match;
             action.hash_policy = hash_policy;
+            action.priority = priority;
             action.mirrors = mirrors;
             action.timeout = timeout;
             action.caller_timeouts = caller_timeouts;

@@ -1,19 +1,19 @@
-//! The connections to one endpoint in one dialect of a protocol, and who may use which.
+//! The connections to one endpoint in one dialect of a protocol for requests of one priority, and who may use which.
+
+mod state;
 
 use std::{
-    collections::VecDeque,
     net::SocketAddr,
-    sync::{
-        Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
-    },
-    task::{Context, Poll, Waker},
+    sync::{Arc, Mutex, MutexGuard},
+    task::{Context, Poll},
 };
 
 use aeraki_codec::{LocalReply, Protocol, Reason, Serving};
-use slab::Slab;
+use aeraki_route::config::RoutingPriority;
 
-use super::{cluster::Shared, connect::Connector, driver, link::Link, slots};
+pub(super) use self::state::Member;
+use self::state::{State, Waiter};
+use super::{cluster::Shared, connect::Connector, driver, link::Link, slots, stats::Budget};
 use crate::sync::lock;
 
 /// Lends connections to requests: the least loaded first, a new one before anybody waits.
@@ -22,6 +22,7 @@ pub(super) struct Pool {
     pub(super) address: SocketAddr,
     pub(super) protocol: Arc<dyn Protocol>,
     pub(super) dialect: u32,
+    priority: RoutingPriority,
     pub(super) shared: Arc<Shared>,
     /// Makes its connections.
     pub(super) connector: Arc<dyn Connector>,
@@ -36,39 +37,12 @@ pub(super) struct Pool {
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    members: Vec<Arc<Member>>,
-    /// Members that take another request.
-    free: Vec<Arc<Member>>,
-    /// Keys of `waiters`, first come first served.
-    waiting: VecDeque<usize>,
-    waiters: Slab<Waiter>,
-    /// Whether the endpoint is gone, so that a connection ends with its last request.
-    draining: bool,
-    /// Whether the only connection there may be has ended.
-    ended: bool,
-}
-
-/// One connection and what is lent of it; changed under the pool's lock only.
-#[derive(Debug)]
-pub(super) struct Member {
-    pub(super) link: Link,
-    load: AtomicU32,
-    /// The part of `load` that waits for late answers.
-    buried: AtomicU32,
-    /// Requests that it was lent to since it was made.
-    lent: AtomicU32,
-    /// Whether it is lent no more, and ends with its last request.
-    retired: AtomicBool,
-}
-
-/// A request that waits for its turn.
-#[derive(Debug)]
-struct Waiter {
-    share: u32,
-    task: Option<Waker>,
-    turn: Option<Result<Arc<Member>, LocalReply>>,
+/// What tells the pools of an endpoint apart.
+#[derive(Clone, Copy)]
+pub(super) struct PoolKind<'a> {
+    pub(super) protocol: &'a Arc<dyn Protocol>,
+    pub(super) dialect: u32,
+    pub(super) priority: RoutingPriority,
 }
 
 /// What a request gets of a pool.
@@ -80,15 +54,22 @@ pub(super) enum Checkout {
 }
 
 impl Pool {
-    pub(super) fn new(address: SocketAddr, protocol: Arc<dyn Protocol>, dialect: u32, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(address: SocketAddr, kind: &PoolKind<'_>, shared: Arc<Shared>) -> Self {
+        let PoolKind { protocol, dialect, priority } = *kind;
         let wire = protocol.wire();
         let serial = !shared.config.concurrent.unwrap_or(wire.server == Serving::Concurrent);
         let default = if serial { 1 } else { DEPTH };
         let depth = shared.config.depth.unwrap_or(default).min(slots::max_depth(wire.id));
-        let connector = Arc::clone(&shared.connector);
         let most = shared.config.limits.max_requests_per_connection;
+        let (protocol, connector) = (Arc::clone(protocol), Arc::clone(&shared.connector));
         let (private, one, state) = Default::default();
-        Self { address, protocol, dialect, shared, connector, depth, most, private, one, state }
+        Self { address, protocol, dialect, priority, shared, connector, depth, most, private, one, state }
+    }
+
+    /// Tells whether it is of this kind. Protocols are told apart by identity: two of one name may be set up differently.
+    pub(super) fn is(&self, kind: &PoolKind<'_>) -> bool {
+        let same = std::ptr::addr_eq(Arc::as_ptr(&self.protocol), Arc::as_ptr(kind.protocol));
+        same && (self.dialect, self.priority) == (kind.dialect, kind.priority)
     }
 
     /// Makes it a pool of one client, which needs connections of another kind.
@@ -134,28 +115,29 @@ impl Pool {
     #[inline]
     fn lend(&self, state: &mut State, share: u32) -> Option<Arc<Member>> {
         let member = state.take(share)?;
-        if let Some(most) = self.most {
-            let lent = member.lent.load(Relaxed).saturating_add(1);
-            member.lent.store(lent, Relaxed);
-            if lent >= most && state.retire(&member) {
-                self.shared.stats.upstream_cx_max_requests.inc();
-            }
+        if let Some(most) = self.most
+            && member.lend() >= most
+            && state.retire(&member)
+        {
+            self.shared.stats.upstream_cx_max_requests.inc();
         }
         Some(member)
     }
 
     fn queue(&self, state: &mut State, share: u32) -> Result<Checkout, LocalReply> {
-        let Shared { config, stats, usage, .. } = &*self.shared;
+        let Shared { config, stats, .. } = &*self.shared;
         stats.upstream_cx_overflow.inc();
-        if !usage.wait(config.limits.max_pending_requests) {
+        if !self.budget().wait(config.limits.of(self.priority).max_pending_requests) {
             stats.upstream_rq_pending_overflow.inc();
             let text = format!("cluster {:?} has no connection free and too many requests wait for one", config.name);
             return Err(LocalReply::new(Reason::Overflow, text));
         }
         stats.upstream_rq_pending_active.inc();
-        let ticket = state.waiters.insert(Waiter { share, task: None, turn: None });
-        state.waiting.push_back(ticket);
-        Ok(Checkout::Queued(ticket))
+        Ok(Checkout::Queued(state.queue(share)))
+    }
+
+    fn budget(&self) -> &Budget {
+        self.shared.usage.of(self.priority)
     }
 
     fn no_room(&self) -> LocalReply {
@@ -184,7 +166,7 @@ impl Pool {
     /// Gives up a place in the queue.
     pub(super) fn leave(&self, ticket: usize) {
         let mut state = lock(&self.state);
-        state.waiting.retain(|waiting| *waiting != ticket);
+        state.unqueue(ticket);
         let waiter = self.stop_waiting(&mut state, ticket);
         if let Some(Ok(member)) = waiter.turn {
             state.give_back(&member, waiter.share);
@@ -193,7 +175,7 @@ impl Pool {
     }
 
     fn stop_waiting(&self, state: &mut State, ticket: usize) -> Waiter {
-        self.shared.usage.stop_waiting();
+        self.budget().stop_waiting();
         self.shared.stats.upstream_rq_pending_active.dec();
         state.waiters.remove(ticket)
     }
@@ -213,10 +195,7 @@ impl Pool {
         if member.is_retired() {
             state.give_back(member, share);
         } else {
-            // on several threads the late answer may be exhumed first, and the count is below zero for a moment
-            let buried = member.buried.load(Relaxed).wrapping_add(share);
-            member.buried.store(buried, Relaxed);
-            if buried.cast_signed() > (self.depth / 2).cast_signed() {
+            if member.bury(share) > (self.depth / 2).cast_signed() {
                 self.shared.stats.upstream_cx_retired.inc();
                 state.retire(member);
             }
@@ -228,7 +207,7 @@ impl Pool {
     pub(super) fn exhume(&self, member: &Arc<Member>) {
         let mut state = lock(&self.state);
         if !member.is_retired() {
-            member.buried.fetch_sub(1, Relaxed);
+            member.exhume();
             state.give_back(member, 1);
         }
         self.proceed(state);
@@ -241,7 +220,7 @@ impl Pool {
 
     /// Forgets a connection that has ended, with `failure` where it was never made.
     pub(super) fn remove(self: &Arc<Self>, member: &Arc<Member>, failure: Option<&LocalReply>) {
-        self.shared.usage.disconnect();
+        self.budget().disconnect();
         self.shared.stats.upstream_cx_active.dec();
         let mut state = lock(&self.state);
         state.retire(member);
@@ -290,106 +269,17 @@ impl Pool {
             return false;
         }
         let first = state.members.is_empty() && !self.private;
-        let most = if first { u32::MAX } else { self.shared.config.limits.max_connections };
-        if !self.shared.usage.connect(most) {
+        let most = if first { u32::MAX } else { self.shared.config.limits.of(self.priority).max_connections };
+        if !self.budget().connect(most) {
             return false;
         }
         let stats = &self.shared.stats;
         stats.upstream_cx_total.inc();
         stats.upstream_cx_active.inc();
-        let member = Arc::new(Member {
-            link: Link::new(self.protocol.wire().id, self.depth),
-            load: AtomicU32::new(0),
-            buried: AtomicU32::new(0),
-            lent: AtomicU32::new(0),
-            retired: AtomicBool::new(false),
-        });
+        let member = Arc::new(Member::new(Link::new(self.protocol.wire().id, self.depth)));
         tokio::spawn(driver::run(Arc::clone(self), Arc::clone(&member)));
-        state.members.push(Arc::clone(&member));
-        state.free.push(member);
+        state.add(member);
         true
-    }
-}
-
-impl State {
-    /// Lends a share of the member that has the least to do and that much left.
-    #[inline]
-    fn take(&mut self, share: u32) -> Option<Arc<Member>> {
-        let mut best: Option<(usize, u32)> = None;
-        for (place, member) in self.free.iter().enumerate().rev() {
-            let load = member.load.load(Relaxed);
-            if load + share <= member.link.depth && best.is_none_or(|(_, least)| load < least) {
-                best = Some((place, load));
-            }
-            if load == 0 {
-                break;
-            }
-        }
-        let (place, load) = best?;
-        let member = Arc::clone(&self.free[place]);
-        member.load.store(load + share, Relaxed);
-        if load + share == member.link.depth {
-            self.free.swap_remove(place);
-        }
-        Some(member)
-    }
-
-    fn give_back(&mut self, member: &Arc<Member>, share: u32) {
-        let load = member.load.load(Relaxed);
-        member.load.store(load - share, Relaxed);
-        if member.is_retired() {
-            member.finish_if_unused();
-        } else if load == member.link.depth {
-            self.free.push(Arc::clone(member));
-        }
-    }
-
-    fn retire(&mut self, member: &Arc<Member>) -> bool {
-        if member.retired.swap(true, Relaxed) {
-            return false;
-        }
-        member.load.fetch_sub(member.buried.swap(0, Relaxed), Relaxed);
-        self.free.retain(|other| !Arc::ptr_eq(other, member));
-        member.finish_if_unused();
-        true
-    }
-
-    fn retire_all(&mut self) {
-        for member in self.members.clone() {
-            self.retire(&member);
-        }
-    }
-
-    fn fail_waiting(&mut self, reply: &LocalReply) {
-        for ticket in self.waiting.drain(..) {
-            self.waiters[ticket].end(Err(reply.clone()));
-        }
-    }
-}
-
-impl Waiter {
-    fn end(&mut self, turn: Result<Arc<Member>, LocalReply>) {
-        self.turn = Some(turn);
-        if let Some(task) = self.task.take() {
-            task.wake();
-        }
-    }
-}
-
-impl Member {
-    /// Returns the requests that it was lent to, given up ones included.
-    pub(super) fn load(&self) -> u32 {
-        self.load.load(Relaxed)
-    }
-
-    fn is_retired(&self) -> bool {
-        self.retired.load(Relaxed)
-    }
-
-    fn finish_if_unused(&self) {
-        if self.load() == 0 {
-            self.link.finish();
-        }
     }
 }
 

@@ -1,0 +1,111 @@
+//! Takes connections as they come, and as long as there is room for them.
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    future::{Future, poll_fn},
+    io,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    net::TcpListener,
+    task::{JoinSet, yield_now},
+    time::timeout,
+};
+
+use super::{Accepted, Drain, Phase, ProcessLimit, Serve};
+use crate::{io::Io, observe::ListenerStats};
+
+/// Where connections come from.
+pub(super) trait Accept {
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Box<dyn Io>, Accepted)>>;
+}
+
+impl Accept for TcpListener {
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Box<dyn Io>, Accepted)>> {
+        let accepted = std::task::ready!(Self::poll_accept(self, cx));
+        Poll::Ready(accepted.and_then(|(stream, peer)| {
+            let local = stream.local_addr().or_else(|_| self.local_addr())?;
+            let accepted = Accepted::new(peer, local);
+            Ok((Box::new(stream) as Box<dyn Io>, accepted))
+        }))
+    }
+}
+
+/// What becomes of the connections of a listener.
+pub(super) struct Reception {
+    pub(super) serve: Arc<dyn Serve>,
+    pub(super) stats: Arc<ListenerStats>,
+    pub(super) limit: ProcessLimit,
+    pub(super) drain: Drain,
+}
+
+impl Reception {
+    /// Accepts connections until the drain begins, then waits for those that are open.
+    pub(super) async fn run(self, acceptor: impl Accept) {
+        let mut connections = JoinSet::new();
+        let mut draining = pin!(self.drain.reached(Phase::Draining));
+        let mut accepted_in_turn = 0;
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut draining => break,
+                Some(_) = connections.join_next() => continue,
+                accepted = poll_fn(|cx| acceptor.poll_accept(cx)) => match accepted {
+                    Ok((io, accepted)) => self.receive(io, accepted, &mut connections),
+                    Err(error) => {
+                        self.stats.connections.downstream_cx_error.inc();
+                        tracing::warn!(%error, "a connection could not be accepted");
+                        if !is_about_one_connection(&error) && timeout(BACK_OFF, &mut draining).await.is_ok() {
+                            break;
+                        }
+                    }
+                },
+            }
+            accepted_in_turn += 1;
+            if accepted_in_turn == MOST_IN_TURN {
+                accepted_in_turn = 0;
+                yield_now().await;
+            }
+        }
+        drop(acceptor);
+        while connections.join_next().await.is_some() {}
+    }
+
+    fn receive(&self, io: Box<dyn Io>, accepted: Accepted, connections: &mut JoinSet<()>) {
+        let Some(place) = self.limit.take() else {
+            self.stats.connections.downstream_global_cx_overflow.inc();
+            return;
+        };
+        let served = self.serve.serve(io, accepted, self.drain.clone());
+        let counted = counted(served, Arc::clone(&self.stats));
+        connections.spawn(async move {
+            let _place = place;
+            counted.await;
+        });
+    }
+}
+
+async fn counted(served: impl Future<Output = ()>, stats: Arc<ListenerStats>) {
+    stats.connections.downstream_cx_total.inc();
+    let _open = stats.connections.downstream_cx_active.enter();
+    served.await;
+}
+
+/// Tells whether the next connection may well be accepted at once.
+fn is_about_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+    )
+}
+
+/// How long to wait when the system has no room for another connection, such as too many open files.
+const BACK_OFF: Duration = Duration::from_millis(100);
+/// Connections that are accepted before those that are open have their turn.
+const MOST_IN_TURN: u32 = 32;

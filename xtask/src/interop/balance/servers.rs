@@ -1,0 +1,109 @@
+//! Servers that say who they are, in HTTP/1.1 and in Thrift, and how they are asked.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+
+use crate::interop::{
+    backend::{Frames, connect},
+    frames::Wire,
+};
+
+/// Servers on threads of this process, until the recipe ends.
+pub(super) struct Servers {
+    pub(super) ports: Vec<u16>,
+}
+
+impl Servers {
+    /// Listens on free ports of 127.0.0.1.
+    pub(super) fn start(count: usize) -> Result<Self> {
+        Ok(Self { ports: (0..count).map(|_| serve()).collect::<Result<_>>()? })
+    }
+}
+
+/// Asks over HTTP once for each key; returns who answers.
+pub(super) fn ask_in_http(port: u16, keys: &[String]) -> Result<Vec<String>> {
+    let mut stream = BufReader::new(connect(port, LIMIT)?);
+    let ask = |key: &String| {
+        write!(stream.get_mut(), "GET / HTTP/1.1\r\nhost: balance\r\n{KEY}: {key}\r\n\r\n")?;
+        let head = head(&mut stream)?.context("the connection ended")?;
+        let length =
+            head.iter().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+        let mut body = vec![0; length.with_context(|| format!("an answer of unknown length: {head:?}"))?];
+        stream.read_exact(&mut body)?;
+        Ok(String::from_utf8(body)?)
+    };
+    keys.iter().map(ask).collect()
+}
+
+/// Asks over Thrift once for each key, which is the method; returns who answers.
+pub(super) fn ask_in_thrift(port: u16, keys: &[String]) -> Result<Vec<String>> {
+    let (mut stream, mut frames) = (connect(port, LIMIT)?, Frames::new(WIRE));
+    let ask = |(id, key): (u32, &String)| {
+        stream.write_all(&WIRE.request(key, key, id))?;
+        let answer = frames.next(&mut stream)?.context("the connection ended")?;
+        Ok(WIRE.answered_text(&answer).filter(|_| WIRE.is_success(&answer)).context("a call failed")?.to_owned())
+    };
+    (1..).zip(keys).map(ask).collect()
+}
+
+fn serve() -> Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let port = listener.local_addr()?.port();
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            // a proxy may end its connections at any time
+            thread::spawn(move || answer(stream, &port.to_string()).unwrap_or_default());
+        }
+    });
+    Ok(port)
+}
+
+/// Answers requests with `name`, in the protocol that the first byte tells.
+fn answer(mut stream: TcpStream, name: &str) -> Result<()> {
+    stream.set_nodelay(true)?;
+    let mut first = [0];
+    if stream.peek(&mut first)? == 1 && first == *b"G" {
+        return answer_http(stream, name);
+    }
+    let mut frames = Frames::new(WIRE);
+    while let Some(request) = frames.next(&mut stream)? {
+        let (method, id) = (WIRE.text(&request).context("no text")?, WIRE.id(&request).context("no id")?);
+        let answer = WIRE.answer(&WIRE.request(method, name, id)).context("a key is a special method")?;
+        stream.write_all(&answer)?;
+    }
+    Ok(())
+}
+
+fn answer_http(stream: TcpStream, name: &str) -> Result<()> {
+    let mut stream = BufReader::new(stream);
+    while head(&mut stream)?.is_some() {
+        write!(stream.get_mut(), "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{name}", name.len())?;
+    }
+    Ok(())
+}
+
+/// Reads the lines up to the next empty one; none at the end of the connection.
+fn head(stream: &mut impl BufRead) -> Result<Option<Vec<String>>> {
+    let mut lines = Vec::new();
+    loop {
+        let mut line = String::new();
+        if stream.read_line(&mut line)? == 0 {
+            return Ok(None);
+        }
+        match line.trim_end() {
+            "" => return Ok(Some(lines)),
+            line => lines.push(line.to_owned()),
+        }
+    }
+}
+
+/// The header that has the key.
+pub(super) const KEY: &str = "x-key";
+const WIRE: Wire = Wire::Thrift;
+const LIMIT: Duration = Duration::from_secs(5);

@@ -24,7 +24,7 @@ use self::{
 };
 use crate::{
     observe::Stats,
-    server::ConnectionLimit,
+    server::{ConnectionLimit, Inspection},
     stack::{Filters, LocalLimitStats},
     tls::Secrets,
 };
@@ -89,6 +89,7 @@ impl Proxy {
             return Err(ConfigError::new("proxy", "admin", "this build has no admin interface (feature `admin`)"));
         }
         config.clusters.iter().try_for_each(|cluster| find_check(cluster, registry))?;
+        config.listeners.iter().try_for_each(|listener| Inspection::new(listener, registry).map(drop))?;
         let find = |listener: &Listener| Found::all(listener, &config.node, registry, filters);
         let found = config.listeners.iter().map(find).collect::<Result<Vec<_>, _>>()?;
         let mut tables = Tables::new(&filters.services);

@@ -35,6 +35,7 @@ pub(super) struct Worker {
     pub(super) buffers: Buffers,
     pub(super) wheel: Wheel,
     pub(super) budget: Budget,
+    protocols: Arc<Registry>,
     secrets: Secrets,
     limit: ProcessLimit,
     pub(super) numbers: Numbers,
@@ -62,6 +63,7 @@ impl Worker {
             buffers,
             wheel: Wheel::spawn(),
             budget: Budget::default(),
+            protocols: Arc::clone(protocols),
             secrets: secrets.clone(),
             limit: limit.clone(),
             numbers: Numbers::new(stats),
@@ -127,7 +129,7 @@ impl Worker {
             let secured = self.secrets.serve(Arc::clone(services.get(*place)?), chain, stats);
             Some(limit.as_ref().map_or_else(|| Arc::clone(&secured), |limit| limit.serve(Arc::clone(&secured))))
         });
-        let serve = Arc::new(FilterChains::new(config, served, Arc::clone(stats))?);
+        let serve = Arc::new(FilterChains::new(config, &self.protocols, served, Arc::clone(stats))?);
         Ok(match config.proxy_protocol {
             Some(settings) => Arc::new(ProxyProtocol::new(serve, settings, Arc::clone(stats))),
             None => serve,

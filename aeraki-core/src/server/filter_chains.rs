@@ -2,6 +2,7 @@
 
 use std::{future::ready, io, sync::Arc, time::Duration};
 
+use aeraki_codec::Registry;
 use aeraki_route::{
     Arrival, ChainIndex,
     config::{self, ConfigError},
@@ -35,10 +36,13 @@ struct Shared {
 impl FilterChains {
     /// Serves the connections of a listener by what serves its [chains](config::Listener::chains), in their order.
     ///
+    /// Protocols that are told from first bytes are found in `registry`.
+    ///
     /// # Errors
-    /// Two filter chains that match the same.
+    /// Two filter chains that match the same; a protocol that is not there, or cannot be told.
     pub fn new(
         listener: &config::Listener,
+        registry: &Registry,
         chains: impl IntoIterator<Item = Arc<dyn Serve>>,
         stats: Arc<ListenerStats>,
     ) -> Result<Self, ConfigError> {
@@ -48,7 +52,7 @@ impl FilterChains {
             index: listener.chain_index()?,
             chains,
             default,
-            inspection: Inspection::of(listener.filter_chains.iter().map(|chain| &chain.matches)),
+            inspection: Inspection::new(listener, registry)?,
             timeout: listener.listener_filters_timeout,
             goes_on: listener.continue_on_listener_filters_timeout,
             stats,

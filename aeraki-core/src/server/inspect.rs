@@ -1,18 +1,21 @@
 //! What the first bytes of a client tell before anything serves it.
 
-use std::io;
+use std::{io, sync::Arc};
 
-use aeraki_route::config::{FilterChainMatch, TransportProtocol};
+use aeraki_codec::{Detection, Protocol, Registry};
+use aeraki_route::config::{ConfigError, FilterChain, Listener, TransportProtocol};
 
 use crate::{io::Prefixed, tls::Hello};
 
 /// What the filter chains of a listener want to know of the first bytes.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Inspection {
+pub(crate) struct Inspection {
     /// Whether they are a TLS handshake.
     tls: bool,
     /// What the handshake asks for.
     hello: bool,
+    /// Whether they are those of a protocol, by the names that chains match.
+    protocols: Vec<(String, Arc<dyn Protocol>)>,
 }
 
 /// What was found out.
@@ -36,12 +39,33 @@ impl Default for Seen {
 }
 
 impl Inspection {
-    /// Finds out what these matches depend on.
-    pub(super) fn of<'a>(matches: impl IntoIterator<Item = &'a FilterChainMatch>) -> Self {
-        matches.into_iter().fold(Self::default(), |inspection, wanted| {
-            let hello = inspection.hello || wanted.reads_client_hello();
-            Self { tls: inspection.tls || hello || wanted.transport_protocol.is_some(), hello }
-        })
+    /// Finds out what the filter chains of a listener depend on, and the protocols that they name in `registry`.
+    ///
+    /// # Errors
+    /// A protocol that is not there, or that cannot be told from its first bytes: the listener, the field and the reason.
+    pub(crate) fn new(listener: &Listener, registry: &Registry) -> Result<Self, ConfigError> {
+        let mut inspection = Self::default();
+        for (path, FilterChain { matches, .. }) in listener.chains().take(listener.filter_chains.len()) {
+            inspection.hello |= matches.reads_client_hello();
+            inspection.tls |= matches.transport_protocol.is_some();
+            for (name, codec) in matches.detected_protocols() {
+                let refuse = |reason| {
+                    let path = format!("{path}.matches.applicationProtocols");
+                    ConfigError::new(format!("listener {:?}", listener.name), path, reason)
+                };
+                let unknown = || refuse(format!("{name}: there is no codec {codec:?}"));
+                let protocol = registry.get(codec).ok_or_else(unknown)?;
+                if protocol.detect(&[]).is_none() {
+                    return Err(refuse(format!("{name}: {codec:?} cannot be told from its first bytes")));
+                }
+                if inspection.protocols.iter().all(|(known, _)| known != name) {
+                    inspection.protocols.push((name.to_owned(), Arc::clone(protocol)));
+                }
+            }
+        }
+        // the first bytes of a handshake may look like those of something else
+        inspection.tls |= inspection.hello || !inspection.protocols.is_empty();
+        Ok(inspection)
     }
 
     /// Tells whether no byte matters.
@@ -73,12 +97,27 @@ impl Inspection {
         if bytes.len() < HANDSHAKE.len() && HANDSHAKE.starts_with(bytes) {
             Looked::More
         } else if !bytes.starts_with(HANDSHAKE) {
-            Looked::Enough(Seen::default())
+            self.detect(bytes)
         } else if self.hello {
             hello.look(bytes)
         } else {
             Looked::Enough(Seen { transport_protocol: TransportProtocol::Tls, ..Seen::default() })
         }
+    }
+
+    /// Asks the protocols in the order in which chains name them.
+    fn detect(&self, bytes: &[u8]) -> Looked {
+        let mut undecided = false;
+        for (name, protocol) in &self.protocols {
+            match protocol.detect(bytes) {
+                Some(Detection::Yes) => {
+                    return Looked::Enough(Seen { application_protocols: vec![name.clone()], ..Seen::default() });
+                }
+                Some(Detection::More) => undecided = true,
+                _ => {}
+            }
+        }
+        if undecided { Looked::More } else { Looked::Enough(Seen::default()) }
     }
 }
 

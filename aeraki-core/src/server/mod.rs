@@ -26,7 +26,7 @@ mod tests;
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
-pub(crate) use self::inspect::{Looked, Seen};
+pub(crate) use self::inspect::{Inspection, Looked, Seen};
 pub use self::{
     budget::Budget,
     connection_limit::{ConnectionLimit, ProcessLimit},

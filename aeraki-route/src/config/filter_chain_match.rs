@@ -124,9 +124,10 @@ impl FilterChainMatch {
         self
     }
 
-    /// Lists the protocols that are told from the first bytes of a client in plain text.
-    pub fn detected_protocols(&self) -> impl Iterator<Item = &str> {
-        self.application_protocols.iter().filter_map(|protocol| protocol.strip_prefix(DETECTED))
+    /// Lists the protocols that are told from the first bytes of a client in plain text, each with the name of its codec.
+    pub fn detected_protocols(&self) -> impl Iterator<Item = (&str, &str)> {
+        let named = self.application_protocols.iter().map(String::as_str);
+        named.filter_map(|protocol| Some((protocol, protocol.strip_prefix(DETECTED)?)))
     }
 
     /// Tells whether it depends on what a client says in its TLS handshake.
@@ -160,4 +161,4 @@ fn check_networks(networks: &[String], field: &str) -> Checked {
 }
 
 /// What the names of protocols begin with that are told from the first bytes.
-pub(crate) const DETECTED: &str = "aeraki.";
+const DETECTED: &str = "aeraki.";

@@ -1,5 +1,6 @@
 //! Which filter chain the first bytes of a client choose.
 
+use aeraki_codec::Registry;
 use aeraki_route::config::{
     FilterChain, FilterChainMatch, Listener, MetaProtocolProxy, ProtocolConfig, RouteConfig, RouteSource,
     TransportProtocol,
@@ -40,7 +41,9 @@ impl Chains {
         let mut listener = Listener::of("in", nowhere(), service());
         listener.filter_chains = configs;
         let listener = adjust(listener);
-        let server = Arc::new(FilterChains::new(&listener, serve, Arc::clone(&stats)).expect("nothing overlaps"));
+        let server = Arc::new(
+            FilterChains::new(&listener, &Registry::builtin(), serve, Arc::clone(&stats)).expect("nothing overlaps"),
+        );
         Self { server, served, stats, secrets }
     }
 
@@ -231,4 +234,26 @@ async fn what_no_chain_matches_goes_to_the_default_one_or_is_closed() {
     let ports = vec![(any().with_destination_port(1), None), (any().with_destination_port(2), None)];
     let mut chains = Chains::new(ports, |listener| listener);
     assert_eq!(chains.echo(b"\x16\x03").await, Some(0), "nobody looks where nothing depends on it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn protocols_are_told_by_as_many_bytes_as_they_need() {
+    let named = |protocol| (any().with_application_protocol(protocol), None);
+    let mut chains =
+        Chains::new(vec![named("aeraki.dubbo"), named("aeraki.thrift"), (any(), None)], |listener| listener);
+    let thrift = b"\0\0\0\x20\x80\x01\0\x01";
+    for (bytes, place) in [(&b"\xda\xbb\xc2"[..], 0), (b"\x80\x01\0\x01", 1), (thrift, 1), (b"*1\r\n$4\r\nPING", 2)] {
+        assert_eq!(chains.echo(bytes).await, Some(place), "{bytes:?}");
+    }
+    let mut slow = chains.connect();
+    for byte in &thrift[..6] {
+        assert_eq!(chains.served(), None);
+        slow.write_all(&[*byte]).await.expect("room in the pipe");
+        tokio::task::yield_now().await;
+    }
+    soon(slow.read_exact(&mut [0; 6])).await.expect("an echo");
+    assert_eq!(chains.served(), Some(1));
+    // a handshake whose length looks like the beginning of a Thrift message
+    let hello = b"\x16\x03\x01\x01\x80\x01\0\0";
+    assert_eq!(chains.echo(hello).await, Some(2));
 }

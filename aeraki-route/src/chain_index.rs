@@ -96,7 +96,7 @@ impl ChainIndex {
         for network in each(&wanted.prefix_ranges) {
             let names = networks.entry(network);
             for name in each(&wanted.server_names) {
-                let transports = names.entry(name.map(server_name));
+                let transports = names.entry(name.map(|name| server_name(name)));
                 let protocols = transports.entry(wanted.transport_protocol);
                 for protocol in each(&wanted.application_protocols) {
                     insert_source(protocols.entry(protocol.map(|protocol| protocol.as_str().into())), wanted, chain)?;
@@ -143,7 +143,7 @@ fn by_server_name<'a>(
 }
 
 /// Writes a name as it is looked for: a wildcard without its star.
-fn server_name(name: &String) -> Box<str> {
+fn server_name(name: &str) -> Box<str> {
     name.strip_prefix('*').unwrap_or(name).to_ascii_lowercase().into()
 }
 

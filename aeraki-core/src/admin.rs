@@ -1,8 +1,7 @@
 //! The admin interface: statistics and readiness over HTTP/1.1, for people and for Prometheus.
 
-use std::{convert::Infallible, fmt, net::SocketAddr, sync::Arc};
+use std::{convert::Infallible, fmt, io, net::SocketAddr, sync::Arc};
 
-use aeraki_route::config::ConfigError;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Method, Request, Response, StatusCode, body::Incoming, header, server::conn::http1, service::service_fn};
@@ -36,25 +35,19 @@ impl fmt::Debug for View {
 }
 
 impl Admin {
-    /// Binds `address`; port 0 takes a free one. Until `is_ready` says so, the proxy is shown as one
-    /// that still waits for its configuration.
+    /// Answers on a socket that listens. Until `is_ready` says so, the proxy is shown as one that still waits for its
+    /// configuration; it ends with `drain`.
     ///
     /// # Errors
-    /// When the address cannot be had: the field and the system's reason.
-    pub fn bind(
-        address: SocketAddr,
+    /// Those of the system.
+    pub fn new(
+        socket: std::net::TcpListener,
         stats: Stats,
         drain: Drain,
         is_ready: impl Fn() -> bool + Send + Sync + 'static,
-    ) -> Result<Self, ConfigError> {
-        let bind = || {
-            let socket = std::net::TcpListener::bind(address)?;
-            socket.set_nonblocking(true)?;
-            Ok((socket.local_addr()?, socket))
-        };
-        let (local, socket) = bind().map_err(|error: std::io::Error| {
-            ConfigError::new("proxy", "admin", format!("cannot listen on {address}: {error}"))
-        })?;
+    ) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let local = socket.local_addr()?;
         Ok(Self { socket, local, view: Arc::new(View { stats, drain, is_ready: Box::new(is_ready) }) })
     }
 
@@ -158,10 +151,10 @@ mod tests {
         metrics.counters.request.add(3);
         stats.register(metrics);
         let ready = Arc::new(AtomicBool::new(false));
-        let address = "127.0.0.1:0".parse().expect("an address");
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let is_ready = Arc::clone(&ready);
-        let admin = Admin::bind(address, stats, drain.clone(), move || is_ready.load(Ordering::Relaxed));
-        let admin = admin.expect("a free port");
+        let admin = Admin::new(socket, stats, drain.clone(), move || is_ready.load(Ordering::Relaxed));
+        let admin = admin.expect("a socket");
         let address = admin.local_addr();
         let served = tokio::spawn(admin.serve());
 
@@ -180,9 +173,6 @@ mod tests {
         drain.close();
         served.await.expect("no panic");
 
-        let taken = std::net::TcpListener::bind(address).expect("the port is free again");
-        let error = Admin::bind(address, Stats::new(), drain, || true).expect_err("in use");
-        assert!(error.to_string().starts_with(&format!("proxy: admin: cannot listen on {address}: ")), "{error}");
-        drop(taken);
+        std::net::TcpListener::bind(address).expect("the port is free again");
     }
 }

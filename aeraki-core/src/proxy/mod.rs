@@ -1,6 +1,8 @@
 //! A whole proxy from its configuration: listeners, stacks and clusters on one or more workers.
 
 mod counting;
+#[cfg(all(feature = "hot-restart", target_os = "linux"))]
+mod hot_restart;
 mod running;
 mod service;
 mod sockets;
@@ -17,9 +19,12 @@ use aeraki_route::{
 };
 use tokio::runtime::Handle;
 
+#[cfg(all(feature = "hot-restart", target_os = "linux"))]
+pub use self::hot_restart::Predecessor;
 pub use self::{running::Running, update::Updated};
 use self::{
     service::{Found, RpcService, Service},
+    sockets::Sockets,
     tables::Tables,
 };
 use crate::{
@@ -46,6 +51,8 @@ pub struct Proxy {
     protocols: Arc<Registry>,
     stats: Stats,
     secrets: Secrets,
+    /// Those that are bound before it starts.
+    sockets: Sockets,
 }
 
 /// A listener with what serves its filter chains.
@@ -107,7 +114,14 @@ impl Proxy {
         config.clusters.iter().try_for_each(|cluster| secrets.check_cluster(cluster))?;
         let stats = Stats::new();
         stats.register(Arc::new(secrets.clone()));
-        Ok(Self { listeners, config, protocols: Arc::new(registry.clone()), stats, secrets })
+        Ok(Self {
+            listeners,
+            config,
+            protocols: Arc::new(registry.clone()),
+            stats,
+            secrets,
+            sockets: Sockets::default(),
+        })
     }
 
     /// Returns the configuration.
@@ -132,6 +146,15 @@ impl Proxy {
     #[must_use]
     pub const fn stats(&self) -> &Stats {
         &self.stats
+    }
+
+    /// Has the proxy serve the sockets of the process before it where it listens on the same addresses; others are closed.
+    #[cfg(all(feature = "hot-restart", target_os = "linux"))]
+    #[must_use]
+    pub fn with_sockets_of(self, predecessor: &mut Predecessor) -> Self {
+        self.sockets.adopt(predecessor.take_sockets());
+        self.sockets.keep(&self.config.listeners);
+        self
     }
 
     /// Starts on threads of its own: each worker has its own runtime, connections and queue of new connections.

@@ -1,5 +1,7 @@
 //! A proxy that runs.
 
+#[cfg(all(feature = "hot-restart", target_os = "linux"))]
+use std::path::Path;
 use std::{
     collections::BTreeMap,
     future::Future,
@@ -20,12 +22,16 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
+#[cfg(all(feature = "hot-restart", target_os = "linux"))]
+use super::hot_restart::Waiting;
 use super::{
     Place, Prepared, Proxy, cannot_start, limit_stats,
     sockets::Sockets,
     subscriptions,
     worker::{Common, Worker, until_done},
 };
+#[cfg(feature = "admin")]
+use crate::admin::Admin;
 use crate::{
     observe::{Collect, Stats},
     server::{self, Drain, ProcessLimit},
@@ -42,6 +48,8 @@ pub struct Running {
     pub(super) common: Common,
     pub(super) workers: Vec<Worker>,
     admin: Option<SocketAddr>,
+    /// Ends the admin interface, whose socket a successor may take.
+    admin_drain: Drain,
     drain: Drain,
     /// The tables of all listeners, as the admin interface sees them.
     tables: Arc<Mutex<Vec<Arc<SharedRules>>>>,
@@ -60,16 +68,18 @@ pub(super) struct Serving {
 impl Running {
     /// Starts a worker in each of `places`.
     pub(super) fn start(proxy: Proxy, places: &[Place]) -> Result<Self, ConfigError> {
-        let Proxy { config, listeners, protocols, stats, secrets } = proxy;
+        let Proxy { config, listeners, protocols, stats, secrets, sockets } = proxy;
         let limit = ProcessLimit::new(config.max_connections);
+        let drain = Drain::new();
         let mut running = Self {
             config,
             listeners: BTreeMap::new(),
-            sockets: Sockets::default(),
+            sockets,
             common: Common { protocols, stats, secrets, limit },
             workers: Vec::new(),
             admin: None,
-            drain: Drain::new(),
+            admin_drain: drain.part(),
+            drain,
             tables: Arc::default(),
             limits: Vec::new(),
         };
@@ -125,6 +135,20 @@ impl Running {
         subscriptions(self.listeners.values().map(|serving| &serving.prepared))
     }
 
+    /// Waits at `path`, a Unix socket, for a process that takes the sockets over, in the place of whoever waited there
+    /// before. What is returned ends when the successor serves; it is for the caller to [shut down](Self::shutdown) then.
+    ///
+    /// # Errors
+    /// When the socket cannot be made there.
+    #[cfg(all(feature = "hot-restart", target_os = "linux"))]
+    pub fn await_successor(&self, path: &Path) -> io::Result<impl Future<Output = ()> + Send + use<>> {
+        let (waiting, admin) = (Waiting::at(path, self.sockets.clone())?, self.admin_drain.clone());
+        Ok(async move {
+            waiting.relieved().await;
+            admin.close();
+        })
+    }
+
     /// Makes these the clusters of all workers from now on; see [`Clusters::update`](crate::upstream::Clusters::update).
     ///
     /// # Errors
@@ -151,7 +175,7 @@ impl Running {
     pub(super) fn serve(&mut self, prepared: Prepared, sockets: Vec<server::Listener>) {
         let Some(address) = sockets.first().map(server::Listener::local_addr) else { return };
         let drain = self.drain.part();
-        for (worker, socket) in self.workers.iter().zip(sockets) {
+        for (worker, socket) in self.workers.iter().cycle().zip(sockets) {
             worker.serve(prepared.clone(), socket, drain.clone());
         }
         let name = prepared.config.name.clone();
@@ -204,10 +228,13 @@ impl Running {
     }
 
     #[cfg(feature = "admin")]
-    fn bind_admin(&mut self, address: SocketAddr) -> Result<crate::admin::Admin, ConfigError> {
+    fn bind_admin(&mut self, address: SocketAddr) -> Result<Admin, ConfigError> {
         let tables = Arc::clone(&self.tables);
         let ready = move || lock(&tables).iter().all(|rules| rules.load().table().is_some());
-        let admin = crate::admin::Admin::bind(address, self.common.stats.clone(), self.drain.clone(), ready)?;
+        let (stats, drain) = (self.common.stats.clone(), self.admin_drain.clone());
+        let admin = self.sockets.admin(address).and_then(|socket| Admin::new(socket, stats, drain, ready));
+        let admin = admin
+            .map_err(|error| ConfigError::new("proxy", "admin", format!("cannot listen on {address}: {error}")))?;
         self.admin = Some(admin.local_addr());
         Ok(admin)
     }

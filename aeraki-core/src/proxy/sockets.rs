@@ -1,51 +1,111 @@
 //! The sockets of listeners, one for each worker, which outlive the listener that they were bound for.
 
+#[cfg(any(feature = "admin", feature = "hot-restart"))]
+use std::io;
+#[cfg(all(feature = "hot-restart", target_os = "linux"))]
+use std::os::fd::OwnedFd;
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     sync::{Arc, Mutex},
 };
 
 use aeraki_route::config::{ConfigError, Listener};
 
+#[cfg(all(feature = "hot-restart", target_os = "linux"))]
+use super::hot_restart::Given;
 use crate::{
     server::{self, Drain, ListenerOptions, Phase},
     sync::lock,
 };
 
-/// The sockets of all listeners. Cheap to clone.
+/// All sockets that connections come in at. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Sockets(Arc<Mutex<BTreeMap<Key, Vec<server::Listener>>>>);
+pub(super) struct Sockets(Arc<Mutex<Bound>>);
+
+#[derive(Debug, Default)]
+struct Bound {
+    listeners: BTreeMap<Key, Vec<server::Listener>>,
+    admin: Option<TcpListener>,
+}
 
 /// The configured address; where that leaves the port to the system, the name of the listener too.
-type Key = (SocketAddr, Option<String>);
+pub(super) type Key = (SocketAddr, Option<String>);
 
 fn key(listener: &Listener) -> Key {
     (listener.address, (listener.address.port() == 0).then(|| listener.name.clone()))
 }
 
 impl Sockets {
-    /// Returns a handle on each socket of the listener, which is bound unless it is bound already.
+    /// Returns handles on the sockets of the listener, at least one for each worker, which are bound unless they are bound
+    /// already.
     pub(super) fn get(&self, listener: &Listener, workers: usize) -> Result<Vec<server::Listener>, ConfigError> {
-        let mut known = lock(&self.0);
-        let sockets = match known.entry(key(listener)) {
+        let listeners = &mut lock(&self.0).listeners;
+        let sockets = match listeners.entry(key(listener)) {
             Entry::Occupied(bound) => bound.into_mut(),
             Entry::Vacant(place) => place.insert(bind(listener, workers)?),
         };
-        sockets.iter().map(|socket| socket.try_clone(&listener.name)).collect()
+        let handles = sockets.len().max(workers);
+        sockets.iter().cycle().take(handles).map(|socket| socket.try_clone(&listener.name)).collect()
+    }
+
+    /// Returns a handle on the socket of the admin interface, which is bound unless it is bound already.
+    #[cfg(feature = "admin")]
+    pub(super) fn admin(&self, address: SocketAddr) -> io::Result<TcpListener> {
+        let admin = &mut lock(&self.0).admin;
+        let bound = admin.as_ref().filter(|bound| bound.local_addr().is_ok_and(|local| serves(local, address)));
+        let socket = match bound {
+            Some(bound) => bound.try_clone()?,
+            None => TcpListener::bind(address)?,
+        };
+        *admin = Some(socket.try_clone()?);
+        Ok(socket)
     }
 
     /// Closes the sockets of all but these listeners.
     pub(super) fn keep<'a>(&self, listeners: impl IntoIterator<Item = &'a Listener>) {
         let kept: BTreeSet<Key> = listeners.into_iter().map(key).collect();
-        lock(&self.0).retain(|key, _| kept.contains(key));
+        lock(&self.0).listeners.retain(|key, _| kept.contains(key));
     }
 
     /// Closes all sockets when `drain` begins: a connection that nobody will accept is refused by the system then.
     pub(super) async fn close_at(self, drain: Drain) {
         drain.reached(Phase::Draining).await;
-        self.keep([]);
+        *lock(&self.0) = Bound::default();
     }
+
+    /// Returns a handle on each socket, for another process.
+    #[cfg(all(feature = "hot-restart", target_os = "linux"))]
+    pub(super) fn handles(&self) -> io::Result<Vec<(Given, OwnedFd)>> {
+        let bound = lock(&self.0);
+        let of_listeners = bound.listeners.iter().flat_map(|((address, name), sockets)| {
+            let given = Given::Listener(*address, name.clone());
+            sockets.iter().map(move |socket| Ok((given.clone(), socket.to_fd()?)))
+        });
+        let of_admin = bound.admin.iter().map(|socket| Ok((Given::Admin, socket.try_clone()?.into())));
+        of_listeners.chain(of_admin).collect()
+    }
+
+    /// Takes the sockets of another process.
+    #[cfg(all(feature = "hot-restart", target_os = "linux"))]
+    pub(super) fn adopt(&self, sockets: Vec<(Given, OwnedFd)>) {
+        let mut bound = lock(&self.0);
+        for (given, socket) in sockets {
+            match given {
+                Given::Listener(address, name) => match server::Listener::from_fd(socket) {
+                    Ok(listener) => bound.listeners.entry((address, name)).or_default().push(listener),
+                    Err(error) => tracing::warn!(%address, %error, "a socket of the proxy before cannot be used"),
+                },
+                Given::Admin => bound.admin = Some(socket.into()),
+            }
+        }
+    }
+}
+
+/// Tells whether a socket bound to `local` is what `address` asks for.
+#[cfg(feature = "admin")]
+fn serves(local: SocketAddr, address: SocketAddr) -> bool {
+    local.ip() == address.ip() && (address.port() == 0 || address.port() == local.port())
 }
 
 /// Binds one socket for each worker.

@@ -66,6 +66,20 @@ impl Listener {
         Ok(Self { socket, local: self.local, limit: self.limit.clone() })
     }
 
+    /// Takes a socket that listens already, such as one of another process.
+    #[cfg(all(feature = "hot-restart", target_os = "linux"))]
+    pub(crate) fn from_fd(socket: std::os::fd::OwnedFd) -> io::Result<Self> {
+        let socket = std::net::TcpListener::from(socket);
+        socket.set_nonblocking(true)?;
+        Ok(Self { local: socket.local_addr()?, socket, limit: ProcessLimit::default() })
+    }
+
+    /// Returns a handle on the same socket for another process.
+    #[cfg(all(feature = "hot-restart", target_os = "linux"))]
+    pub(crate) fn to_fd(&self) -> io::Result<std::os::fd::OwnedFd> {
+        Ok(self.socket.try_clone()?.into())
+    }
+
     /// Returns the address that it is bound to.
     #[must_use]
     pub const fn local_addr(&self) -> SocketAddr {

@@ -9,6 +9,8 @@ mod exchange;
 mod flow;
 mod hostile_clients;
 mod hostile_servers;
+#[cfg(all(feature = "hot-restart", feature = "admin", target_os = "linux"))]
+mod hot_restart;
 #[path = "../../src/testing.rs"]
 mod lines;
 mod replies;

@@ -1,6 +1,6 @@
 //! Options of sockets, the same towards clients and servers.
 
-use std::io;
+use std::{io, net::SocketAddr};
 
 use aeraki_route::config::TcpKeepalive;
 use socket2::SockRef;
@@ -20,6 +20,23 @@ pub(crate) fn set_keepalive(socket: SockRef<'_>, keepalive: Option<&TcpKeepalive
         wanted = wanted.with_interval(interval);
     }
     socket.set_tcp_keepalive(&wanted)
+}
+
+/// Returns where a connection was meant to go that the system has redirected to `local` (`SO_ORIGINAL_DST`); none where it
+/// was not redirected.
+#[cfg(target_os = "linux")]
+pub(crate) fn original_dst(socket: &SockRef<'_>, local: SocketAddr) -> Option<SocketAddr> {
+    let is_v4 = local.ip().to_canonical().is_ipv4();
+    let original = if is_v4 { socket.original_dst_v4() } else { socket.original_dst_v6() };
+    let original = original.ok()?.as_socket()?;
+    let differs = (original.ip().to_canonical(), original.port()) != (local.ip().to_canonical(), local.port());
+    differs.then_some(original)
+}
+
+/// Returns none: only Linux redirects connections.
+#[cfg(not(target_os = "linux"))]
+pub(crate) const fn original_dst(_: &SockRef<'_>, _: SocketAddr) -> Option<SocketAddr> {
+    None
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! A protocol of lines for tests: `Q 7 hello` asks, `R 7 hello` answers, `S 8 hello` opens a stream.
+//! A protocol of lines for tests: `Q 7 hello` asks, `R 7 hello` answers, `S 8 hello` opens a stream; a server that answers
+//! with `R 7 bye` wants no further requests.
 
 use std::sync::Arc;
 
@@ -83,6 +84,9 @@ impl Codec for Line {
             return Err(bad(0));
         }
         let method = words.next().unwrap_or_default();
+        if frame[0] == b'R' && method == "bye" {
+            out.set_goodbye();
+        }
         if demand.wants(b"method") && !method.is_empty() {
             let at = method.as_ptr() as usize - text.as_ptr() as usize;
             out.insert(frame, &self.limits, Text::Copied(b"method"), Text::Frame(at..at + method.len()))?;

@@ -32,7 +32,8 @@ use crate::message::{Demand, Head, Message};
 /// * Between two calls of [`measure`](Self::measure) that return [`Measure::Partial`] the input only grows at its end.
 ///   The work is amortised O(new bytes): a codec that must walk a message to find its end keeps a resume offset.
 /// * [`parse`](Self::parse) gets exactly the frame that `measure` announced.
-/// * [`encode`](Self::encode) of a message without a mutation and with its own id writes the frame byte for byte.
+/// * [`encode`](Self::encode) of a message without a mutation and with its own id writes the frame byte for byte, but for
+///   a goodbye in it: that is said by the proxy to its own clients, and not passed on.
 /// * All frames of a stream have the [`id`](Message::id) of the message that opened it, a number. Window updates and the
 ///   like are [`StreamData`](crate::Kind::StreamData): they pass the proxy from end to end.
 pub trait Codec: Send {
@@ -106,7 +107,7 @@ pub enum Control<'a> {
     Frame(&'a Message),
     /// The connection has been idle: a sign of life is due.
     Ping,
-    /// The connection is going to be drained: say goodbye, if the protocol can.
+    /// The connection is going to be drained: say goodbye, if the protocol can, at once or with the answers to come.
     Goodbye,
 }
 
@@ -122,7 +123,8 @@ pub enum Flow {
     Hold,
     /// Requests may flow.
     Ready,
-    /// The peer wants no further requests on this connection; answers still come.
+    /// The server wants no further requests on this connection; answers still come. An answer that says so by itself is
+    /// marked by [`Head::set_goodbye`].
     Drain,
     /// The connection must be closed after what was written.
     Close,

@@ -216,14 +216,20 @@ impl Codec for Connection {
     }
 }
 
-/// An event is a sign of life if its body is null, and a note about the connection if it is not.
+/// An event is a sign of life if its body is null, and a note about the connection if it is not; what null is in other
+/// serializations than Hessian2 is not known.
 fn parse_event(filler: &mut Filler<'_>, header: Header) -> Result<(), DecodeError> {
     filler.out.set_mutable(false);
     let body = filler.frame.get(Header::LEN..).unwrap_or_default();
     if body.len() > MAX_EVENT {
         return Err(DecodeError::new(DecodeErrorKind::FrameTooLarge, header::LENGTH_OFFSET));
     }
-    if header.is_hessian2() && header.is_request() && !matches!(body, [] | [b'N']) {
+    let is_note = if header.is_hessian2() {
+        !matches!(body, [] | [b'N'])
+    } else {
+        !header.is_two_way() && control::is_note(body)
+    };
+    if header.is_request() && is_note {
         filler.out.set_kind(Kind::Event);
     }
     Ok(())

@@ -15,7 +15,7 @@ pub(super) fn handle(role: Role, event: Control<'_>, out: &mut Output) -> Flow {
         Control::Goodbye if role == Role::Server => {
             let flags = header::REQUEST | header::EVENT | header::HESSIAN2;
             out.put(&header::encode(flags, 0, 0, 2));
-            out.put(READ_ONLY);
+            out.put(&[STRING_OF_ONE, READ_ONLY]);
             Flow::Handled
         }
         Control::Goodbye | Control::Open => Flow::Ignored,
@@ -33,10 +33,23 @@ fn incoming(role: Role, message: &Message, out: &mut Output) -> Flow {
             }
             Flow::Handled
         }
-        (Kind::Event, Role::Client) if body == READ_ONLY => Flow::Drain,
-        (Kind::Event, Role::Client) if body == WRITABLE => Flow::Ready,
+        (Kind::Event, Role::Client) => match letter(body) {
+            Some(READ_ONLY) => Flow::Drain,
+            Some(WRITABLE) => Flow::Ready,
+            _ => Flow::Ignored,
+        },
         _ => Flow::Ignored,
     }
+}
+
+/// Tells whether the body of an event is a note, in whatever serialization.
+pub(super) fn is_note(body: &[u8]) -> bool {
+    matches!(letter(body), Some(READ_ONLY | WRITABLE))
+}
+
+/// Returns the letter that a note is. Serializations put what they need in front of it; only JSON has something behind it.
+fn letter(body: &[u8]) -> Option<u8> {
+    body.iter().rev().copied().find(|byte| !matches!(byte, b'"' | b'\r' | b'\n'))
 }
 
 /// A sign of life asks for the null of its own serialization, which outside Hessian2 is what it brought itself.
@@ -48,5 +61,7 @@ fn answer(serialization: u8, id: u64, body: &[u8], out: &mut Output) {
 }
 
 const NULL: &[u8] = b"N";
-const READ_ONLY: &[u8] = b"\x01R";
-const WRITABLE: &[u8] = b"\x01W";
+/// Begins a string of one letter in Hessian2.
+const STRING_OF_ONE: u8 = 1;
+const READ_ONLY: u8 = b'R';
+const WRITABLE: u8 = b'W';

@@ -337,6 +337,16 @@ fn a_server_that_says_goodbye_is_heard() {
     assert_eq!(codec(Role::Client).control(Control::Frame(&writable), &mut out), Ok(Flow::Ready));
     assert_eq!(codec(Role::Client).control(Control::Goodbye, &mut out), Ok(Flow::Ignored));
     assert!(out.is_empty());
+    // fastjson2, fastjson, Java
+    for (serialization, body) in [(23, &b"\0\0\0\x02JR"[..]), (6, b"\"R\"\n"), (3, b"\xac\xed\0\x05w\x01\x01t\0\x01R")]
+    {
+        let note = message(&frame(0xa0 | serialization, 0, body));
+        assert_eq!(codec(Role::Client).control(Control::Frame(&note), &mut out), Ok(Flow::Drain), "{body:?}");
+    }
+    for other in [&b"\x01X"[..], b"\x02RX", b"\"\"", b"\0"] {
+        let note = message(&frame(0xa2, 0, other));
+        assert_eq!(codec(Role::Client).control(Control::Frame(&note), &mut out), Ok(Flow::Ignored), "{other:?}");
+    }
     let ping = written(|out| assert_eq!(codec(Role::Client).control(Control::Ping, out), Ok(Flow::Handled)));
     assert_eq!(ping[..], b"\xda\xbb\xe2\0\0\0\0\0\0\0\0\0\0\0\0\x01N"[..]);
 }

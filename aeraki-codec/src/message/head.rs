@@ -35,7 +35,6 @@ impl Id {
 pub struct Head {
     attributes: AttributeTable,
     id: Id,
-    stream: u64,
     notes: [u32; 4],
     echo: Option<Span>,
     status: Status,
@@ -45,6 +44,7 @@ pub struct Head {
     affinity: Affinity,
     immutable: bool,
     opaque: bool,
+    goodbye: bool,
 }
 
 impl Head {
@@ -56,12 +56,12 @@ impl Head {
 
     /// Forgets everything, keeping allocated room.
     pub fn clear(&mut self) {
-        let Self { attributes, id, stream, notes, echo, status, head_len, dialect, kind, affinity, immutable, opaque } =
+        let Self { attributes, id, notes, echo, status, head_len, dialect, kind, affinity, immutable, opaque, goodbye } =
             self;
         attributes.clear();
-        (*id, *stream, *notes, *echo) = Default::default();
+        (*id, *notes, *echo) = Default::default();
         (*status, *head_len, *dialect, *kind, *affinity) = Default::default();
-        (*immutable, *opaque) = Default::default();
+        (*immutable, *opaque, *goodbye) = Default::default();
     }
 
     /// Returns what kind of message this is.
@@ -84,17 +84,6 @@ impl Head {
     /// Sets the id.
     pub const fn set_id(&mut self, id: Id) {
         self.id = id;
-    }
-
-    /// Returns the id of the stream that the message belongs to; 0 where there is none.
-    #[must_use]
-    pub const fn stream(&self) -> u64 {
-        self.stream
-    }
-
-    /// Sets the id of the stream.
-    pub const fn set_stream(&mut self, stream: u64) {
-        self.stream = stream;
     }
 
     /// Returns how the call ended.
@@ -163,6 +152,18 @@ impl Head {
     /// know one for sure takes every key for [ambiguous](super::Attributes::is_ambiguous).
     pub const fn set_opaque(&mut self) {
         self.opaque = true;
+    }
+
+    /// Tells whether the server says with this answer that it wants no further requests on the connection.
+    #[must_use]
+    pub const fn says_goodbye(&self) -> bool {
+        self.goodbye
+    }
+
+    /// Declares that the server says with this answer, or frame of a stream, that it wants no further requests on the
+    /// connection, as [`Flow::Drain`](crate::Flow::Drain) does of an event.
+    pub const fn set_goodbye(&mut self) {
+        self.goodbye = true;
     }
 
     /// Returns the four numbers that the codec keeps from `parse` for `encode` and `reply`, such as offsets.

@@ -4,14 +4,14 @@ use super::begin::Begin;
 use super::dialect::{Detected, Dialect, Encoding, Transport};
 use super::grammar::{BinaryGrammar, CompactGrammar};
 use super::head::{HEAD, HeadReader, NAMES};
-use super::header::{HEADER, Header};
+use super::header::{Goodbye, HEADER, Header};
 use super::inflate::Inflater;
 use super::skip::Skip;
 use super::wire::{Fault, array, whole};
 use super::{FRAME_LIMIT, encode, reply};
 use crate::codec::{
-    Answer, Carries, Codec, DecodeError, DecodeErrorKind, Detection, EncodeError, IdSpace, Limits, LocalReply, Measure,
-    Output, Protocol, Receipt, Replies, Role, Serving, Wire,
+    Answer, Carries, Codec, Control, DecodeError, DecodeErrorKind, Detection, EncodeError, Flow, IdSpace, Limits,
+    LocalReply, Measure, Output, Protocol, Receipt, Replies, Role, Serving, Wire,
 };
 use crate::message::{Demand, Head, Message, Sorter};
 
@@ -47,6 +47,7 @@ impl Protocol for Thrift {
             skip: Skip::new(),
             inflater: self.inflater.clone(),
             role,
+            leaving: false,
             limits: *limits,
             demands: Sorter::new(NAMES),
         })
@@ -77,6 +78,8 @@ struct ThriftCodec {
     skip: Skip,
     inflater: Inflater,
     role: Role,
+    /// Whether clients are told so with every answer.
+    leaving: bool,
     limits: Limits,
     demands: Sorter,
 }
@@ -121,18 +124,40 @@ impl Codec for ThriftCodec {
         if self.dialect.is_some_and(|spoken| !spoken.admits(dialect)) {
             return Err(EncodeError::Foreign);
         }
-        encode::encode(message, dialect, &self.inflater, &self.limits, out)?;
+        self.write(message, dialect, out)?;
         // The peer answers as it is asked.
         self.dialect.get_or_insert(dialect);
         Ok(())
     }
 
     fn reply(&mut self, to: &Receipt, reply: &LocalReply, out: &mut Output) -> Result<Answer, EncodeError> {
-        reply::write(to, reply, self.limits.frame_or(FRAME_LIMIT), out)
+        let goodbye = if self.leaving { Goodbye::Said } else { Goodbye::Unsaid };
+        reply::write(to, reply, goodbye, self.limits.frame_or(FRAME_LIMIT), out)
+    }
+
+    /// Only a header can say goodbye, and only that of an answer.
+    fn control(&mut self, event: Control<'_>, _: &mut Output) -> Result<Flow, EncodeError> {
+        let has_header = self.dialect.is_some_and(|dialect| dialect.transport == Transport::Header);
+        if !matches!(event, Control::Goodbye) || self.role != Role::Server || !has_header {
+            return Ok(Flow::Ignored);
+        }
+        self.leaving = true;
+        Ok(Flow::Handled)
     }
 }
 
 impl ThriftCodec {
+    fn write(&self, message: &Message, dialect: Dialect, out: &mut Output) -> Result<(), EncodeError> {
+        let mut write = |goodbye| encode::encode(message, dialect, goodbye, &self.inflater, &self.limits, out);
+        let goodbye = match (self.leaving, message.head().says_goodbye()) {
+            (true, _) => Goodbye::Said,
+            (false, true) => Goodbye::Unsaid,
+            (false, false) => return write(Goodbye::AsItIs),
+        };
+        // an answer without room for the word is worth more than the word
+        write(goodbye).or_else(|_| write(Goodbye::AsItIs))
+    }
+
     fn measure_framed(&self, input: &[u8]) -> Result<Measure, DecodeError> {
         match self.length(input)? {
             Some(len) => Ok(frame(len, HEAD.saturating_add(self.limits.method))),

@@ -9,7 +9,7 @@ use super::FRAME_LIMIT;
 use super::begin::Begin;
 use super::dialect::{Dialect, Encoding, Transport};
 use super::head::is_own;
-use super::header::{Header, write_length};
+use super::header::{Goodbye, Header, write_length};
 use super::inflate::Inflater;
 use super::skip::Skip;
 use super::wire::write_varint;
@@ -66,6 +66,7 @@ impl Layout {
 pub(super) fn encode(
     message: &Message,
     dialect: Dialect,
+    goodbye: Goodbye,
     inflater: &Inflater,
     limits: &Limits,
     out: &mut Output,
@@ -74,6 +75,7 @@ pub(super) fn encode(
     let rewrite = Rewrite {
         frame: message.frame(),
         mutation: message.mutation(),
+        goodbye,
         dialect,
         layout: Layout::unpack(message.head().notes()),
         ids: SeqIds::unpack(id),
@@ -90,6 +92,7 @@ pub(super) fn encode(
 struct Rewrite<'a> {
     frame: &'a Bytes,
     mutation: Option<&'a Mutation>,
+    goodbye: Goodbye,
     dialect: Dialect,
     layout: Layout,
     ids: SeqIds,
@@ -137,9 +140,10 @@ impl Rewrite<'_> {
             }
             None => Some(self.inflate()?),
         };
-        match (self.mutation, self.layout.seq_at) {
-            (None, _) if self.ids == old => out.put_bytes(self.frame),
-            (None, Some(seq_at)) if self.dialect.encoding != Encoding::Compact => {
+        let same_pairs = self.mutation.is_none() && self.goodbye == Goodbye::AsItIs;
+        match self.layout.seq_at {
+            _ if same_pairs && self.ids == old => out.put_bytes(self.frame),
+            Some(seq_at) if same_pairs && self.dialect.encoding != Encoding::Compact => {
                 let head = out.forward(self.frame, seq_at.saturating_add(4));
                 patch(head, SEQ_AT, self.ids.header)?;
                 patch(head, seq_at, self.ids.message)?;
@@ -175,7 +179,7 @@ impl Rewrite<'_> {
         let header = Header::read(self.frame).map_err(|_| EncodeError::Foreign)?;
         let same = self.ids.message == self.layout.seq_id;
         let start = out.mark();
-        header.rewrite(self.ids.header, header.is_deflated() && same, self.mutation, out)?;
+        header.rewrite(self.ids.header, header.is_deflated() && same, self.mutation, self.goodbye, out)?;
         let payload = tail(self.frame, header.payload_offset())?;
         if same {
             out.put_bytes(&payload);

@@ -42,6 +42,9 @@ impl HeadReader<'_> {
             let payload = Payload { header: Some(&header), ..Payload::at(frame, header.payload_offset()) };
             self.read_message(&payload, encoding, out)?;
         }
+        if self.role == Role::Client && header.says_goodbye() {
+            out.set_goodbye();
+        }
         if self.wanted.others { self.read_pairs(frame, &header, out) } else { Ok(()) }
     }
 

@@ -116,6 +116,11 @@ impl<'a> Header<'a> {
         self.info.len()
     }
 
+    /// Tells whether the server says that it wants no further requests, as Envoy's Thrift proxy does.
+    pub(super) fn says_goodbye(&self) -> bool {
+        self.pairs().map_while(Result::ok).any(|(key, _)| is_goodbye(key))
+    }
+
     /// Writes this header with other key/value pairs and another sequence number, in front of a payload that `deflated`
     /// tells to be compressed or not. Unknown info blocks are kept.
     pub(super) fn rewrite(
@@ -123,17 +128,20 @@ impl<'a> Header<'a> {
         seq_id: u32,
         deflated: bool,
         mutation: Option<&Mutation>,
+        goodbye: Goodbye,
         out: &mut Output,
     ) -> Result<(), EncodeError> {
         let open = open(self.flags, seq_id, self.encoding, deflated, out);
         let foreign = |_| EncodeError::Foreign;
-        let is_kept = |key: &[u8]| !mutation.is_some_and(|mutation| names(mutation, key));
+        let is_kept = |key: &[u8]| {
+            !mutation.is_some_and(|mutation| names(mutation, key)) && (goodbye == Goodbye::AsItIs || !is_goodbye(key))
+        };
         let mut pairs = self.pairs();
         let mut count: u32 = 0;
         for pair in &mut pairs {
             count = count.saturating_add(u32::from(is_kept(pair.map_err(foreign)?.0)));
         }
-        let set = || mutation.into_iter().flat_map(Mutation::iter).filter_map(pair_of);
+        let set = || mutation.into_iter().flat_map(Mutation::iter).filter_map(pair_of).chain(goodbye.pair());
         count = count.saturating_add(u32::try_from(set().count()).unwrap_or(u32::MAX));
         if count > 0 {
             write_varint(INFO_PAIRS, out);
@@ -147,6 +155,23 @@ impl<'a> Header<'a> {
         }
         out.put(pairs.unread());
         close(open, out)
+    }
+}
+
+/// What becomes of the goodbye of a message, which is for the next peer only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Goodbye {
+    /// Nobody has looked for one.
+    AsItIs,
+    /// It is left out.
+    Unsaid,
+    /// There is one, in any case.
+    Said,
+}
+
+impl Goodbye {
+    fn pair(self) -> Option<(&'static [u8], &'static [u8])> {
+        (self == Self::Said).then_some((GOODBYE, b"true"))
     }
 }
 
@@ -206,9 +231,19 @@ impl<'a> Iterator for Pairs<'a> {
     }
 }
 
-/// Writes a header without key/value pairs.
-pub(super) fn write_plain(encoding: Encoding, seq_id: u32, out: &mut Output) -> Result<(), EncodeError> {
+/// Writes a header without key/value pairs, except a goodbye.
+pub(super) fn write_plain(
+    encoding: Encoding,
+    seq_id: u32,
+    goodbye: Goodbye,
+    out: &mut Output,
+) -> Result<(), EncodeError> {
     let open = open(0, seq_id, encoding, false, out);
+    if let Some((key, value)) = goodbye.pair() {
+        write_varint(INFO_PAIRS, out);
+        write_varint(1, out);
+        write_pair(key, value, out);
+    }
     close(open, out)
 }
 
@@ -255,11 +290,15 @@ fn write_pair(key: &[u8], value: &[u8], out: &mut Output) {
 }
 
 /// Returns the pair that a change asks for, if it is one.
-fn pair_of<'a>((key, change): (&'a Bytes, &'a Change)) -> Option<(&'a Bytes, &'a Bytes)> {
+fn pair_of<'a>((key, change): (&'a Bytes, &'a Change)) -> Option<(&'a [u8], &'a [u8])> {
     match change {
         Change::Set(value) => Some((key, value)),
         Change::Remove => None,
     }
+}
+
+fn is_goodbye(key: &[u8]) -> bool {
+    key.eq_ignore_ascii_case(GOODBYE)
 }
 
 /// Tells whether `mutation` decides on the header of this name.
@@ -292,3 +331,5 @@ const PROTOCOL_BINARY: u32 = 0;
 const PROTOCOL_COMPACT: u32 = 2;
 const TRANSFORM_ZLIB: u32 = 1;
 const INFO_PAIRS: u32 = 1;
+/// The key by which Envoy's Thrift proxy says that it drains; the value is of no account.
+const GOODBYE: &[u8] = b":drain";

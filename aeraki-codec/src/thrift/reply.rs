@@ -3,13 +3,19 @@
 use super::begin::Begin;
 use super::dialect::{Dialect, Encoding, Transport};
 use super::encode::SeqIds;
-use super::header::{write_length, write_plain};
+use super::header::{Goodbye, write_length, write_plain};
 use super::wire::write_varint;
 use crate::codec::{Answer, EncodeError, LocalReply, Output, Reason, Receipt};
 use crate::message::Id;
 
 /// Writes the answer; on an error nothing is written.
-pub(super) fn write(to: &Receipt, reply: &LocalReply, limit: usize, out: &mut Output) -> Result<Answer, EncodeError> {
+pub(super) fn write(
+    to: &Receipt,
+    reply: &LocalReply,
+    goodbye: Goodbye,
+    limit: usize,
+    out: &mut Output,
+) -> Result<Answer, EncodeError> {
     if !to.wants_answer() {
         return Ok(Answer::Written);
     }
@@ -22,7 +28,7 @@ pub(super) fn write(to: &Receipt, reply: &LocalReply, limit: usize, out: &mut Ou
             out.put(&[0; 4]);
             Ok(())
         }
-        Transport::Header => write_plain(dialect.encoding, ids.header, out),
+        Transport::Header => write_plain(dialect.encoding, ids.header, goodbye, out),
     };
     // Servers answer a multiplexed call under the name that it has for them.
     let (_, method) = Begin::split(to.echo());

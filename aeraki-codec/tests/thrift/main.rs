@@ -4,6 +4,7 @@
 mod allocations;
 mod codec;
 mod fuzz;
+mod goodbye;
 mod hostile;
 mod model;
 mod mutation;

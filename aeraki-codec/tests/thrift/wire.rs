@@ -96,7 +96,7 @@ pub(crate) fn wrap(
             }
         }
         block.resize(block.len().next_multiple_of(4), 0);
-        out.extend((block.len() as u16 / 4).to_be_bytes());
+        out.extend(((block.len() / 4) as u16).to_be_bytes());
         out.extend(block);
     }
     out.extend(message);

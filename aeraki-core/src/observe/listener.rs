@@ -14,6 +14,8 @@ numbers! {
             downstream_cx_total,
             /// Connections that could not be accepted.
             downstream_cx_error,
+            /// Connections that were open when the listener began to drain.
+            downstream_cx_drain_close,
             /// Connections that were closed because the process had as many as it may.
             downstream_global_cx_overflow,
             /// Connections that were closed because no filter chain matches them.

@@ -8,7 +8,6 @@ use std::{
     fs,
     io::{self, IoSlice, IoSliceMut, Read, Write},
     mem::MaybeUninit,
-    net::SocketAddr,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream},
@@ -18,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use aeraki_route::config::SocketAddress;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
     recvmsg, sendmsg, sockopt::socket_peercred,
@@ -65,7 +65,7 @@ pub struct Predecessor {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Given {
     /// A listener with this configured address, and its name where the system chose the port.
-    Listener(SocketAddr, Option<String>),
+    Listener(SocketAddress, Option<String>),
     /// The admin interface.
     Admin,
 }

@@ -7,7 +7,10 @@ use std::{
     future::Future,
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -25,7 +28,7 @@ use tokio_util::task::TaskTracker;
 #[cfg(all(feature = "hot-restart", target_os = "linux"))]
 use super::hot_restart::Waiting;
 use super::{
-    Place, Prepared, Proxy, cannot_start, limit_stats,
+    Place, Prepared, Proxy, cannot_start, find_check, limit_stats,
     sockets::Sockets,
     subscriptions,
     worker::{Common, Worker, until_done},
@@ -36,6 +39,7 @@ use crate::{
     observe::{Collect, Stats},
     server::{self, Drain, ProcessLimit},
     sync::lock,
+    upstream::LocalCluster,
 };
 
 /// A proxy that runs, until it is told to [shut down](Self::shutdown).
@@ -51,6 +55,8 @@ pub struct Running {
     /// Ends the admin interface, whose socket a successor may take.
     admin_drain: Drain,
     drain: Drain,
+    /// Counts the updates.
+    pub(super) turn: Arc<AtomicU64>,
     /// The tables of all listeners, as the admin interface sees them.
     tables: Arc<Mutex<Vec<Arc<SharedRules>>>>,
     /// Shows the limits of all listeners.
@@ -70,16 +76,19 @@ impl Running {
     pub(super) fn start(proxy: Proxy, places: &[Place]) -> Result<Self, ConfigError> {
         let Proxy { config, listeners, protocols, stats, secrets, sockets } = proxy;
         let limit = ProcessLimit::new(config.max_connections);
+        let local_cluster = config.local_cluster.as_deref();
+        let local_cluster = local_cluster.map(|name| LocalCluster::new(name, config.node.locality.clone()));
         let drain = Drain::new();
         let mut running = Self {
             config,
             listeners: BTreeMap::new(),
             sockets,
-            common: Common { protocols, stats, secrets, limit },
+            common: Common { protocols, stats, secrets, limit, local_cluster },
             workers: Vec::new(),
             admin: None,
             admin_drain: drain.part(),
             drain,
+            turn: Arc::default(),
             tables: Arc::default(),
             limits: Vec::new(),
         };
@@ -101,15 +110,22 @@ impl Running {
         Ok(running)
     }
 
-    /// Returns the address that a listener is bound to.
+    /// Returns the configuration in force.
     #[must_use]
-    pub fn address(&self, listener: &str) -> Option<SocketAddr> {
-        self.listeners.get(listener).map(|serving| serving.address)
+    pub const fn config(&self) -> &config::Proxy {
+        &self.config
     }
 
-    /// Lists all listeners and their addresses.
+    /// Returns the address that a listener is bound to; none for one on a Unix socket.
+    #[must_use]
+    pub fn address(&self, listener: &str) -> Option<SocketAddr> {
+        self.addresses().find(|(name, _)| *name == listener).map(|(_, address)| address)
+    }
+
+    /// Lists the listeners that have an IP address, and their addresses.
     pub fn addresses(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
-        self.listeners.iter().map(|(name, serving)| (name.as_str(), serving.address))
+        let over_tcp = self.listeners.iter().filter(|(_, serving)| serving.address.port() != 0);
+        over_tcp.map(|(name, serving)| (name.as_str(), serving.address))
     }
 
     /// Returns the address of the admin interface, if there is one.
@@ -155,9 +171,15 @@ impl Running {
     /// The first fault of any of them; then nothing has changed.
     pub fn update_clusters(&self, configs: &[config::Cluster]) -> Result<(), ConfigError> {
         configs.iter().try_for_each(config::Cluster::validate)?;
+        configs.iter().try_for_each(|cluster| find_check(cluster, &self.common.protocols))?;
         configs.iter().try_for_each(|cluster| self.common.secrets.check_cluster(cluster))?;
-        self.workers.iter().for_each(|worker| worker.update_clusters(configs));
+        self.turn.fetch_add(1, Ordering::Relaxed);
+        self.put_clusters(configs);
         Ok(())
+    }
+
+    pub(super) fn put_clusters(&self, configs: &[config::Cluster]) {
+        self.workers.iter().for_each(|worker| worker.clusters().put(configs));
     }
 
     /// Takes no new connections, lets those that are open finish for at most `grace`, and ends the rest.
@@ -212,9 +234,9 @@ impl Running {
             }
         };
         let _runtime = handle.enter();
-        let sibling = self.workers.first().map(|worker| &**worker.clusters());
+        let sibling = self.workers.first().map(|worker| &**worker.clusters().shared());
         let worker = Worker::new(&self.common, sibling, handle.clone(), tasks);
-        worker.update_clusters(&self.config.clusters);
+        worker.clusters().put(&self.config.clusters);
         self.workers.push(worker);
         Ok(())
     }

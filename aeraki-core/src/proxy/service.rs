@@ -163,13 +163,13 @@ impl Service {
                 let MetaProtocolProxy { protocol, stat_prefix, .. } = &service.config;
                 let key = (protocol.name.clone(), stat_prefix.clone());
                 let metrics = numbers.rpcs.of(key, |(protocol, prefix)| Metrics::new(&**protocol, &**prefix));
-                let rpc = rpc(*service, Arc::clone(worker.clusters()) as _, &worker.wheel, &metrics);
+                let rpc = rpc(*service, Arc::clone(worker.clusters().shared()) as _, &worker.wheel, &metrics);
                 let rpc = rpc.with_buffers(buffers.clone()).with_budget(worker.budget.clone());
                 (Arc::new(rpc), Box::new(metrics))
             }
             Self::Tcp(config) => {
                 let stats = numbers.tcps.of(config.stat_prefix.clone(), |prefix| TcpStats::new(&**prefix));
-                let proxy = TcpProxy::new(*config, Arc::clone(worker.clusters()), Arc::clone(&*stats));
+                let proxy = TcpProxy::new(*config, Arc::clone(worker.clusters().shared()), Arc::clone(&*stats));
                 (Arc::new(proxy.with_buffers(buffers.clone())), Box::new(stats))
             }
         }

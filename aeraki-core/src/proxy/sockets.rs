@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use aeraki_route::config::{ConfigError, Listener};
+use aeraki_route::config::{ConfigError, Listener, SocketAddress};
 
 #[cfg(all(feature = "hot-restart", target_os = "linux"))]
 use super::hot_restart::Given;
@@ -30,10 +30,10 @@ struct Bound {
 }
 
 /// The configured address; where that leaves the port to the system, the name of the listener too.
-pub(super) type Key = (SocketAddr, Option<String>);
+pub(super) type Key = (SocketAddress, Option<String>);
 
 fn key(listener: &Listener) -> Key {
-    (listener.address, (listener.address.port() == 0).then(|| listener.name.clone()))
+    (listener.address.clone(), listener.address.is_any().then(|| listener.name.clone()))
 }
 
 impl Sockets {
@@ -79,7 +79,7 @@ impl Sockets {
     pub(super) fn handles(&self) -> io::Result<Vec<(Given, OwnedFd)>> {
         let bound = lock(&self.0);
         let of_listeners = bound.listeners.iter().flat_map(|((address, name), sockets)| {
-            let given = Given::Listener(*address, name.clone());
+            let given = Given::Listener(address.clone(), name.clone());
             sockets.iter().map(move |socket| Ok((given.clone(), socket.to_fd()?)))
         });
         let of_admin = bound.admin.iter().map(|socket| Ok((Given::Admin, socket.try_clone()?.into())));
@@ -92,7 +92,7 @@ impl Sockets {
         let mut bound = lock(&self.0);
         for (given, socket) in sockets {
             match given {
-                Given::Listener(address, name) => match server::Listener::from_fd(socket) {
+                Given::Listener(address, name) => match server::Listener::from_fd(&address, socket) {
                     Ok(listener) => bound.listeners.entry((address, name)).or_default().push(listener),
                     Err(error) => tracing::warn!(%address, %error, "a socket of the proxy before cannot be used"),
                 },
@@ -108,21 +108,33 @@ fn serves(local: SocketAddr, address: SocketAddr) -> bool {
     local.ip() == address.ip() && (address.port() == 0 || address.port() == local.port())
 }
 
-/// Binds one socket for each worker.
+/// Binds one socket for each worker, or one for all.
 fn bind(listener: &Listener, workers: usize) -> Result<Vec<server::Listener>, ConfigError> {
+    let Listener { name, address, .. } = listener;
+    match address {
+        SocketAddress::Ip(address) => bind_tcp(name, *address, workers),
+        // there is one queue, which the workers take turns at
+        SocketAddress::Pipe(pipe) => Ok(vec![server::Listener::bind_pipe(name, pipe, &ListenerOptions::default())?]),
+        _ => {
+            Err(ConfigError::new(format!("listener {name:?}"), "address", "is of a kind that this proxy does not know"))
+        }
+    }
+}
+
+fn bind_tcp(name: &str, address: SocketAddr, workers: usize) -> Result<Vec<server::Listener>, ConfigError> {
     let alone = ListenerOptions::default();
     if workers == 1 {
-        return Ok(vec![server::Listener::bind(&listener.name, listener.address, &alone)?]);
+        return Ok(vec![server::Listener::bind(name, address, &alone)?]);
     }
-    if listener.address.port() != 0 {
+    if address.port() != 0 {
         // a process that shares its port would take half of our connections unnoticed
-        server::Listener::bind(&listener.name, listener.address, &alone)?;
+        server::Listener::bind(name, address, &alone)?;
     }
     let shared = alone.with_reuse_port(true);
-    let mut sockets = vec![server::Listener::bind(&listener.name, listener.address, &shared)?];
+    let mut sockets = vec![server::Listener::bind(name, address, &shared)?];
     let address = sockets[0].local_addr();
     for _ in 1..workers {
-        sockets.push(server::Listener::bind(&listener.name, address, &shared)?);
+        sockets.push(server::Listener::bind(name, address, &shared)?);
     }
     Ok(sockets)
 }

@@ -1,14 +1,21 @@
 //! Another configuration for a proxy that runs.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use aeraki_route::{
     SharedRules,
-    config::{ConfigError, NetworkFilter, RouteSource},
+    config::{Cluster, ConfigError, NetworkFilter, RouteSource},
 };
 use tokio::time::sleep;
 
-use super::{Prepared, Proxy, Running};
+use super::{Prepared, Proxy, Running, worker::ClustersOfWorker};
 use crate::server::{self, Drain};
 
 /// What became of the listeners in an [update](Running::update), by their names.
@@ -29,6 +36,15 @@ struct Plan {
     routes: Vec<Prepared>,
 }
 
+/// The clusters of a configuration, to be the only ones of all workers.
+struct NewClusters {
+    clusters: Vec<Cluster>,
+    workers: Vec<ClustersOfWorker>,
+    /// The number of the last update, and of this one.
+    turn: Arc<AtomicU64>,
+    mine: u64,
+}
+
 /// A table that is here already, and rules with the users that it will have.
 type NewUsers = (Arc<SharedRules>, Arc<SharedRules>);
 
@@ -42,19 +58,25 @@ impl Running {
     ///
     /// # Errors
     /// The first thing that cannot be: an address, a certificate, a table in force that a new listener cannot serve, another
-    /// node or admin address, which take a new start. Then nothing has changed.
+    /// node, admin address or cluster of its own, which take a new start. Then nothing has changed.
     pub fn update(&mut self, mut next: Proxy, grace: Duration) -> Result<Updated, ConfigError> {
         self.check(&next)?;
         let tables = self.join_tables(&mut next)?;
         let plan = self.plan(next.listeners).inspect_err(|_| self.sockets.keep(self.listener_configs()))?;
         // clusters first, so that no route names one that is not there yet
-        self.workers.iter().for_each(|worker| worker.update_clusters(&next.config.clusters));
+        let without_gone = self.add_clusters(&next.config.clusters);
         for (table, users) in tables {
             table.take_users(&users);
         }
         let kept = next.config.listeners.iter().map(|listener| listener.name.as_str()).collect::<Vec<_>>();
         let gone = self.listeners.keys().filter(|name| !kept.contains(&name.as_str())).cloned().collect();
         let updated = self.apply(plan, gone, grace)?;
+        match without_gone {
+            // connections that finish in the old way still need the old clusters
+            Some(clusters) if updated.ends_any() => self.after(grace, move || clusters.put_all()),
+            Some(clusters) => clusters.put_all(),
+            None => {}
+        }
         self.common.limit.set(next.config.max_connections);
         self.config = next.config;
         self.sockets.keep(&self.config.listeners);
@@ -63,7 +85,12 @@ impl Running {
     }
 
     fn check(&self, next: &Proxy) -> Result<(), ConfigError> {
-        let fixed = [("node", next.config.node == self.config.node), ("admin", next.config.admin == self.config.admin)];
+        let (old, new) = (&self.config, &next.config);
+        let fixed = [
+            ("node", new.node == old.node),
+            ("admin", new.admin == old.admin),
+            ("localCluster", new.local_cluster == old.local_cluster),
+        ];
         if let Some((field, _)) = fixed.iter().find(|(_, same)| !same) {
             return Err(ConfigError::new("proxy", *field, "cannot change while the proxy runs"));
         }
@@ -85,6 +112,18 @@ impl Running {
             joined.insert(subscription.route_config_name.clone(), (Arc::clone(table), users));
         }
         Ok(joined.into_values().collect())
+    }
+
+    /// Adds and changes clusters. Where others are to go, returns how.
+    fn add_clusters(&self, next: &[Cluster]) -> Option<NewClusters> {
+        let known: BTreeSet<_> = next.iter().map(|cluster| cluster.name.as_str()).collect();
+        let gone = self.config.clusters.iter().filter(|cluster| !known.contains(cluster.name.as_str()));
+        let all: Vec<_> = next.iter().chain(gone).cloned().collect();
+        self.put_clusters(&all);
+        let turn = Arc::clone(&self.turn);
+        let mine = turn.fetch_add(1, Ordering::Relaxed) + 1;
+        let workers = self.workers.iter().map(|worker| worker.clusters().clone()).collect();
+        (all.len() > next.len()).then(|| NewClusters { clusters: next.to_vec(), workers, turn, mine })
     }
 
     fn plan(&self, listeners: Vec<Prepared>) -> Result<Plan, ConfigError> {
@@ -137,13 +176,33 @@ impl Running {
     /// Has what a drain tells finish within `grace`.
     fn end(&self, drain: &Drain, grace: Duration) {
         drain.begin();
+        let drain = drain.clone();
+        self.after(grace, move || drain.close());
+    }
+
+    fn after(&self, grace: Duration, act: impl FnOnce() + Send + 'static) {
         if let Some(worker) = self.workers.first() {
-            let drain = drain.clone();
             worker.handle().spawn(async move {
                 sleep(grace).await;
-                drain.close();
+                act();
             });
         }
+    }
+}
+
+impl NewClusters {
+    /// Makes them the only ones, unless there was another update since.
+    fn put_all(self) {
+        if self.turn.load(Ordering::Relaxed) == self.mine {
+            self.workers.iter().for_each(|clusters| clusters.put(&self.clusters));
+        }
+    }
+}
+
+impl Updated {
+    /// Tells whether any connections finish in the old way.
+    const fn ends_any(&self) -> bool {
+        !self.changed.is_empty() || !self.removed.is_empty()
     }
 }
 

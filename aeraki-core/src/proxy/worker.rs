@@ -15,7 +15,7 @@ use crate::{
     stack::Wheel,
     tcp::TcpStats,
     tls::Secrets,
-    upstream::{Clusters, Context},
+    upstream::{Clusters, Context, LocalCluster},
 };
 
 /// What all workers have in common.
@@ -25,13 +25,15 @@ pub(super) struct Common {
     pub(super) stats: Stats,
     pub(super) secrets: Secrets,
     pub(super) limit: ProcessLimit,
+    /// The cluster that the proxy itself belongs to.
+    pub(super) local_cluster: Option<LocalCluster>,
 }
 
 /// What one worker runs on.
 #[derive(Debug)]
 pub(super) struct Worker {
     handle: Handle,
-    clusters: Arc<Clusters>,
+    clusters: ClustersOfWorker,
     pub(super) buffers: Buffers,
     pub(super) wheel: Wheel,
     pub(super) budget: Budget,
@@ -42,24 +44,44 @@ pub(super) struct Worker {
     tasks: TaskTracker,
 }
 
+/// The clusters of a worker, with the runtime that their connections live on.
+#[derive(Clone, Debug)]
+pub(super) struct ClustersOfWorker {
+    handle: Handle,
+    clusters: Arc<Clusters>,
+}
+
+impl ClustersOfWorker {
+    pub(super) const fn shared(&self) -> &Arc<Clusters> {
+        &self.clusters
+    }
+
+    /// Makes these the clusters from now on.
+    pub(super) fn put(&self, configs: &[config::Cluster]) {
+        let _runtime = self.handle.enter();
+        self.clusters.update(configs.iter().cloned());
+    }
+}
+
 impl Worker {
     /// Makes a worker on the present runtime, that of `handle`, whose clusters share their limits with `sibling`, if there
     /// is one.
     pub(super) fn new(common: &Common, sibling: Option<&Clusters>, handle: Handle, tasks: TaskTracker) -> Self {
-        let Common { protocols, stats, secrets, limit } = common;
+        let Common { protocols, stats, secrets, limit, local_cluster } = common;
         let buffers = Buffers::new();
         let context = Context::new()
             .with_buffers(buffers.clone())
             .with_protocols(Arc::clone(protocols))
-            .with_secrets(secrets.clone());
+            .with_secrets(secrets.clone())
+            .with_local_cluster(local_cluster.clone());
         let clusters = Arc::new(match sibling {
             Some(sibling) => sibling.sibling(context),
             None => Clusters::new(context),
         });
         stats.register(Arc::clone(&clusters) as _);
         Self {
+            clusters: ClustersOfWorker { handle: handle.clone(), clusters },
             handle,
-            clusters,
             buffers,
             wheel: Wheel::spawn(),
             budget: Budget::default(),
@@ -75,14 +97,8 @@ impl Worker {
         &self.handle
     }
 
-    pub(super) const fn clusters(&self) -> &Arc<Clusters> {
+    pub(super) const fn clusters(&self) -> &ClustersOfWorker {
         &self.clusters
-    }
-
-    /// Makes these the clusters from now on.
-    pub(super) fn update_clusters(&self, configs: &[config::Cluster]) {
-        let _runtime = self.handle.enter();
-        self.clusters.update(configs.iter().cloned());
     }
 
     /// Serves a listener until `drain` is through.
@@ -93,7 +109,7 @@ impl Worker {
         if let Err(error) = socket.set_keepalive(prepared.config.tcp_keepalive.as_ref()) {
             tracing::warn!(listener = name, %error, "the system will not ask silent clients whether they are there");
         }
-        let socket = socket.with_limit(self.limit.clone());
+        let socket = socket.with_limit(self.limit.clone()).with_original_dst(prepared.config.original_dst);
         let services = prepared.services.iter().map(|service| service.clone().serve(self));
         let (services, counting): (Vec<_>, Vec<_>) = services.unzip();
         let serve = self.chains(&prepared, &services, &stats);

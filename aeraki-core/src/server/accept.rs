@@ -8,10 +8,11 @@ use std::{
     io,
     pin::pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
+use socket2::SockRef;
 use tokio::{
     net::TcpListener,
     task::{JoinSet, yield_now},
@@ -19,21 +20,29 @@ use tokio::{
 };
 
 use super::{Accepted, Drain, Phase, ProcessLimit, Serve};
-use crate::{io::Io, observe::ListenerStats};
+use crate::{io::Io, observe::ListenerStats, socket::original_dst};
 
 /// Where connections come from.
 pub(super) trait Accept {
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Box<dyn Io>, Accepted)>>;
 }
 
-impl Accept for TcpListener {
+/// Connections over TCP.
+pub(super) struct TcpAccept {
+    pub(super) socket: TcpListener,
+    /// Whether the system is asked where they were meant to go.
+    pub(super) original_dst: bool,
+}
+
+impl Accept for TcpAccept {
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Box<dyn Io>, Accepted)>> {
-        let accepted = std::task::ready!(Self::poll_accept(self, cx));
-        Poll::Ready(accepted.and_then(|(stream, peer)| {
-            let local = stream.local_addr().or_else(|_| self.local_addr())?;
-            let accepted = Accepted::new(peer, local);
-            Ok((Box::new(stream) as Box<dyn Io>, accepted))
-        }))
+        let (stream, peer) = ready!(self.socket.poll_accept(cx))?;
+        let local = stream.local_addr().or_else(|_| self.socket.local_addr())?;
+        let mut accepted = Accepted::new(peer, local);
+        if let Some(original) = self.original_dst.then(|| original_dst(&SockRef::from(&stream), local)).flatten() {
+            accepted = accepted.with_original_dst(original);
+        }
+        Poll::Ready(Ok((Box::new(stream), accepted)))
     }
 }
 
@@ -74,6 +83,8 @@ impl Reception {
             }
         }
         drop(acceptor);
+        while connections.try_join_next().is_some() {}
+        self.stats.connections.downstream_cx_drain_close.add(connections.len() as u64);
         while connections.join_next().await.is_some() {}
     }
 

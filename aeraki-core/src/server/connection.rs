@@ -80,8 +80,8 @@ pub(super) enum Intake {
     /// All that come, until the client has been quiet for a moment: whoever closes then takes hardly a request with the
     /// connection.
     UntilQuiet {
-        /// When it is left all the same, since nothing in its protocol could ask it to send no more.
-        end: Option<Instant>,
+        /// When it is left all the same: its protocol has no goodbye, or it does not understand that.
+        end: Instant,
     },
     /// Only what has come already: the client has finished, or is to be left.
     WhatIsHere {
@@ -147,14 +147,14 @@ where
     fn watch_drain(&mut self, cx: &mut Context<'_>) -> Phase {
         let phase = self.drain.poll(cx);
         if phase >= Phase::Draining && self.intake == Intake::Open {
-            let told = self.control(Control::Goodbye);
+            self.control(Control::Goodbye);
             if self.intake == Intake::Open {
                 let now = Instant::now();
-                self.intake = Intake::UntilQuiet { end: (!told).then(|| now + UNTOLD) };
+                self.intake = Intake::UntilQuiet { end: now + HEED };
                 self.batch.moved_at = now;
             }
         }
-        if let Intake::UntilQuiet { end: Some(end) } = self.intake
+        if let Intake::UntilQuiet { end } = self.intake
             && self.alarm.poll(cx, end)
         {
             self.intake = Intake::WhatIsHere { eof: false };
@@ -328,16 +328,11 @@ where
         self.intake = Intake::Closed { eof };
     }
 
-    /// Tells the codec what concerns the connection, and returns whether it had a use for it.
-    fn control(&mut self, event: Control<'_>) -> bool {
+    /// Tells the codec what concerns the connection.
+    fn control(&mut self, event: Control<'_>) {
         let codec = self.framer.codec();
-        match self.answers.put(|output| codec.control(event, output)) {
-            Ok(Flow::Ignored) => false,
-            Ok(Flow::Close) | Err(_) => {
-                self.stop_reading();
-                true
-            }
-            Ok(_) => true,
+        if matches!(self.answers.put(|output| codec.control(event, output)), Ok(Flow::Close) | Err(_)) {
+            self.stop_reading();
         }
     }
 
@@ -358,5 +353,5 @@ where
     }
 }
 
-/// How long a busy client that cannot be told goodbye is served before it is left between two requests.
-const UNTOLD: Duration = Duration::from_secs(5);
+/// How long a client may go on with further requests while the listener drains, before it is left between two of them.
+const HEED: Duration = Duration::from_secs(5);

@@ -97,7 +97,7 @@ impl Shared {
     }
 
     fn choose(&self, seen: &Seen, accepted: &Accepted) -> Option<&Arc<dyn Serve>> {
-        let arrival = Arrival::new(accepted.peer, accepted.destination())
+        let arrival = Arrival::new(accepted.peer, accepted.local)
             .with_transport_protocol(seen.transport_protocol)
             .with_server_name(&seen.server_name)
             .with_application_protocols(&seen.application_protocols);

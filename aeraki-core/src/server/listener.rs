@@ -2,19 +2,32 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
-use aeraki_route::config::{ConfigError, TcpKeepalive};
+#[cfg(all(feature = "hot-restart", target_os = "linux"))]
+use aeraki_route::config::SocketAddress;
+use aeraki_route::config::{self, ConfigError, TcpKeepalive};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpListener;
 
-use super::{Drain, ProcessLimit, Serve, accept::Reception};
+use super::{
+    Drain, ProcessLimit, Serve,
+    accept::{Reception, TcpAccept},
+    pipe::{NO_ADDRESS, Pipe},
+};
 use crate::{observe::ListenerStats, socket::set_keepalive};
 
 /// A socket that accepts connections and hands each to a [`Serve`] in a task of its own.
 #[derive(Debug)]
 pub struct Listener {
-    socket: std::net::TcpListener,
+    socket: Bound,
     local: SocketAddr,
     limit: ProcessLimit,
+    original_dst: bool,
+}
+
+#[derive(Debug)]
+enum Bound {
+    Tcp(std::net::TcpListener),
+    Pipe(Pipe),
 }
 
 /// How a [`Listener`] is bound.
@@ -54,33 +67,61 @@ impl Listener {
         })
     }
 
+    /// Listens on a Unix socket for the listener `name`. The file of a socket that nobody listens on any more is replaced;
+    /// that of this one is removed with the last handle on it.
+    ///
+    /// # Errors
+    /// When the address cannot be had: the listener, the field and the system's reason.
+    pub fn bind_pipe(name: &str, pipe: &config::Pipe, options: &ListenerOptions) -> Result<Self, ConfigError> {
+        let bound = Pipe::bind(pipe, options.backlog).map_err(|error| {
+            let reason = format!("cannot listen on {:?}: {error}", pipe.path);
+            ConfigError::new(format!("listener {name:?}"), "address", reason)
+        })?;
+        Ok(Self::of(Bound::Pipe(bound), NO_ADDRESS))
+    }
+
+    fn of(socket: Bound, local: SocketAddr) -> Self {
+        Self { socket, local, limit: ProcessLimit::default(), original_dst: false }
+    }
+
     /// Returns another handle on the same socket, which takes connections from the same queue; the socket is closed with
     /// the last one.
     ///
     /// # Errors
     /// When the system has no room for it: the listener, the field and the system's reason.
     pub fn try_clone(&self, name: &str) -> Result<Self, ConfigError> {
-        let socket = self.socket.try_clone().map_err(|error| {
+        let cloned = match &self.socket {
+            Bound::Tcp(socket) => socket.try_clone().map(Bound::Tcp),
+            Bound::Pipe(pipe) => pipe.try_clone().map(Bound::Pipe),
+        };
+        let socket = cloned.map_err(|error| {
             ConfigError::new(format!("listener {name:?}"), "address", format!("cannot share the socket: {error}"))
         })?;
-        Ok(Self { socket, local: self.local, limit: self.limit.clone() })
+        Ok(Self { socket, limit: self.limit.clone(), ..*self })
     }
 
-    /// Takes a socket that listens already, such as one of another process.
+    /// Takes a socket that listens already at `address`, such as one of another process.
     #[cfg(all(feature = "hot-restart", target_os = "linux"))]
-    pub(crate) fn from_fd(socket: std::os::fd::OwnedFd) -> io::Result<Self> {
+    pub(crate) fn from_fd(address: &SocketAddress, socket: std::os::fd::OwnedFd) -> io::Result<Self> {
+        if let SocketAddress::Pipe(pipe) = address {
+            return Ok(Self::of(Bound::Pipe(Pipe::from_fd(pipe, socket)?), NO_ADDRESS));
+        }
         let socket = std::net::TcpListener::from(socket);
         socket.set_nonblocking(true)?;
-        Ok(Self { local: socket.local_addr()?, socket, limit: ProcessLimit::default() })
+        let local = socket.local_addr()?;
+        Ok(Self::of(Bound::Tcp(socket), local))
     }
 
-    /// Returns a handle on the same socket for another process.
+    /// Returns a handle on the same socket for another process, to which its file belongs from then on.
     #[cfg(all(feature = "hot-restart", target_os = "linux"))]
     pub(crate) fn to_fd(&self) -> io::Result<std::os::fd::OwnedFd> {
-        Ok(self.socket.try_clone()?.into())
+        match &self.socket {
+            Bound::Tcp(socket) => Ok(socket.try_clone()?.into()),
+            Bound::Pipe(pipe) => pipe.give_away(),
+        }
     }
 
-    /// Returns the address that it is bound to.
+    /// Returns the address that it is bound to; `[::]:0` for a Unix socket, which has none.
     #[must_use]
     pub const fn local_addr(&self) -> SocketAddr {
         self.local
@@ -92,7 +133,10 @@ impl Listener {
     /// # Errors
     /// Those of the system.
     pub fn set_keepalive(&self, keepalive: Option<&TcpKeepalive>) -> io::Result<()> {
-        set_keepalive(SockRef::from(&self.socket), keepalive)
+        match &self.socket {
+            Bound::Tcp(socket) => set_keepalive(SockRef::from(socket), keepalive),
+            Bound::Pipe(_) => Ok(()),
+        }
     }
 
     /// Has the connections count towards a limit of the process.
@@ -102,13 +146,26 @@ impl Listener {
         self
     }
 
+    /// Sets whether the address that a redirected client meant counts as the one that it connected to.
+    #[must_use]
+    pub const fn with_original_dst(mut self, original_dst: bool) -> Self {
+        self.original_dst = original_dst;
+        self
+    }
+
     /// Accepts connections until `drain` begins, then waits for those that are open.
     ///
     /// # Errors
     /// When the runtime cannot watch the socket.
     pub async fn serve(self, serve: Arc<dyn Serve>, stats: Arc<ListenerStats>, drain: Drain) -> io::Result<()> {
-        let socket = TcpListener::from_std(self.socket)?;
-        Reception { serve, stats, limit: self.limit, drain }.run(socket).await;
+        let reception = Reception { serve, stats, limit: self.limit, drain };
+        match self.socket {
+            Bound::Tcp(socket) => {
+                let socket = TcpListener::from_std(socket)?;
+                reception.run(TcpAccept { socket, original_dst: self.original_dst }).await;
+            }
+            Bound::Pipe(pipe) => reception.run(pipe.accept()?).await,
+        }
         Ok(())
     }
 }
@@ -125,5 +182,6 @@ fn bind(address: SocketAddr, options: &ListenerOptions) -> io::Result<Listener> 
     socket.bind(&address.into())?;
     socket.listen(options.backlog)?;
     let socket = std::net::TcpListener::from(socket);
-    Ok(Listener { local: socket.local_addr()?, socket, limit: ProcessLimit::default() })
+    let local = socket.local_addr()?;
+    Ok(Listener::of(Bound::Tcp(socket), local))
 }

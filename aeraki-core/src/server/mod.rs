@@ -17,6 +17,7 @@ mod group;
 mod inspect;
 mod listener;
 mod pending;
+mod pipe;
 mod proxy_protocol;
 mod pump;
 mod rpc;
@@ -48,10 +49,13 @@ pub trait Serve: Send + Sync + fmt::Debug + 'static {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Accepted {
-    /// Address of the peer.
+    /// Address of the peer; over a Unix socket, where there is none, `[::]:0`, as is `local`.
     pub peer: SocketAddr,
-    /// Our own address.
+    /// The address that the peer has connected to: our own, unless it is [restored](Self::restored).
     pub local: SocketAddr,
+    /// Whether `local` is the address that the peer meant before its connection came to be ours: the system or a load
+    /// balancer says so.
+    pub restored: bool,
     /// Identity of the peer as in its certificate, without `spiffe://`; none where it has shown none.
     pub principal: Option<Arc<str>>,
 }
@@ -60,12 +64,19 @@ impl Accepted {
     /// Describes a connection.
     #[must_use]
     pub const fn new(peer: SocketAddr, local: SocketAddr) -> Self {
-        Self { peer, local, principal: None }
+        Self { peer, local, restored: false, principal: None }
     }
 
-    /// Returns the address that the client wanted to connect to.
+    /// Sets the address that the peer meant.
     #[must_use]
-    pub const fn destination(&self) -> SocketAddr {
-        self.local
+    pub const fn with_original_dst(mut self, address: SocketAddr) -> Self {
+        (self.local, self.restored) = (address, true);
+        self
+    }
+
+    /// Returns the address that the peer meant before its connection came to be ours, where that is known.
+    #[must_use]
+    pub fn original_dst(&self) -> Option<SocketAddr> {
+        self.restored.then_some(self.local)
     }
 }

@@ -106,9 +106,9 @@ where
     }
 
     fn connection(&self, io: Box<dyn Io>, accepted: Accepted, drain: &Drain) -> Connection<S> {
-        let Accepted { peer, local, principal } = accepted;
+        let Accepted { peer, local, restored, principal } = accepted;
         let mut conn = ConnInfo::new(Arc::clone(&self.listener), Arc::clone(&self.protocol), peer, local);
-        conn.principal = principal;
+        (conn.restored, conn.principal) = (restored, principal);
         let frame = self.limits.max_frame_bytes.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
         let codec = self.protocol.codec(Role::Server, &Limits { frame, ..Limits::default() });
         let now = Instant::now();

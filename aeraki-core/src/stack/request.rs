@@ -97,10 +97,12 @@ pub struct ConnInfo {
     pub listener: Arc<str>,
     /// Protocol of the connection.
     pub protocol: Arc<dyn Protocol>,
-    /// Address of the peer.
+    /// Address of the peer; over a Unix socket, where there is none, `[::]:0`, as is `local`.
     pub peer: SocketAddr,
-    /// Our own address.
+    /// The address that the peer has connected to: our own, unless it is [restored](Self::restored).
     pub local: SocketAddr,
+    /// Whether `local` is the address that the peer meant before its connection came to be ours.
+    pub restored: bool,
     /// Identity of the peer as in its certificate, without `spiffe://`; none where it has shown none.
     pub principal: Option<Arc<str>>,
     /// The upstream connections that belong to it.
@@ -114,7 +116,13 @@ impl ConnInfo {
     #[must_use]
     pub fn new(listener: Arc<str>, protocol: Arc<dyn Protocol>, peer: SocketAddr, local: SocketAddr) -> Self {
         let (bindings, limits) = Default::default();
-        Self { listener, protocol, peer, local, principal: None, bindings, limits }
+        Self { listener, protocol, peer, local, restored: false, principal: None, bindings, limits }
+    }
+
+    /// Returns the address that the peer meant before its connection came to be ours, where that is known.
+    #[must_use]
+    pub fn original_dst(&self) -> Option<SocketAddr> {
+        self.restored.then_some(self.local)
     }
 
     /// Sets the identity of the peer, without `spiffe://`.

@@ -22,6 +22,8 @@ pub(super) struct Announcing {
 impl Announcing {
     /// Makes a connector for one client, or for connections on behalf of nobody, such as health checks.
     pub(super) fn new(inner: Arc<dyn Connector>, version: ProxyProtocolVersion, client: Option<Addresses>) -> Self {
+        // who comes over a Unix socket has no address
+        let client = client.filter(|client| !client.source.ip().is_unspecified());
         Self { inner, header: header(version, client).into() }
     }
 }

@@ -6,26 +6,26 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, RwLock},
     task::{Context as Task, Poll, ready},
-    time::Duration,
 };
 
 use aeraki_codec::{Affinity, Head, LocalReply, Reason};
 use aeraki_route::{
-    Place, Placement,
-    config::{self, HealthCheckKind, LbPolicy, RoutingPriority},
+    Placement,
+    config::{self, Discovery, RoutingPriority},
 };
 use tokio::{sync::watch, task::AbortHandle, time::timeout};
 
 use super::{
     Context,
     call::{Exchange, Exchanged},
-    connect::Connector,
+    destinations::Destinations,
     discovery,
     endpoint::{Active, Endpoint},
     health::{Checks, Host, Watched},
     members::{Found, Members},
     pool::{Pool, PoolKind},
-    stats::{ClusterStats, Usage},
+    shared::{Admitted, Shared},
+    stats::ClusterStats,
 };
 use crate::{
     proxy_protocol::Addresses,
@@ -41,18 +41,6 @@ pub struct Cluster {
     tasks: Vec<AbortHandle>,
 }
 
-/// What the connections of a cluster have in common.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) name: Arc<str>,
-    pub(super) config: config::Cluster,
-    pub(super) context: Context,
-    /// Makes the connections that belong to no client.
-    pub(super) connector: Arc<dyn Connector>,
-    pub(super) stats: Arc<ClusterStats>,
-    pub(super) usage: Arc<Usage>,
-}
-
 /// The endpoints of a cluster as they come and go.
 #[derive(Debug)]
 pub(super) struct Directory {
@@ -65,6 +53,25 @@ pub(super) struct Directory {
     known: watch::Sender<bool>,
     /// The checks of the endpoints, where these are asked here.
     checks: Option<Mutex<Checks>>,
+    /// The endpoints that clients bring along, where these are the ones.
+    destinations: Option<Destinations>,
+}
+
+/// What the choice of an endpoint depends on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Criteria<'a> {
+    pub(super) placement: Option<&'a Placement>,
+    /// Who is chosen only where there is nobody else.
+    pub(super) avoid: &'a [SocketAddr],
+    /// The address that the client meant, where that is known.
+    pub(super) original_dst: Option<SocketAddr>,
+}
+
+impl<'a> Criteria<'a> {
+    fn of(request: &'a Request) -> Self {
+        let avoid = request.avoid.as_deref().map_or(&[][..], Vec::as_slice);
+        Self { placement: request.placement.as_deref(), avoid, original_dst: request.conn.original_dst() }
+    }
 }
 
 impl Cluster {
@@ -76,15 +83,28 @@ impl Cluster {
         let shared = Arc::new(shared);
         let previous = previous.filter(|previous| previous.connects_like(&shared.config));
         let config = shared.config.clone();
+        let (verdicts, proxies) = (shared.verdicts(), shared.proxies());
         let before = previous.map(|previous| previous.directory.members());
-        let found: Vec<Found> = before.iter().flat_map(|before| before.found()).collect();
+        let given = discovery::given(&config);
+        let is_given = given.is_some();
+        // names are looked up later: what was found before is better than nothing
+        let found = given.unwrap_or_else(|| before.iter().flat_map(|before| before.found()).collect());
         let members = Arc::new(Members::new(&found, before.as_deref(), &shared)).into();
         let checks = if looks_after { shared.checks().map(Mutex::new) } else { None };
         let known = watch::Sender::new(false);
-        let directory = Arc::new(Directory { members, found: found.into(), known, checks, shared });
+        let destinations = match config.discovery {
+            Discovery::OriginalDst(original) => Some(Destinations::new(original)),
+            _ => None,
+        };
+        let directory = Arc::new(Directory { members, found: found.into(), known, checks, destinations, shared });
+        if is_given {
+            directory.settle();
+        }
         let mut tasks: Vec<_> = discovery::begin(&config, &directory).into_iter().collect();
-        if config.health_check.is_some() || config.outlier_detection.is_some() {
-            tasks.push(spawn(Arc::clone(&directory).follow_verdicts()));
+        tasks.extend(verdicts.map(|verdicts| spawn(Arc::clone(&directory).follow(verdicts))));
+        tasks.extend(proxies.map(|proxies| spawn(Arc::clone(&directory).follow(proxies))));
+        if directory.destinations.is_some() {
+            tasks.push(spawn(Arc::clone(&directory).sweep_destinations()));
         }
         if let (true, Some(detection)) = (looks_after, config.outlier_detection) {
             let health = Arc::clone(&directory.shared.usage.health);
@@ -108,7 +128,16 @@ impl Cluster {
     /// Lists the addresses of the endpoints as they are now.
     #[must_use]
     pub fn endpoints(&self) -> Vec<SocketAddr> {
-        self.directory.members().iter().map(|target| target.endpoint.address).collect()
+        let brought = self.directory.destinations.iter().flat_map(Destinations::addresses);
+        self.directory.members().iter().map(|target| target.endpoint.address).chain(brought).collect()
+    }
+
+    /// Tells which endpoint a request that is placed so would go to now, and counts it as such a request; none where none
+    /// may take it.
+    #[must_use]
+    pub fn pick(&self, placement: Option<&Placement>) -> Option<SocketAddr> {
+        let members = read(&self.directory.members);
+        members.pick(placement, &[], &self.directory.shared.stats).map(|endpoint| endpoint.address)
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
@@ -124,6 +153,7 @@ impl Cluster {
         self.stop_tasks();
         let kept = next.map(|next| next.directory.members());
         self.directory.members().drain_missing(kept.as_deref());
+        self.directory.destinations.iter().for_each(Destinations::clear);
     }
 
     fn stop_tasks(&self) {
@@ -164,65 +194,28 @@ impl Drop for Cluster {
     }
 }
 
-impl Shared {
-    /// Takes a request on, unless as many are under way as may be.
-    #[inline]
-    fn admit(&self, request: &Request) -> Result<Admitted, LocalReply> {
-        let retry = if request.retry { self.admit_retry(request.priority)? } else { None };
-        let Some(most) = self.config.limits.of(request.priority).max_requests else { return Ok([None, retry]) };
-        let place = self.usage.of(request.priority).requests.take(most).ok_or_else(|| {
-            self.stats.upstream_rq_pending_overflow.inc();
-            self.overflow("requests")
-        })?;
-        Ok([Some(place), retry])
-    }
-
-    fn admit_retry(&self, priority: RoutingPriority) -> Result<Option<Place>, LocalReply> {
-        self.stats.upstream_rq_retry.inc();
-        let Some(most) = self.config.limits.of(priority).max_retries else { return Ok(None) };
-        let place = self.usage.of(priority).retries.take(most).ok_or_else(|| {
-            self.stats.upstream_rq_retry_overflow.inc();
-            self.overflow("further tries")
-        })?;
-        Ok(Some(place))
-    }
-
-    fn overflow(&self, what: &str) -> LocalReply {
-        LocalReply::new(Reason::Overflow, format!("cluster {:?} has as many {what} under way as it may", self.name))
-    }
-
-    /// Makes the checks of the endpoints, where they are asked.
-    fn checks(&self) -> Option<Checks> {
-        let check = self.config.health_check.clone()?;
-        let protocol = match &check.kind {
-            HealthCheckKind::Heartbeat { protocol } => self.context.protocols.get(protocol).cloned(),
-            _ => None,
-        };
-        let detection = self.config.outlier_detection.as_ref();
-        let unejects = detection.is_some_and(|detection| detection.successful_active_health_check_uneject_host);
-        let (health, connector) = (Arc::clone(&self.usage.health), Arc::clone(&self.connector));
-        Some(Checks::new(health, check, unejects, connector, protocol))
-    }
-
-    /// Returns how long latencies count; none: nobody asks for them.
-    const fn decay(&self) -> Option<Duration> {
-        match self.config.lb_policy {
-            LbPolicy::PeakEwma(policy) => Some(policy.decay),
-            _ => None,
-        }
-    }
-}
-
-/// The places of a request under way, and of a further try; none where their number is not limited.
-pub(super) type Admitted = [Option<Place>; 2];
-
 impl Directory {
     /// Replaces the endpoints; those that stay keep their connections, those that go finish what they have.
     pub(super) fn replace(&self, found: Vec<Found>) {
         *lock(&self.found) = found;
         self.rebuild();
-        self.ask(self.members().iter().map(|target| Arc::clone(&target.endpoint.host)));
+        self.settle();
+    }
+
+    /// Takes the members as they are: asks whether they are well, and lets go who waits for them.
+    fn settle(&self) {
+        let members = self.members();
+        self.announce(&members);
+        self.ask(members.iter().map(|target| Arc::clone(&target.endpoint.host)));
         self.known.send_replace(true);
+    }
+
+    /// Tells what follows from the members: where the proxies are, if these are they, and which connections are kept ready.
+    fn announce(&self, members: &Members) {
+        if let Some(local) = self.context().local_cluster.as_ref().filter(|local| local.is(&self.shared.name)) {
+            local.note(members.iter());
+        }
+        members.keep_spares();
     }
 
     /// Makes the members anew of the present endpoints, whose health may be another now.
@@ -231,6 +224,7 @@ impl Directory {
         let old = self.members();
         let new = Arc::new(Members::new(&found, Some(&old), &self.shared));
         *write(&self.members) = Arc::clone(&new);
+        self.announce(&new);
         drop(found);
         old.drain_missing(Some(&new));
     }
@@ -242,10 +236,9 @@ impl Directory {
         }
     }
 
-    /// Makes the choice of endpoints anew whenever one has become ill or well.
-    async fn follow_verdicts(self: Arc<Self>) {
-        let mut verdicts = self.shared.usage.health.verdicts();
-        while verdicts.changed().await.is_ok() {
+    /// Makes the choice of endpoints anew with every change.
+    async fn follow<T>(self: Arc<Self>, mut changes: watch::Receiver<T>) {
+        while changes.changed().await.is_ok() {
             self.rebuild();
         }
     }
@@ -262,10 +255,7 @@ impl Directory {
     fn choose(&self, request: &Request) -> Option<(Active, Option<Arc<Pool>>)> {
         match request.conn.bindings.find(&self.shared.name) {
             Some((endpoint, pool)) => Some((endpoint.enter(self.shared.decay()), Some(pool))),
-            None => {
-                let avoid = request.avoid.as_deref().map_or(&[][..], Vec::as_slice);
-                Some((self.pick(request.placement.as_deref(), avoid)?, None))
-            }
+            None => Some((self.pick(&Criteria::of(request))?, None)),
         }
     }
 
@@ -281,31 +271,37 @@ impl Directory {
     }
 
     async fn forward_when_known(self: Arc<Self>, request: Request, admitted: Admitted) -> Result<Response, BoxError> {
-        let avoid = request.avoid.as_deref().map_or(&[][..], Vec::as_slice);
-        let active = self.pick_when_known(request.placement.as_deref(), avoid).await?;
+        let active = self.pick_when_known(&Criteria::of(&request)).await?;
         self.send(request, admitted, active, None).await
     }
 
     /// Picks an endpoint, and waits for the first look-up of them before there are any, as long as connecting may take.
-    pub(super) async fn pick_when_known(
-        &self,
-        placement: Option<&Placement>,
-        avoid: &[SocketAddr],
-    ) -> Result<Active, LocalReply> {
-        if let Some(active) = self.pick(placement, avoid) {
+    pub(super) async fn pick_when_known(&self, criteria: &Criteria<'_>) -> Result<Active, LocalReply> {
+        if let Some(active) = self.pick(criteria) {
             return Ok(active);
         }
         let mut known = self.known.subscribe();
         let _ = timeout(self.shared.config.connect_timeout, known.wait_for(|known| *known)).await;
-        self.pick(placement, avoid).ok_or_else(|| {
+        self.pick(criteria).ok_or_else(|| {
             self.shared.stats.upstream_cx_none_healthy.inc();
             let text = format!("cluster {:?} has no healthy endpoint", self.shared.name);
             LocalReply::new(Reason::NoHealthyUpstream, text)
         })
     }
 
-    /// Picks an endpoint, if possible not one of those to avoid.
-    fn pick(&self, placement: Option<&Placement>, avoid: &[SocketAddr]) -> Option<Active> {
+    async fn sweep_destinations(self: Arc<Self>) {
+        if let Some(destinations) = &self.destinations {
+            destinations.sweep_for_ever().await;
+        }
+    }
+
+    /// Picks an endpoint: the one that the client meant where that counts, else if possible not one of those to avoid.
+    fn pick(&self, criteria: &Criteria<'_>) -> Option<Active> {
+        let Criteria { placement, avoid, original_dst } = *criteria;
+        if let Some(destinations) = &self.destinations {
+            let endpoint = destinations.endpoint(original_dst?, &self.shared)?;
+            return Some(endpoint.enter(self.shared.decay()));
+        }
         let members = read(&self.members);
         let endpoint = members.pick(placement, avoid, &self.shared.stats)?;
         Some(Arc::clone(endpoint).enter(self.shared.decay()))

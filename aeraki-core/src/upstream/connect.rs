@@ -7,7 +7,7 @@ use aeraki_route::config::TcpKeepalive;
 use socket2::SockRef;
 use tokio::{net::TcpStream, time::timeout};
 
-use super::cluster::Shared;
+use super::shared::Shared;
 use crate::{io::Io, socket::set_keepalive, stack::BoxFuture};
 
 /// Makes connections to endpoints; [`Tcp`] unless told otherwise.
@@ -47,23 +47,21 @@ impl Connector for Tcp {
     }
 }
 
-impl Shared {
-    /// Connects to an endpoint within the time that the cluster allows, and counts a failure.
-    pub(super) async fn connect(
-        &self,
-        connector: &dyn Connector,
-        address: SocketAddr,
-    ) -> Result<Box<dyn Io>, LocalReply> {
-        let limit = self.config.connect_timeout;
-        let text = match timeout(limit, connector.connect(address)).await {
-            Ok(Ok(io)) => return Ok(io),
-            Ok(Err(error)) => format!("cannot connect to {address}: {error}"),
-            Err(_) => {
-                self.stats.upstream_cx_connect_timeout.inc();
-                format!("cannot connect to {address} within {limit:?}")
-            }
-        };
-        self.stats.upstream_cx_connect_fail.inc();
-        Err(LocalReply::new(Reason::ConnectFailure, text))
-    }
+/// Makes a connection in the time of the cluster.
+pub(super) async fn connect(
+    address: SocketAddr,
+    connector: &dyn Connector,
+    shared: &Shared,
+) -> Result<Box<dyn Io>, LocalReply> {
+    let limit = shared.config.connect_timeout;
+    let text = match timeout(limit, connector.connect(address)).await {
+        Ok(Ok(io)) => return Ok(io),
+        Ok(Err(error)) => format!("cannot connect to {address}: {error}"),
+        Err(_) => {
+            shared.stats.upstream_cx_connect_timeout.inc();
+            format!("cannot connect to {address} within {limit:?}")
+        }
+    };
+    shared.stats.upstream_cx_connect_fail.inc();
+    Err(LocalReply::new(Reason::ConnectFailure, text))
 }

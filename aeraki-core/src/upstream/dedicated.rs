@@ -1,11 +1,18 @@
 //! Connections to endpoints that one client has for itself, and whose bytes nobody looks at.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::net::SocketAddr;
 
 use aeraki_codec::{LocalReply, Reason};
-use aeraki_route::{Placement, config::RoutingPriority};
+use aeraki_route::Placement;
 
-use super::{Cluster, cluster::Shared, endpoint::Active, health::Ended};
+use super::{
+    Cluster,
+    cluster::Criteria,
+    connect::connect,
+    endpoint::Active,
+    health::Ended,
+    shared::{Counted, Shared},
+};
 use crate::{io::Io, proxy_protocol::Addresses, server::Accepted};
 
 /// A connection to an endpoint; it counts towards the limits of the cluster until it is dropped.
@@ -46,14 +53,15 @@ impl Cluster {
         attempts: u32,
     ) -> Result<Dedicated, LocalReply> {
         let Shared { config, context, stats, .. } = &**self.shared();
-        let client = Addresses { source: client.peer, destination: client.local };
-        let connector = context.connector(config, stats, Some(client));
+        let addresses = Addresses { source: client.peer, destination: client.local };
+        let connector = context.connector(config, stats, Some(addresses));
         let mut failed = Vec::new();
         loop {
-            let active = self.directory().pick_when_known(placement, &failed).await?;
-            let counted = Counted::new(self.shared())?;
+            let criteria = Criteria { placement, avoid: &failed, original_dst: client.original_dst() };
+            let active = self.directory().pick_when_known(&criteria).await?;
+            let counted = Counted::begin(self.shared()).ok_or_else(|| self.full())?;
             let endpoint = active.endpoint();
-            match self.shared().connect(&*connector, endpoint.address).await {
+            match connect(endpoint.address, &*connector, self.shared()).await {
                 Ok(io) => {
                     endpoint.note(Ended::Well);
                     return Ok(Dedicated { io, active, _counted: counted });
@@ -69,28 +77,10 @@ impl Cluster {
             }
         }
     }
-}
 
-/// A place among the connections that the cluster may have.
-struct Counted(Arc<Shared>);
-
-impl Counted {
-    fn new(shared: &Arc<Shared>) -> Result<Self, LocalReply> {
-        let most = shared.config.limits.of(RoutingPriority::Default).max_connections;
-        if !shared.usage.of(RoutingPriority::Default).connect(most) {
-            shared.stats.upstream_cx_overflow.inc();
-            let text = format!("cluster {:?} has as many connections as it may", shared.name);
-            return Err(LocalReply::new(Reason::Overflow, text));
-        }
-        shared.stats.upstream_cx_total.inc();
-        shared.stats.upstream_cx_active.inc();
-        Ok(Self(Arc::clone(shared)))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.usage.of(RoutingPriority::Default).disconnect();
-        self.0.stats.upstream_cx_active.dec();
+    fn full(&self) -> LocalReply {
+        let Shared { name, stats, .. } = &**self.shared();
+        stats.upstream_cx_overflow.inc();
+        LocalReply::new(Reason::Overflow, format!("cluster {name:?} has as many connections as it may"))
     }
 }

@@ -19,6 +19,7 @@ use futures_util::FutureExt;
 use tokio::io::AsyncWriteExt;
 
 use super::{
+    connect::connect,
     link::{Delivered, Link, Outcome, Queue},
     pool::{Member, Pool},
     stats::ClusterStats,
@@ -29,11 +30,15 @@ use crate::{
     io::{Inbox, Io},
 };
 
-/// Makes the connection, drives it to its end, and ends every request that is still in flight, also when the task is
-/// dropped.
-pub(super) async fn run(pool: Arc<Pool>, member: Arc<Member>) {
+/// Makes the connection unless there is a spare one, drives it to its end, and ends every request that is still in
+/// flight, also when the task is dropped.
+pub(super) async fn run(pool: Arc<Pool>, member: Arc<Member>, spare: Option<Box<dyn Io>>) {
     let end = End { pool: &pool, member: &member, failure: None };
-    match pool.shared.connect(&*pool.connector, pool.address).await {
+    let io = match spare {
+        Some(io) => Ok(io),
+        None => connect(pool.address, &*pool.connector, &pool.shared).await,
+    };
+    match io {
         Ok(io) => {
             let reply = drive(io, &pool, &member).await;
             end.with(reply, false);
@@ -236,6 +241,9 @@ impl<'a> Driver<'a> {
     }
 
     fn receive(&mut self, message: Box<Message>) -> Result<(), LocalReply> {
+        if message.head().says_goodbye() {
+            self.take_leave();
+        }
         match message.kind() {
             Kind::Response | Kind::Error => self.deliver(message.id(), Ok(Some(message))),
             Kind::Heartbeat | Kind::Event => self.control(Control::Frame(&message)).map(drop),
@@ -306,13 +314,19 @@ impl<'a> Driver<'a> {
         match flow {
             Flow::Hold => self.hold = true,
             Flow::Ready => self.hold = false,
-            Flow::Drain => {
-                self.pool.retire(self.member);
-            }
+            Flow::Drain => self.take_leave(),
             Flow::Close => return Err(self.ended("asked for the end of the connection")),
             _ => {}
         }
         Ok(flow)
+    }
+
+    /// Takes the server at its word that it wants no further requests.
+    fn take_leave(&self) {
+        if self.pool.retire(self.member) {
+            self.stats().upstream_cx_drain_close.inc();
+            self.pool.host.leave();
+        }
     }
 
     /// Writes what is no request, within bounds.

@@ -12,10 +12,11 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    cluster::Shared,
     health::{Ended, Host},
     latency::Latency,
     pool::{Pool, PoolKind},
+    shared::Shared,
+    spare::Spares,
 };
 use crate::sync::lock;
 
@@ -31,14 +32,15 @@ pub(super) struct Endpoint {
     gone: AtomicBool,
     /// What all workers know of its health.
     pub(super) host: Arc<Host>,
-    shared: Arc<Shared>,
+    pub(super) spares: Arc<Spares>,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl Endpoint {
     pub(super) fn new(address: SocketAddr, shared: Arc<Shared>) -> Self {
-        let (active, pools, gone) = Default::default();
+        let (active, pools, gone, spares) = Default::default();
         let host = shared.usage.health.host(address, shared.config.health_check.is_some());
-        Self { address, active, latency: Latency::new(), pools, gone, host, shared }
+        Self { address, active, latency: Latency::new(), pools, gone, host, spares, shared }
     }
 
     /// Returns the pool of a kind.
@@ -54,7 +56,14 @@ impl Endpoint {
 
     /// Makes a pool that nobody else uses.
     pub(super) fn new_pool(&self, kind: &PoolKind<'_>) -> Pool {
-        Pool::new(self.address, kind, Arc::clone(&self.shared))
+        Pool::new(self, kind)
+    }
+
+    /// Keeps spare connections open from now on where the cluster asks for them, or none.
+    pub(super) fn keep_spares(&self, wanted: bool) {
+        if self.shared.config.preconnect.spare_connections > 0 {
+            self.spares.keep(wanted, self.address, &self.shared);
+        }
     }
 
     /// Returns the requests under way to all endpoints of the cluster.
@@ -87,6 +96,7 @@ impl Endpoint {
 
     /// Ends all connections that are shared, each with its last request.
     pub(super) fn drain(&self) {
+        self.keep_spares(false);
         self.gone.store(true, Relaxed);
         lock(&self.pools).iter().for_each(|pool| pool.drain());
     }

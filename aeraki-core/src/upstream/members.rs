@@ -10,9 +10,9 @@ use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
 use super::{
-    balance::{Balancing, Draw, Spread, Target},
-    cluster::Shared,
+    balance::{Balancing, Draw, Picked, Spread, Target, Way},
     endpoint::Endpoint,
+    shared::Shared,
     stats::ClusterStats,
     subsets::Subsets,
 };
@@ -44,7 +44,7 @@ impl Members {
         };
         let all: Vec<Target> = found.iter().map(target).collect();
         let places = all.iter().map(|target| target.endpoint.address).zip(0..).collect();
-        let balancing = Balancing::from(&shared.config);
+        let balancing = Balancing::from(&shared.config).with_local_cluster(shared.context.local_cluster.as_ref());
         let spread = Spread::new(&balancing, &all.iter().collect::<Vec<_>>());
         let subsets = shared.config.subsets.as_ref().map(|subsets| Subsets::new(subsets, balancing, &all));
         Self { all, places, spread, subsets }
@@ -63,7 +63,8 @@ impl Members {
         self.all.get(*self.places.get(address)?)
     }
 
-    /// Picks an endpoint: the one that is wanted, else by the policy; if possible not one of those to avoid.
+    /// Picks an endpoint: the one that is wanted, else by the policy; if possible not one that is about to go, and still less
+    /// one of those to avoid.
     pub(super) fn pick(
         &self,
         placement: Option<&Placement>,
@@ -84,23 +85,31 @@ impl Members {
         };
         let hash = placement.and_then(|placement| placement.hash).unwrap_or_else(|| fastrand::u64(..));
         let mut picked = spread.pick(Draw { hash, attempt: 0 })?;
-        if picked.panic {
-            stats.lb_healthy_panic.inc();
-        }
+        count(&picked, stats);
+        let is_other = |target: &Target| !avoid.contains(&target.endpoint.address);
+        let stays = |target: &Target| is_other(target) && !target.endpoint.host.is_leaving();
         for attempt in 1..ATTEMPTS {
-            if !avoid.contains(&picked.target.endpoint.address) {
+            if stays(picked.target) {
                 return Some(&picked.target.endpoint);
             }
             picked = spread.pick(Draw { hash, attempt })?;
         }
-        let wanted = |target: &&Target| !avoid.contains(&target.endpoint.address) && takes_requests(target.health);
-        Some(&spread.iter().find(wanted).unwrap_or(picked.target).endpoint)
+        let others = || spread.iter().filter(|target| takes_requests(target.health) && is_other(target));
+        let best = others().find(|target| stays(target));
+        // of those that are about to go none is better than the policy's choice
+        let best = best.or_else(|| if is_other(picked.target) { None } else { others().next() });
+        Some(&best.unwrap_or(picked.target).endpoint)
     }
 
     /// Tells whether a target is one of those that are asked for, where that counts.
     fn may_go(&self, criteria: Option<&Criteria>, target: &Target) -> bool {
         let counts = criteria.filter(|_| self.subsets.is_some());
         counts.is_none_or(|criteria| criteria.hold(&target.config.metadata))
+    }
+
+    /// Keeps spare connections to the endpoints that take requests, where the cluster asks for them.
+    pub(super) fn keep_spares(&self) {
+        self.iter().for_each(|target| target.endpoint.keep_spares(takes_requests(target.health)));
     }
 
     /// Ends the connections to endpoints that are not among `kept`.
@@ -110,6 +119,20 @@ impl Members {
             other.is_some_and(|other| Arc::ptr_eq(&other.endpoint, endpoint))
         };
         self.iter().map(|target| &target.endpoint).filter(|endpoint| !is_kept(endpoint)).for_each(|gone| gone.drain());
+    }
+}
+
+/// Counts by which rule an endpoint was picked.
+fn count(picked: &Picked<'_>, stats: &ClusterStats) {
+    if picked.panic {
+        stats.lb_healthy_panic.inc();
+    }
+    match picked.way {
+        Way::Any => {}
+        Way::Direct => stats.lb_zone_routing_all_directly.inc(),
+        Way::Sampled => stats.lb_zone_routing_sampled.inc(),
+        Way::Cross => stats.lb_zone_routing_cross_zone.inc(),
+        Way::LocalNotOk => stats.lb_local_cluster_not_ok.inc(),
     }
 }
 

@@ -20,15 +20,19 @@ mod call;
 mod cluster;
 mod connect;
 mod dedicated;
+mod destinations;
 mod discovery;
 mod driver;
 mod endpoint;
 mod health;
 mod latency;
 mod link;
+mod local;
 mod members;
 mod pool;
+mod shared;
 mod slots;
+mod spare;
 mod stats;
 mod stream;
 mod subsets;
@@ -48,7 +52,7 @@ use arc_swap::ArcSwap;
 
 #[cfg(feature = "dns")]
 pub use self::discovery::Hickory;
-use self::{announce::Announcing, cluster::Shared, stats::Usage};
+use self::{announce::Announcing, shared::Shared, stats::Usage};
 pub(crate) use self::{
     binding::Bindings,
     cluster::Flight,
@@ -59,6 +63,7 @@ pub use self::{
     connect::{Connector, Tcp},
     dedicated::Dedicated,
     discovery::{Resolved, Resolver, SystemResolver},
+    local::LocalCluster,
     stats::ClusterStats,
     stream::StreamHandle,
 };
@@ -107,6 +112,9 @@ pub struct Context {
     pub protocols: Arc<Registry>,
     /// What the TLS of clusters stands for.
     pub secrets: Secrets,
+    /// The cluster that the proxy itself belongs to, by which requests are kept in its zone; default: none, zones do not
+    /// count.
+    pub local_cluster: Option<LocalCluster>,
 }
 
 impl Context {
@@ -120,6 +128,7 @@ impl Context {
             buffers: Buffers::new(),
             protocols: Arc::default(),
             secrets: Secrets::new(),
+            local_cluster: None,
         }
     }
 
@@ -155,6 +164,13 @@ impl Context {
     #[must_use]
     pub fn with_protocols(mut self, protocols: Arc<Registry>) -> Self {
         self.protocols = protocols;
+        self
+    }
+
+    /// Sets the cluster that the proxy itself belongs to.
+    #[must_use]
+    pub fn with_local_cluster(mut self, local: Option<LocalCluster>) -> Self {
+        self.local_cluster = local;
         self
     }
 

@@ -57,6 +57,8 @@ stats! {
         upstream_cx_max_duration_reached,
         /// Connections that ended because they had taken as many requests as they may.
         upstream_cx_max_requests,
+        /// Connections that ended because the server wants no further requests on them.
+        upstream_cx_drain_close,
         /// Connections that were closed because of what the server sent.
         upstream_cx_protocol_error,
         /// Connections that ended while requests were in flight.
@@ -77,6 +79,14 @@ stats! {
         upstream_cx_none_healthy,
         /// Requests that were sent regardless of health, since too few endpoints of their priority were healthy.
         lb_healthy_panic,
+        /// Requests that stayed in the proxy's zone, as all of them can.
+        lb_zone_routing_all_directly,
+        /// Requests that stayed in the proxy's zone, as some of them can.
+        lb_zone_routing_sampled,
+        /// Requests that went to another zone, as the proxy's own cannot take all.
+        lb_zone_routing_cross_zone,
+        /// Requests for which zones did not count, since the proxy's own cluster is in panic, or none of it in its zone.
+        lb_local_cluster_not_ok,
         /// Requests that went to the subset of endpoints that they asked for.
         lb_subsets_selected,
         /// Requests that asked for no subset, or for one that does not exist, and went to other endpoints.

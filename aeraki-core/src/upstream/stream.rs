@@ -15,9 +15,9 @@ use aeraki_route::config::StreamTimeouts;
 use tokio::time::Instant;
 
 use super::{
-    cluster::Admitted,
     endpoint::Active,
     pool::{Member, Pool},
+    shared::Admitted,
 };
 use crate::sync::lock;
 

@@ -5,8 +5,10 @@ mod bytes_in;
 #[cfg(feature = "tls")]
 mod chains;
 mod closing;
+mod connections;
 mod exchange;
 mod flow;
+mod goodbyes;
 mod hostile_clients;
 mod hostile_servers;
 #[cfg(all(feature = "hot-restart", feature = "admin", target_os = "linux"))]

@@ -9,7 +9,8 @@ use aeraki_core::{
     route::{
         SharedRules,
         config::{
-            self, Cluster, Listener, MetaProtocolProxy, ProtocolConfig, Route, RouteAction, RouteConfig, RouteSource,
+            self, Cluster, FilterChain, Listener, MetaProtocolProxy, ProtocolConfig, Route, RouteAction, RouteConfig,
+            RouteSource,
         },
     },
 };
@@ -156,11 +157,11 @@ impl Fixture {
         Self::with(wire, all_to("one"), vec![Cluster::new("one").with_endpoint(server)], |service| service)
     }
 
-    pub(crate) fn with(
+    pub(crate) fn with<C: Into<FilterChain>>(
         wire: Wire,
         routes: RouteConfig,
         clusters: Vec<Cluster>,
-        adjust: impl FnOnce(MetaProtocolProxy) -> MetaProtocolProxy,
+        adjust: impl FnOnce(MetaProtocolProxy) -> C,
     ) -> Self {
         let address = ANY.parse().expect("an address");
         let service = MetaProtocolProxy::new("in", ProtocolConfig::new(wire.name), RouteSource::Inline(routes));
@@ -185,8 +186,16 @@ impl Fixture {
 
     /// Returns a counter or gauge of the listener.
     pub(crate) fn count(&self, name: &str) -> u64 {
-        let name = format!("meta_protocol.{}.in.{name}", self.wire.name);
-        match self.proxy.stats().samples().get(&name) {
+        self.sample(&format!("meta_protocol.{}.in.{name}", self.wire.name))
+    }
+
+    /// Returns a counter or gauge of the cluster `one`.
+    pub(crate) fn cluster(&self, name: &str) -> u64 {
+        self.sample(&format!("cluster.one.{name}"))
+    }
+
+    fn sample(&self, name: &str) -> u64 {
+        match self.proxy.stats().samples().get(name) {
             Some(Value::Counter(count)) => count,
             Some(Value::Gauge(count)) => u64::try_from(count).expect("never negative"),
             Some(Value::Histogram(seen)) => seen.count(),

@@ -34,6 +34,19 @@ pub(crate) const THRIFT: Wire = Wire {
     exception: |id| thrift(3, "any", id),
 };
 
+/// Thrift whose messages have a header in front of them.
+pub(crate) const THRIFT_HEADER: Wire = Wire {
+    name: "thrift",
+    request: |id, method| thrift_header(1, method, id, b""),
+    oneway: |id, method| thrift_header(4, method, id, b""),
+    response: |id| thrift_header(2, "any", id, b""),
+    exception: |id| thrift_header(3, "any", id, b""),
+};
+
+/// The same, where every message says that no further requests are wanted.
+pub(crate) const LEAVING: Wire =
+    Wire { response: |id| thrift_header(2, "any", id, b"\x01\x01\x06:drain\x04true"), ..THRIFT_HEADER };
+
 /// The protocol of [`lines`](crate::lines), for what no built-in protocol has.
 pub(crate) const LINES: Wire = Wire {
     name: "lines",
@@ -42,6 +55,11 @@ pub(crate) const LINES: Wire = Wire {
     response: |id| format!("R {id} ok\n").into(),
     exception: |id| format!("E {id} oops\n").into(),
 };
+
+/// The event by which a server of Dubbo says that it wants no further requests.
+pub(crate) fn read_only() -> Vec<u8> {
+    dubbo(0xa2, 0, 0, b"\x01R")
+}
 
 fn dubbo(flag: u8, status: u8, id: u64, body: &[u8]) -> Vec<u8> {
     let mut frame = vec![0xda, 0xbb, flag, status];
@@ -73,11 +91,36 @@ fn string(body: &mut Vec<u8>, text: &str) {
 
 /// Framed, strict binary; the arguments are an empty struct.
 fn thrift(kind: u8, method: &str, id: u64) -> Vec<u8> {
+    framed(&thrift_message(kind, method, id))
+}
+
+/// Behind a header without transforms, with these info blocks.
+fn thrift_header(kind: u8, method: &str, id: u64, info: &[u8]) -> Vec<u8> {
+    let mut header = vec![0, 0];
+    header.extend(info);
+    header.resize(header.len().next_multiple_of(4), 0);
+    let mut message = vec![0x0f, 0xff, 0, 0];
+    message.extend(seq_id(id));
+    message.extend(u16::try_from(header.len() / 4).expect("short").to_be_bytes());
+    message.extend(header);
+    message.extend(thrift_message(kind, method, id));
+    framed(&message)
+}
+
+fn thrift_message(kind: u8, method: &str, id: u64) -> Vec<u8> {
     let mut message = vec![0x80, 1, 0, kind];
     message.extend(u32::try_from(method.len()).expect("short").to_be_bytes());
     message.extend(method.as_bytes());
-    message.extend(u32::try_from(id).expect("ids of Thrift have 32 bits").to_be_bytes());
+    message.extend(seq_id(id));
     message.push(0);
+    message
+}
+
+fn seq_id(id: u64) -> [u8; 4] {
+    u32::try_from(id).expect("ids of Thrift have 32 bits").to_be_bytes()
+}
+
+fn framed(message: &[u8]) -> Vec<u8> {
     let mut frame = u32::try_from(message.len()).expect("short").to_be_bytes().to_vec();
     frame.extend(message);
     frame

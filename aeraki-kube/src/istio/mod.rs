@@ -15,7 +15,7 @@ pub use self::{
     service_entry::{Port, Resolution, ServiceEntry, ServiceEntrySpec, WorkloadEntry, WorkloadSelector},
     traffic_policy::{
         ConnectionPool, ConsistentHash, HttpSettings, LoadBalancer, LocalityLbSetting, OutlierDetection,
-        PortTrafficPolicy, RingSize, SimpleBalancer, TableSize, TcpSettings, TrafficPolicy, Warmup,
+        PortTrafficPolicy, RingSize, SimpleBalancer, TableSize, TcpKeepalive, TcpSettings, TrafficPolicy, Warmup,
     },
     unread::Unread,
 };

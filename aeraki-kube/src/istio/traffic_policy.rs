@@ -204,9 +204,28 @@ pub struct TcpSettings {
     /// How long one takes requests; for ever where absent.
     #[serde(default, with = "duration::optional", skip_serializing_if = "Option::is_none")]
     pub max_connection_duration: Option<Duration>,
+    /// Has the system ask silent servers whether they are there; where absent, it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp_keepalive: Option<TcpKeepalive>,
     /// What has no effect.
     #[serde(flatten, skip_serializing)]
     pub unread: Unread,
+}
+
+/// Says how the system asks silent servers; what is absent is as the system has it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct TcpKeepalive {
+    /// Probes without an answer after which a connection is given up; 0 is as absent.
+    #[serde(default)]
+    pub probes: u32,
+    /// How long a connection is silent before the first probe.
+    #[serde(default, with = "duration::optional", skip_serializing_if = "Option::is_none")]
+    pub time: Option<Duration>,
+    /// The time between two probes.
+    #[serde(default, with = "duration::optional", skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Duration>,
 }
 
 /// Bounds the requests to a service; 0 is as nothing.

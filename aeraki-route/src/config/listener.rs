@@ -10,6 +10,7 @@ use super::{
     filter_chain::FilterChain,
     meta_protocol_proxy::{MetaProtocolProxy, ProtocolConfig, RouteSource},
     proxy_protocol::ProxyProtocol,
+    socket_address::SocketAddress,
     tcp_keepalive::TcpKeepalive,
 };
 use crate::ChainIndex;
@@ -21,8 +22,8 @@ use crate::ChainIndex;
 pub struct Listener {
     /// Name, unique in the proxy; not empty.
     pub name: String,
-    /// The address to accept connections on; port 0 takes a free one.
-    pub address: SocketAddr,
+    /// The address to accept connections on.
+    pub address: SocketAddress,
     /// Which way the traffic runs, seen from the workload; default: unspecified.
     #[serde(default)]
     pub direction: TrafficDirection,
@@ -44,6 +45,9 @@ pub struct Listener {
     /// Has the system ask silent clients whether they are there; none: it does not ask.
     #[serde(default)]
     pub tcp_keepalive: Option<TcpKeepalive>,
+    /// Whether the address that a redirected client meant counts as the one that it connected to; Linux. Default: no.
+    #[serde(default)]
+    pub original_dst: bool,
     /// How it takes the header of the PROXY protocol, which comes before TLS; none: not at all.
     #[serde(default)]
     pub proxy_protocol: Option<ProxyProtocol>,
@@ -63,18 +67,26 @@ impl Listener {
     }
 
     /// Creates a listener that serves nothing until filter chains are added.
-    pub fn without_chains(name: impl Into<String>, address: SocketAddr) -> Self {
+    pub fn without_chains(name: impl Into<String>, address: impl Into<SocketAddress>) -> Self {
         Self {
             name: name.into(),
-            address,
+            address: address.into(),
             direction: TrafficDirection::default(),
             filter_chains: Vec::new(),
             default_filter_chain: None,
             listener_filters_timeout: default_listener_filters_timeout(),
             continue_on_listener_filters_timeout: false,
             tcp_keepalive: None,
+            original_dst: false,
             proxy_protocol: None,
         }
+    }
+
+    /// Sets the address to accept connections on, such as a [`Pipe`](super::Pipe).
+    #[must_use]
+    pub fn with_address(mut self, address: impl Into<SocketAddress>) -> Self {
+        self.address = address.into();
+        self
     }
 
     /// Sets which way the traffic runs.
@@ -117,6 +129,13 @@ impl Listener {
     #[must_use]
     pub fn with_tcp_keepalive(mut self, keepalive: TcpKeepalive) -> Self {
         self.tcp_keepalive = Some(keepalive);
+        self
+    }
+
+    /// Sets whether the address that a redirected client meant counts as the one that it connected to.
+    #[must_use]
+    pub fn with_original_dst(mut self, original_dst: bool) -> Self {
+        self.original_dst = original_dst;
         self
     }
 
@@ -167,6 +186,8 @@ impl Listener {
 
     fn check(&self) -> Checked {
         ensure(!self.name.is_empty(), "name", "must not be empty")?;
+        self.address.check().map_err(|error| error.within("address"))?;
+        self.check_tcp()?;
         let served = !self.filter_chains.is_empty() || self.default_filter_chain.is_some();
         ensure(served, "filterChains", "must hold a filter chain where there is no default one")?;
         for (path, chain) in self.chains() {
@@ -181,6 +202,17 @@ impl Listener {
             proxy_protocol.check().map_err(|error| error.within("proxyProtocol"))?;
         }
         Ok(())
+    }
+
+    /// A Unix socket has nothing of this.
+    fn check_tcp(&self) -> Checked {
+        let is_pipe = matches!(self.address, SocketAddress::Pipe(_));
+        ensure(
+            !(is_pipe && self.tcp_keepalive.is_some()),
+            "tcpKeepalive",
+            "is for TCP, and the address is a Unix socket",
+        )?;
+        ensure(!(is_pipe && self.original_dst), "originalDst", "is for TCP, and the address is a Unix socket")
     }
 
     /// Names the first cluster that is meant and not there, and the field that means it.

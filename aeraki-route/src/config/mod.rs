@@ -17,6 +17,7 @@ mod filter;
 mod filter_chain;
 mod filter_chain_match;
 mod listener;
+mod listener_limits;
 mod matches;
 mod meta_protocol_proxy;
 mod mutation;
@@ -25,6 +26,7 @@ mod policy;
 mod proxy;
 mod proxy_protocol;
 pub(crate) mod route;
+mod socket_address;
 mod stream;
 mod tcp_keepalive;
 mod tcp_proxy;
@@ -35,8 +37,8 @@ pub use self::{
     action::{Denominator, Destination, FractionalPercent, Mirror, RouteAction, WeightedCluster},
     cluster::{
         Cluster, ClusterLimits, CommonLb, Consecutive, Discovery, Dns, FailurePercentage, HashFunction, HealthCheck,
-        HealthCheckKind, LbPolicy, LeastRequest, Maglev, OutlierDetection, PeakEwma, RingHash, SlowStart,
-        SubsetFallback, SubsetSelector, Subsets, SuccessRate, Thresholds,
+        HealthCheckKind, LbPolicy, LeastRequest, Maglev, OriginalDst, OutlierDetection, PeakEwma, Preconnect, RingHash,
+        SlowStart, SubsetFallback, SubsetSelector, Subsets, SuccessRate, Thresholds, ZoneAware,
     },
     connection_limit::ConnectionLimit,
     decimal::Decimal,
@@ -46,8 +48,9 @@ pub use self::{
     filter_chain::{FilterChain, NetworkFilter},
     filter_chain_match::{ConnectionSourceType, FilterChainMatch, TransportProtocol},
     listener::{Listener, TrafficDirection},
+    listener_limits::ListenerLimits,
     matches::{AttributeMatch, ValueMatch},
-    meta_protocol_proxy::{ListenerLimits, MetaProtocolProxy, ProtocolConfig, RouteSource, RouteSubscription},
+    meta_protocol_proxy::{MetaProtocolProxy, ProtocolConfig, RouteSource, RouteSubscription},
     mutation::{MutationEntry, MutationValue},
     placement::{HashPolicy, HashSource, RoutingPriority},
     policy::{
@@ -59,6 +62,7 @@ pub use self::{
     proxy::{Node, Proxy},
     proxy_protocol::{ProxyProtocol, ProxyProtocolVersion},
     route::{Route, RouteConfig},
+    socket_address::{Pipe, SocketAddress},
     stream::StreamTimeouts,
     tcp_keepalive::TcpKeepalive,
     tcp_proxy::TcpProxy,

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{
     cluster::{self, Cluster},
+    endpoint::Locality,
     error::ConfigError,
     listener::{self, Listener},
 };
@@ -26,6 +27,9 @@ pub struct Proxy {
     pub listeners: Vec<Listener>,
     /// Its clusters.
     pub clusters: Vec<Cluster>,
+    /// The cluster of which the proxy itself is an endpoint, so that others can tell how much of their load stays in its
+    /// zone; none: zones do not count. Envoy's `cluster_manager.local_cluster_name`.
+    pub local_cluster: Option<String>,
 }
 
 impl Proxy {
@@ -62,12 +66,19 @@ impl Proxy {
         self
     }
 
+    /// Sets the cluster of which the proxy itself is an endpoint.
+    #[must_use]
+    pub fn with_local_cluster(mut self, name: impl Into<String>) -> Self {
+        self.local_cluster = Some(name.into());
+        self
+    }
+
     /// Checks every listener and cluster, and that they fit together.
     ///
     /// # Errors
     ///
     /// The first fault: one of a single object, two listeners or clusters of one name, two listeners on one address, or a
-    /// route, mirror or subscription that names a cluster that is not there.
+    /// route, mirror or subscription that names a cluster that is not there, or that the proxy is said to belong to.
     pub fn validate(&self) -> Result<(), ConfigError> {
         if self.max_connections == Some(0) {
             return Err(ConfigError::new("proxy", "maxConnections", "must not be zero; leave it out for no limit"));
@@ -78,13 +89,16 @@ impl Proxy {
         check_unique(listener::KIND, self.listeners.iter().map(|listener| &*listener.name))?;
         self.check_addresses()?;
         let clusters: HashSet<_> = self.clusters.iter().map(|cluster| &*cluster.name).collect();
+        if let Some(unknown) = self.local_cluster.as_deref().filter(|local| !clusters.contains(local)) {
+            return Err(ConfigError::new("proxy", "localCluster", format!("there is no cluster {unknown:?}")));
+        }
         self.listeners.iter().try_for_each(|listener| listener.check_clusters(&|name| clusters.contains(name)))
     }
 
     fn check_addresses(&self) -> Result<(), ConfigError> {
         for (index, listener) in self.listeners.iter().enumerate() {
             let taken = self.listeners[..index].iter().find(|other| other.address == listener.address);
-            if let Some(other) = taken.filter(|_| listener.address.port() != 0) {
+            if let Some(other) = taken.filter(|_| !listener.address.is_any()) {
                 let reason = format!("{} is taken by listener {:?}", listener.address, other.name);
                 return Err(of_listener(listener, "address", reason));
             }
@@ -104,12 +118,21 @@ pub struct Node {
     pub cluster: String,
     /// What else is known about it.
     pub metadata: Map<String, Value>,
+    /// Where it runs; default: nobody knows.
+    pub locality: Locality,
 }
 
 impl Node {
     /// Creates a node without metadata.
     pub fn new(id: impl Into<String>, cluster: impl Into<String>) -> Self {
-        Self { id: id.into(), cluster: cluster.into(), metadata: Map::new() }
+        Self { id: id.into(), cluster: cluster.into(), ..Self::default() }
+    }
+
+    /// Sets where it runs.
+    #[must_use]
+    pub fn with_locality(mut self, locality: Locality) -> Self {
+        self.locality = locality;
+        self
     }
 
     /// Sets one entry of the metadata.

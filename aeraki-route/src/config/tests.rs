@@ -184,7 +184,7 @@ fn proxy_refusals_name_object_field_and_reason() {
         (proxy_refusal(|proxy| proxy.listeners[1].name = "dubbo".into()), r#"listener "dubbo": name: is there twice"#),
         (proxy_refusal(|proxy| proxy.clusters[1].name = "v1".into()), r#"cluster "v1": name: is there twice"#),
         (
-            proxy_refusal(|proxy| proxy.listeners[1].address = local(20880)),
+            proxy_refusal(|proxy| proxy.listeners[1].address = local(20880).into()),
             r#"listener "thrift": address: 127.0.0.1:20880 is taken by listener "dubbo""#,
         ),
         (

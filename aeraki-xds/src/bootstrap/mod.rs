@@ -9,7 +9,7 @@ use prost::{Message, Name};
 use prost_reflect::{DynamicMessage, Value as Field};
 use serde_json::Value;
 
-use crate::convert::{KnownFilters, cluster_from_proto, listener_from_proto, max_connections, socket_of};
+use crate::convert::{KnownFilters, cluster_from_proto, listener_from_proto, locality, max_connections, socket_of};
 use crate::json::{self, JsonError, Reader};
 use crate::proto::envoy::config::core::v3::Address;
 use crate::proto::envoy::config::overload::v3::OverloadManager;
@@ -54,7 +54,7 @@ impl Bootstrap {
         if message.has_field_by_name("dynamic_resources") {
             return Err(refuse("dynamic_resources", "is not supported: listeners and clusters must be static"));
         }
-        let proxy = proxy(&message, node(&document), known)?;
+        let proxy = proxy(&message, node(&document, &message)?, known)?;
         let unused = reader.into_unused().into_iter().map(|path| Warning::Unused { path });
         let warnings = unused.chain(proxy.listeners.iter().flat_map(unenforced)).collect();
         Ok(Self { proxy, warnings })
@@ -110,6 +110,7 @@ impl From<JsonError> for BootstrapError {
 fn proxy(bootstrap: &DynamicMessage, node: Node, known: &KnownFilters) -> Result<Proxy, BootstrapError> {
     let mut proxy = Proxy::new(node);
     proxy.admin = admin(bootstrap)?;
+    proxy.local_cluster = local_cluster(bootstrap);
     if let Some(manager) = message(bootstrap, "overload_manager") {
         proxy.max_connections = max_connections(&typed::<OverloadManager>(&manager)?)?;
     }
@@ -129,13 +130,23 @@ fn admin(bootstrap: &DynamicMessage) -> Result<Option<SocketAddr>, BootstrapErro
     Ok(Some(socket_of("admin", &address)?))
 }
 
-/// Takes the node from the document itself, whose metadata is plain JSON already.
-fn node(document: &Value) -> Node {
+/// Returns the name of the cluster that the proxy belongs to; an empty one is none.
+fn local_cluster(bootstrap: &DynamicMessage) -> Option<String> {
+    let manager = message(bootstrap, "cluster_manager")?;
+    let name = manager.get_field_by_name("local_cluster_name")?.as_str()?.to_owned();
+    Some(name).filter(|name| !name.is_empty())
+}
+
+/// Takes the node from the document itself, whose metadata is plain JSON already, and where it runs from the message.
+fn node(document: &Value, bootstrap: &DynamicMessage) -> Result<Node, BootstrapError> {
     let node = &document["node"];
     let text = |key: &str| node[key].as_str().unwrap_or_default();
     let mut converted = Node::new(text("id"), text("cluster"));
     converted.metadata = node["metadata"].as_object().cloned().unwrap_or_default();
-    converted
+    if let Some(locality) = message(bootstrap, "node").and_then(|node| message(&node, "locality")) {
+        converted.locality = locality::from_proto(&typed(&locality)?);
+    }
+    Ok(converted)
 }
 
 fn unenforced(listener: &Listener) -> impl Iterator<Item = Warning> {

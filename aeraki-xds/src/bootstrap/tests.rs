@@ -1,8 +1,9 @@
 use std::time::Duration;
 
 use aeraki_route::config::{
-    Address, Consecutive, Discovery, Filter, FilterConfig, HealthCheck, HealthCheckKind, HealthStatus, LbPolicy,
-    LeastRequest, Locality, Maglev, MetaProtocolProxy, OutlierDetection, RouteSource, Thresholds,
+    Address, Consecutive, Decimal, Discovery, Filter, FilterConfig, HealthCheck, HealthCheckKind, HealthStatus,
+    LbPolicy, LeastRequest, Locality, Maglev, MetaProtocolProxy, OutlierDetection, Preconnect, RouteSource, Thresholds,
+    ZoneAware,
 };
 use proptest::prelude::*;
 
@@ -129,7 +130,8 @@ fn health_and_limits_are_read_in_full() {
         tcp_health_check: {send: {text: '50696e67'}, receive: [{text: '50'}, {binary: b25n}]}}";
     let limits = "circuit_breakers: {thresholds: [{max_retries: 3}, {priority: HIGH, max_connections: 7, max_pending_requests: 8, max_requests: 9, max_retries: 10, track_remaining: true}]}, max_requests_per_connection: 4, \
         common_http_protocol_options: {idle_timeout: 0s, max_connection_duration: 5s, max_requests_per_connection: 6}, \
-        metadata: {filter_metadata: {aeraki: {error_statuses: [80, 100]}}}";
+        preconnect_policy: {per_upstream_preconnect_ratio: 1.5}, \
+        metadata: {filter_metadata: {aeraki: {error_statuses: [80, 100], spare_connections: 2}}}";
     let read = read(FILTER, &format!("{detection}, {check}, {limits}")).expect("is valid");
     assert_eq!(read.warnings, []);
     let cluster = &read.proxy.clusters[0];
@@ -169,6 +171,9 @@ fn health_and_limits_are_read_in_full() {
         .with_track_remaining(true);
     assert_eq!((limits.thresholds, limits.high_thresholds), (Thresholds::default().with_max_retries(3), high));
     assert_eq!(limits.max_requests_per_connection, Some(4));
+    let ratio = Decimal::new(1.5).expect("positive");
+    let preconnect = Preconnect::default().with_per_upstream_ratio(ratio).with_spare_connections(2);
+    assert_eq!(cluster.preconnect, preconnect);
     assert_eq!((limits.max_connection_duration, cluster.idle_timeout), (Some(seconds(5)), None));
 }
 
@@ -210,6 +215,14 @@ fn a_check_may_be_a_sign_of_life_and_what_is_wrong_with_one_is_named() {
             "circuit_breakers: {thresholds: {priority: HIGH, max_retries: 0}}",
             "limits.highThresholds.maxRetries: must not be zero",
         ),
+        (
+            "preconnect_policy: {per_upstream_preconnect_ratio: 3.5}",
+            "preconnect.perUpstreamRatio: must lie between 1 and 3",
+        ),
+        (
+            "metadata: {filter_metadata: {aeraki: {spare_connections: 17}}}",
+            "preconnect.spareConnections: must not exceed 16",
+        ),
         ("outlier_detection: {interval: 0s}", "outlierDetection.interval: must not be zero"),
         ("outlier_detection: {max_ejection_time: 1s}", "outlierDetection.maxEjectionTime: must not be below"),
         (
@@ -220,6 +233,32 @@ fn a_check_may_be_a_sign_of_life_and_what_is_wrong_with_one_is_named() {
         let text = refused(FILTER, fields);
         assert!(text.starts_with(&format!("cluster \"c\": {expected}")), "{text}");
     }
+}
+
+#[test]
+fn the_zone_of_the_proxy_is_read_and_its_own_cluster_must_be_there() {
+    let bootstrap = |local: &str| {
+        format!(
+            "node: {{id: one, cluster: proxies, locality: {{region: r, zone: z, subZone: s}}}}\n\
+             cluster_manager: {{local_cluster_name: {local}}}\n\
+             static_resources: {{clusters: [{{name: own, common_lb_config: {{zone_aware_lb_config: \
+             {{routing_enabled: {{value: 70}}, min_cluster_size: 2, fail_traffic_on_panic: true}}}}}}]}}"
+        )
+    };
+    let read = Bootstrap::from_yaml(&bootstrap("own")).expect("is valid");
+    assert_eq!(read.warnings, []);
+    assert_eq!(read.proxy.local_cluster.as_deref(), Some("own"));
+    assert_eq!(read.proxy.node.locality, Locality::new("r", "z", "s"));
+    let expected = ZoneAware::default()
+        .with_routing_enabled(Decimal::from(70))
+        .with_min_cluster_size(2)
+        .with_fail_traffic_on_panic(true);
+    assert_eq!(read.proxy.clusters[0].common_lb.zone_aware, expected);
+    let refused = Bootstrap::from_yaml(&bootstrap("other")).expect_err("is refused").to_string();
+    assert_eq!(refused, "proxy: localCluster: there is no cluster \"other\"");
+    let hashed = bootstrap("own").replace("{name: own,", "{name: own, lb_policy: MAGLEV,");
+    let refused = Bootstrap::from_yaml(&hashed).expect_err("is refused").to_string();
+    assert_eq!(refused, "cluster \"own\": commonLb.zoneAware: has no effect under policies with hashes");
 }
 
 #[test]

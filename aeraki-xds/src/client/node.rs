@@ -1,10 +1,11 @@
 //! What a proxy tells its control plane about itself.
 
-use aeraki_route::config::Node;
+use aeraki_route::config::{Locality, Node};
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Value as Field};
 use serde_json::{Map, Value};
 
+use crate::convert::locality;
 use crate::proto::envoy::config::core::v3 as proto;
 use proto::node::UserAgentVersionType;
 
@@ -12,6 +13,7 @@ pub(super) fn to_proto(node: &Node) -> proto::Node {
     proto::Node {
         id: node.id.clone(),
         cluster: node.cluster.clone(),
+        locality: (node.locality != Locality::default()).then(|| locality::to_proto(&node.locality)),
         metadata: (!node.metadata.is_empty()).then(|| mapping(&node.metadata)),
         user_agent_name: "aeraki".to_owned(),
         user_agent_version_type: Some(UserAgentVersionType::UserAgentVersion(env!("CARGO_PKG_VERSION").to_owned())),

@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
-use aeraki_route::config::{Address, ConfigError, Endpoint, HealthStatus, Locality};
+use aeraki_route::config::{Address, ConfigError, Endpoint, HealthStatus, Pipe, SocketAddress};
 
 use super::at::At;
-use super::labels;
+use super::{labels, locality};
 use crate::proto::envoy::config::core::v3 as core;
 use crate::proto::envoy::config::core::v3::socket_address::{PortSpecifier, Protocol};
 use crate::proto::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
@@ -20,8 +20,8 @@ pub(super) fn endpoints_from_proto(
         return Err(at.field("policy").field("drop_overloads").refuse("is not supported: requests are not dropped"));
     }
     let mut converted = Vec::new();
-    for (index, locality) in assignment.endpoints.iter().enumerate() {
-        locality_from_proto(locality, &mut converted, &at.item("endpoints", index))?;
+    for (index, group) in assignment.endpoints.iter().enumerate() {
+        group_from_proto(group, &mut converted, &at.item("endpoints", index))?;
     }
     Ok(converted)
 }
@@ -32,6 +32,17 @@ pub(crate) fn socket_of(object: &str, address: &core::Address) -> Result<SocketA
     socket_from_proto(Some(address), &At::resource(object, "").field("address"))
 }
 
+/// Converts the address that a listener listens on.
+pub(super) fn listening_from_proto(address: Option<&core::Address>, at: &At<'_>) -> Result<SocketAddress, ConfigError> {
+    match address.and_then(|address| address.address.as_ref()) {
+        Some(core::address::Address::Pipe(pipe)) => {
+            let converted = Pipe::new(&pipe.path);
+            Ok(if pipe.mode == 0 { converted } else { converted.with_mode(pipe.mode) }.into())
+        }
+        _ => socket_from_proto(address, at).map(SocketAddress::from),
+    }
+}
+
 /// Converts the address of a socket to listen on.
 pub(super) fn socket_from_proto(address: Option<&core::Address>, at: &At<'_>) -> Result<SocketAddr, ConfigError> {
     match address_from_proto(address, at)? {
@@ -40,17 +51,17 @@ pub(super) fn socket_from_proto(address: Option<&core::Address>, at: &At<'_>) ->
     }
 }
 
-fn locality_from_proto(
-    locality: &LocalityLbEndpoints,
+fn group_from_proto(
+    group: &LocalityLbEndpoints,
     converted: &mut Vec<Endpoint>,
     at: &At<'_>,
 ) -> Result<(), ConfigError> {
-    let place = locality.locality.clone().unwrap_or_default();
-    for (index, endpoint) in locality.lb_endpoints.iter().enumerate() {
+    let place = group.locality.as_ref().map(locality::from_proto).unwrap_or_default();
+    for (index, endpoint) in group.lb_endpoints.iter().enumerate() {
         let mut endpoint = endpoint_from_proto(endpoint, &at.item("lb_endpoints", index))?;
-        endpoint.locality = Locality::new(&place.region, &place.zone, &place.sub_zone);
-        endpoint.locality_weight = locality.load_balancing_weight;
-        endpoint.priority = locality.priority;
+        endpoint.locality = place.clone();
+        endpoint.locality_weight = group.load_balancing_weight;
+        endpoint.priority = group.priority;
         converted.push(endpoint);
     }
     Ok(())

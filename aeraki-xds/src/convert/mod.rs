@@ -15,6 +15,8 @@ mod grpc;
 mod http;
 mod labels;
 mod listener;
+mod listener_filters;
+pub(crate) mod locality;
 mod matcher;
 mod meta_protocol;
 mod native;

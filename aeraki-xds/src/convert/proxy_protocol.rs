@@ -3,40 +3,18 @@
 use aeraki_route::config::{ConfigError, ProxyProtocol, ProxyProtocolVersion};
 
 use super::at::At;
-use super::duration;
 use super::unpack::unpack;
+use crate::Any;
 use crate::proto::envoy::config::core::v3::proxy_protocol_config::Version;
 use crate::proto::envoy::config::core::v3::{ProxyProtocolConfig, TransportSocket, transport_socket::ConfigType};
-use crate::proto::envoy::config::listener::v3::{Listener, listener_filter};
 use crate::proto::envoy::extensions::filters::listener::proxy_protocol::v3::ProxyProtocol as ProxyProtocolFilter;
 use crate::proto::envoy::extensions::transport_sockets::proxy_protocol::v3::ProxyProtocolUpstreamTransport;
 
-/// Converts the listener filter of the PROXY protocol; what the inspectors find out is known without
-/// them.
-pub(super) fn downstream(listener: &Listener, at: &At<'_>) -> Result<Option<ProxyProtocol>, ConfigError> {
-    let mut filters =
-        listener.listener_filters.iter().enumerate().filter(|(_, filter)| !INSPECTORS.contains(&&*filter.name));
-    let Some((index, filter)) = filters.next() else { return Ok(None) };
-    let filter_at = &at.named("listener_filters", index, &filter.name);
-    if filter.name != LISTENER_FILTER {
-        let inspectors = INSPECTORS.join(" or ");
-        return Err(filter_at.refuse(format!("is not supported: use {LISTENER_FILTER}, {inspectors}")));
-    }
-    if let Some((index, filter)) = filters.next() {
-        return Err(at.named("listener_filters", index, &filter.name).refuse("is not supported beside another one"));
-    }
-    let mut converted = ProxyProtocol::default();
-    if let Some(listener_filter::ConfigType::TypedConfig(config)) = &filter.config_type {
-        let at = &filter_at.field("typed_config");
-        let config: ProxyProtocolFilter = unpack(config, at)?;
-        at.refuse_used(&[("disallowed_versions", !config.disallowed_versions.is_empty())])?;
-        converted = converted.with_optional_header(config.allow_requests_without_proxy_protocol);
-    }
-    let timeout = listener.listener_filters_timeout.as_ref();
-    if let Some(timeout) = duration::positive_from_proto(timeout, &at.field("listener_filters_timeout"))? {
-        converted = converted.with_timeout(timeout);
-    }
-    Ok(Some(converted))
+/// Converts the configuration of the listener filter.
+pub(super) fn downstream(config: &Any, at: &At<'_>) -> Result<ProxyProtocol, ConfigError> {
+    let config: ProxyProtocolFilter = unpack(config, at)?;
+    at.refuse_used(&[("disallowed_versions", !config.disallowed_versions.is_empty())])?;
+    Ok(ProxyProtocol::default().with_optional_header(config.allow_requests_without_proxy_protocol))
 }
 
 /// Converts the transport socket that tells servers who the client is, and returns the one inside; none for any other.
@@ -65,7 +43,4 @@ pub(super) fn upstream(
     Ok(Some((version, at.field("transport_socket").require(transport_socket)?)))
 }
 
-const LISTENER_FILTER: &str = "envoy.filters.listener.proxy_protocol";
-/// What looks at first bytes, as the filter chains need it anyway.
-const INSPECTORS: [&str; 2] = ["envoy.filters.listener.tls_inspector", "aeraki.filters.listener.detect"];
 const TRANSPORT_SOCKET: &str = "envoy.transport_sockets.upstream_proxy_protocol";

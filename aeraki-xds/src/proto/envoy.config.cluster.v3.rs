@@ -208,11 +208,13 @@ pub struct Cluster {
     pub upstream_config: ::core::option::Option<
         super::super::core::v3::TypedExtensionConfig,
     >,
+    #[prost(message, optional, tag = "50")]
+    pub preconnect_policy: ::core::option::Option<cluster::PreconnectPolicy>,
     #[prost(bool, tag = "51")]
     pub connection_pool_per_downstream_connection: bool,
     #[prost(oneof = "cluster::ClusterDiscoveryType", tags = "2")]
     pub cluster_discovery_type: ::core::option::Option<cluster::ClusterDiscoveryType>,
-    #[prost(oneof = "cluster::LbConfig", tags = "23, 52, 37, 56")]
+    #[prost(oneof = "cluster::LbConfig", tags = "23, 52, 34, 37, 56")]
     pub lb_config: ::core::option::Option<cluster::LbConfig>,
 }
 /// Nested message and enum types in `Cluster`.
@@ -538,6 +540,26 @@ pub mod cluster {
             "type.googleapis.com/envoy.config.cluster.v3.Cluster.MaglevLbConfig".into()
         }
     }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct OriginalDstLbConfig {
+        #[prost(bool, tag = "1")]
+        pub use_http_header: bool,
+        #[prost(string, tag = "2")]
+        pub http_header_name: ::prost::alloc::string::String,
+        #[prost(message, optional, tag = "3")]
+        pub upstream_port_override: ::core::option::Option<u32>,
+    }
+    impl ::prost::Name for OriginalDstLbConfig {
+        const NAME: &'static str = "OriginalDstLbConfig";
+        const PACKAGE: &'static str = "envoy.config.cluster.v3";
+        fn full_name() -> ::prost::alloc::string::String {
+            "envoy.config.cluster.v3.Cluster.OriginalDstLbConfig".into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "type.googleapis.com/envoy.config.cluster.v3.Cluster.OriginalDstLbConfig"
+                .into()
+        }
+    }
     #[derive(Clone, Copy, PartialEq, ::prost::Message)]
     pub struct CommonLbConfig {
         #[prost(message, optional, tag = "1")]
@@ -554,13 +576,35 @@ pub mod cluster {
         pub consistent_hashing_lb_config: ::core::option::Option<
             common_lb_config::ConsistentHashingLbConfig,
         >,
-        #[prost(oneof = "common_lb_config::LocalityConfigSpecifier", tags = "3")]
+        #[prost(oneof = "common_lb_config::LocalityConfigSpecifier", tags = "2, 3")]
         pub locality_config_specifier: ::core::option::Option<
             common_lb_config::LocalityConfigSpecifier,
         >,
     }
     /// Nested message and enum types in `CommonLbConfig`.
     pub mod common_lb_config {
+        #[derive(Clone, Copy, PartialEq, ::prost::Message)]
+        pub struct ZoneAwareLbConfig {
+            #[prost(message, optional, tag = "1")]
+            pub routing_enabled: ::core::option::Option<
+                super::super::super::super::super::r#type::v3::Percent,
+            >,
+            #[prost(message, optional, tag = "2")]
+            pub min_cluster_size: ::core::option::Option<u64>,
+            #[prost(bool, tag = "3")]
+            pub fail_traffic_on_panic: bool,
+        }
+        impl ::prost::Name for ZoneAwareLbConfig {
+            const NAME: &'static str = "ZoneAwareLbConfig";
+            const PACKAGE: &'static str = "envoy.config.cluster.v3";
+            fn full_name() -> ::prost::alloc::string::String {
+                "envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig".into()
+            }
+            fn type_url() -> ::prost::alloc::string::String {
+                "type.googleapis.com/envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig"
+                    .into()
+            }
+        }
         #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
         pub struct LocalityWeightedLbConfig {}
         impl ::prost::Name for LocalityWeightedLbConfig {
@@ -594,8 +638,10 @@ pub mod cluster {
                     .into()
             }
         }
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+        #[derive(Clone, Copy, PartialEq, ::prost::Oneof)]
         pub enum LocalityConfigSpecifier {
+            #[prost(message, tag = "2")]
+            ZoneAwareLbConfig(ZoneAwareLbConfig),
             #[prost(message, tag = "3")]
             LocalityWeightedLbConfig(LocalityWeightedLbConfig),
         }
@@ -608,6 +654,23 @@ pub mod cluster {
         }
         fn type_url() -> ::prost::alloc::string::String {
             "type.googleapis.com/envoy.config.cluster.v3.Cluster.CommonLbConfig".into()
+        }
+    }
+    #[derive(Clone, Copy, PartialEq, ::prost::Message)]
+    pub struct PreconnectPolicy {
+        #[prost(message, optional, tag = "1")]
+        pub per_upstream_preconnect_ratio: ::core::option::Option<f64>,
+        #[prost(message, optional, tag = "2")]
+        pub predictive_preconnect_ratio: ::core::option::Option<f64>,
+    }
+    impl ::prost::Name for PreconnectPolicy {
+        const NAME: &'static str = "PreconnectPolicy";
+        const PACKAGE: &'static str = "envoy.config.cluster.v3";
+        fn full_name() -> ::prost::alloc::string::String {
+            "envoy.config.cluster.v3.Cluster.PreconnectPolicy".into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "type.googleapis.com/envoy.config.cluster.v3.Cluster.PreconnectPolicy".into()
         }
     }
     #[derive(
@@ -798,6 +861,8 @@ pub mod cluster {
         RingHashLbConfig(RingHashLbConfig),
         #[prost(message, tag = "52")]
         MaglevLbConfig(MaglevLbConfig),
+        #[prost(message, tag = "34")]
+        OriginalDstLbConfig(OriginalDstLbConfig),
         #[prost(message, tag = "37")]
         LeastRequestLbConfig(LeastRequestLbConfig),
         #[prost(message, tag = "56")]

@@ -1,4 +1,6 @@
-//! What the service stack costs, bare and with each policy: the difference is what a policy costs.
+//! What the service stack costs, bare and with each policy: the difference is what a policy costs. And what balancing does.
+
+mod balance;
 
 use std::{hint::black_box, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
@@ -49,7 +51,7 @@ const ROWS: &[Row] = &[
 ];
 
 fn main() -> ExitCode {
-    aeraki_instructions::run(ROWS.iter())
+    aeraki_instructions::run(ROWS.iter().chain(balance::ROWS))
 }
 
 fn route() -> Route {

@@ -1,38 +1,111 @@
 //! Keeps dynamic routes at what their control planes say.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
-use aeraki_core::proxy::Proxy;
+use aeraki_core::route::{
+    SharedRules,
+    config::{Cluster, Proxy, RouteSubscription},
+};
 use aeraki_xds::client::{Event, Subscriber};
 use anyhow::{Context, Result};
+use tokio::{sync::Notify, task::AbortHandle, time::timeout};
 
-/// Subscribes to every dynamic route table of `proxy`, one connection for each control plane.
-///
-/// # Errors
-/// When the cluster of a control plane has no endpoint.
-pub(crate) fn follow(proxy: &Proxy) -> Result<()> {
-    let mut control_planes: BTreeMap<&str, Arc<Subscriber>> = BTreeMap::new();
-    let subscriptions: Vec<_> = proxy.subscriptions().collect();
-    for (subscription, rules) in subscriptions {
-        let subscriber = match control_planes.get(subscription.cluster.as_str()) {
-            Some(subscriber) => Arc::clone(subscriber),
-            None => {
-                let subscriber = Arc::new(subscriber(proxy, &subscription.cluster)?);
-                control_planes.insert(&subscription.cluster, Arc::clone(&subscriber));
-                subscriber
-            }
-        };
-        let (name, rules) = (subscription.route_config_name.clone(), Arc::clone(rules));
-        tokio::spawn(async move { subscriber.drive(&name, rules).await });
-    }
-    Ok(())
+/// The route tables that control planes keep up to date, and one connection for each control plane.
+#[derive(Default)]
+pub(crate) struct Routes {
+    control_planes: BTreeMap<String, (Cluster, Arc<Subscriber>)>,
+    tables: BTreeMap<String, Table>,
+    /// Told when routes come into force.
+    accepted: Arc<Notify>,
 }
 
-fn subscriber(proxy: &Proxy, cluster: &str) -> Result<Subscriber> {
-    let config = proxy.config();
-    let found = config.clusters.iter().find(|known| known.name == cluster);
-    let found = found.with_context(|| format!("cluster {cluster:?} of a control plane does not exist"))?;
-    Ok(Subscriber::new(found, &config.node)?.with_observer(log))
+struct Table {
+    rules: Arc<SharedRules>,
+    subscriber: Arc<Subscriber>,
+    task: AbortHandle,
+}
+
+impl Routes {
+    /// Subscribes to these tables of a proxy, and to no others any more.
+    ///
+    /// # Errors
+    /// When the cluster of a control plane has no endpoint.
+    pub(crate) fn follow<'a>(
+        &mut self,
+        config: &Proxy,
+        subscriptions: impl Iterator<Item = (&'a RouteSubscription, &'a Arc<SharedRules>)>,
+    ) -> Result<()> {
+        let mut wanted = BTreeSet::new();
+        for (subscription, rules) in subscriptions {
+            let subscriber = self.subscriber(config, &subscription.cluster)?;
+            wanted.insert(subscription.route_config_name.clone());
+            self.subscribe(&subscription.route_config_name, rules, subscriber);
+        }
+        self.tables.retain(|name, table| {
+            let stays = wanted.contains(name);
+            if !stays {
+                table.task.abort();
+            }
+            stays
+        });
+        Ok(())
+    }
+
+    /// Waits until all tables are there, or too long.
+    pub(crate) async fn in_force(&self) {
+        let all = async {
+            loop {
+                let accepted = self.accepted.notified();
+                if self.tables.values().all(|table| table.rules.load().table().is_some()) {
+                    return;
+                }
+                accepted.await;
+            }
+        };
+        if timeout(INITIAL_FETCH, all).await.is_err() {
+            tracing::warn!("some routes have not come within {INITIAL_FETCH:?}; it goes on without them");
+        }
+    }
+
+    fn subscribe(&mut self, name: &str, rules: &Arc<SharedRules>, subscriber: Arc<Subscriber>) {
+        if let Some(table) = self.tables.get(name) {
+            if Arc::ptr_eq(&table.rules, rules) && Arc::ptr_eq(&table.subscriber, &subscriber) {
+                return;
+            }
+            table.task.abort();
+        }
+        let (rules, drives) = (Arc::clone(rules), (name.to_owned(), Arc::clone(&subscriber), Arc::clone(rules)));
+        let task = tokio::spawn(async move {
+            let (name, subscriber, rules) = drives;
+            subscriber.drive(&name, rules).await;
+        });
+        self.tables.insert(name.to_owned(), Table { rules, subscriber, task: task.abort_handle() });
+    }
+
+    /// Returns the subscriber at a control plane: the one that there is, unless its cluster is another now.
+    fn subscriber(&mut self, config: &Proxy, cluster: &str) -> Result<Arc<Subscriber>> {
+        let found = config.clusters.iter().find(|known| known.name == cluster);
+        let found = found.with_context(|| format!("cluster {cluster:?} of a control plane does not exist"))?;
+        if let Some((known, subscriber)) = self.control_planes.get(cluster)
+            && known == found
+        {
+            return Ok(Arc::clone(subscriber));
+        }
+        let accepted = Arc::clone(&self.accepted);
+        let subscriber = Subscriber::new(found, &config.node)?.with_observer(move |event| {
+            log(event);
+            if matches!(event, Event::Accepted { .. }) {
+                accepted.notify_waiters();
+            }
+        });
+        let subscriber = Arc::new(subscriber);
+        self.control_planes.insert(cluster.to_owned(), (found.clone(), Arc::clone(&subscriber)));
+        Ok(subscriber)
+    }
 }
 
 fn log(event: &Event<'_>) {
@@ -49,3 +122,6 @@ fn log(event: &Event<'_>) {
         _ => {}
     }
 }
+
+/// How long a proxy that takes over waits for its routes; as Envoy's `initial_fetch_timeout`.
+const INITIAL_FETCH: Duration = Duration::from_secs(15);

@@ -1,15 +1,17 @@
 //! Whether the proxy counts what clients count.
 
-use std::{
-    io::{Read, Write},
-    net::{Ipv4Addr, TcpStream},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
 use super::ledger::Ledger;
-use crate::{interop::frames::Wire, peers::process::pause};
+use crate::{
+    interop::frames::Wire,
+    peers::{
+        admin::{ask, count, value},
+        process::pause,
+    },
+};
 
 /// Holds the proxy's counters against what the clients saw; nothing may be under way any more.
 pub(super) fn compare(admin: u16, wire: Wire, ledger: &Ledger) -> Result<()> {
@@ -17,7 +19,7 @@ pub(super) fn compare(admin: u16, wire: Wire, ledger: &Ledger) -> Result<()> {
     let of = |stats: &str, name: &str| count(stats, &format!("meta_protocol.{wire}.{wire}.{name}"));
     let deadline = Instant::now() + LIMIT;
     let stats = loop {
-        let stats = get(admin, "/stats")?;
+        let stats = ask(admin, "GET", "/stats")?;
         if of(&stats, "request_active") == Some(0) || Instant::now() > deadline {
             break stats;
         }
@@ -39,23 +41,6 @@ pub(super) fn compare(admin: u16, wire: Wire, ledger: &Ledger) -> Result<()> {
         ledger.violated(format!("the proxy counts {refused} answers of its own of {seen}"));
     }
     Ok(())
-}
-
-fn count(stats: &str, name: &str) -> Option<u64> {
-    value(stats.lines().find(|line| line.split(':').next() == Some(name))?)
-}
-
-fn value(line: &str) -> Option<u64> {
-    line.split_once(": ")?.1.parse().ok()
-}
-
-fn get(port: u16, path: &str) -> Result<String> {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-    stream.set_read_timeout(Some(LIMIT))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
 }
 
 const LIMIT: Duration = Duration::from_secs(10);

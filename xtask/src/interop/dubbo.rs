@@ -1,5 +1,6 @@
 //! Suite `dubbo`: Apache Dubbo Java 3.3 and 2.7 providers and consumers, and the consumer of npm.
 
+mod leaving;
 mod survival;
 
 use std::{
@@ -36,6 +37,7 @@ pub(crate) fn run(report: &mut Report, targets: &[Target]) -> Result<()> {
     }
     if targets.contains(&Target::Ours) {
         for software in &java {
+            report.check(&format!("left {}", software.version), &leaving::run(software)?);
             report.check(&format!("killed {}", software.version), &survival::run(software)?);
         }
     }

@@ -13,7 +13,9 @@ mod balance;
 mod dubbo;
 mod envoy;
 pub(crate) mod frames;
+mod goodbye;
 mod ratelimit;
+mod redirect;
 mod report;
 mod thrift;
 mod tls;
@@ -73,5 +75,7 @@ const SUITES: &[(&str, Suite)] = &[
     ("thrift", thrift::run),
     ("ratelimit", ratelimit::run),
     ("tls", tls::run),
+    ("goodbye", goodbye::run),
     ("balance", balance::run),
+    ("redirect", redirect::run),
 ];

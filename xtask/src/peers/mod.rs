@@ -1,5 +1,6 @@
 //! Other software on this machine: installed, started, bounded in time, and ended with the recipe.
 
+pub(crate) mod admin;
 pub(crate) mod install;
 pub(crate) mod mesh;
 pub(crate) mod process;

@@ -68,8 +68,12 @@ async fn without_room_for_files_it_waits_a_moment_and_goes_on() {
     assert!((200..=210).contains(&begun.elapsed().as_millis()), "only the system's errors take time");
     assert_eq!(stats.connections.downstream_cx_error.get(), 3);
     drain.begin();
+    while stats.connections.downstream_cx_drain_close.get() == 0 {
+        yield_now().await;
+    }
     hold.let_go.notify_waiters();
     running.await.expect("no panic");
+    assert_eq!(stats.connections.downstream_cx_drain_close.get(), 1);
     assert_eq!(stats.connections.downstream_cx_active.get(), 0);
 }
 

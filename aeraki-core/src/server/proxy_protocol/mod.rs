@@ -60,7 +60,8 @@ impl Serve for ProxyProtocol {
             match opened {
                 Ok(addresses) => {
                     if let Some(Addresses { source, destination }) = addresses {
-                        (accepted.peer, accepted.local) = (source, destination);
+                        accepted.peer = source;
+                        accepted = accepted.with_original_dst(destination);
                     }
                     this.inner.serve(Box::new(io), accepted, drain).await;
                 }

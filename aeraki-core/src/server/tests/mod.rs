@@ -463,6 +463,26 @@ async fn drains_with_a_goodbye_where_there_is_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_heed_a_goodbye_is_left_between_two_requests() {
+    let mut fixture = Fixture::new(Arc::new(Lines { goodbye: true, ..*Lines::new(Replies::AnyOrder) }));
+    fixture.drain.begin();
+    fixture.expect("V 0 bye\n").await;
+    let start = Instant::now();
+    let mut answered = 0;
+    while fixture.client.write_all(b"Q 1 a\n").await.is_ok()
+        && let Ok(Some((request, responder))) = timeout(Duration::from_secs(1), fixture.stack.next_request()).await
+    {
+        sleep(Duration::from_millis(60)).await;
+        responder.send_response(answer(&request, "R one"));
+        fixture.expect("R 1 one\n").await;
+        answered += 1;
+    }
+    assert!(answered > 50, "{answered}");
+    assert!((5..7).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    assert_eq!((fixture.rest().await, fixture.count("response")), (String::new(), answered));
+}
+
+#[tokio::test(start_paused = true)]
 async fn drains_without_a_goodbye_when_the_client_is_quiet() {
     let mut fixture = Fixture::new(Lines::new(Replies::InOrder));
     fixture.send("Q 1 a\n").await;

@@ -16,6 +16,7 @@ mod round_robin;
 mod slow_start;
 mod spread;
 mod targets;
+mod zone;
 
 use std::fmt;
 
@@ -23,9 +24,14 @@ use aeraki_route::config::{self, Cluster, CommonLb, LbPolicy};
 
 use self::{
     least_request::LeastRequest, maglev::Maglev, peak_ewma::PeakEwma, random::Random, ring_hash::RingHash,
-    round_robin::RoundRobin, slow_start::SlowStart, targets::Targets,
+    round_robin::RoundRobin, slow_start::SlowStart, targets::Targets, zone::Zone,
 };
-pub(super) use self::{spread::Spread, targets::Target};
+pub(super) use self::{
+    spread::{Picked, Spread},
+    targets::Target,
+    zone::Way,
+};
+use super::local::LocalCluster;
 
 /// Chooses among the endpoints that it was made for.
 trait Balance: Send + Sync + fmt::Debug {
@@ -43,20 +49,29 @@ pub(super) struct Draw {
 }
 
 /// How a cluster balances.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Balancing {
     policy: LbPolicy,
     slow_start: Option<config::SlowStart>,
     common: CommonLb,
+    /// What keeps requests in a zone; none: zones do not count.
+    zone: Option<Zone>,
 }
 
 impl From<&Cluster> for Balancing {
     fn from(config: &Cluster) -> Self {
-        Self { policy: config.lb_policy, slow_start: config.slow_start, common: config.common_lb }
+        Self { policy: config.lb_policy, slow_start: config.slow_start, common: config.common_lb, zone: None }
     }
 }
 
 impl Balancing {
+    /// Lets zones count by the cluster that the proxy belongs to, unless policy or weights of localities forbid.
+    pub(super) fn with_local_cluster(mut self, local: Option<&LocalCluster>) -> Self {
+        let zones = !self.policy.is_hashed() && !self.common.locality_weighted;
+        self.zone = local.filter(|_| zones).map(Zone::from);
+        self
+    }
+
     /// Sets whether localities count, where they do at all.
     pub(super) const fn with_localities(mut self, count: bool) -> Self {
         self.common.locality_weighted &= count;

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use aeraki_route::config::{HealthStatus, LbPolicy, Locality};
+use aeraki_route::config::{HealthStatus, Locality};
 
 use super::{
     Balance, Balancing, Draw, Target, Targets, balance,
     priority::{Census, distribute},
+    zone::{Part, Way, Zone},
 };
 
 /// Draws a priority, a state of health and a locality, and has the policy choose among the endpoints that are left.
@@ -29,6 +30,7 @@ struct Share {
 struct Group {
     /// The weight of its locality and of those before it.
     end: f64,
+    way: Way,
     targets: Targets,
     balance: Box<dyn Balance>,
 }
@@ -38,6 +40,8 @@ pub(in crate::upstream) struct Picked<'a> {
     pub(in crate::upstream) target: &'a Target,
     /// Whether health did not count.
     pub(in crate::upstream) panic: bool,
+    /// How zones counted.
+    pub(in crate::upstream) way: Way,
 }
 
 impl Spread {
@@ -53,11 +57,17 @@ impl Spread {
         let mut end = 0;
         // as in Envoy: the healthy ones of all priorities, then the degraded ones
         for health in [HealthStatus::Healthy, HealthStatus::Degraded] {
-            for (level, load) in levels.values().zip(&loads).filter(|(_, load)| load.of(health) > 0) {
+            for ((priority, level), load) in levels.iter().zip(&loads).filter(|(_, load)| load.of(health) > 0) {
                 end += load.of(health) as u64;
                 let chosen = |target: &&&Target| load.panic || target.health == health;
                 let chosen = level.iter().filter(chosen).copied().collect();
-                shares.push(Share { end, panic: load.panic, groups: groups(config, level, chosen, load.panic) });
+                let counts = *priority == 0 && health == HealthStatus::Healthy && !load.panic;
+                let groups = match config.zone.as_ref().filter(|_| counts) {
+                    Some(zone) => by_zone(config, zone, chosen),
+                    None if load.panic && config.common.zone_aware.fail_traffic_on_panic => Vec::new(),
+                    None => groups(config, level, chosen, load.panic),
+                };
+                shares.push(Share { end, panic: load.panic, groups });
             }
         }
         Self { shares }
@@ -78,7 +88,7 @@ impl Spread {
             return None;
         }
         let target = group.targets.get(group.balance.pick(&group.targets, draw))?;
-        Some(Picked { target, panic: share.panic })
+        Some(Picked { target, panic: share.panic, way: group.way })
     }
 }
 
@@ -101,19 +111,28 @@ fn census(level: &[&Target]) -> Census {
 /// Makes groups of the chosen ones of a priority: one, or one a locality where localities have weights.
 fn groups(config: &Balancing, level: &[&Target], chosen: Vec<&Target>, panic: bool) -> Vec<Group> {
     let weighted = config.common.locality_weighted && level.iter().any(|target| locality_weight(target) > 0);
-    let hashed = matches!(config.policy, LbPolicy::RingHash(_) | LbPolicy::Maglev(_));
-    match (weighted, hashed) {
+    match (weighted, config.policy.is_hashed()) {
         (true, true) => vec![by_locality_parts(config, level, chosen)],
         // in panic, localities do not count either
         (true, false) if !panic => by_locality(config, level, &chosen),
-        _ => vec![group(config, chosen, 1.0)],
+        _ => vec![group(config, chosen, 1.0, Way::Any)],
     }
 }
 
-fn group(config: &Balancing, chosen: Vec<&Target>, end: f64) -> Group {
+/// Healthy endpoints of the first priority share as their zones say.
+fn by_zone(config: &Balancing, zone: &Zone, chosen: Vec<&Target>) -> Vec<Group> {
+    let mut end = 0.0;
+    let group = |Part { way, share, targets }: Part<'_>| {
+        end += share;
+        group(config, targets, end, way)
+    };
+    zone.split(&config.common, chosen).into_iter().map(group).collect()
+}
+
+fn group(config: &Balancing, chosen: Vec<&Target>, end: f64, way: Way) -> Group {
     let targets = Targets::new(chosen.into_iter().cloned().collect());
     let balance = balance(config, &targets, &targets.parts());
-    Group { end, targets, balance }
+    Group { end, way, targets, balance }
 }
 
 /// A locality gets its weight, less what its endpoints cannot take.
@@ -129,7 +148,7 @@ fn by_locality(config: &Balancing, level: &[&Target], chosen: &[&Target]) -> Vec
             #[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 endpoints")]
             let available = (factor * targets.len() as f64 / total as f64).min(1.0);
             end += f64::from(weight) * available;
-            groups.push(group(config, targets, end));
+            groups.push(group(config, targets, end, Way::Any));
         }
     }
     groups
@@ -149,10 +168,10 @@ fn by_locality_parts(config: &Balancing, level: &[&Target], chosen: Vec<&Target>
     let parts: Vec<f64> = chosen.iter().map(part).collect();
     let targets = Targets::new(chosen.into_iter().cloned().collect());
     let balance = balance(config, &targets, &parts);
-    Group { end: 1.0, targets, balance }
+    Group { end: 1.0, way: Way::Any, targets, balance }
 }
 
-fn localities<'a>(targets: &[&'a Target]) -> BTreeMap<&'a Locality, Vec<&'a Target>> {
+pub(super) fn localities<'a>(targets: &[&'a Target]) -> BTreeMap<&'a Locality, Vec<&'a Target>> {
     let mut localities: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for target in targets {
         localities.entry(&target.config.locality).or_default().push(*target);

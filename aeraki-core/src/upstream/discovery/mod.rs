@@ -57,18 +57,25 @@ impl Resolver for SystemResolver {
     }
 }
 
-/// Fills the directory: at once, or in a task that goes on until it is aborted.
+/// Returns the endpoints of a cluster in which nothing is looked up.
+pub(super) fn given(config: &Cluster) -> Option<Vec<Found>> {
+    let looked_up = matches!(config.discovery, Discovery::StrictDns(_) | Discovery::LogicalDns(_));
+    (!looked_up).then(|| found(&names(config), false))
+}
+
+/// Fills the directory with what is looked up, in a task that goes on until it is aborted.
 pub(super) fn begin(config: &Cluster, directory: &Arc<Directory>) -> Option<AbortHandle> {
-    let names: Vec<Name> = config.endpoints.iter().map(Name::new).collect();
     let (dns, first_only) = match &config.discovery {
         Discovery::StrictDns(dns) => (*dns, false),
         Discovery::LogicalDns(dns) => (*dns, true),
-        _ => {
-            directory.replace(found(&names, false));
-            return None;
-        }
+        _ => return None,
     };
+    let names = names(config);
     Some(tokio::spawn(look_up(names, dns, first_only, Arc::clone(directory))).abort_handle())
+}
+
+fn names(config: &Cluster) -> Vec<Name> {
+    config.endpoints.iter().map(Name::new).collect()
 }
 
 async fn look_up(mut names: Vec<Name>, dns: Dns, first_only: bool, directory: Arc<Directory>) {

@@ -1,9 +1,11 @@
-//! Which endpoints are well: what [checks](check) say of them, and what became of [requests](outlier).
+//! Which endpoints are well: what [checks](check) say of them, what became of [requests](outlier), and who is
+//! [leaving].
 //!
 //! All workers share what is known of an endpoint. One of them asks and draws conclusions; each makes its choice anew when
 //! a verdict has changed.
 
 mod check;
+mod leaving;
 mod outlier;
 mod rates;
 mod stats;
@@ -20,10 +22,10 @@ use std::{
 
 use tokio::sync::watch;
 
-use self::outlier::Tallies;
 #[cfg(test)]
 use self::stats::Reason;
 pub(super) use self::{check::Checks, outlier::Ended, stats::HealthStats, watched::Watched};
+use self::{leaving::Leaving, outlier::Tallies};
 use crate::sync::lock;
 
 /// What is known of the endpoints of one cluster.
@@ -42,6 +44,7 @@ pub(super) struct Host {
     /// Whether its checks fail, or none has passed yet.
     ill: AtomicBool,
     tallies: Tallies,
+    leaving: Leaving,
 }
 
 impl Health {
@@ -54,8 +57,16 @@ impl Health {
             }
             return host;
         }
-        hosts.retain(|_, host| host.strong_count() > 0);
-        let host = Arc::new(Host { address, ill: AtomicBool::new(checked), tallies: Tallies::default() });
+        // only when it is full: thousands may come at once
+        if hosts.len() == hosts.capacity() {
+            hosts.retain(|_, host| host.strong_count() > 0);
+        }
+        let host = Arc::new(Host {
+            address,
+            ill: AtomicBool::new(checked),
+            tallies: Tallies::default(),
+            leaving: Leaving::default(),
+        });
         hosts.insert(address, Arc::downgrade(&host));
         host
     }
@@ -85,6 +96,17 @@ impl Host {
     /// Tells whether it should get requests.
     pub(super) fn is_well(&self) -> bool {
         !self.ill.load(Relaxed) && !self.tallies.is_ejected()
+    }
+
+    /// Takes note that it has said goodbye.
+    pub(super) fn leave(&self) {
+        self.leaving.say();
+    }
+
+    /// Tells whether it has said goodbye not long ago, so that others should get requests if there are any.
+    #[inline]
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.is_said()
     }
 }
 

@@ -9,17 +9,21 @@ use std::{
 };
 
 use aeraki_codec::{LocalReply, Protocol, Reason, Serving};
-use aeraki_route::config::RoutingPriority;
+use aeraki_route::config::{Decimal, RoutingPriority};
 
 pub(super) use self::state::Member;
 use self::state::{State, Waiter};
-use super::{cluster::Shared, connect::Connector, driver, link::Link, slots, stats::Budget};
+use super::{
+    connect::Connector, driver, endpoint::Endpoint, health::Host, link::Link, shared::Shared, slots, spare::Spares,
+    stats::Budget,
+};
 use crate::sync::lock;
 
 /// Lends connections to requests: the least loaded first, a new one before anybody waits.
 #[derive(Debug)]
 pub(super) struct Pool {
     pub(super) address: SocketAddr,
+    pub(super) host: Arc<Host>,
     pub(super) protocol: Arc<dyn Protocol>,
     pub(super) dialect: u32,
     priority: RoutingPriority,
@@ -34,6 +38,9 @@ pub(super) struct Pool {
     private: bool,
     /// Whether there is one connection only, and none after it.
     one: bool,
+    /// For how many requests there are connections, in relation to those that there are; none: no more than these.
+    ahead: Option<f64>,
+    spares: Arc<Spares>,
     state: Mutex<State>,
 }
 
@@ -54,16 +61,31 @@ pub(super) enum Checkout {
 }
 
 impl Pool {
-    pub(super) fn new(address: SocketAddr, kind: &PoolKind<'_>, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(endpoint: &Endpoint, kind: &PoolKind<'_>) -> Self {
+        let Endpoint { address, host, spares, shared, .. } = endpoint;
         let PoolKind { protocol, dialect, priority } = *kind;
         let wire = protocol.wire();
         let serial = !shared.config.concurrent.unwrap_or(wire.server == Serving::Concurrent);
         let default = if serial { 1 } else { DEPTH };
         let depth = shared.config.depth.unwrap_or(default).min(slots::max_depth(wire.id));
         let most = shared.config.limits.max_requests_per_connection;
-        let (protocol, connector) = (Arc::clone(protocol), Arc::clone(&shared.connector));
-        let (private, one, state) = Default::default();
-        Self { address, protocol, dialect, priority, shared, connector, depth, most, private, one, state }
+        let ratio = shared.config.preconnect.per_upstream_ratio;
+        Self {
+            address: *address,
+            protocol: Arc::clone(protocol),
+            dialect,
+            priority,
+            shared: Arc::clone(shared),
+            connector: Arc::clone(&shared.connector),
+            depth,
+            most,
+            private: false,
+            one: false,
+            ahead: (ratio > Decimal::ONE).then(|| ratio.value()),
+            host: Arc::clone(host),
+            spares: Arc::clone(spares),
+            state: Mutex::default(),
+        }
     }
 
     /// Tells whether it is of this kind. Protocols are told apart by identity: two of one name may be set up differently.
@@ -92,12 +114,20 @@ impl Pool {
     /// Lends a connection, or queues for one.
     pub(super) fn checkout(self: &Arc<Self>, share: u32) -> Result<Checkout, LocalReply> {
         let mut state = lock(&self.state);
+        let checkout = self.lend_or_queue(&mut state, share)?;
+        if let Some(ratio) = self.ahead {
+            self.open_ahead(&mut state, ratio);
+        }
+        Ok(checkout)
+    }
+
+    fn lend_or_queue(self: &Arc<Self>, state: &mut State, share: u32) -> Result<Checkout, LocalReply> {
         if state.waiting.is_empty() {
-            if let Some(member) = self.lend(&mut state, share) {
+            if let Some(member) = self.lend(state, share) {
                 return Ok(Checkout::Granted(member));
             }
-            if self.open(&mut state)
-                && let Some(member) = self.lend(&mut state, share)
+            if self.open(state)
+                && let Some(member) = self.lend(state, share)
             {
                 return Ok(Checkout::Granted(member));
             }
@@ -108,7 +138,17 @@ impl Pool {
         if self.private && state.members.is_empty() {
             return Err(self.no_room());
         }
-        self.queue(&mut state, share)
+        self.queue(state, share)
+    }
+
+    /// Opens a few connections before they are needed, unless the endpoint is ill.
+    fn open_ahead(self: &Arc<Self>, state: &mut State, ratio: f64) {
+        for _ in 0..OPENED_AHEAD {
+            let enough = f64::from(state.demand()) * ratio <= f64::from(state.capacity());
+            if enough || !self.host.is_well() || !self.open(state) {
+                return;
+            }
+        }
     }
 
     /// Lends a share of a connection, which ends with this request if it has taken as many as it may.
@@ -262,26 +302,36 @@ impl Pool {
         }
     }
 
-    /// Begins a connection if the cluster's limit allows, and always a first one of a pool that is shared: who waits
+    /// Begins a connection, a spare one or one more if the cluster's limit allows, and always a first one of a pool that is shared: who waits
     /// must have something to wait for.
     fn open(self: &Arc<Self>, state: &mut State) -> bool {
         if self.one && (state.ended || !state.members.is_empty()) {
             return false;
         }
-        let first = state.members.is_empty() && !self.private;
-        let most = if first { u32::MAX } else { self.shared.config.limits.of(self.priority).max_connections };
-        if !self.budget().connect(most) {
+        let takes_spares = !self.private && self.priority == RoutingPriority::Default;
+        let spare = if takes_spares { self.spares.take() } else { None };
+        if spare.is_none() && !self.count_one_more(state) {
             return false;
         }
-        let stats = &self.shared.stats;
-        stats.upstream_cx_total.inc();
-        stats.upstream_cx_active.inc();
         let member = Arc::new(Member::new(Link::new(self.protocol.wire().id, self.depth)));
-        tokio::spawn(driver::run(Arc::clone(self), Arc::clone(&member)));
+        tokio::spawn(driver::run(Arc::clone(self), Arc::clone(&member), spare));
         state.add(member);
         true
     }
+
+    fn count_one_more(&self, state: &State) -> bool {
+        let first = state.members.is_empty() && !self.private;
+        let most = if first { u32::MAX } else { self.shared.config.limits.of(self.priority).max_connections };
+        let may = self.budget().connect(most);
+        if may {
+            self.shared.stats.upstream_cx_total.inc();
+            self.shared.stats.upstream_cx_active.inc();
+        }
+        may
+    }
 }
 
+/// Connections that are opened ahead with one request, as in Envoy.
+const OPENED_AHEAD: usize = 3;
 /// Requests that a connection takes at a time where its servers work on several and the cluster does not say.
 const DEPTH: u32 = 256;

@@ -97,6 +97,19 @@ impl State {
         true
     }
 
+    /// Returns what is lent and what is waited for.
+    pub(super) fn demand(&self) -> u32 {
+        let lent: u32 = self.members.iter().map(|member| member.load()).sum();
+        let waited: u32 = self.waiting.iter().map(|ticket| self.waiters[*ticket].share).sum();
+        lent.saturating_add(waited)
+    }
+
+    /// Returns how much can be lent at a time.
+    pub(super) fn capacity(&self) -> u32 {
+        let lendable = self.members.iter().filter(|member| !member.is_retired());
+        lendable.map(|member| member.link.depth).fold(0, u32::saturating_add)
+    }
+
     pub(super) fn retire_all(&mut self) {
         for member in self.members.clone() {
             self.retire(&member);

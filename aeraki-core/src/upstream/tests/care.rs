@@ -77,6 +77,52 @@ async fn a_server_that_drains_answers_what_it_has_and_gets_no_more() {
     server.write(RESPONSE, id, "done").await;
     assert_eq!(answer(call).await, (1, "done".to_owned()));
     assert!(server.is_closed().await);
+    assert_eq!(bench.count("upstream_cx_drain_close"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_may_say_with_an_answer_that_it_drains() {
+    for serving in [Serving::Concurrent, Serving::Serial] {
+        let mut bench = Bench::new(serving);
+        let (first, second) = (bench.call(REQUEST, 1, "one"), bench.call(REQUEST, 2, "two"));
+        let mut server = bench.server().await;
+        let (_, id, _) = server.read().await;
+        server.write(LAST, id, "done").await;
+        assert_eq!(answer(first).await, (1, "done".to_owned()));
+        if serving == Serving::Concurrent {
+            let (_, id, _) = server.read().await;
+            let next = bench.call(REQUEST, 3, "next");
+            bench.server().await.echo().await;
+            assert_eq!(answer(next).await.1, "next");
+            // once more, as servers do
+            server.write(LAST, id, "two").await;
+        } else {
+            bench.server().await.echo().await;
+        }
+        assert_eq!(answer(second).await, (2, "two".to_owned()));
+        assert!(server.is_closed().await);
+        assert_eq!((bench.count("upstream_cx_drain_close"), bench.count("upstream_cx_total")), (1, 2));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_a_server_takes_with_it_fail_once() {
+    let mut bench = Bench::new(Serving::Concurrent);
+    let calls: Vec<Call> = (0..5).map(|n| bench.call(REQUEST, n, "x")).collect();
+    let mut server = bench.server().await;
+    for _ in 0..4 {
+        server.read().await;
+    }
+    let (_, id, _) = server.read().await;
+    server.write(LAST, id, "done").await;
+    drop(server);
+    let mut ends = Vec::new();
+    for call in calls {
+        ends.push(outcome(call).await.map_err(|error| error.to_string()));
+    }
+    assert_eq!(ends.iter().filter(|end| end.is_ok()).count(), 1);
+    assert!(ends.iter().filter_map(|end| end.as_ref().err()).all(|error| error.ends_with("closed the connection")));
+    assert_eq!((bench.count("upstream_rq_active"), bench.count("upstream_cx_active")), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]

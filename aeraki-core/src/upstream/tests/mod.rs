@@ -1,10 +1,12 @@
 //! A toy protocol, servers that the tests play themselves, and what the upstream side does with them.
 
+mod ahead;
 mod announce;
 mod bounds;
 mod calls;
 mod care;
 mod cost;
+mod destinations;
 #[cfg(feature = "dns")]
 mod dns;
 mod endings;
@@ -80,6 +82,9 @@ impl Codec for Toy {
             DRAIN => Kind::Event,
             _ => Kind::Response,
         });
+        if frame[4] == LAST {
+            out.set_goodbye();
+        }
         out.set_id(Id::Number(u32::from_be_bytes([frame[5], frame[6], frame[7], frame[8]]).into()));
         if frame[4] == BROKEN { Err(DecodeError::new(DecodeErrorKind::Other, 9)) } else { Ok(()) }
     }
@@ -121,6 +126,8 @@ const PING: u8 = 3;
 const PONG: u8 = 4;
 const DRAIN: u8 = 5;
 const BROKEN: u8 = 6;
+/// A response of a server that wants no further requests.
+const LAST: u8 = 7;
 
 fn frame(kind: u8, id: u32, payload: &[u8]) -> Bytes {
     let mut frame = BytesMut::new();

@@ -1,9 +1,9 @@
 //! Which endpoint of a cluster a request goes to.
 
-use aeraki_route::Criteria;
+use aeraki_route::{Criteria, Placement};
 use config::{
-    CommonLb, Decimal, Endpoint, HealthStatus, LbPolicy, Maglev, PeakEwma, RingHash, SlowStart, SubsetFallback,
-    SubsetSelector, Subsets,
+    CommonLb, Decimal, Endpoint, HealthStatus, LbPolicy, Locality, Maglev, PeakEwma, RingHash, SlowStart,
+    SubsetFallback, SubsetSelector, Subsets,
 };
 
 use super::*;
@@ -45,6 +45,13 @@ async fn requests_of_one_hash_go_to_one_endpoint_and_without_one_to_any() {
         };
         let ports: Vec<u16> = (0..200_u64).map(|key| by(Some(key << 55))).collect();
         assert_eq!(ports, (0..200_u64).map(|key| by(Some(key << 55))).collect::<Vec<_>>());
+        let cluster = bench.clusters.get("c").expect("configured");
+        let mut placement = Placement::default();
+        let told = (0..200_u64).map(|key| {
+            placement.hash = Some(key << 55);
+            cluster.pick(Some(&placement)).expect("there are some").port()
+        });
+        assert!(told.eq(ports.iter().copied()), "what is told without a request is where requests go");
         let spread = |ports: Vec<u16>| ports.into_iter().collect::<std::collections::HashSet<_>>().len();
         assert!(spread(ports) > 10);
         assert!(spread((0..200).map(|_| by(None)).collect()) > 10);
@@ -206,4 +213,83 @@ async fn answers_and_failures_are_what_latencies_are_made_of() {
     let call = bench.call(REQUEST, 21, "x");
     slow.echo().await;
     answer(call).await;
+}
+
+/// Has all servers say goodbye with every answer.
+fn leaving(bench: &mut Bench) {
+    let mut servers = mem::replace(&mut bench.servers, mpsc::unbounded_channel().1);
+    tokio::spawn(async move {
+        while let Some(server) = servers.recv().await {
+            let mut server = Server(server);
+            tokio::spawn(async move {
+                let (_, id, _) = server.read().await;
+                server.write(LAST, id, "y").await;
+            });
+        }
+    });
+}
+
+/// Has the server at this port say goodbye.
+async fn leave(bench: &Bench, port: u16) {
+    let mut request = bench.request(frame(REQUEST, 1, b"x"));
+    request.placement.get_or_insert_default().host = Some(address(port));
+    answer(bench.send(request)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_says_goodbye_gets_nothing_for_a_while_if_there_are_others() {
+    for policy in [LbPolicy::RoundRobin, LbPolicy::RingHash(RingHash::default())] {
+        let config = config::Cluster::new("c").with_lb_policy(policy).with_endpoint(address(1));
+        let mut bench = Bench::with(Serving::Concurrent, config.with_endpoint(address(2)));
+        let ports = |bench: &Bench, avoid: &[u16]| -> Vec<u16> {
+            let avoid = Arc::new(avoid.iter().map(|port| address(*port)).collect::<Vec<_>>());
+            let mut ports: Vec<u16> = (0..50)
+                .map(|_| place(bench, |request| request.avoid = Some(Arc::clone(&avoid))).expect("there are some"))
+                .collect();
+            ports.sort_unstable();
+            ports.dedup();
+            ports
+        };
+        leaving(&mut bench);
+        leave(&bench, 1).await;
+        assert_eq!(ports(&bench, &[]), [2]);
+        assert_eq!(ports(&bench, &[2]), [1], "better than to fail where another try has");
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert_eq!(ports(&bench, &[]), [1, 2], "another server may be there now");
+        leave(&bench, 1).await;
+        leave(&bench, 2).await;
+        assert_eq!(ports(&bench, &[]), [1, 2], "there are no others");
+        assert_eq!(ports(&bench, &[1]), [2]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_stay_in_the_zone_as_the_proxies_of_their_kind_do() {
+    let zone = |zone: &str| Locality::new("r", zone, "");
+    let near = |port, place| local(port).with_locality(zone(place));
+    let cluster = |name: &str, endpoints: Vec<Endpoint>| {
+        endpoints.into_iter().fold(config::Cluster::new(name), config::Cluster::with_endpoint)
+    };
+    let servers = cluster("c", (1..=6).map(|port| near(port, if port <= 3 { "a" } else { "b" })).collect());
+    let mut bench = bench(servers.clone(), []);
+    let context = Context::new()
+        .with_connector(Arc::clone(&bench.pipes) as Arc<dyn Connector>)
+        .with_local_cluster(Some(LocalCluster::new("proxies", zone("a"))));
+    bench.clusters = Clusters::new(context);
+    let counts = |bench: &Bench| {
+        let ways = ["all_directly", "sampled", "cross_zone"];
+        ways.map(|way| bench.count(&format!("lb_zone_routing_{way}")))
+    };
+    bench.clusters.update([servers.clone(), cluster("proxies", vec![near(11, "a"), near(12, "b")])]);
+    settle().await;
+    assert!((0..100).all(|_| place(&bench, |_| {}).is_some_and(|port| port <= 3)));
+    assert_eq!(counts(&bench), [100, 0, 0]);
+    // three of four proxies are here, and half of the endpoints: two thirds of the requests stay
+    let crowded = vec![near(11, "a"), near(12, "b"), near(13, "a"), near(14, "a")];
+    bench.clusters.update([servers, cluster("proxies", crowded)]);
+    settle().await;
+    let stayed = (0..300).filter(|_| place(&bench, |_| {}).is_some_and(|port| port <= 3)).count();
+    let [direct, sampled, cross] = counts(&bench);
+    assert_eq!((direct, sampled + cross, sampled), (100, 300, stayed.try_into().expect("small")));
+    assert!((150..250).contains(&stayed), "{stayed}");
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use aeraki_route::config::{Cluster, ClusterLimits, Decimal, Locality, Maglev, RingHash, SlowStart, Thresholds};
+use aeraki_route::config::{
+    Cluster, ClusterLimits, Decimal, Locality, Maglev, RingHash, SlowStart, TcpKeepalive, Thresholds,
+};
 
 use super::*;
 
@@ -63,7 +65,7 @@ fn warm_up_is_a_slow_start() {
 fn connection_pools_are_limits() {
     let second = Duration::from_secs(1);
     let cluster = whole(
-        "connectionPool: {tcp: {maxConnections: 7, connectTimeout: 1s, maxConnectionDuration: 1h}, http: {http1MaxPendingRequests: 2, http2MaxRequests: 3, maxRequestsPerConnection: 4, maxRetries: 5, idleTimeout: 0s}}",
+        "connectionPool: {tcp: {maxConnections: 7, connectTimeout: 1s, maxConnectionDuration: 1h, tcpKeepalive: {probes: 3, time: 60s}}, http: {http1MaxPendingRequests: 2, http2MaxRequests: 3, maxRequestsPerConnection: 4, maxRetries: 5, idleTimeout: 0s}}",
     );
     let thresholds = Thresholds::default()
         .with_max_connections(7)
@@ -73,6 +75,8 @@ fn connection_pools_are_limits() {
     let expected =
         ClusterLimits::from(thresholds).with_max_requests_per_connection(4).with_max_connection_duration(3600 * second);
     assert_eq!((cluster.limits, cluster.connect_timeout, cluster.idle_timeout), (expected, second, None));
+    let keepalive = TcpKeepalive::default().with_probes(3).with_time(60 * second);
+    assert_eq!(cluster.tcp_keepalive, Some(keepalive));
     let plain = whole("connectionPool: {tcp: {maxConnections: 0}, http: {maxRetries: 0}}");
     let default = Cluster::new("default");
     assert_eq!((plain.limits, plain.idle_timeout), (default.limits, default.idle_timeout));
@@ -158,7 +162,7 @@ fn what_is_not_enforced_is_named() {
         ("tls: {mode: ISTIO_MUTUAL}", "tls"),
         ("proxyProtocol: {version: V2}", "proxyProtocol"),
         ("portLevelSettings: [{port: {number: 9}, tls: {mode: SIMPLE}}]", "portLevelSettings[0].tls"),
-        ("connectionPool: {tcp: {tcpKeepalive: {time: 7200s}}}", "connectionPool.tcp.tcpKeepalive"),
+        ("connectionPool: {tcp: {idleTimeout: 60s}}", "connectionPool.tcp.idleTimeout"),
         ("connectionPool: {http: {h2UpgradePolicy: UPGRADE}}", "connectionPool.http.h2UpgradePolicy"),
         ("outlierDetection: {consecutiveErrors: 5}", "outlierDetection.consecutiveErrors"),
         (

@@ -4,6 +4,7 @@ mod check;
 
 use aeraki_route::config::{
     Cluster, Consecutive, Decimal, LbPolicy, LeastRequest, Locality, Maglev, OutlierDetection, RingHash, SlowStart,
+    TcpKeepalive,
 };
 
 pub(super) use self::check::check;
@@ -135,20 +136,25 @@ fn slow_start(balancer: &LoadBalancer) -> Option<SlowStart> {
 }
 
 fn limit(cluster: &mut Cluster, pool: &ConnectionPool) {
-    let said = |number: u32| (number > 0).then_some(number);
+    let number = |said: u32| (said > 0).then_some(said);
     let limits = &mut cluster.limits;
     let thresholds = &mut limits.thresholds;
     if let Some(tcp) = &pool.tcp {
-        thresholds.max_connections = said(tcp.max_connections).unwrap_or(thresholds.max_connections);
+        thresholds.max_connections = number(tcp.max_connections).unwrap_or(thresholds.max_connections);
         limits.max_connection_duration = tcp.max_connection_duration;
         cluster.connect_timeout = tcp.connect_timeout.unwrap_or(cluster.connect_timeout);
+        cluster.tcp_keepalive = tcp.tcp_keepalive.as_ref().map(|said| {
+            let mut keepalive = TcpKeepalive::default();
+            (keepalive.probes, keepalive.time, keepalive.interval) = (number(said.probes), said.time, said.interval);
+            keepalive
+        });
     }
     if let Some(http) = &pool.http {
-        let pending = said(http.http1_max_pending_requests);
+        let pending = number(http.http1_max_pending_requests);
         thresholds.max_pending_requests = pending.unwrap_or(thresholds.max_pending_requests);
-        thresholds.max_requests = said(http.http2_max_requests);
-        thresholds.max_retries = said(http.max_retries);
-        limits.max_requests_per_connection = said(http.max_requests_per_connection);
+        thresholds.max_requests = number(http.http2_max_requests);
+        thresholds.max_retries = number(http.max_retries);
+        limits.max_requests_per_connection = number(http.max_requests_per_connection);
         if let Some(time) = http.idle_timeout {
             cluster.idle_timeout = Some(time).filter(|time| !time.is_zero());
         }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::{LbPolicy, ZoneAware};
 use crate::config::{
     decimal::Decimal,
     error::{Checked, ensure},
@@ -24,6 +25,8 @@ pub struct CommonLb {
     /// Whether localities get requests in proportion to their weights; default: no, endpoints are all alike. Localities
     /// without a weight get none then, unless none has one.
     pub locality_weighted: bool,
+    /// How far requests stay in the zone of the proxy.
+    pub zone_aware: ZoneAware,
 }
 
 impl CommonLb {
@@ -48,7 +51,18 @@ impl CommonLb {
         self
     }
 
-    pub(super) fn check(&self) -> Checked {
+    /// Sets how far requests stay in the zone of the proxy.
+    #[must_use]
+    pub fn with_zone_aware(mut self, zone_aware: ZoneAware) -> Self {
+        self.zone_aware = zone_aware;
+        self
+    }
+
+    pub(super) fn check(&self, policy: &LbPolicy) -> Checked {
+        self.zone_aware.check().map_err(|error| error.within("zoneAware"))?;
+        let said = self.zone_aware != ZoneAware::default();
+        ensure(!said || !policy.is_hashed(), "zoneAware", "has no effect under policies with hashes")?;
+        ensure(!said || !self.locality_weighted, "zoneAware", "has no effect where localities have weights")?;
         let part = self.healthy_panic_threshold <= Decimal::from(100);
         ensure(part, "healthyPanicThreshold", "must not exceed 100")?;
         ensure(self.overprovisioning_factor > 0, "overprovisioningFactor", "must not be zero")
@@ -57,7 +71,12 @@ impl CommonLb {
 
 impl Default for CommonLb {
     fn default() -> Self {
-        Self { healthy_panic_threshold: Decimal::from(50), overprovisioning_factor: 140, locality_weighted: false }
+        Self {
+            healthy_panic_threshold: Decimal::from(50),
+            overprovisioning_factor: 140,
+            locality_weighted: false,
+            zone_aware: ZoneAware::default(),
+        }
     }
 }
 

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{duration, error::Checked};
+use crate::config::{
+    duration,
+    error::{Checked, ensure},
+};
 
 /// How the addresses of a cluster's endpoints are found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +21,8 @@ pub enum Discovery {
     StrictDns(Dns),
     /// The one host name is resolved again and again; new connections go to the first address of the latest answer.
     LogicalDns(Dns),
+    /// There are none: a request goes where its client meant its connection to go before it was intercepted.
+    OriginalDst(OriginalDst),
 }
 
 impl Discovery {
@@ -25,6 +30,7 @@ impl Discovery {
         match self {
             Self::Static => Ok(()),
             Self::StrictDns(dns) | Self::LogicalDns(dns) => duration::check(dns.refresh, "refresh"),
+            Self::OriginalDst(original) => original.check(),
         }
     }
 }
@@ -59,5 +65,48 @@ impl Dns {
 impl Default for Dns {
     fn default() -> Self {
         Self::every(Duration::from_secs(5))
+    }
+}
+
+/// What becomes of an address that clients meant; `envoy.config.cluster.v3.Cluster.OriginalDstLbConfig`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct OriginalDst {
+    /// An address that no request has asked for so long is forgotten, and its connections end; default 5 s, not zero.
+    #[serde(with = "duration")]
+    pub cleanup_interval: Duration,
+    /// The port that is connected to instead of the one that the client meant; none: that one. Not zero.
+    pub port_override: Option<u16>,
+}
+
+impl OriginalDst {
+    /// Sets after what time an address is forgotten.
+    #[must_use]
+    pub fn with_cleanup_interval(mut self, interval: Duration) -> Self {
+        self.cleanup_interval = interval;
+        self
+    }
+
+    /// Sets the port that is connected to.
+    #[must_use]
+    pub fn with_port_override(mut self, port: u16) -> Self {
+        self.port_override = Some(port);
+        self
+    }
+
+    fn check(&self) -> Checked {
+        duration::check(self.cleanup_interval, "cleanupInterval")?;
+        ensure(
+            self.port_override != Some(0),
+            "portOverride",
+            "must not be zero; leave it out for the port that was meant",
+        )
+    }
+}
+
+impl Default for OriginalDst {
+    fn default() -> Self {
+        Self { cleanup_interval: Duration::from_secs(5), port_override: None }
     }
 }

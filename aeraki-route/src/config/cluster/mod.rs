@@ -6,6 +6,8 @@ mod health_check;
 mod limits;
 mod outlier;
 mod policy;
+mod preconnect;
+mod zone_aware;
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -16,11 +18,13 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     common::{CommonLb, SubsetFallback, SubsetSelector, Subsets},
-    discovery::{Discovery, Dns},
+    discovery::{Discovery, Dns, OriginalDst},
     health_check::{HealthCheck, HealthCheckKind},
     limits::{ClusterLimits, Thresholds},
     outlier::{Consecutive, FailurePercentage, OutlierDetection, SuccessRate},
     policy::{HashFunction, LbPolicy, LeastRequest, Maglev, PeakEwma, RingHash, SlowStart},
+    preconnect::Preconnect,
+    zone_aware::ZoneAware,
 };
 use super::{
     duration,
@@ -75,6 +79,9 @@ pub struct Cluster {
     /// What the cluster may take.
     #[serde(default)]
     pub limits: ClusterLimits,
+    /// Opens connections before they are needed; default: none.
+    #[serde(default)]
+    pub preconnect: Preconnect,
     /// Asks endpoints whether they are well; none: they are, unless discovery says otherwise.
     #[serde(default)]
     pub health_check: Option<HealthCheck>,
@@ -110,6 +117,7 @@ impl Cluster {
             idle_timeout: default_idle_timeout(),
             heartbeat_interval: default_heartbeat_interval(),
             limits: ClusterLimits::default(),
+            preconnect: Preconnect::default(),
             health_check: None,
             outlier_detection: None,
             tcp_keepalive: None,
@@ -202,6 +210,13 @@ impl Cluster {
         self
     }
 
+    /// Sets which connections are opened before they are needed.
+    #[must_use]
+    pub fn with_preconnect(mut self, preconnect: Preconnect) -> Self {
+        self.preconnect = preconnect;
+        self
+    }
+
     /// Sets how endpoints are asked whether they are well.
     #[must_use]
     pub fn with_health_check(mut self, check: HealthCheck) -> Self {
@@ -243,7 +258,7 @@ impl Cluster {
     ///
     /// The first fault: an empty name, a host name in a static cluster, a weight, limit, depth or time of zero, a logical
     /// DNS cluster whose endpoints are not exactly one, two weights of one locality, a load balancing policy with numbers
-    /// out of their range, a slow start under a policy that has none, subsets that cannot be told apart,
+    /// out of their range, a slow start under a policy that has none, zones that cannot count, subsets that cannot be told apart,
     /// TLS that would not verify its servers.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.check().map_err(|error| error.of(KIND, &self.name))
@@ -257,12 +272,16 @@ impl Cluster {
         let single = !matches!(self.discovery, Discovery::LogicalDns(_)) || self.endpoints.len() == 1;
         ensure(single, "endpoints", "a logical DNS cluster has exactly one endpoint")?;
         self.discovery.check().map_err(|error| error.within("discovery"))?;
+        self.check_original_dst()?;
         self.check_balancing()?;
         duration::check(self.connect_timeout, "connectTimeout")?;
         ensure(self.depth != Some(0), "depth", "must not be zero")?;
         duration::check_optional(self.idle_timeout, "idleTimeout")?;
         duration::check_optional(self.heartbeat_interval, "heartbeatInterval")?;
         self.limits.check().map_err(|error| error.within("limits"))?;
+        self.preconnect.check().map_err(|error| error.within("preconnect"))?;
+        let nobodys = self.proxy_protocol.is_none() || self.preconnect.spare_connections == 0;
+        ensure(nobodys, "preconnect.spareConnections", "must be 0 where servers are told whose a connection is")?;
         if let Some(check) = &self.health_check {
             check.check().map_err(|error| error.within("healthCheck"))?;
         }
@@ -275,12 +294,29 @@ impl Cluster {
         self.tls.as_ref().map_or(Ok(()), |tls| self.check_tls(tls).map_err(|error| error.within("tls")))
     }
 
+    /// There is nothing to choose from, to split or to ask before clients come.
+    fn check_original_dst(&self) -> Checked {
+        let is_original = matches!(self.discovery, Discovery::OriginalDst(_));
+        for (field, used) in [
+            ("endpoints", !self.endpoints.is_empty()),
+            ("subsets", self.subsets.is_some()),
+            ("healthCheck", self.health_check.is_some()),
+        ] {
+            ensure(
+                !(is_original && used),
+                field,
+                "is not for a cluster whose requests go where clients meant them to go",
+            )?;
+        }
+        Ok(())
+    }
+
     fn check_balancing(&self) -> Checked {
         self.lb_policy.check().map_err(|error| error.within("lbPolicy"))?;
         if let Some(slow_start) = &self.slow_start {
             slow_start.check(&self.lb_policy).map_err(|error| error.within("slowStart"))?;
         }
-        self.common_lb.check().map_err(|error| error.within("commonLb"))?;
+        self.common_lb.check(&self.lb_policy).map_err(|error| error.within("commonLb"))?;
         if let Some(subsets) = &self.subsets {
             subsets.check().map_err(|error| error.within("subsets"))?;
             let weighted = self.common_lb.locality_weighted || !subsets.locality_weight_aware;

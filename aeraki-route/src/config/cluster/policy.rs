@@ -31,6 +31,11 @@ pub enum LbPolicy {
 }
 
 impl LbPolicy {
+    /// Tells whether endpoints are chosen by the request's hash.
+    pub const fn is_hashed(&self) -> bool {
+        matches!(self, Self::RingHash(_) | Self::Maglev(_))
+    }
+
     pub(super) fn check(&self) -> Checked {
         match self {
             Self::RoundRobin | Self::Random => Ok(()),

@@ -1,13 +1,14 @@
 //! The fields of `envoy.config.cluster.v3.Cluster` by which endpoints are chosen.
 
 use aeraki_route::config::{
-    Cluster, CommonLb, ConfigError, Decimal, HashFunction, LbPolicy, LeastRequest, Maglev, RingHash, SlowStart,
+    Cluster, CommonLb, ConfigError, Decimal, Discovery, HashFunction, LbPolicy, LeastRequest, Maglev, RingHash,
+    SlowStart, ZoneAware,
 };
 
 use crate::convert::at::At;
 use crate::convert::duration;
 use crate::proto::envoy::config::cluster::v3 as proto;
-use proto::cluster::common_lb_config::{ConsistentHashingLbConfig, LocalityConfigSpecifier};
+use proto::cluster::common_lb_config::{ConsistentHashingLbConfig, LocalityConfigSpecifier, ZoneAwareLbConfig};
 use proto::cluster::ring_hash_lb_config::HashFunction as HashFunctionProto;
 use proto::cluster::{
     CommonLbConfig, LbConfig, LbPolicy as LbPolicyProto, LeastRequestLbConfig, MaglevLbConfig, RingHashLbConfig,
@@ -23,7 +24,7 @@ pub(super) fn apply(cluster: &proto::Cluster, converted: &mut Cluster, at: &At<'
     let common = cluster.common_lb_config.as_ref();
     converted.common_lb = common_lb(common, &at.field("common_lb_config"))?;
     let factor = balance_factor(common, &at.field("common_lb_config").field("consistent_hashing_lb_config"))?;
-    converted.lb_policy = policy(cluster, factor, at)?;
+    converted.lb_policy = policy(cluster, &converted.discovery, factor, at)?;
     converted.slow_start = slow_start(cluster.lb_config.as_ref(), at)?;
     if let Some(factor) = cluster.load_assignment.as_ref().and_then(|assignment| assignment.policy.as_ref()) {
         converted.common_lb.overprovisioning_factor = factor.overprovisioning_factor.unwrap_or(OVERPROVISIONING);
@@ -31,9 +32,18 @@ pub(super) fn apply(cluster: &proto::Cluster, converted: &mut Cluster, at: &At<'
     Ok(())
 }
 
-fn policy(cluster: &proto::Cluster, factor: Option<u32>, at: &At<'_>) -> Result<LbPolicy, ConfigError> {
+fn policy(
+    cluster: &proto::Cluster,
+    discovery: &Discovery,
+    factor: Option<u32>,
+    at: &At<'_>,
+) -> Result<LbPolicy, ConfigError> {
     let policy = match (LbPolicyProto::try_from(cluster.lb_policy), cluster.lb_config.as_ref()) {
         (Ok(LbPolicyProto::RoundRobin), _) => LbPolicy::RoundRobin,
+        // there is nothing to choose from: the type of the cluster says where requests go
+        (Ok(LbPolicyProto::ClusterProvided), _) if matches!(discovery, Discovery::OriginalDst(_)) => {
+            LbPolicy::default()
+        }
         (Ok(LbPolicyProto::Random), _) => LbPolicy::Random,
         (Ok(LbPolicyProto::LeastRequest), Some(LbConfig::LeastRequestLbConfig(config))) => {
             LbPolicy::LeastRequest(least_request(config, &at.field("least_request_lb_config"))?)
@@ -53,8 +63,7 @@ fn policy(cluster: &proto::Cluster, factor: Option<u32>, at: &At<'_>) -> Result<
             return Err(at.field("lb_policy").refuse(reason));
         }
     };
-    let hashed = matches!(policy, LbPolicy::RingHash(_) | LbPolicy::Maglev(_));
-    if factor.is_some() && !hashed {
+    if factor.is_some() && !policy.is_hashed() {
         let at = at.field("common_lb_config");
         let at = at.field("consistent_hashing_lb_config");
         return Err(at.field("hash_balance_factor").refuse("needs the lb_policy RING_HASH or MAGLEV"));
@@ -70,6 +79,7 @@ fn refuse_foreign(cluster: &proto::Cluster, at: &At<'_>) -> Result<(), ConfigErr
         Some(LbConfig::LeastRequestLbConfig(_)) => ("least_request_lb_config", LbPolicyProto::LeastRequest),
         Some(LbConfig::RingHashLbConfig(_)) => ("ring_hash_lb_config", LbPolicyProto::RingHash),
         Some(LbConfig::MaglevLbConfig(_)) => ("maglev_lb_config", LbPolicyProto::Maglev),
+        Some(LbConfig::OriginalDstLbConfig(_)) => ("original_dst_lb_config", LbPolicyProto::ClusterProvided),
     };
     if cluster.lb_policy == i32::from(policy) {
         return Ok(());
@@ -111,7 +121,7 @@ fn maglev(config: &MaglevLbConfig, factor: Option<u32>) -> Maglev {
     converted
 }
 
-/// What is too large for this is too large for any table, which the check of the cluster says.
+/// What is too large for this is too large for any table, which the check of the cluster says, and more than all endpoints.
 fn saturating(size: u64) -> u32 {
     size.try_into().unwrap_or(u32::MAX)
 }
@@ -147,8 +157,23 @@ fn common_lb(config: Option<&CommonLbConfig>, at: &At<'_>) -> Result<CommonLb, C
     if let Some(threshold) = &config.healthy_panic_threshold {
         converted.healthy_panic_threshold = decimal(threshold.value, &at.field("healthy_panic_threshold"))?;
     }
-    converted.locality_weighted =
-        matches!(config.locality_config_specifier, Some(LocalityConfigSpecifier::LocalityWeightedLbConfig(_)));
+    match &config.locality_config_specifier {
+        Some(LocalityConfigSpecifier::LocalityWeightedLbConfig(_)) => converted.locality_weighted = true,
+        Some(LocalityConfigSpecifier::ZoneAwareLbConfig(zone)) => {
+            converted.zone_aware = zone_aware(zone, &at.field("zone_aware_lb_config"))?;
+        }
+        None => {}
+    }
+    Ok(converted)
+}
+
+fn zone_aware(config: &ZoneAwareLbConfig, at: &At<'_>) -> Result<ZoneAware, ConfigError> {
+    let mut converted = ZoneAware::default();
+    if let Some(percent) = &config.routing_enabled {
+        converted.routing_enabled = decimal(percent.value, &at.field("routing_enabled"))?;
+    }
+    converted.min_cluster_size = config.min_cluster_size.map_or(converted.min_cluster_size, saturating);
+    converted.fail_traffic_on_panic = config.fail_traffic_on_panic;
     Ok(converted)
 }
 

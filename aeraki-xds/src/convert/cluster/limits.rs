@@ -1,6 +1,6 @@
-//! What a cluster and its connections may take.
+//! What a cluster and its connections may take, and which connections are opened ahead.
 
-use aeraki_route::config::{Cluster, ConfigError, RoutingPriority, Thresholds};
+use aeraki_route::config::{Cluster, ConfigError, Decimal, Preconnect, RoutingPriority, Thresholds};
 
 use crate::convert::at::At;
 use crate::convert::{duration, priority};
@@ -9,6 +9,7 @@ use crate::proto::envoy::config::cluster::v3 as proto;
 /// Sets the thresholds of every priority, and the limits of connections.
 pub(super) fn apply(cluster: &proto::Cluster, converted: &mut Cluster, at: &At<'_>) -> Result<(), ConfigError> {
     thresholds(cluster.circuit_breakers.as_ref(), converted, &at.field("circuit_breakers"))?;
+    converted.preconnect = preconnect(cluster.preconnect_policy.as_ref(), &at.field("preconnect_policy"))?;
     let limits = &mut converted.limits;
     let common = cluster.common_http_protocol_options.as_ref();
     let own = cluster.max_requests_per_connection.filter(|most| *most > 0);
@@ -24,6 +25,15 @@ pub(super) fn apply(cluster: &proto::Cluster, converted: &mut Cluster, at: &At<'
         }
     }
     Ok(())
+}
+
+fn preconnect(policy: Option<&proto::cluster::PreconnectPolicy>, at: &At<'_>) -> Result<Preconnect, ConfigError> {
+    let Some(ratio) = policy.and_then(|policy| policy.per_upstream_preconnect_ratio) else {
+        return Ok(Preconnect::default());
+    };
+    let ratio = Decimal::new(ratio)
+        .ok_or_else(|| at.field("per_upstream_preconnect_ratio").refuse("must lie between 1 and 3"))?;
+    Ok(Preconnect::default().with_per_upstream_ratio(ratio))
 }
 
 fn thresholds(

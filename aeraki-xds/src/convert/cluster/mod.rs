@@ -1,6 +1,7 @@
 //! `envoy.config.cluster.v3.Cluster`.
 
 mod balancing;
+mod discovery;
 mod health_check;
 mod limits;
 mod outlier;
@@ -8,7 +9,7 @@ mod subsets;
 
 use std::time::Duration;
 
-use aeraki_route::config::{Cluster, ConfigError, Discovery, Dns, LbPolicy, PeakEwma};
+use aeraki_route::config::{Cluster, ConfigError, LbPolicy, PeakEwma};
 use prost_types::{Struct, Value, value::Kind};
 
 use super::at::At;
@@ -18,18 +19,17 @@ use super::proxy_protocol;
 use super::tcp_keepalive;
 use super::tls;
 use crate::proto::envoy::config::cluster::v3 as proto;
-use proto::cluster::{ClusterDiscoveryType, DiscoveryType};
 
 /// Converts and validates a cluster.
 ///
 /// # Errors
 ///
-/// Names the cluster, the field and the reason: a discovery type other than static, strict DNS and logical DNS, a load
+/// Names the cluster, the field and the reason: a discovery type other than static, DNS and original destination, a load
 /// balancing policy other than round robin, random, least request, ring hash and Maglev, or the configuration of another
 /// one than that in force, TLS that is not supported or would verify nobody, and everything that [`Cluster::validate`] refuses.
 pub fn cluster_from_proto(cluster: &proto::Cluster) -> Result<Cluster, ConfigError> {
     let at = &At::resource("cluster", &cluster.name);
-    let mut converted = Cluster::new(&cluster.name).with_discovery(discovery(cluster, at)?);
+    let mut converted = Cluster::new(&cluster.name).with_discovery(discovery::from_proto(cluster, at)?);
     if let Some(assignment) = &cluster.load_assignment {
         converted.endpoints = endpoints_from_proto(assignment, &at.field("load_assignment"))?;
     }
@@ -63,13 +63,17 @@ pub fn cluster_from_proto(cluster: &proto::Cluster) -> Result<Cluster, ConfigErr
 }
 
 /// Applies what Envoy's clusters have no field for: `depth`, the requests in flight on one connection, `concurrent`,
-/// whether the servers work on several of them at a time, `peak_ewma_decay`, in seconds, which makes endpoints be
+/// whether the servers work on several of them at a time, `spare_connections`, those to every endpoint that nobody uses yet,
+/// `peak_ewma_decay`, in seconds, which makes endpoints be
 /// chosen by their latency, and `error_statuses`, those that take endpoints out.
 fn apply_own(settings: &Struct, cluster: &mut Cluster, at: &At<'_>) -> Result<(), ConfigError> {
     for (key, value) in &settings.fields {
         match (key.as_str(), &value.kind) {
             ("concurrent", Some(Kind::BoolValue(concurrent))) => cluster.concurrent = Some(*concurrent),
             ("depth", Some(Kind::NumberValue(depth))) => cluster.depth = Some(whole(*depth, &at.field("depth"))?),
+            ("spare_connections", Some(Kind::NumberValue(count))) => {
+                cluster.preconnect.spare_connections = whole(*count, &at.field(key))?;
+            }
             ("peak_ewma_decay", Some(Kind::NumberValue(decay))) if cluster.lb_policy == LbPolicy::RoundRobin => {
                 let decay = Duration::try_from_secs_f64(*decay).unwrap_or_default();
                 cluster.lb_policy = LbPolicy::PeakEwma(PeakEwma::default().with_decay(decay));
@@ -87,11 +91,13 @@ fn apply_own(settings: &Struct, cluster: &mut Cluster, at: &At<'_>) -> Result<()
             }
             ("error_statuses", _) => return Err(at.field(key).refuse("must be a list of numbers")),
             ("concurrent", _) => return Err(at.field(key).refuse("must be true or false")),
-            ("depth" | "peak_ewma_decay", _) => return Err(at.field(key).refuse("must be a number")),
+            ("depth" | "peak_ewma_decay" | "spare_connections", _) => {
+                return Err(at.field(key).refuse("must be a number"));
+            }
             _ => {
-                return Err(at
-                    .field(key)
-                    .refuse("is unknown: use depth, concurrent, peak_ewma_decay or error_statuses"));
+                return Err(at.field(key).refuse(
+                    "is unknown: use depth, concurrent, spare_connections, peak_ewma_decay or error_statuses",
+                ));
             }
         }
     }
@@ -110,28 +116,5 @@ fn whole(number: f64, at: &At<'_>) -> Result<u32, ConfigError> {
     if f64::from(whole) == number { Ok(whole) } else { Err(at.refuse("must be a whole number of at least 0")) }
 }
 
-fn discovery(cluster: &proto::Cluster, at: &At<'_>) -> Result<Discovery, ConfigError> {
-    let kind = match cluster.cluster_discovery_type {
-        None => DiscoveryType::Static.into(),
-        Some(ClusterDiscoveryType::Type(kind)) => kind,
-    };
-    match DiscoveryType::try_from(kind) {
-        Ok(DiscoveryType::Static) => Ok(Discovery::Static),
-        Ok(DiscoveryType::StrictDns) => Ok(Discovery::StrictDns(dns(cluster, at)?)),
-        Ok(DiscoveryType::LogicalDns) => Ok(Discovery::LogicalDns(dns(cluster, at)?)),
-        other => {
-            let name = other.map_or_else(|_| kind.to_string(), |other| other.as_str_name().to_owned());
-            Err(at.field("type").refuse(format!("{name} is not supported: use STATIC, STRICT_DNS or LOGICAL_DNS")))
-        }
-    }
-}
-
-fn dns(cluster: &proto::Cluster, at: &At<'_>) -> Result<Dns, ConfigError> {
-    let refresh = duration::positive_from_proto(cluster.dns_refresh_rate.as_ref(), &at.field("dns_refresh_rate"))?;
-    Ok(Dns::every(refresh.unwrap_or(DNS_REFRESH)).with_respect_ttl(cluster.respect_dns_ttl))
-}
-
 /// The key in a cluster's metadata under which our own settings stand.
 const OWN_METADATA: &str = "aeraki";
-/// Envoy's default for `dns_refresh_rate`.
-const DNS_REFRESH: Duration = Duration::from_secs(5);

@@ -6,9 +6,9 @@ use aeraki_route::config::{ConfigError, FilterChain, Listener, TrafficDirection}
 
 use super::at::At;
 use super::duration;
-use super::endpoint::socket_from_proto;
+use super::endpoint::listening_from_proto;
 use super::filters::KnownFilters;
-use super::proxy_protocol;
+use super::listener_filters::{self, ListenerFilters};
 use super::tcp_keepalive;
 use crate::proto::envoy::config::core::v3::TrafficDirection as DirectionProto;
 use crate::proto::envoy::config::listener::v3 as proto;
@@ -26,7 +26,7 @@ use crate::proto::envoy::config::listener::v3 as proto;
 /// filter chains that is not supported, and everything that [`Listener::validate`] refuses.
 pub fn listener_from_proto(listener: &proto::Listener, known: &KnownFilters) -> Result<Listener, ConfigError> {
     let at = &At::resource("listener", &listener.name);
-    let address = socket_from_proto(listener.address.as_ref(), &at.field("address"))?;
+    let address = listening_from_proto(listener.address.as_ref(), &at.field("address"))?;
     at.refuse_used(&[
         ("filter_chain_matcher", listener.filter_chain_matcher.is_some()),
         ("fcds_config", listener.fcds_config.is_some()),
@@ -44,7 +44,9 @@ pub fn listener_from_proto(listener: &proto::Listener, known: &KnownFilters) -> 
         converted.listener_filters_timeout = Some(timeout).filter(|timeout| !timeout.is_zero());
     }
     converted.tcp_keepalive = listener.tcp_keepalive.as_ref().and_then(tcp_keepalive::from_proto);
-    converted.proxy_protocol = proxy_protocol::downstream(listener, at)?;
+    let ListenerFilters { proxy_protocol, original_dst } = listener_filters::from_proto(listener, at)?;
+    converted.proxy_protocol = proxy_protocol;
+    converted.original_dst = original_dst;
     converted.validate()?;
     Ok(converted)
 }

@@ -1,7 +1,8 @@
 //! What is said of the sockets of listeners and clusters.
 
 use aeraki_route::config::{
-    Cluster, ConnectionLimit, Listener, ProxyProtocol, ProxyProtocolVersion, TcpKeepalive, UpstreamTlsContext,
+    Cluster, ConnectionLimit, Discovery, Listener, OriginalDst, Pipe, ProxyProtocol, ProxyProtocolVersion,
+    TcpKeepalive, UpstreamTlsContext,
 };
 
 use super::{
@@ -16,7 +17,11 @@ fn listener(fields: &str) -> Result<Listener, String> {
 
 /// Reads a listener with these filters and other fields.
 fn serving(filters: &str, fields: &str) -> Result<Listener, String> {
-    let address = "{socket_address: {address: 127.0.0.1, port_value: 1}}";
+    listening("{socket_address: {address: 127.0.0.1, port_value: 1}}", filters, fields)
+}
+
+/// Reads a listener at this address, with these filters and other fields.
+fn listening(address: &str, filters: &str, fields: &str) -> Result<Listener, String> {
     let yaml = format!("{{name: l, address: {address}, {fields} filter_chains: {{filters: {filters}}}}}");
     listener_from_proto(&message(&yaml), &KnownFilters::default()).map_err(|error| error.to_string())
 }
@@ -51,7 +56,7 @@ fn the_header_of_a_load_balancer_is_taken_where_the_listener_says_so() {
     assert_eq!(
         listener("listener_filters: [{name: other}],").expect_err("is refused"),
         "listener \"l\": listener_filters[0] \"other\": is not supported: use envoy.filters.listener.proxy_protocol, \
-         envoy.filters.listener.tls_inspector or aeraki.filters.listener.detect"
+         envoy.filters.listener.original_dst, envoy.filters.listener.tls_inspector or aeraki.filters.listener.detect"
     );
     assert_eq!(
         listener(&filter("disallowed_versions: [V1]")).expect_err("is refused"),
@@ -132,4 +137,72 @@ fn a_limit_of_connections_stands_before_the_proxy() {
     assert_eq!(limited(most).expect_err("is refused"), format!("{place}.max_connections: is more than can be"));
     let none = limited("max_connections: 0").expect_err("is refused");
     assert_eq!(none, "listener \"l\": filterChains[0].connectionLimit.maxConnections: must not be zero");
+}
+
+#[test]
+fn the_address_that_a_client_meant_is_asked_for_by_a_filter() {
+    assert!(!listener("").expect("is good").original_dst);
+    assert!(listener("use_original_dst: true,").expect("is good").original_dst);
+    let [original, proxy] =
+        ["original_dst", "proxy_protocol"].map(|name| format!("{{name: envoy.filters.listener.{name}}}"));
+    let both = listener(&format!("listener_filters: [{original}, {proxy}],")).expect("is good");
+    assert!(both.original_dst && both.proxy_protocol.is_some());
+    assert_eq!(
+        listener(&format!("listener_filters: [{original}, {original}],")).expect_err("is refused"),
+        "listener \"l\": listener_filters[1] \"envoy.filters.listener.original_dst\": is there twice"
+    );
+}
+
+#[test]
+fn requests_go_where_clients_meant_them_to_go_where_the_cluster_says_so() {
+    let read = |fields: &str| cluster(&format!("type: ORIGINAL_DST, {fields}"));
+    let provided = |fields: &str| read(&format!("lb_policy: CLUSTER_PROVIDED, {fields}"));
+    let original = |fields: &str| provided(fields).expect("is good").discovery;
+    assert_eq!(original(""), Discovery::OriginalDst(OriginalDst::default()));
+    let expected = OriginalDst::default().with_cleanup_interval(Duration::from_secs(9)).with_port_override(80);
+    let fields = "cleanup_interval: 9s, original_dst_lb_config: {upstream_port_override: 80}";
+    assert_eq!(original(fields), Discovery::OriginalDst(expected));
+    let endpoint = "endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: 1}}}";
+    let endpoints = format!("load_assignment: {{endpoints: [{{lb_endpoints: [{{{endpoint}}}]}}]}}");
+    let meant = "is not for a cluster whose requests go where clients meant them to go";
+    for (refused, expected) in [
+        (read(""), "lb_policy: must be CLUSTER_PROVIDED: clients say where they want to go".to_owned()),
+        (provided(&endpoints), format!("endpoints: {meant}")),
+        (
+            provided("original_dst_lb_config: {use_http_header: true}"),
+            "original_dst_lb_config.use_http_header: is not supported".to_owned(),
+        ),
+        (
+            provided("original_dst_lb_config: {upstream_port_override: 65536}"),
+            "original_dst_lb_config.upstream_port_override: 65536 is not a port".to_owned(),
+        ),
+        (
+            cluster("original_dst_lb_config: {}"),
+            "original_dst_lb_config: belongs to CLUSTER_PROVIDED, and lb_policy is ROUND_ROBIN".to_owned(),
+        ),
+    ] {
+        assert_eq!(refused.expect_err("is refused"), format!("cluster \"c\": {expected}"));
+    }
+}
+
+#[test]
+fn a_listener_may_listen_on_a_unix_socket() {
+    let at = |pipe: &str, fields: &str| listening(&format!("{{pipe: {{{pipe}}}}}"), FILTERS, fields);
+    let address = |pipe: &str| at(pipe, "").expect("is good").address;
+    assert_eq!(address("path: /run/a.sock"), Pipe::new("/run/a.sock").into());
+    assert_eq!(address("path: /run/a.sock, mode: 438"), Pipe::new("/run/a.sock").with_mode(0o666).into());
+    assert_eq!(address("path: '@name'"), Pipe::new("@name").into());
+    let long = format!("path: /{}", "x".repeat(107));
+    for (pipe, fields, expected) in [
+        ("", "", "address.path: must not be empty"),
+        ("path: '@'", "", "address.path: must not be empty"),
+        (&*long, "", "address.path: must not be longer than 107 bytes"),
+        ("path: /a, mode: 512", "", "address.mode: must not exceed 0o777, which is 511"),
+        ("path: '@a', mode: 1", "", "address.mode: is for files, and a name has none"),
+        ("path: /a", "tcp_keepalive: {},", "tcpKeepalive: is for TCP, and the address is a Unix socket"),
+        ("path: /a", "use_original_dst: true,", "originalDst: is for TCP, and the address is a Unix socket"),
+    ] {
+        let refused = at(pipe, fields).expect_err("is refused");
+        assert_eq!(refused, format!("listener \"l\": {expected}"), "{pipe}");
+    }
 }

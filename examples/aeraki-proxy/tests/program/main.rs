@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod fixtures;
+mod replacing;
 mod running;
 mod serving;
 #[path = "../../../quickstart/src/socket.rs"]

@@ -21,7 +21,7 @@ pub(crate) struct Running {
     lines: Lines<BufReader<ChildStderr>>,
     pub(crate) listener: SocketAddr,
     pub(crate) admin: SocketAddr,
-    _file: NamedTempFile,
+    file: NamedTempFile,
 }
 
 impl Running {
@@ -39,7 +39,7 @@ impl Running {
         let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
         let listener = address(&wait_for(&mut lines, "listening ").await);
         let admin = address(&wait_for(&mut lines, "admin interface").await);
-        Self { child, lines, listener, admin, _file: file }
+        Self { child, lines, listener, admin, file }
     }
 
     pub(crate) async fn wait_for(&mut self, part: &str) -> String {
@@ -48,8 +48,18 @@ impl Running {
 
     /// Sends SIGTERM.
     pub(crate) async fn terminate(&self) {
+        self.signal("-TERM").await;
+    }
+
+    /// Writes another bootstrap and sends SIGHUP.
+    pub(crate) async fn reload(&self, bootstrap: &str) {
+        std::fs::write(self.file.path(), bootstrap).expect("written");
+        self.signal("-HUP").await;
+    }
+
+    async fn signal(&self, signal: &str) {
         let id = self.child.id().expect("it runs").to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().await.expect("kill runs").success());
+        assert!(Command::new("kill").args([signal, &id]).status().await.expect("kill runs").success());
     }
 
     pub(crate) async fn ended(mut self) -> ExitStatus {

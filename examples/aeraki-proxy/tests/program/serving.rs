@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use aeraki_codec::{Message, Role};
+use aeraki_codec::{Kind, Message, Role};
 use aeraki_route::config::{Route, RouteAction, RouteConfig};
 use aeraki_xds::{Publisher, Server, Snapshot};
 use tokio::{
@@ -13,7 +13,7 @@ use tokio::{
 use crate::{bootstrap, cluster, listener, protocol, running::Running, socket::Socket, to_cluster, wire::Wire};
 
 /// A service that answers with `version`; returns its port.
-async fn service(wire: Wire, version: &'static str) -> u16 {
+pub(crate) async fn service(wire: Wire, version: &'static str) -> u16 {
     let socket = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = socket.local_addr().expect("an address").port();
     tokio::spawn(async move {
@@ -30,7 +30,7 @@ async fn service(wire: Wire, version: &'static str) -> u16 {
     port
 }
 
-async fn connect(address: SocketAddr, wire: Wire) -> Socket {
+pub(crate) async fn connect(address: SocketAddr, wire: Wire) -> Socket {
     Socket::new(TcpStream::connect(address).await.expect("it listens"), wire, Role::Client).expect("a socket")
 }
 
@@ -43,14 +43,18 @@ async fn next(socket: &mut Socket) -> Message {
 }
 
 /// Makes one call and returns which version answered.
-async fn call(socket: &mut Socket, wire: Wire, id: u32) -> Option<String> {
+pub(crate) async fn call(socket: &mut Socket, wire: Wire, id: u32) -> Option<String> {
     send(socket, wire, id).await;
-    let answer = next(socket).await;
+    let mut answer = next(socket).await;
+    while answer.kind() == Kind::Event {
+        // a goodbye comes before the answer
+        answer = next(socket).await;
+    }
     assert_eq!(answer.id().number(), u64::from(id));
     wire.version(&answer)
 }
 
-fn serving(wire: &str, port: u16) -> String {
+pub(crate) fn serving(wire: &str, port: u16) -> String {
     let fields = format!("{}, {}", protocol(wire), to_cluster("service"));
     bootstrap(&[listener(0, &fields)], &[cluster("service", port)])
 }

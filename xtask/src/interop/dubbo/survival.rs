@@ -45,11 +45,11 @@ pub(super) fn run(java: &Java) -> Result<Vec<Answer>> {
 
 /// What a consumer said of its calls, by id.
 #[derive(Default)]
-struct Calls(BTreeMap<String, bool>);
+pub(super) struct Calls(BTreeMap<String, bool>);
 
 impl Calls {
     /// Waits for the ends of `count` calls.
-    fn hear(&mut self, consumer: &Process, count: usize) -> Result<()> {
+    pub(super) fn hear(&mut self, consumer: &Process, count: usize) -> Result<()> {
         let (deadline, enough) = (Instant::now() + LIMIT, self.0.len() + count);
         while self.0.len() < enough {
             let line = consumer.line(deadline)?.context("the consumer ended early")?;
@@ -59,12 +59,17 @@ impl Calls {
     }
 
     /// Waits for the end of the consumer.
-    fn hear_all(&mut self, consumer: &Process) -> Result<()> {
+    pub(super) fn hear_all(&mut self, consumer: &Process) -> Result<()> {
         let deadline = Instant::now() + LIMIT;
         while let Some(line) = consumer.line(deadline)? {
             self.take(&line);
         }
         Ok(())
+    }
+
+    /// Returns how many calls have failed.
+    pub(super) fn failed(&self) -> usize {
+        self.0.values().filter(|ok| !**ok).count()
     }
 
     fn take(&mut self, line: &str) {
@@ -89,7 +94,7 @@ impl Calls {
             "     {} calls, {} of them hit by a kill: {} failed, {} executed again",
             self.0.len(),
             interrupted,
-            self.0.values().filter(|ok| !**ok).count(),
+            self.failed(),
             times.values().filter(|times| **times > 1).count(),
         );
         vec![

@@ -3,6 +3,7 @@
 mod hashing;
 mod shares;
 mod spreading;
+mod zones;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,8 +13,8 @@ use tokio::time::Instant;
 use super::*;
 use crate::upstream::{
     Context,
-    cluster::Shared,
     endpoint::{Active, Endpoint},
+    shared::Shared,
 };
 
 /// A policy and the endpoints that it was made for.

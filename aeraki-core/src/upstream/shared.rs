@@ -1,0 +1,125 @@
+//! What the connections of a cluster have in common, and what is admitted to it.
+
+use std::{sync::Arc, time::Duration};
+
+use aeraki_codec::{LocalReply, Reason};
+use aeraki_route::{
+    Place,
+    config::{self, HealthCheckKind, LbPolicy, RoutingPriority},
+};
+use tokio::sync::watch;
+
+use super::{
+    Context,
+    connect::Connector,
+    health::Checks,
+    local::{LocalCluster, Population},
+    stats::{ClusterStats, Usage},
+};
+use crate::stack::Request;
+
+/// What the connections of a cluster have in common.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) name: Arc<str>,
+    pub(super) config: config::Cluster,
+    pub(super) context: Context,
+    /// Makes the connections that belong to no client.
+    pub(super) connector: Arc<dyn Connector>,
+    pub(super) stats: Arc<ClusterStats>,
+    pub(super) usage: Arc<Usage>,
+}
+
+impl Shared {
+    /// Takes a request on, unless as many are under way as may be.
+    #[inline]
+    pub(super) fn admit(&self, request: &Request) -> Result<Admitted, LocalReply> {
+        let retry = if request.retry { self.admit_retry(request.priority)? } else { None };
+        let Some(most) = self.config.limits.of(request.priority).max_requests else { return Ok([None, retry]) };
+        let place = self.usage.of(request.priority).requests.take(most).ok_or_else(|| {
+            self.stats.upstream_rq_pending_overflow.inc();
+            self.overflow("requests")
+        })?;
+        Ok([Some(place), retry])
+    }
+
+    pub(super) fn admit_retry(&self, priority: RoutingPriority) -> Result<Option<Place>, LocalReply> {
+        self.stats.upstream_rq_retry.inc();
+        let Some(most) = self.config.limits.of(priority).max_retries else { return Ok(None) };
+        let place = self.usage.of(priority).retries.take(most).ok_or_else(|| {
+            self.stats.upstream_rq_retry_overflow.inc();
+            self.overflow("further tries")
+        })?;
+        Ok(Some(place))
+    }
+
+    pub(super) fn overflow(&self, what: &str) -> LocalReply {
+        LocalReply::new(Reason::Overflow, format!("cluster {:?} has as many {what} under way as it may", self.name))
+    }
+
+    /// Tells of every verdict on endpoints from now on, where there are any.
+    pub(super) fn verdicts(&self) -> Option<watch::Receiver<u64>> {
+        let judged = self.config.health_check.is_some() || self.config.outlier_detection.is_some();
+        judged.then(|| self.usage.health.verdicts())
+    }
+
+    /// Tells of every change of the cluster that the proxy belongs to, where zones count by it.
+    pub(super) fn proxies(&self) -> Option<watch::Receiver<Arc<Population>>> {
+        let zones = !self.config.lb_policy.is_hashed() && !self.config.common_lb.locality_weighted;
+        self.context.local_cluster.as_ref().filter(|_| zones).map(LocalCluster::changes)
+    }
+
+    /// Makes the checks of the endpoints, where they are asked.
+    pub(super) fn checks(&self) -> Option<Checks> {
+        let check = self.config.health_check.clone()?;
+        let protocol = match &check.kind {
+            HealthCheckKind::Heartbeat { protocol } => self.context.protocols.get(protocol).cloned(),
+            _ => None,
+        };
+        let detection = self.config.outlier_detection.as_ref();
+        let unejects = detection.is_some_and(|detection| detection.successful_active_health_check_uneject_host);
+        let (health, connector) = (Arc::clone(&self.usage.health), Arc::clone(&self.connector));
+        Some(Checks::new(health, check, unejects, connector, protocol))
+    }
+
+    /// Returns how long latencies count; none: nobody asks for them.
+    pub(super) const fn decay(&self) -> Option<Duration> {
+        match self.config.lb_policy {
+            LbPolicy::PeakEwma(policy) => Some(policy.decay),
+            _ => None,
+        }
+    }
+}
+
+/// The places of a request under way, and of a further try; none where their number is not limited.
+pub(super) type Admitted = [Option<Place>; 2];
+
+/// Counts a connection that no request has made until it is dropped or given away.
+pub(super) struct Counted(Option<Arc<Shared>>);
+
+impl Counted {
+    /// Counts one more connection, unless there are as many as there may be.
+    pub(super) fn begin(shared: &Arc<Shared>) -> Option<Self> {
+        let most = shared.config.limits.thresholds.max_connections;
+        if !shared.usage.of(RoutingPriority::Default).connect(most) {
+            return None;
+        }
+        shared.stats.upstream_cx_total.inc();
+        shared.stats.upstream_cx_active.inc();
+        Some(Self(Some(Arc::clone(shared))))
+    }
+
+    /// Leaves the connection to another that counts it from now on.
+    pub(super) fn give_away(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if let Some(shared) = &self.0 {
+            shared.usage.of(RoutingPriority::Default).disconnect();
+            shared.stats.upstream_cx_active.dec();
+        }
+    }
+}

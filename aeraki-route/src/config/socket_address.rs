@@ -1,0 +1,90 @@
+//! Where listeners listen.
+
+use std::{fmt, net::SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use super::error::{Checked, ensure};
+
+/// An IP address with a port, written as a text, or a Unix socket; `envoy.config.core.v3.Address`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(untagged)]
+#[non_exhaustive]
+pub enum SocketAddress {
+    /// An IP address and a port; port 0 takes a free one.
+    Ip(SocketAddr),
+    /// A Unix socket.
+    Pipe(Pipe),
+}
+
+impl SocketAddress {
+    /// Tells whether the system chooses a part of it.
+    pub fn is_any(&self) -> bool {
+        matches!(self, Self::Ip(address) if address.port() == 0)
+    }
+
+    pub(super) fn check(&self) -> Checked {
+        match self {
+            Self::Ip(_) => Ok(()),
+            Self::Pipe(pipe) => pipe.check(),
+        }
+    }
+}
+
+impl From<SocketAddr> for SocketAddress {
+    fn from(address: SocketAddr) -> Self {
+        Self::Ip(address)
+    }
+}
+
+impl From<Pipe> for SocketAddress {
+    fn from(pipe: Pipe) -> Self {
+        Self::Pipe(pipe)
+    }
+}
+
+impl fmt::Display for SocketAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Pipe(pipe) => write!(f, "unix:{}", pipe.path),
+        }
+    }
+}
+
+/// A Unix socket; `envoy.config.core.v3.Pipe`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Pipe {
+    /// Path of the socket's file, or `@` and a name that has no file (Linux); not empty, and at most 107 bytes.
+    pub path: String,
+    /// Who may connect, as the mode of the file, at most `0o777`; none: as the process creates files. Not with a name.
+    #[serde(default)]
+    pub mode: Option<u32>,
+}
+
+impl Pipe {
+    /// Creates the address of a socket whose file has the mode that the process gives it.
+    pub fn new(path: impl Into<String>) -> Self {
+        Self { path: path.into(), mode: None }
+    }
+
+    /// Sets who may connect.
+    #[must_use]
+    pub fn with_mode(mut self, mode: u32) -> Self {
+        self.mode = Some(mode);
+        self
+    }
+
+    fn check(&self) -> Checked {
+        ensure(!self.path.is_empty() && self.path != "@", "path", "must not be empty")?;
+        ensure(self.path.len() <= LONGEST, "path", format_args!("must not be longer than {LONGEST} bytes"))?;
+        ensure(!self.path.contains('\0'), "path", "must not hold a zero byte")?;
+        ensure(self.mode.is_none_or(|mode| mode <= 0o777), "mode", "must not exceed 0o777, which is 511")?;
+        ensure(self.mode.is_none() || !self.path.starts_with('@'), "mode", "is for files, and a name has none")
+    }
+}
+
+/// What Linux takes (`unix(7)`), less the zero byte at the end.
+const LONGEST: usize = 107;

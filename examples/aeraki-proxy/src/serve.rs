@@ -1,0 +1,187 @@
+//! The proxy from its start to its end: new configurations, successors, signals.
+
+use std::{sync::Arc, time::Duration};
+
+use aeraki_codec::Registry;
+use aeraki_core::{
+    proxy::{Predecessor, Proxy, Running, Updated},
+    route::config,
+    stack::Filters,
+};
+use aeraki_xds::{
+    bootstrap::{Bootstrap, Warning},
+    ratelimit::Clients,
+};
+use anyhow::{Context, Result, bail};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{Args, routes::Routes};
+
+/// What its configuration needs of the program.
+pub(crate) struct Program<'a> {
+    args: &'a Args,
+    clients: Arc<Clients>,
+    filters: Filters,
+}
+
+/// What ends the wait of a proxy that serves.
+enum Event {
+    /// SIGTERM or SIGINT.
+    End,
+    /// SIGHUP.
+    Reload,
+    /// Another process serves now.
+    Succeeded,
+}
+
+impl<'a> Program<'a> {
+    pub(crate) fn new(args: &'a Args) -> Self {
+        let clients = Clients::new([]);
+        let filters = Filters::new().with_rate_limiters(Arc::clone(&clients) as _);
+        Self { args, clients, filters }
+    }
+
+    /// Reads and checks the configuration.
+    pub(crate) fn load(&self) -> Result<(Proxy, Vec<Warning>)> {
+        let text = std::fs::read_to_string(&self.args.config_path)?;
+        let Bootstrap { proxy: config, warnings, .. } = Bootstrap::from_yaml(&text)?;
+        self.clients.add(&config.clusters);
+        let proxy = Proxy::with_filters(config, &Registry::builtin(), &self.filters)?;
+        warn(&warnings);
+        Ok((proxy, warnings))
+    }
+
+    /// Refuses what the configuration asks for and nobody does, unless the user wants it so.
+    pub(crate) fn check_enforced(&self, warnings: &[Warning]) -> Result<()> {
+        let not_enforced = warnings.iter().find(|warning| matches!(warning, Warning::NotEnforced { .. }));
+        match not_enforced.filter(|_| !self.args.allow_unenforced) {
+            Some(warning) => bail!("{warning}; --allow-unenforced serves all the same"),
+            None => Ok(()),
+        }
+    }
+
+    /// Serves until SIGTERM, SIGINT or a successor, then lets requests under way finish.
+    pub(crate) fn serve(&self, mut proxy: Proxy) -> Result<()> {
+        let path = self.args.hot_restart_path.as_deref();
+        let workers = self.args.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        // the workers have threads of their own: this runtime only follows control planes and waits
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let mut events = Events::new()?;
+            let mut routes = Routes::default();
+            routes.follow(proxy.config(), proxy.subscriptions())?;
+            let mut predecessor = None;
+            if let Some(path) = path {
+                predecessor =
+                    Predecessor::ask(path).with_context(|| format!("asking for sockets at {}", path.display()))?;
+                if let Some(predecessor) = &mut predecessor {
+                    tracing::info!("takes the sockets of the proxy before");
+                    proxy = proxy.with_sockets_of(predecessor);
+                    routes.in_force().await;
+                }
+            }
+            let mut running = proxy.start(workers)?;
+            let successor = path.map(|path| {
+                running.await_successor(path).with_context(|| format!("waiting for a successor at {}", path.display()))
+            });
+            let mut successor = successor.transpose()?.map(Box::pin);
+            tell_addresses(&running, workers);
+            if let Some(predecessor) = predecessor
+                && let Err(error) = predecessor.relieve()
+            {
+                tracing::warn!(%error, "the proxy before is gone already");
+            }
+            loop {
+                match events.next(&mut successor).await {
+                    Event::Reload => self.reload(&mut running, &mut routes),
+                    Event::End => break,
+                    Event::Succeeded => {
+                        tracing::info!("a successor serves");
+                        break;
+                    }
+                }
+            }
+            let grace = self.grace();
+            tracing::info!(?grace, "draining");
+            running.shutdown(grace).await;
+            Ok(())
+        })
+    }
+
+    /// Puts the file in force as it is now; what is wrong with it is said, and the last good one stays.
+    fn reload(&self, running: &mut Running, routes: &mut Routes) {
+        match self.try_reload(running, routes) {
+            Ok(Updated { added, changed, removed, .. }) => {
+                tracing::info!(?added, ?changed, ?removed, "the configuration is in force");
+            }
+            Err(error) => tracing::error!("refused, the last good configuration stays: {error:#}"),
+        }
+        self.clients.keep(&running.config().clusters);
+    }
+
+    fn try_reload(&self, running: &mut Running, routes: &mut Routes) -> Result<Updated> {
+        let before: Vec<config::Cluster> = running.config().clusters.clone();
+        let mut load = || -> Result<Updated> {
+            let (proxy, warnings) = self.load()?;
+            self.check_enforced(&warnings)?;
+            Ok(running.update(proxy, self.grace())?)
+        };
+        let updated = load().inspect_err(|_| self.clients.add(&before))?;
+        routes.follow(running.config(), running.subscriptions())?;
+        Ok(updated)
+    }
+
+    const fn grace(&self) -> Duration {
+        Duration::from_secs(self.args.drain_time_s)
+    }
+}
+
+/// The signals that the program listens to.
+struct Events {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
+}
+
+impl Events {
+    /// Listens to signals from now on.
+    fn new() -> Result<Self> {
+        let [terminate, interrupt, hangup] =
+            [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
+        Ok(Self { terminate: terminate?, interrupt: interrupt?, hangup: hangup? })
+    }
+
+    async fn next(&mut self, successor: &mut Option<impl Future<Output = ()> + Unpin>) -> Event {
+        let succeeded = async {
+            match successor {
+                Some(successor) => successor.await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.terminate.recv() => Event::End,
+            _ = self.interrupt.recv() => Event::End,
+            _ = self.hangup.recv() => Event::Reload,
+            () = succeeded => Event::Succeeded,
+        }
+    }
+}
+
+fn tell_addresses(running: &Running, workers: usize) {
+    for (listener, address) in running.addresses() {
+        tracing::info!(listener, %address, workers, "listening");
+    }
+    if let Some(address) = running.admin() {
+        tracing::info!(%address, "admin interface");
+    }
+}
+
+/// Tells in one line what has no effect, and in one line what is not enforced.
+fn warn(warnings: &[Warning]) {
+    let (unenforced, unused): (Vec<_>, Vec<_>) =
+        warnings.iter().partition(|warning| matches!(warning, Warning::NotEnforced { .. }));
+    for group in [unused, unenforced].iter().filter(|group| !group.is_empty()) {
+        let lines: Vec<String> = group.iter().map(ToString::to_string).collect();
+        tracing::warn!("{}", lines.join("; "));
+    }
+}

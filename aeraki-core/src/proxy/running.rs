@@ -53,6 +53,7 @@ pub struct Running {
     pub(super) workers: Vec<Worker>,
     admin: Option<SocketAddr>,
     /// Ends the admin interface, whose socket a successor may take.
+    #[cfg(any(feature = "admin", all(feature = "hot-restart", target_os = "linux")))]
     admin_drain: Drain,
     drain: Drain,
     /// Counts the updates.
@@ -86,6 +87,7 @@ impl Running {
             common: Common { protocols, stats, secrets, limit, local_cluster },
             workers: Vec::new(),
             admin: None,
+            #[cfg(any(feature = "admin", all(feature = "hot-restart", target_os = "linux")))]
             admin_drain: drain.part(),
             drain,
             turn: Arc::default(),

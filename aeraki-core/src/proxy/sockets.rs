@@ -1,14 +1,14 @@
 //! The sockets of listeners, one for each worker, which outlive the listener that they were bound for.
 
-#[cfg(any(feature = "admin", feature = "hot-restart"))]
-use std::io;
 #[cfg(all(feature = "hot-restart", target_os = "linux"))]
 use std::os::fd::OwnedFd;
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     sync::{Arc, Mutex},
 };
+#[cfg(any(feature = "admin", all(feature = "hot-restart", target_os = "linux")))]
+use std::{io, net::TcpListener};
 
 use aeraki_route::config::{ConfigError, Listener, SocketAddress};
 
@@ -26,6 +26,7 @@ pub(super) struct Sockets(Arc<Mutex<Bound>>);
 #[derive(Debug, Default)]
 struct Bound {
     listeners: BTreeMap<Key, Vec<server::Listener>>,
+    #[cfg(any(feature = "admin", all(feature = "hot-restart", target_os = "linux")))]
     admin: Option<TcpListener>,
 }
 

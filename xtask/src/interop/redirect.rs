@@ -19,7 +19,7 @@ use super::{
     way::Target,
 };
 use crate::peers::{
-    install::{self, Missing},
+    install,
     process::{Process, free_port},
     proxy::{Config, Software},
 };
@@ -41,7 +41,9 @@ pub(crate) fn run(report: &mut Report, targets: &[Target]) -> Result<()> {
         command
     };
     if !namespace().arg("true").status().is_ok_and(|status| status.success()) {
-        return Err(Missing::new("this machine gives no network namespace to its users").into());
+        // nobody's software is missing, and nothing could be installed
+        report.skip("this machine gives no network namespace to its users");
+        return Ok(());
     }
     let again = format!("ip link set lo up && exec {:?} interop redirect", env::current_exe()?);
     let proxy = Software::Ours.binary("dev")?;

@@ -7,8 +7,8 @@ use aeraki_core::{
     observe::Value,
     proxy::{Proxy, Running},
     route::config::{
-        self, Cluster, DataSource, DownstreamTlsContext, FilterChain, FilterChainMatch, Listener, MetaProtocolProxy,
-        ProtocolConfig, RouteSource, TcpProxy, TlsCertificate,
+        self, Cluster, DataSource, Discovery, DownstreamTlsContext, FilterChain, FilterChainMatch, Listener,
+        MetaProtocolProxy, OriginalDst, ProtocolConfig, ProxyProtocol, RouteSource, TcpProxy, TlsCertificate,
     },
 };
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
@@ -72,7 +72,10 @@ async fn talkative() -> SocketAddr {
 async fn start(listener: Listener) -> Running {
     let (dubbo, thrift) = (Backend::bind(DUBBO).await.echo(), Backend::bind(THRIFT).await.echo());
     let clusters = [("dubbo", dubbo), ("thrift", thrift), ("rest", talkative().await)];
-    let clusters = clusters.map(|(name, server)| Cluster::new(name).with_endpoint(server));
+    run(listener, clusters.map(|(name, server)| Cluster::new(name).with_endpoint(server)))
+}
+
+fn run(listener: Listener, clusters: impl IntoIterator<Item = Cluster>) -> Running {
     let config = clusters.into_iter().fold(config::Proxy::default(), config::Proxy::with_cluster);
     let proxy = Proxy::new(config.with_listener(listener), &Registry::builtin());
     proxy.expect("a good configuration").start_here().expect("a free port")
@@ -155,6 +158,32 @@ async fn a_client_that_waits_for_the_server_to_speak_is_served_once_it_has_been_
     expect(&mut silent, b"+PONG\r\n").await;
     let timed_out = running.stats().samples().get("listener.in.downstream_pre_cx_timeout");
     assert_eq!(timed_out, Some(Value::Counter(1)));
+}
+
+#[tokio::test]
+async fn a_chain_is_chosen_by_the_destination_that_a_client_meant_and_bytes_go_there() {
+    let meant = talkative().await;
+    let chain = FilterChain::new(TcpProxy::new("out", "as meant"));
+    let chain = chain.with_match(any().with_destination_port(meant.port()));
+    let listener = Listener::of("in", ANY.parse().expect("an address"), chain);
+    let listener = listener.with_proxy_protocol(ProxyProtocol::default());
+    let as_meant = Cluster::new("as meant").with_discovery(Discovery::OriginalDst(OriginalDst::default()));
+    let running = run(listener, [as_meant]);
+    let connect = |port: u16| {
+        let address = running.address("in").expect("the listener");
+        async move {
+            let mut client = TcpStream::connect(address).await.expect("the proxy listens");
+            let header = format!("PROXY TCP4 10.0.0.1 127.0.0.1 1 {port}\r\n");
+            client.write_all(header.as_bytes()).await.expect("open");
+            client
+        }
+    };
+    expect(&mut connect(meant.port()).await, b"+HELLO\r\n").await;
+    let mut other = connect(running.address("in").expect("the listener").port()).await;
+    let read = timeout(PATIENCE, other.read(&mut [0])).await.expect("in time");
+    assert_eq!(read.expect("is closed"), 0);
+    let unmatched = running.stats().samples().get("listener.in.no_filter_chain_match");
+    assert_eq!(unmatched, Some(Value::Counter(1)));
 }
 
 #[test]

@@ -71,6 +71,17 @@ fn clients_are_told_apart_by_where_they_are() {
 }
 
 #[test]
+fn clients_over_a_unix_socket_are_local_and_have_no_network() {
+    let index = index(&[
+        any().with_prefix_range("0.0.0.0/0"),
+        any().with_source_type(ConnectionSourceType::External),
+        any().with_source_type(ConnectionSourceType::SameIpOrLoopback).with_source_prefix_range("::/0"),
+    ]);
+    let nowhere = "[::]:0".parse().expect("an address");
+    assert_eq!(index.find(&Arrival::new(nowhere, nowhere)), Some(2));
+}
+
+#[test]
 fn chains_that_match_the_same_are_refused() {
     let two = any().with_server_name("a.example").with_server_name("*.b.example");
     let matches = [any(), two.clone(), any().with_server_name("*.B.example")];

@@ -1,6 +1,6 @@
 //! The proxy from its start to its end: new configurations, successors, signals.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use aeraki_codec::Registry;
 use aeraki_core::{
@@ -23,6 +23,9 @@ pub(crate) struct Program<'a> {
     clients: Arc<Clients>,
     filters: Filters,
 }
+
+/// Ends when another process serves.
+type Successor = Pin<Box<dyn Future<Output = ()>>>;
 
 /// What ends the wait of a proxy that serves.
 enum Event {
@@ -61,36 +64,14 @@ impl<'a> Program<'a> {
     }
 
     /// Serves until SIGTERM, SIGINT or a successor, then lets requests under way finish.
-    pub(crate) fn serve(&self, mut proxy: Proxy) -> Result<()> {
-        let path = self.args.hot_restart_path.as_deref();
-        let workers = self.args.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    pub(crate) fn serve(&self, proxy: Proxy) -> Result<()> {
         // the workers have threads of their own: this runtime only follows control planes and waits
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let mut events = Events::new()?;
             let mut routes = Routes::default();
             routes.follow(proxy.config(), proxy.subscriptions())?;
-            let mut predecessor = None;
-            if let Some(path) = path {
-                predecessor =
-                    Predecessor::ask(path).with_context(|| format!("asking for sockets at {}", path.display()))?;
-                if let Some(predecessor) = &mut predecessor {
-                    tracing::info!("takes the sockets of the proxy before");
-                    proxy = proxy.with_sockets_of(predecessor);
-                    routes.in_force().await;
-                }
-            }
-            let mut running = proxy.start(workers)?;
-            let successor = path.map(|path| {
-                running.await_successor(path).with_context(|| format!("waiting for a successor at {}", path.display()))
-            });
-            let mut successor = successor.transpose()?.map(Box::pin);
-            tell_addresses(&running, workers);
-            if let Some(predecessor) = predecessor
-                && let Err(error) = predecessor.relieve()
-            {
-                tracing::warn!(%error, "the proxy before is gone already");
-            }
+            let (mut running, mut successor) = self.start(proxy, &routes).await?;
             loop {
                 match events.next(&mut successor).await {
                     Event::Reload => self.reload(&mut running, &mut routes),
@@ -106,6 +87,31 @@ impl<'a> Program<'a> {
             running.shutdown(grace).await;
             Ok(())
         })
+    }
+
+    /// Starts in the place of the process before, if there is one and the user wants it so.
+    async fn start(&self, mut proxy: Proxy, routes: &Routes) -> Result<(Running, Option<Successor>)> {
+        let workers = self.args.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        let Some(path) = &self.args.hot_restart_path else {
+            let running = proxy.start(workers)?;
+            tell_addresses(&running, workers);
+            return Ok((running, None));
+        };
+        let mut predecessor = Predecessor::ask(path).with_context(|| format!("the socket {}", path.display()))?;
+        if let Some(predecessor) = &mut predecessor {
+            tracing::info!("takes the sockets of the proxy before");
+            proxy = proxy.with_sockets_of(predecessor);
+            routes.in_force().await;
+        }
+        let running = proxy.start(workers)?;
+        let successor = running.await_successor(path).with_context(|| format!("the socket {}", path.display()))?;
+        tell_addresses(&running, workers);
+        if let Some(predecessor) = predecessor
+            && let Err(error) = predecessor.relieve()
+        {
+            tracing::warn!(%error, "the proxy before is gone already");
+        }
+        Ok((running, Some(Box::pin(successor))))
     }
 
     /// Puts the file in force as it is now; what is wrong with it is said, and the last good one stays.
@@ -151,7 +157,7 @@ impl Events {
         Ok(Self { terminate: terminate?, interrupt: interrupt?, hangup: hangup? })
     }
 
-    async fn next(&mut self, successor: &mut Option<impl Future<Output = ()> + Unpin>) -> Event {
+    async fn next(&mut self, successor: &mut Option<Successor>) -> Event {
         let succeeded = async {
             match successor {
                 Some(successor) => successor.await,

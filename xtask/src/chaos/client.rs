@@ -38,7 +38,7 @@ pub(super) fn run(wire: Wire, port: u16, number: usize, ledger: &Ledger, ends: &
             .map(|call| format!("{}-{number}-{call}", if call % 2 == 0 { AGAIN } else { ONCE }))
             .collect();
         count += window;
-        if open.exchange(&calls, ledger) {
+        if open.exchange(&calls, ledger) && !open.is_to_go() {
             connection = Some(open);
         }
     }
@@ -58,6 +58,9 @@ struct Connection {
     stream: TcpStream,
     frames: Frames,
     answered: u32,
+    opened: Instant,
+    /// Whether the proxy has said goodbye.
+    goodbye: bool,
 }
 
 impl Connection {
@@ -70,7 +73,12 @@ impl Connection {
                 connected => break connected?,
             }
         };
-        Ok(Self { wire, stream, frames: Frames::new(wire), answered: 0 })
+        Ok(Self { wire, stream, frames: Frames::new(wire), answered: 0, opened: Instant::now(), goodbye: false })
+    }
+
+    /// Tells whether another connection is better for the next calls.
+    fn is_to_go(&self) -> bool {
+        self.goodbye || self.opened.elapsed() > LIFE
     }
 
     /// Sends calls and waits for the end of each; tells whether the connection can go on.
@@ -114,6 +122,7 @@ impl Connection {
 
     fn take(&mut self, frame: &[u8], waiting: &mut HashMap<u32, &str>, ledger: &Ledger) {
         if self.wire.is_event(frame) {
+            self.goodbye = true;
             return;
         }
         let Some(text) = self.wire.id(frame).and_then(|id| waiting.remove(&id)) else {
@@ -137,6 +146,8 @@ fn is_late(error: &anyhow::Error) -> bool {
     matches!(kind, Some(std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut))
 }
 
+/// How long a client keeps a connection, as those do that cannot be told goodbye and want to lose nothing.
+const LIFE: Duration = Duration::from_secs(1);
 /// How long a client waits for an answer: several times as long as the routes allow.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Ids of all clients together: an answer that goes to another client is found out.

@@ -52,7 +52,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
             println!("| {wire} | {name} | {} |", ledger.counts().row());
             let violations = ledger.violations();
             violations.iter().take(10).for_each(|violation| println!("  {wire} through {name}: {violation}"));
-            if *target == Target::Ours && !violations.is_empty() {
+            if *target != Target::Envoy && !violations.is_empty() {
                 broken.push(format!("{wire}: {}", violations.len()));
             }
         }
@@ -65,13 +65,23 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 enum Target {
     Envoy,
     Ours,
+    /// Ours, while its servers come and go and one process of it takes over from another.
+    Changing,
 }
 
 impl Target {
+    const ALL: [Self; 3] = [Self::Envoy, Self::Ours, Self::Changing];
+
+    fn parse(name: &str) -> Result<Self> {
+        let found = Self::ALL.into_iter().find(|target| target.name() == name);
+        found.with_context(|| format!("no target is named {name:?}"))
+    }
+
     const fn name(self) -> &'static str {
         match self {
             Self::Envoy => "envoy",
             Self::Ours => "ours",
+            Self::Changing => "ours-changing",
         }
     }
 }
@@ -83,15 +93,15 @@ struct Options {
 
 impl Options {
     fn parse(arguments: &[String]) -> Result<Self> {
-        let mut options = Self { seconds: 60, targets: vec![Target::Envoy, Target::Ours] };
+        let mut options = Self { seconds: 60, targets: Target::ALL.to_vec() };
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
             match (argument.as_str(), arguments.next().map(String::as_str)) {
                 ("--seconds", Some(seconds)) => options.seconds = seconds.parse().context("--seconds")?,
-                ("--targets", Some("ours")) => options.targets = vec![Target::Ours],
-                ("--targets", Some("envoy")) => options.targets = vec![Target::Envoy],
-                ("--targets", Some("envoy,ours")) => {}
-                _ => bail!("chaos takes --seconds N and --targets envoy,ours, not {argument:?}"),
+                ("--targets", Some(list)) => {
+                    options.targets = list.split(',').map(Target::parse).collect::<Result<_>>()?;
+                }
+                _ => bail!("chaos takes --seconds N and --targets LIST, not {argument:?}"),
             }
         }
         Ok(options)
@@ -134,6 +144,8 @@ fn conduct(servers: &[Server], proxy: &mut Proxy, ledger: &Ledger, time: Duratio
     let end = Instant::now() + time;
     let mut modes = Mode::BAD.iter().cycle();
     let mut victims = servers.iter().cycle();
+    let ports: Vec<u16> = servers.iter().map(Server::port).collect();
+    let mut changes = [Change::Servers(&ports[1..]), Change::Process, Change::Servers(&ports)].into_iter().cycle();
     while Instant::now() < end {
         let (Some(first), Some(second), Some(victim), Some(other)) =
             (modes.next(), modes.next(), victims.next(), victims.next())
@@ -149,20 +161,29 @@ fn conduct(servers: &[Server], proxy: &mut Proxy, ledger: &Ledger, time: Duratio
         other.set(Mode::Well);
         // so that the next round begins with another server
         victims.next();
+        proxy.change(&mut changes)?;
     }
     servers.iter().for_each(|server| server.set(Mode::Well));
     Ok(())
+}
+
+/// What becomes of a proxy that serves.
+#[derive(Clone, Copy)]
+enum Change<'a> {
+    Servers(&'a [u16]),
+    Process,
 }
 
 /// What is called.
 struct Proxy {
     entrance: u16,
     admin: Option<u16>,
+    changes: bool,
     processes: Processes,
 }
 
 enum Processes {
-    Ours(Mesh),
+    Ours(Box<Mesh>),
     Envoy { process: Process, wire: Wire, servers: Vec<u16> },
 }
 
@@ -170,13 +191,16 @@ impl Proxy {
     fn start(wire: Wire, target: Target, servers: &[u16]) -> Result<Self> {
         let name = format!("chaos-{wire}-{}", target.name());
         match target {
-            Target::Ours => {
+            Target::Ours | Target::Changing => {
                 let protocol = wire.to_string();
                 let routes = routes();
                 let interface = "peers.Echo";
                 let mesh =
                     Mesh::start(&name, "dev", Service { protocol: &protocol, interface, routes: &routes, servers })?;
-                Ok(Self { entrance: mesh.entrance, admin: Some(mesh.admin), processes: Processes::Ours(mesh) })
+                let changes = target == Target::Changing;
+                // the counters of each process are its own
+                let admin = (!changes).then_some(mesh.admin);
+                Ok(Self { entrance: mesh.entrance, admin, changes, processes: Processes::Ours(Box::new(mesh)) })
             }
             Target::Envoy => {
                 let entrance = free_port()?;
@@ -184,6 +208,7 @@ impl Proxy {
                 Ok(Self {
                     entrance,
                     admin: None,
+                    changes: false,
                     processes: Processes::Envoy { process, wire, servers: servers.to_vec() },
                 })
             }
@@ -202,6 +227,18 @@ impl Proxy {
                 }
                 Ok(())
             }
+        }
+    }
+
+    /// Makes the next change, where the proxy is one that changes.
+    fn change<'a>(&mut self, changes: &mut impl Iterator<Item = Change<'a>>) -> Result<()> {
+        match &mut self.processes {
+            Processes::Ours(mesh) if self.changes => match changes.next() {
+                Some(Change::Servers(ports)) => mesh.serve_by(ports),
+                Some(Change::Process) => mesh.renew(),
+                None => Ok(()),
+            },
+            _ => Ok(()),
         }
     }
 

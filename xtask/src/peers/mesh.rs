@@ -1,6 +1,12 @@
 //! Our control plane and our proxy, with routes from a MetaRouter.
 
-use std::{fmt::Write, fs, process::Command, time::Duration};
+use std::{
+    fmt::Write,
+    fs, mem,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
@@ -26,8 +32,14 @@ pub(crate) struct Service<'a> {
 /// Both programs; they end when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Mesh {
+    name: String,
     control: Process,
     proxy: Process,
+    /// How many processes of the proxy there have been.
+    proxies: u32,
+    binary: PathBuf,
+    folder: PathBuf,
+    bootstrap: Value,
     /// The port to call.
     pub(crate) entrance: u16,
     pub(crate) admin: u16,
@@ -47,12 +59,28 @@ impl Mesh {
         command.args(["--xds-addr", &format!("127.0.0.1:{xds}"), "--config-dir"]).arg(folder.join("mesh"));
         let mut control = Process::start(&format!("{name}-control-plane"), &mut command)?;
         control.wait_listening(xds, START_LIMIT)?;
-        let file = folder.join("proxy.yaml");
-        fs::write(&file, serde_json::to_vec_pretty(&service.bootstrap(entrance, admin, xds))?)?;
-        let mut command = Command::new(install::cargo("aeraki-proxy", profile)?);
-        let mut proxy = Process::start(&format!("{name}-proxy"), command.args(["--workers", "1", "-c"]).arg(file))?;
+        let bootstrap = service.bootstrap(entrance, admin, xds);
+        let (name, binary) = (name.to_owned(), install::cargo("aeraki-proxy", profile)?);
+        let mut proxy = start_proxy(&format!("{name}-proxy"), &binary, &folder, &bootstrap)?;
         proxy.wait_listening(entrance, START_LIMIT)?;
-        Ok(Self { control, proxy, entrance, admin })
+        Ok(Self { name, control, proxy, proxies: 1, binary, folder, bootstrap, entrance, admin })
+    }
+
+    /// Has the proxy send requests to these servers from now on, by a bootstrap that it reads again.
+    pub(crate) fn serve_by(&mut self, servers: &[u16]) -> Result<()> {
+        self.bootstrap["static_resources"]["clusters"][1] = cluster(&cluster_name(), servers);
+        write_bootstrap(&self.folder, &self.bootstrap)?;
+        self.proxy.signal("HUP")
+    }
+
+    /// Has another process of the proxy take over, and waits until the one before has ended.
+    pub(crate) fn renew(&mut self) -> Result<()> {
+        self.proxies += 1;
+        let name = format!("{}-proxy-{}", self.name, self.proxies);
+        let next = start_proxy(&name, &self.binary, &self.folder, &self.bootstrap)?;
+        let before = mem::replace(&mut self.proxy, next);
+        before.end_of_output(START_LIMIT)?;
+        before.succeeded()
     }
 
     /// Fails unless both programs run.
@@ -100,13 +128,30 @@ impl Service<'_> {
         let listener = json!({
             "name": "in", "address": address(entrance), "filter_chains": [{"filters": [filter]}],
         });
-        let clusters = [cluster("control", &[xds]), cluster(&format!("outbound|{PORT}||{HOST}"), servers)];
+        let clusters = [cluster("control", &[xds]), cluster(&cluster_name(), servers)];
         json!({
             "node": {"id": "mesh", "cluster": "mesh"},
             "admin": {"address": address(admin)},
             "static_resources": {"listeners": [listener], "clusters": clusters},
         })
     }
+}
+
+fn start_proxy(name: &str, binary: &Path, folder: &Path, bootstrap: &Value) -> Result<Process> {
+    let mut command = Command::new(binary);
+    command.args(["--workers", "1", "--hot-restart-path"]).arg(folder.join("proxy.sock"));
+    Process::start(name, command.arg("-c").arg(write_bootstrap(folder, bootstrap)?))
+}
+
+fn write_bootstrap(folder: &Path, bootstrap: &Value) -> Result<PathBuf> {
+    let file = folder.join("proxy.yaml");
+    fs::write(&file, serde_json::to_vec_pretty(bootstrap)?)?;
+    Ok(file)
+}
+
+/// The cluster of the servers, as the control plane calls it.
+fn cluster_name() -> String {
+    format!("outbound|{PORT}||{HOST}")
 }
 
 fn cluster(name: &str, ports: &[u16]) -> Value {

@@ -116,9 +116,15 @@ impl Process {
 
     /// Asks the program to end by SIGTERM and waits for it.
     pub(crate) fn terminate(self, limit: Duration) -> Result<()> {
-        let asked = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
-        ensure!(asked.success(), "{} is not there to be ended", self.name);
+        self.signal("TERM")?;
         self.end_of_output(limit)
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, name: &str) -> Result<()> {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status()?;
+        ensure!(sent.success(), "{} is not there to get SIG{name}", self.name);
+        Ok(())
     }
 
     /// Reaps a program whose output has ended; an error unless it ended with success.
@@ -130,7 +136,8 @@ impl Process {
         Ok(())
     }
 
-    fn end_of_output(&self, limit: Duration) -> Result<()> {
+    /// Waits until the program has closed its output, as one does that ends.
+    pub(crate) fn end_of_output(&self, limit: Duration) -> Result<()> {
         let deadline = Instant::now() + limit;
         while self.line(deadline)?.is_some() {}
         Ok(())

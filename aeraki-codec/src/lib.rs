@@ -36,9 +36,9 @@ mod nom_ext;
 pub mod thrift;
 
 pub use codec::{
-    Affinity, Answer, Carries, Codec, Control, DecodeError, DecodeErrorKind, Decoded, EncodeError, Flow, Framer,
-    IdSpace, Limits, LocalReply, Measure, Opening, Output, Protocol, Reason, Receipt, Refusal, Registry, Replies, Role,
-    Serving, Wanted, Wire,
+    Affinity, Answer, Carries, Codec, Control, DecodeError, DecodeErrorKind, Decoded, Detection, EncodeError, Flow,
+    Framer, IdSpace, Limits, LocalReply, Measure, Opening, Output, Protocol, Reason, Receipt, Refusal, Registry,
+    Replies, Role, Serving, Wanted, Wire,
 };
 pub use message::{
     AttributeTable, Attributes, Body, Change, Demand, Head, Id, Kind, Message, Mutation, Outcome, Span, Status, Text,

@@ -43,6 +43,7 @@ impl Prefixed {
     /// Looks at more bytes, up to `most` from the beginning; tells whether any came.
     pub(crate) async fn read_more(&mut self, most: usize) -> io::Result<bool> {
         let missing = most.saturating_sub(self.prefix.len());
+        self.prefix.reserve(missing.min(LOOK));
         let count = (&mut self.io).take(missing as u64).read_buf(&mut self.prefix).await?;
         Ok(count > 0)
     }
@@ -50,6 +51,10 @@ impl Prefixed {
     /// Takes bytes that were looked at off the stream.
     pub(crate) fn take_prefix(&mut self, count: usize) {
         self.prefix.drain(..count.min(self.prefix.len()));
+        if self.prefix.is_empty() {
+            // a connection that is idle later on shall not pay for it
+            self.prefix = Vec::new();
+        }
     }
 }
 
@@ -60,7 +65,7 @@ impl AsyncRead for Prefixed {
         }
         let count = self.prefix.len().min(into.remaining());
         into.put_slice(&self.prefix[..count]);
-        self.prefix.drain(..count);
+        self.take_prefix(count);
         Poll::Ready(Ok(()))
     }
 }
@@ -235,6 +240,8 @@ where
     Poll::Ready(Ok(written))
 }
 
+/// Bytes that a look at a stream makes room for.
+const LOOK: usize = 1024;
 /// Buffers that a worker keeps at most while nobody uses them.
 const KEPT: usize = 64;
 /// Room below which a read is not worth its system call.

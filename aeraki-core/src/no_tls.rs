@@ -2,12 +2,12 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
-use aeraki_route::config::{Cluster, ConfigError, Listener};
+use aeraki_route::config::{Cluster, ConfigError, FilterChain, Listener};
 
 use crate::{
     io::Io,
-    observe::{Collect, Metrics, Samples},
-    server::{Accepted, Drain, Phase, Serve},
+    observe::{Collect, ListenerStats, Samples},
+    server::{Accepted, Drain, Looked, Phase, Seen, Serve},
     stack::BoxFuture,
     upstream::{ClusterStats, Connector},
 };
@@ -29,8 +29,17 @@ impl Secrets {
     /// # Errors
     /// Listener, field and reason.
     pub fn check_listener(&self, listener: &Listener) -> Result<(), ConfigError> {
-        let object = || format!("listener {:?}", listener.name);
-        listener.tls.as_ref().map_or(Ok(()), |_| Err(ConfigError::new(object(), "tls", MISSING)))
+        let asks = |chain: &FilterChain| match chain {
+            chain if chain.tls.is_some() => Some("tls"),
+            chain if chain.matches.reads_client_hello() => Some("matches"),
+            _ => None,
+        };
+        match listener.chains().find_map(|(path, chain)| Some((path, asks(chain)?))) {
+            Some((path, field)) => {
+                Err(ConfigError::new(format!("listener {:?}", listener.name), format!("{path}.{field}"), MISSING))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Refuses a cluster with TLS.
@@ -55,13 +64,25 @@ impl Secrets {
         if cluster.tls.is_some() { Arc::new(NoTls) } else { Arc::clone(plain) }
     }
 
-    pub(crate) fn serve(&self, plain: Arc<dyn Serve>, listener: &Listener, _: &Metrics) -> Arc<dyn Serve> {
-        if listener.tls.is_some() { Arc::new(NoTls) } else { plain }
+    pub(crate) fn serve(&self, plain: Arc<dyn Serve>, chain: &FilterChain, _: &ListenerStats) -> Arc<dyn Serve> {
+        if chain.tls.is_some() { Arc::new(NoTls) } else { plain }
     }
 }
 
 impl Collect for Secrets {
     fn collect(&self, _: &mut Samples) {}
+}
+
+/// Sees no handshake: a listener whose choice depends on one is refused.
+#[derive(Debug, Default)]
+pub(crate) struct Hello(());
+
+impl Hello {
+    /// Takes everything for plain text.
+    #[expect(clippy::needless_pass_by_ref_mut, reason = "with TLS a handshake is read bit by bit")]
+    pub(crate) fn look(&mut self, _: &[u8]) -> Looked {
+        Looked::Enough(Seen::default())
+    }
 }
 
 /// Makes no connection and serves none: never in plain text what was to be in TLS.

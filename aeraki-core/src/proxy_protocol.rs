@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use aeraki_route::config::ProxyProtocolVersion;
 
+use crate::stack::ConnInfo;
+
 /// What the first bytes of a connection are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Parsed {
@@ -23,6 +25,13 @@ pub(crate) enum Parsed {
 pub(crate) struct Addresses {
     pub(crate) source: SocketAddr,
     pub(crate) destination: SocketAddr,
+}
+
+impl Addresses {
+    /// Returns those of a connection of a client that a request came on.
+    pub(crate) const fn of(client: &ConnInfo) -> Self {
+        Self { source: client.peer, destination: client.local }
+    }
 }
 
 /// Reads the header at the start of `bytes`, which need not hold all of it.

@@ -13,10 +13,11 @@ use foldhash::fast::RandomState;
 use crate::{
     RouteTable,
     changes::Changes,
-    config::{self, Destination, Mirror, RoutingPriority, StreamTimeouts, error::FieldError},
-    placement::{Placement, Placements},
+    config::{self, Mirror, RoutingPriority, StreamTimeouts, error::FieldError},
+    placement::Placement,
     places::{Place, Places},
     policy::{LimitCompiler, Retries, RoutePolicies},
+    targets::Targets,
 };
 
 /// A compiled route: everything about it that does not depend on how it was found.
@@ -24,9 +25,8 @@ use crate::{
 pub struct Route {
     index: usize,
     name: Arc<str>,
-    clusters: Clusters,
+    targets: Targets,
     priority: RoutingPriority,
-    placements: Option<Box<Placements>>,
     mirrors: Box<[Arc<MirrorTarget>]>,
     request_changes: Option<Arc<Changes>>,
     response_changes: Option<Arc<Changes>>,
@@ -60,21 +60,6 @@ impl MirrorTarget {
     }
 }
 
-#[derive(Debug)]
-enum Clusters {
-    One(Arc<str>),
-    /// Each with the end of its interval; the intervals are consecutive from 0, in the order of the configuration.
-    Weighted(Box<[(u32, Arc<str>)]>),
-}
-
-impl Clusters {
-    fn position(shares: &[(u32, Arc<str>)], draw: u64) -> usize {
-        let total = shares.last().map_or(1, |(end, _)| u64::from(*end));
-        let point = draw % total;
-        shares.partition_point(|(end, _)| u64::from(*end) <= point)
-    }
-}
-
 impl Route {
     /// Returns the position of the route in its configuration.
     pub fn index(&self) -> usize {
@@ -89,20 +74,12 @@ impl Route {
     /// Picks a cluster in proportion to the weights; `draw` is a uniformly random number, drawn once per message.
     #[inline]
     pub fn pick(&self, draw: u64) -> &Arc<str> {
-        match &self.clusters {
-            Clusters::One(name) => name,
-            Clusters::Weighted(shares) => &shares[Clusters::position(shares, draw)].1,
-        }
+        self.targets.pick(draw)
     }
 
     /// Lists the clusters that [`pick`](Self::pick) chooses from, each with its weight.
     pub fn clusters(&self) -> impl Iterator<Item = (&Arc<str>, u32)> {
-        let (one, weighted) = match &self.clusters {
-            Clusters::One(name) => (Some((name, 1)), &[][..]),
-            Clusters::Weighted(shares) => (None, &shares[..]),
-        };
-        let mut start = 0;
-        one.into_iter().chain(weighted.iter().map(move |(end, name)| (name, end - std::mem::replace(&mut start, *end))))
+        self.targets.clusters()
     }
 
     /// Tells which endpoint of the cluster that was [picked](Self::pick) by `draw` a message from `source` should go to: by
@@ -112,12 +89,7 @@ impl Route {
     /// of the policy. None, the usual case: it does not matter.
     #[inline]
     pub fn place<A: Attributes + ?Sized>(&self, attributes: &A, source: IpAddr, draw: u64) -> Option<Placement> {
-        let placements = self.placements.as_ref()?;
-        let cluster = match &self.clusters {
-            Clusters::One(_) => 0,
-            Clusters::Weighted(shares) => Clusters::position(shares, draw),
-        };
-        Some(placements.of(attributes, source, cluster))
+        self.targets.place(attributes, source, draw)
     }
 
     /// Returns how urgent messages are.
@@ -127,7 +99,7 @@ impl Route {
 
     /// Lists the attributes by which messages are placed.
     pub(crate) fn placement_keys(&self) -> impl Iterator<Item = &str> {
-        self.placements.iter().flat_map(|placements| placements.keys())
+        self.targets.keys()
     }
 
     /// Returns the clusters that get a copy, each drawn for on its own.
@@ -237,9 +209,8 @@ impl<'a> ActionCompiler<'a> {
         Ok(Route {
             index,
             name: route.name.as_str().into(),
-            clusters: self.clusters(&route.action.destination),
+            targets: Targets::with_names(&route.action, |name| self.name(name)),
             priority: route.action.priority,
-            placements: Placements::compile(&route.action),
             mirrors: route.action.mirrors.iter().map(|mirror| mirror_after(mirror, previous)).collect(),
             request_changes: Changes::compile(&route.request_mutation),
             response_changes: Changes::compile(&route.response_mutation),
@@ -249,20 +220,6 @@ impl<'a> ActionCompiler<'a> {
             retries: route.action.retry.as_ref().map(retries),
             streams: (route.action.streams != StreamTimeouts::default()).then(|| route.action.streams.into()),
         })
-    }
-
-    fn clusters(&mut self, destination: &Destination) -> Clusters {
-        match destination {
-            Destination::Cluster(name) => Clusters::One(self.name(name)),
-            Destination::Weighted(clusters) => {
-                let mut end = 0;
-                let shares = clusters.iter().filter(|cluster| cluster.weight > 0).map(|cluster| {
-                    end += cluster.weight;
-                    (end, self.name(&cluster.name))
-                });
-                Clusters::Weighted(shares.collect())
-            }
-        }
     }
 
     fn name(&mut self, name: &str) -> Arc<str> {

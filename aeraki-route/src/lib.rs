@@ -31,6 +31,7 @@ pub mod config;
 pub mod policy;
 
 mod action;
+mod chain_index;
 mod changes;
 mod compile;
 mod explain;
@@ -39,13 +40,16 @@ mod places;
 mod rules;
 mod sync;
 mod table;
+mod targets;
 
 pub use self::{
     action::{MirrorTarget, Route},
+    chain_index::{Arrival, ChainIndex},
     changes::{ChangeValues, Changes, Origin},
     explain::{Explanation, PassedOver},
     placement::{Criteria, Placement},
     places::{Place, Places},
     rules::{Rules, RulesReader, SharedRules},
     table::{RETRY_HOPS, RouteTable},
+    targets::Targets,
 };

@@ -19,7 +19,7 @@ pub use self::{
     output::{Mark, Output},
     registry::Registry,
     reply::{Answer, LocalReply, Reason, Receipt, Refusal},
-    wire::{Affinity, Carries, IdSpace, Opening, Replies, Role, Serving, Wire},
+    wire::{Affinity, Carries, Detection, IdSpace, Opening, Replies, Role, Serving, Wire},
 };
 use crate::message::{Demand, Head, Message};
 
@@ -144,6 +144,13 @@ pub trait Protocol: Send + Sync + fmt::Debug + 'static {
     /// Tells whether messages of this protocol can carry changed attributes.
     fn carries(&self) -> Carries {
         Carries::Never
+    }
+
+    /// Tells whether a client that begins with these bytes, of which there may be none yet, speaks this protocol; none, the
+    /// default: that cannot be told.
+    fn detect(&self, first: &[u8]) -> Option<Detection> {
+        let _ = first;
+        None
     }
 
     /// Tells whether an answer says that the request was not taken, so that it was certainly not executed, and why; none,

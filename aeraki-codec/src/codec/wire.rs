@@ -106,3 +106,15 @@ pub enum Carries {
     /// Never: a configured mutation is an error.
     Never,
 }
+
+/// What the first bytes of a client tell of the protocol that it speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Detection {
+    /// It is this protocol.
+    Yes,
+    /// It is another one.
+    No,
+    /// More bytes are needed.
+    More,
+}

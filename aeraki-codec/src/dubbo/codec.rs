@@ -8,9 +8,9 @@ use super::{
     wire::{Header, header, peek_type, read_type, status},
 };
 use crate::{
-    Answer, Carries, Codec, Control, DecodeError, DecodeErrorKind, Demand, EncodeError, Flow, Head, Id, IdSpace, Kind,
-    Limits, LocalReply, Measure, Message, Outcome, Output, Protocol, Receipt, Refusal, Replies, Role, Serving, Status,
-    Wire, hessian2::Reader, message::Sorter,
+    Answer, Carries, Codec, Control, DecodeError, DecodeErrorKind, Demand, Detection, EncodeError, Flow, Head, Id,
+    IdSpace, Kind, Limits, LocalReply, Measure, Message, Outcome, Output, Protocol, Receipt, Refusal, Replies, Role,
+    Serving, Status, Wire, hessian2::Reader, message::Sorter,
 };
 
 /// The protocol Dubbo 2, with its options.
@@ -74,6 +74,14 @@ impl Protocol for Dubbo {
     fn carries(&self) -> Carries {
         // Bodies in another serialization cannot, and say so one by one: they are too rare for a warning at load.
         Carries::Always
+    }
+
+    fn detect(&self, first: &[u8]) -> Option<Detection> {
+        Some(match header::check_magic(first) {
+            Err(_) => Detection::No,
+            Ok(()) if first.len() < header::MAGIC.len() => Detection::More,
+            Ok(()) => Detection::Yes,
+        })
     }
 
     fn refusal(&self, answer: &Message) -> Option<Refusal> {

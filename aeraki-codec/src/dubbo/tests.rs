@@ -2,8 +2,8 @@ use bytes::{Buf, Bytes};
 
 use super::{Dubbo, Header, request, response, wire::header};
 use crate::{
-    Affinity, Answer, Attributes, Codec, Control, DecodeError, DecodeErrorKind, Demand, EncodeError, Flow, Head, Kind,
-    Limits, LocalReply, Message, Mutation, Outcome, Output, Protocol, Reason, Refusal, Role,
+    Affinity, Answer, Attributes, Codec, Control, DecodeError, DecodeErrorKind, Demand, Detection, EncodeError, Flow,
+    Head, Kind, Limits, LocalReply, Message, Mutation, Outcome, Output, Protocol, Reason, Refusal, Role,
     hessian2::write::{self, Sink},
 };
 
@@ -502,4 +502,12 @@ fn a_large_body_is_shared_and_its_id_rewritten() {
     let mut slices = [std::io::IoSlice::new(&[]); 4];
     assert_eq!(out.chunks_vectored(&mut slices), 3, "header, shared body, new map");
     assert_eq!(slices[1].as_ptr(), frame[Header::LEN..].as_ptr());
+}
+
+#[test]
+fn a_client_is_told_by_its_first_two_bytes() {
+    let told = [&b""[..], b"\xda", b"\xda\xbb", b"\xda\xbb\xc2", b"\xda\xbc", b"\x00"]
+        .map(|bytes| Dubbo::default().detect(bytes));
+    let [yes, no, more] = [Detection::Yes, Detection::No, Detection::More].map(Some);
+    assert_eq!(told, [more, more, yes, yes, no, no]);
 }

@@ -10,8 +10,8 @@ use super::skip::Skip;
 use super::wire::{Fault, array, whole};
 use super::{FRAME_LIMIT, encode, reply};
 use crate::codec::{
-    Answer, Carries, Codec, Control, DecodeError, DecodeErrorKind, EncodeError, Flow, IdSpace, Limits, LocalReply,
-    Measure, Output, Protocol, Receipt, Replies, Role, Serving, Wire,
+    Answer, Carries, Codec, Control, DecodeError, DecodeErrorKind, Detection, EncodeError, Flow, IdSpace, Limits,
+    LocalReply, Measure, Output, Protocol, Receipt, Replies, Role, Serving, Wire,
 };
 use crate::message::{Demand, Head, Message, Sorter};
 
@@ -50,6 +50,17 @@ impl Protocol for Thrift {
             leaving: false,
             limits: *limits,
             demands: Sorter::new(NAMES),
+        })
+    }
+
+    fn detect(&self, first: &[u8]) -> Option<Detection> {
+        if self.dialect.is_some_and(|spoken| spoken.encoding == Encoding::BinaryOld) {
+            return None;
+        }
+        Some(match Dialect::detect(first) {
+            Ok(Detected::Need(_)) => Detection::More,
+            Ok(Detected::Dialect(found)) if self.dialect.is_none_or(|spoken| spoken.admits(found)) => Detection::Yes,
+            Ok(Detected::Dialect(_)) | Err(_) => Detection::No,
         })
     }
 

@@ -1,8 +1,8 @@
 //! Framing, heads, ids and round trips in every dialect.
 
 use aeraki_codec::{
-    Attributes, Codec, DecodeErrorKind, Decoded, Demand, EncodeError, Framer, Id, Kind, Limits, Message, Outcome,
-    Output, Protocol, Role,
+    Attributes, Codec, DecodeErrorKind, Decoded, Demand, Detection, EncodeError, Framer, Id, Kind, Limits, Message,
+    Outcome, Output, Protocol, Role,
     thrift::{self, Encoding, Thrift, Transport, Value},
 };
 use bytes::{Buf, BytesMut};
@@ -263,4 +263,21 @@ fn heads_are_read_from_the_announced_part_of_a_frame() {
             assert_eq!(read(&bytes[..head], &mut *codec), read(&bytes, &mut *codec), "{dialect:?}");
         }
     }
+}
+
+#[test]
+fn a_client_is_told_by_its_first_bytes() {
+    for dialect in DIALECTS.into_iter().filter(|dialect| dialect.1 != Encoding::BinaryOld) {
+        let first = frame(dialect, CALL, b"add", 1, &string_body(dialect.1, b"text"));
+        for protocol in [Thrift::default(), Thrift::fixed(dialect.0, dialect.1)] {
+            let mut told = (0..=6).map(|len| protocol.detect(&first[..len]));
+            let decided = told.find(|told| *told != Some(Detection::More));
+            assert_eq!(decided, Some(Some(Detection::Yes)), "{dialect:?}");
+        }
+    }
+    let old = Thrift::fixed(Transport::Framed, Encoding::BinaryOld);
+    assert_eq!(old.detect(b""), None, "the old form cannot be told");
+    let framed = Thrift::fixed(Transport::Framed, Encoding::Binary);
+    assert_eq!(framed.detect(b"\x80\x01\0\x01"), Some(Detection::No), "another transport");
+    assert_eq!(Thrift::default().detect(b"GET / HTTP/1.1"), Some(Detection::No));
 }

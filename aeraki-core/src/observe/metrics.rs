@@ -1,163 +1,142 @@
-//! The counters of one listener.
+//! The counters of a service for requests.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use aeraki_codec::{DecodeErrorKind, Kind, Outcome, Reason};
 use tokio::time::Instant;
 
-use super::{Collect, Counter, Gauge, Histogram, Record, Samples, SslStats, Value, stats::Scope};
+use super::{Collect, Counter, Gauge, Histogram, Record, Samples, Value, counter::numbers};
 
-macro_rules! counters {
-    ($($(#[doc = $help:literal])+ $name:ident,)+) => {
-        /// The plain counters of a listener, named as upstream's MetaProtocol proxy names them, and a few more.
-        #[derive(Debug, Default)]
-        #[non_exhaustive]
-        pub struct Counters { $($(#[doc = $help])+ pub $name: Counter,)+ }
-
-        impl Counters {
-            fn collect(&self, scope: &mut Scope<'_>) {
-                $(scope.add(stringify!($name), concat!($($help),+).trim_ascii(), Value::Counter(self.$name.get()));)+
-            }
+numbers! {
+    /// The plain counters of a service, named as upstream's MetaProtocol proxy names them, and a few more.
+    pub struct Counters {
+        counters: {
+            /// Requests that were read, however they ended.
+            request,
+            /// Requests that want an answer.
+            request_twoway,
+            /// Requests that want none.
+            request_oneway,
+            /// Heartbeats and other events from clients.
+            request_event,
+            /// Requests that open a stream.
+            request_stream,
+            /// Messages from clients that could be read.
+            request_decoding_success,
+            /// Messages from clients that could not be read.
+            request_decoding_error,
+            /// Answers of upstreams that were passed on.
+            response,
+            /// Answers of upstreams that could be read.
+            response_decoding_success,
+            /// Answers of upstreams that could not be read.
+            response_decoding_error,
+            /// Answers whose status is good.
+            response_success,
+            /// Answers whose status is bad.
+            response_error,
+            /// Answers that carry an exception.
+            response_business_exception,
+            /// Answers that came when the client was gone.
+            response_error_caused_connection_close,
+            /// Answers by the proxy that report success.
+            local_response_success,
+            /// Answers by the proxy that could not be written.
+            local_response_error,
+            /// Answers by the proxy.
+            local_response_business_exception,
+            /// Requests in flight when the proxy closed their connection.
+            cx_destroy_local_with_active_rq,
+            /// Requests in flight when the client closed their connection.
+            cx_destroy_remote_with_active_rq,
+            /// Connections closed because they were idle.
+            idle_timeout,
+            /// Connections closed because the rest of a frame did not come.
+            unfinished_frame_timeout,
+            /// Connections that were served.
+            downstream_cx_total,
+            /// Messages from clients that have no place there, such as responses; they are dropped.
+            request_stray,
+            /// Messages that were passed on unchanged because they cannot carry the change that their route asks for.
+            mutation_skipped,
+            /// Requests whose caller says how long it waits in a way that is no time, and is ignored.
+            caller_timeout_invalid,
+            /// Copies that were sent to mirrors.
+            mirrored,
+            /// Copies that were not sent: too many were under way or held too many bytes, or the cluster is not there.
+            mirror_dropped,
+            /// Copies that were not sent because streams are not copied.
+            mirror_skipped,
+            /// Copies that got no answer in time.
+            mirror_failed,
+            /// Copies whose answer was that of the client.
+            mirror_equal,
+            /// Copies whose answer was another than that of the client.
+            mirror_different,
+            /// Times that a connection was not read because a limit was reached.
+            read_paused,
+            /// Requests that authorization policies allowed.
+            authorization_allowed,
+            /// Requests that authorization policies denied.
+            authorization_denied,
+            /// Requests that policies which are only tried would have allowed.
+            authorization_dry_run_allowed,
+            /// Requests that policies which are only tried would have denied.
+            authorization_dry_run_denied,
+            /// Requests that a rate limit service let pass.
+            ratelimit_ok,
+            /// Requests that a rate limit service refused.
+            ratelimit_over_limit,
+            /// Questions that a rate limit service did not answer.
+            ratelimit_error,
+            /// Requests that passed because a rate limit service did not answer.
+            ratelimit_failure_mode_allowed,
+            /// Requests that were held back on purpose.
+            fault_delayed,
+            /// Requests that were ended on purpose.
+            fault_aborted,
+            /// Requests that were not held back, because too many were.
+            fault_delay_overflow,
+            /// Requests that were refused because too many were under way.
+            shed,
+            /// Further tries.
+            retry,
+            /// Requests that a further try answered.
+            retry_success,
+            /// Further tries that the budget did not allow.
+            retry_overflow,
+            /// Further tries that there were enough of already.
+            retry_limit_exceeded,
+            /// Further tries that were begun while an earlier one went on.
+            hedged,
+            /// Streams that were open.
+            stream_total,
+            /// Streams that the proxy has ended, for whatever reason.
+            stream_reset_local,
+            /// Streams that their client or their server has ended in both directions at once.
+            stream_reset_remote,
+            /// Streams that the proxy has ended because they were idle.
+            stream_idle_timeout,
+            /// Streams that the proxy has ended because they had lasted as long as they may.
+            stream_total_timeout,
+            /// Streams that the proxy has ended because one side did not take what the other sent, and others had to wait.
+            stream_stalled,
+            /// Frames from clients for streams that are not open, or behind the end of their direction; they are dropped.
+            stream_stray,
+            /// Frames of open streams that came from clients.
+            stream_frames_received,
+            /// Bytes of frames of open streams that came from clients.
+            stream_bytes_received,
+            /// Frames of open streams that went to clients.
+            stream_frames_sent,
+            /// Bytes of frames of open streams that went to clients.
+            stream_bytes_sent,
         }
-    };
+        gauges: {}
+    }
 }
 
-counters! {
-    /// Requests that were read, however they ended.
-    request,
-    /// Requests that want an answer.
-    request_twoway,
-    /// Requests that want none.
-    request_oneway,
-    /// Heartbeats and other events from clients.
-    request_event,
-    /// Requests that open a stream.
-    request_stream,
-    /// Messages from clients that could be read.
-    request_decoding_success,
-    /// Messages from clients that could not be read.
-    request_decoding_error,
-    /// Answers of upstreams that were passed on.
-    response,
-    /// Answers of upstreams that could be read.
-    response_decoding_success,
-    /// Answers of upstreams that could not be read.
-    response_decoding_error,
-    /// Answers whose status is good.
-    response_success,
-    /// Answers whose status is bad.
-    response_error,
-    /// Answers that carry an exception.
-    response_business_exception,
-    /// Answers that came when the client was gone.
-    response_error_caused_connection_close,
-    /// Answers by the proxy that report success.
-    local_response_success,
-    /// Answers by the proxy that could not be written.
-    local_response_error,
-    /// Answers by the proxy.
-    local_response_business_exception,
-    /// Requests in flight when the proxy closed their connection.
-    cx_destroy_local_with_active_rq,
-    /// Requests in flight when the client closed their connection.
-    cx_destroy_remote_with_active_rq,
-    /// Connections closed because they were idle.
-    idle_timeout,
-    /// Connections closed because the rest of a frame did not come.
-    unfinished_frame_timeout,
-    /// Connections accepted.
-    downstream_cx_total,
-    /// Connections that could not be accepted.
-    downstream_cx_error,
-    /// Connections that were open when the listener began to drain.
-    downstream_cx_drain_close,
-    /// Connections that were closed because the process had as many as it may.
-    downstream_global_cx_overflow,
-    /// Connections whose load balancer said who the client is.
-    proxy_protocol_found,
-    /// Connections that were expected to begin with a header of the PROXY protocol, and did not.
-    proxy_protocol_missing,
-    /// Connections that were closed for want of a header of the PROXY protocol that can be read.
-    proxy_protocol_error,
-    /// Messages from clients that have no place there, such as responses; they are dropped.
-    request_stray,
-    /// Messages that were passed on unchanged because they cannot carry the change that their route asks for.
-    mutation_skipped,
-    /// Requests whose caller says how long it waits in a way that is no time, and is ignored.
-    caller_timeout_invalid,
-    /// Copies that were sent to mirrors.
-    mirrored,
-    /// Copies that were not sent: too many were under way or held too many bytes, or the cluster is not there.
-    mirror_dropped,
-    /// Copies that were not sent because streams are not copied.
-    mirror_skipped,
-    /// Copies that got no answer in time.
-    mirror_failed,
-    /// Copies whose answer was that of the client.
-    mirror_equal,
-    /// Copies whose answer was another than that of the client.
-    mirror_different,
-    /// Times that a connection was not read because a limit was reached.
-    read_paused,
-    /// Requests that authorization policies allowed.
-    authorization_allowed,
-    /// Requests that authorization policies denied.
-    authorization_denied,
-    /// Requests that policies which are only tried would have allowed.
-    authorization_dry_run_allowed,
-    /// Requests that policies which are only tried would have denied.
-    authorization_dry_run_denied,
-    /// Requests that a rate limit service let pass.
-    ratelimit_ok,
-    /// Requests that a rate limit service refused.
-    ratelimit_over_limit,
-    /// Questions that a rate limit service did not answer.
-    ratelimit_error,
-    /// Requests that passed because a rate limit service did not answer.
-    ratelimit_failure_mode_allowed,
-    /// Requests that were held back on purpose.
-    fault_delayed,
-    /// Requests that were ended on purpose.
-    fault_aborted,
-    /// Requests that were not held back, because too many were.
-    fault_delay_overflow,
-    /// Requests that were refused because too many were under way.
-    shed,
-    /// Further tries.
-    retry,
-    /// Requests that a further try answered.
-    retry_success,
-    /// Further tries that the budget did not allow.
-    retry_overflow,
-    /// Further tries that there were enough of already.
-    retry_limit_exceeded,
-    /// Further tries that were begun while an earlier one went on.
-    hedged,
-    /// Streams that were open.
-    stream_total,
-    /// Streams that the proxy has ended, for whatever reason.
-    stream_reset_local,
-    /// Streams that their client or their server has ended in both directions at once.
-    stream_reset_remote,
-    /// Streams that the proxy has ended because they were idle.
-    stream_idle_timeout,
-    /// Streams that the proxy has ended because they had lasted as long as they may.
-    stream_total_timeout,
-    /// Streams that the proxy has ended because one side did not take what the other sent, and others had to wait.
-    stream_stalled,
-    /// Frames from clients for streams that are not open, or behind the end of their direction; they are dropped.
-    stream_stray,
-    /// Frames of open streams that came from clients.
-    stream_frames_received,
-    /// Bytes of frames of open streams that came from clients.
-    stream_bytes_received,
-    /// Frames of open streams that went to clients.
-    stream_frames_sent,
-    /// Bytes of frames of open streams that went to clients.
-    stream_bytes_sent,
-}
-
-/// Counts what happens on one listener of one worker.
+/// Counts what happens on the connections of one service and worker.
 #[derive(Debug)]
 pub struct Metrics {
     protocol: String,
@@ -176,11 +155,10 @@ pub struct Metrics {
     pub stream_time_ms: Histogram,
     local_replies: Vec<Counter>,
     decode_errors: Vec<Counter>,
-    ssl: OnceLock<Arc<SslStats>>,
 }
 
 impl Metrics {
-    /// Makes the counters of a listener; `protocol` and `stat_prefix` become parts of their names.
+    /// Makes the counters of a service; `protocol` and `stat_prefix` become parts of their names.
     #[must_use]
     pub fn new(protocol: impl Into<String>, stat_prefix: impl Into<String>) -> Arc<Self> {
         Arc::new(Self {
@@ -194,14 +172,7 @@ impl Metrics {
             stream_time_ms: Histogram::default(),
             local_replies: Reason::ALL.iter().map(|_| Counter::default()).collect(),
             decode_errors: DecodeErrorKind::ALL.iter().map(|_| Counter::default()).collect(),
-            ssl: OnceLock::new(),
         })
-    }
-
-    /// Returns what is counted of TLS, which is shown from now on.
-    #[must_use]
-    pub fn ssl(&self) -> &Arc<SslStats> {
-        self.ssl.get_or_init(Arc::default)
     }
 
     /// Counts bytes of a client that could not be read.
@@ -266,9 +237,6 @@ impl Collect for Metrics {
         let labels = [("protocol", &*self.protocol), ("stat_prefix", &*self.stat_prefix)];
         let mut scope = samples.scope("meta_protocol", &labels);
         self.counters.collect(&mut scope);
-        if let Some(ssl) = self.ssl.get() {
-            ssl.collect(&mut scope);
-        }
         scope
             .add("request_active", "Requests that are under way.", Value::Gauge(self.request_active.get()))
             .add("stream_active", "Streams that are open.", Value::Gauge(self.stream_active.get()))

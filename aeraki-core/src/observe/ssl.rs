@@ -40,6 +40,4 @@ ssl_stats! {
     fail_verify_error,
     /// Handshakes that failed because the peer's certificate is for another name.
     fail_verify_san,
-    /// Connections in plain text, where that is allowed beside TLS.
-    plaintext,
 }

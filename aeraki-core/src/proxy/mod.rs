@@ -4,6 +4,7 @@ mod counting;
 #[cfg(all(feature = "hot-restart", target_os = "linux"))]
 mod hot_restart;
 mod running;
+mod service;
 mod sockets;
 mod tables;
 mod update;
@@ -11,21 +12,25 @@ mod worker;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use aeraki_codec::{Protocol, Registry};
+use aeraki_codec::Registry;
 use aeraki_route::{
     SharedRules,
-    config::{self, ConfigError, HealthCheckKind, Listener, RouteSource, RouteSubscription},
+    config::{self, ConfigError, FilterChain, HealthCheckKind, Listener, RouteSource, RouteSubscription},
 };
 use tokio::runtime::Handle;
 
 #[cfg(all(feature = "hot-restart", target_os = "linux"))]
 pub use self::hot_restart::Predecessor;
 pub use self::{running::Running, update::Updated};
-use self::{sockets::Sockets, tables::Tables};
+use self::{
+    service::{Found, RpcService, Service},
+    sockets::Sockets,
+    tables::Tables,
+};
 use crate::{
     observe::Stats,
-    server::ConnectionLimit,
-    stack::{CompiledFilters, Filters, LocalLimitStats, RateLimiters},
+    server::{ConnectionLimit, Inspection},
+    stack::{Filters, LocalLimitStats},
     tls::Secrets,
 };
 
@@ -50,15 +55,26 @@ pub struct Proxy {
     sockets: Sockets,
 }
 
-/// A listener with everything that its name stands for.
+/// A listener with what serves its filter chains.
 #[derive(Clone, Debug)]
 struct Prepared {
     config: Listener,
-    protocol: Arc<dyn Protocol>,
-    rules: Arc<SharedRules>,
-    filters: CompiledFilters,
-    services: Arc<dyn RateLimiters>,
-    connection_limit: Option<ConnectionLimit>,
+    /// Each once, however many chains it serves, so that they share its limits.
+    services: Vec<Service>,
+    /// The place of the service of each chain, in the order of the chains.
+    chains: Vec<usize>,
+    /// How many connections each chain has at most, in the order of the chains.
+    connection_limits: Vec<Option<ConnectionLimit>>,
+}
+
+impl Prepared {
+    fn rpcs(&self) -> impl Iterator<Item = &RpcService> {
+        self.services.iter().filter_map(Service::rpc)
+    }
+
+    fn rpcs_mut(&mut self) -> impl Iterator<Item = &mut RpcService> {
+        self.services.iter_mut().filter_map(Service::rpc_mut)
+    }
 }
 
 impl Proxy {
@@ -80,18 +96,17 @@ impl Proxy {
             return Err(ConfigError::new("proxy", "admin", "this build has no admin interface (feature `admin`)"));
         }
         config.clusters.iter().try_for_each(|cluster| find_check(cluster, registry))?;
-        let prepare =
-            |listener: &Listener| Ok((find_protocol(listener, registry)?, filters.compile(listener, &config.node)?));
-        let prepared = config.listeners.iter().map(prepare).collect::<Result<Vec<_>, ConfigError>>()?;
+        config.listeners.iter().try_for_each(|listener| Inspection::new(listener, registry).map(drop))?;
+        let find = |listener: &Listener| Found::all(listener, &config.node, registry, filters);
+        let found = config.listeners.iter().map(find).collect::<Result<Vec<_>, _>>()?;
         let mut tables = Tables::new(&filters.services);
-        let listeners = config.listeners.iter().zip(&prepared);
-        listeners.for_each(|(listener, (protocol, filters))| tables.add(listener, protocol, filters));
-        let listeners = config.listeners.iter().zip(prepared).map(|(listener, (protocol, compiled))| {
-            let rules = tables.rules(listener, &protocol, &compiled)?;
-            let services = Arc::clone(&filters.services);
-            let connection_limit = listener.connection_limit.clone().map(ConnectionLimit::new);
-            let config = listener.clone();
-            Ok(Prepared { config, protocol, rules, filters: compiled, services, connection_limit })
+        found.iter().flat_map(|(services, _)| services).filter_map(Found::rpc).for_each(|rpc| tables.add(rpc));
+        let listeners = config.listeners.iter().zip(found).map(|(listener, (services, chains))| {
+            let services = services.into_iter().map(|found| found.prepare(&mut tables, &filters.services));
+            let services = services.collect::<Result<_, _>>()?;
+            let limit = |(_, chain): (_, &FilterChain)| chain.connection_limit.clone().map(ConnectionLimit::new);
+            let connection_limits = listener.chains().map(limit).collect();
+            Ok(Prepared { config: listener.clone(), services, chains, connection_limits })
         });
         let listeners = listeners.collect::<Result<Vec<_>, ConfigError>>()?;
         let secrets = Secrets::new();
@@ -115,10 +130,10 @@ impl Proxy {
         &self.config
     }
 
-    /// Returns the rules of a listener, to be swapped while the proxy runs.
-    #[must_use]
-    pub fn rules(&self, listener: &str) -> Option<&Arc<SharedRules>> {
-        self.listeners.iter().find(|prepared| prepared.config.name == listener).map(|prepared| &prepared.rules)
+    /// Lists the rules of a listener, one of each filter chain that has any, to be swapped while the proxy runs.
+    pub fn rules(&self, listener: &str) -> impl Iterator<Item = &Arc<SharedRules>> {
+        let listener = self.listeners.iter().filter(move |prepared| prepared.config.name == listener);
+        listener.flat_map(Prepared::rpcs).map(|rpc| &rpc.rules)
     }
 
     /// Lists which route tables a control plane is to deliver, and the rules to swap when they come: each table once,
@@ -176,35 +191,19 @@ enum Place {
 fn subscriptions<'a>(
     listeners: impl IntoIterator<Item = &'a Prepared>,
 ) -> impl Iterator<Item = (&'a RouteSubscription, &'a Arc<SharedRules>)> {
-    let subscription = |prepared: &'a Prepared| match &prepared.config.routes {
-        RouteSource::Dynamic(subscription) => Some((&subscription.route_config_name, (subscription, &prepared.rules))),
+    let subscription = |rpc: &'a RpcService| match &rpc.config.routes {
+        RouteSource::Dynamic(subscription) => Some((&subscription.route_config_name, (subscription, &rpc.rules))),
         _ => None,
     };
-    let tables: BTreeMap<_, _> = listeners.into_iter().filter_map(subscription).collect();
+    let tables: BTreeMap<_, _> = listeners.into_iter().flat_map(Prepared::rpcs).filter_map(subscription).collect();
     tables.into_values()
 }
 
 /// Shows every local rate limit, those of tables that several listeners share once.
 fn limit_stats<'a>(listeners: impl IntoIterator<Item = &'a Prepared> + Clone) -> LocalLimitStats {
-    let limits = listeners.clone().into_iter().flat_map(|prepared| prepared.filters.local_limits()).cloned();
-    LocalLimitStats::new(limits, listeners.into_iter().map(|prepared| Arc::clone(&prepared.rules)))
-}
-
-fn refuse(listener: &Listener, field: &str, reason: String) -> ConfigError {
-    ConfigError::new(format!("listener {:?}", listener.name), field, reason)
-}
-
-fn find_protocol(listener: &Listener, registry: &Registry) -> Result<Arc<dyn Protocol>, ConfigError> {
-    let codec = listener.protocol.codec();
-    let protocol = registry.get(codec).ok_or_else(|| {
-        refuse(listener, "protocol.codec", format!("there is no codec {codec:?}; known are: {}", known(registry)))
-    })?;
-    match listener.protocol.options.keys().next() {
-        Some(option) => {
-            Err(refuse(listener, "protocol.options", format!("the codec {codec:?} has no option {option:?}")))
-        }
-        None => Ok(Arc::clone(protocol)),
-    }
+    let rpcs = || listeners.clone().into_iter().flat_map(Prepared::rpcs);
+    let limits = rpcs().flat_map(|rpc| rpc.filters.local_limits()).cloned();
+    LocalLimitStats::new(limits, rpcs().map(|rpc| Arc::clone(&rpc.rules)))
 }
 
 /// Finds the protocol in which the endpoints of a cluster are asked, where they are asked in one.

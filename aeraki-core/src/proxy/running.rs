@@ -209,8 +209,9 @@ impl Running {
     /// Shows the tables and limits of the present listeners.
     pub(super) fn show_listeners(&mut self) {
         let prepared = self.listeners.values().map(|serving| &serving.prepared);
-        *lock(&self.tables) = prepared.clone().map(|prepared| Arc::clone(&prepared.rules)).collect();
-        let connections = prepared.clone().filter_map(|prepared| prepared.connection_limit.clone());
+        let rpcs = prepared.clone().flat_map(Prepared::rpcs);
+        *lock(&self.tables) = rpcs.map(|rpc| Arc::clone(&rpc.rules)).collect();
+        let connections = prepared.clone().flat_map(|prepared| prepared.connection_limits.iter().flatten().cloned());
         let connections: Vec<_> = connections.map(|limit| Arc::new(limit) as Arc<dyn Collect>).collect();
         let local: Arc<dyn Collect> = Arc::new(limit_stats(prepared));
         self.limits.drain(..).for_each(|before| self.common.stats.unregister(&before));

@@ -5,19 +5,19 @@ use std::{collections::BTreeMap, sync::Arc};
 use aeraki_codec::{Carries, Demand, Protocol};
 use aeraki_route::{
     Rules, SharedRules,
-    config::{ConfigError, Listener, Route, RouteConfig, RouteSource},
+    config::{ConfigError, Route, RouteConfig, RouteSource},
 };
 
-use super::refuse;
-use crate::stack::{CompiledFilters, RateLimiters, unknown_service};
+use super::service::FoundRpc;
+use crate::stack::{RateLimiters, unknown_service};
 
-/// The tables that listeners subscribe to, each once, however many listeners it serves.
+/// The tables that services subscribe to, each once, however many services it has.
 pub(super) struct Tables {
     dynamic: BTreeMap<String, (Users, Option<Arc<SharedRules>>)>,
     services: Arc<dyn RateLimiters>,
 }
 
-/// The listeners that use a table, any of whom may refuse it.
+/// The services that use a table, any of which may refuse it.
 #[derive(Clone, Debug)]
 struct Users {
     demand: Demand,
@@ -31,34 +31,27 @@ impl Tables {
         Self { dynamic: BTreeMap::new(), services: Arc::clone(services) }
     }
 
-    /// Adds a listener; all of them must be there before [`rules`](Self::rules) is called.
-    pub(super) fn add(&mut self, listener: &Listener, protocol: &Arc<dyn Protocol>, filters: &CompiledFilters) {
-        let RouteSource::Dynamic(subscription) = &listener.routes else { return };
-        self.table(&subscription.route_config_name).0.add(protocol, filters);
+    /// Adds a service; all of them must be there before [`rules`](Self::rules) is called.
+    pub(super) fn add(&mut self, rpc: &FoundRpc) {
+        let RouteSource::Dynamic(subscription) = &rpc.config.routes else { return };
+        self.table(&subscription.route_config_name).0.add(rpc);
     }
 
-    /// Returns the rules of a listener: its own, or those of the table that it subscribes to.
-    pub(super) fn rules(
-        &mut self,
-        listener: &Listener,
-        protocol: &Arc<dyn Protocol>,
-        filters: &CompiledFilters,
-    ) -> Result<Arc<SharedRules>, ConfigError> {
-        match &listener.routes {
+    /// Returns the rules of a service: its own, or those of the table that it subscribes to.
+    pub(super) fn rules(&mut self, rpc: &FoundRpc) -> Result<Arc<SharedRules>, ConfigError> {
+        match &rpc.config.routes {
             RouteSource::Inline(config) => {
                 let mut users = Users::none(&self.services);
-                users.add(protocol, filters);
+                users.add(rpc);
                 let rules = users.shared_rules();
-                rules.update(config).map_err(|error| {
-                    refuse(listener, &format!("routes.inline.{}", error.field()), error.reason().to_owned())
-                })?;
+                rules.update(config).map_err(|error| rpc.place.place("routes.inline", error))?;
                 Ok(rules)
             }
             RouteSource::Dynamic(subscription) => {
                 let (users, rules) = self.table(&subscription.route_config_name);
                 Ok(Arc::clone(rules.get_or_insert_with(|| users.shared_rules())))
             }
-            _ => Err(refuse(listener, "routes", "a source of routes that this proxy does not know".to_owned())),
+            _ => Err(rpc.place.refuse("routes", "a source of routes that this proxy does not know")),
         }
     }
 
@@ -73,9 +66,9 @@ impl Users {
         Self { demand: Demand::none(), protocols: Vec::new(), services: Arc::clone(services) }
     }
 
-    fn add(&mut self, protocol: &Arc<dyn Protocol>, filters: &CompiledFilters) {
-        self.demand = self.demand.union(&filters.demand());
-        self.protocols.push(Arc::clone(protocol));
+    fn add(&mut self, rpc: &FoundRpc) {
+        self.demand = self.demand.union(&rpc.filters.demand());
+        self.protocols.push(Arc::clone(&rpc.protocol));
     }
 
     fn shared_rules(&self) -> Arc<SharedRules> {

@@ -11,7 +11,7 @@ use std::{
 
 use aeraki_route::{
     SharedRules,
-    config::{Cluster, ConfigError, Listener, RouteSource},
+    config::{Cluster, ConfigError, NetworkFilter, RouteSource},
 };
 use tokio::time::sleep;
 
@@ -104,10 +104,10 @@ impl Running {
         let here = self.subscriptions().map(|(subscription, table)| (&*subscription.route_config_name, table));
         let here: BTreeMap<_, _> = here.collect();
         let mut joined = BTreeMap::new();
-        for prepared in &mut next.listeners {
-            let RouteSource::Dynamic(subscription) = &prepared.config.routes else { continue };
+        for rpc in next.listeners.iter_mut().flat_map(Prepared::rpcs_mut) {
+            let RouteSource::Dynamic(subscription) = &rpc.config.routes else { continue };
             let Some(table) = here.get(&*subscription.route_config_name) else { continue };
-            let users = std::mem::replace(&mut prepared.rules, Arc::clone(table));
+            let users = std::mem::replace(&mut rpc.rules, Arc::clone(table));
             table.suits(&users)?;
             joined.insert(subscription.route_config_name.clone(), (Arc::clone(table), users));
         }
@@ -129,10 +129,10 @@ impl Running {
     fn plan(&self, listeners: Vec<Prepared>) -> Result<Plan, ConfigError> {
         let mut plan = Plan { starts: Vec::new(), routes: Vec::new() };
         for prepared in listeners {
-            let before = self.listeners.get(&prepared.config.name).map(|serving| &serving.prepared.config);
+            let before = self.listeners.get(&prepared.config.name).map(|serving| &serving.prepared);
             match before {
-                Some(before) if *before == prepared.config => {}
-                Some(before) if is_same_but_routes(before, &prepared.config) => plan.routes.push(prepared),
+                Some(before) if before.config == prepared.config => {}
+                Some(before) if is_same_but_routes(before, &prepared) => plan.routes.push(prepared),
                 _ => {
                     let sockets = self.sockets.get(&prepared.config, self.workers.len())?;
                     plan.starts.push((prepared, sockets));
@@ -144,11 +144,10 @@ impl Running {
 
     fn apply(&mut self, plan: Plan, gone: Vec<String>, grace: Duration) -> Result<Updated, ConfigError> {
         let mut updated = Updated::default();
-        for prepared in plan.routes {
+        for mut prepared in plan.routes {
             let Some(serving) = self.listeners.get_mut(&prepared.config.name) else { continue };
-            if let RouteSource::Inline(routes) = &prepared.config.routes {
-                // they have been compiled by users like these before
-                serving.prepared.rules.update(routes)?;
+            for (rpc, next) in serving.prepared.rpcs_mut().zip(prepared.rpcs_mut()) {
+                rpc.take_routes(next)?;
             }
             serving.prepared.config = prepared.config;
         }
@@ -208,9 +207,16 @@ impl Updated {
 }
 
 /// Tells whether only the inline routes differ.
-fn is_same_but_routes(before: &Listener, after: &Listener) -> bool {
-    let (RouteSource::Inline(routes), RouteSource::Inline(_)) = (&before.routes, &after.routes) else { return false };
-    let mut like = after.clone();
-    like.routes = RouteSource::Inline(routes.clone());
-    like == *before
+fn is_same_but_routes(before: &Prepared, after: &Prepared) -> bool {
+    let mut like = after.config.clone();
+    let chains = like.filter_chains.iter_mut().chain(&mut like.default_filter_chain);
+    for (chain, (_, before)) in chains.zip(before.config.chains()) {
+        if let (NetworkFilter::MetaProtocolProxy(like), NetworkFilter::MetaProtocolProxy(before)) =
+            (&mut chain.filter, &before.filter)
+            && let (RouteSource::Inline(like), RouteSource::Inline(before)) = (&mut like.routes, &before.routes)
+        {
+            like.clone_from(before);
+        }
+    }
+    like == before.config && after.chains == before.chains
 }

@@ -3,19 +3,17 @@
 use std::sync::Arc;
 
 use aeraki_codec::Registry;
-use aeraki_route::config;
+use aeraki_route::config::{self, ConfigError};
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
-use super::{
-    Prepared,
-    counting::{Counting, MetricsOfWorker},
-};
+use super::{Prepared, counting::Shown};
 use crate::{
     io::Buffers,
-    observe::{Metrics, Stats},
-    server::{Budget, Drain, Listener, Phase, ProcessLimit, ProxyProtocol, Rpc, Serve},
-    stack::{ApplyPolicies, GateLayer, Resolve, Stack, Wheel, stack},
+    observe::{ListenerStats, Metrics, Stats},
+    server::{Budget, Drain, FilterChains, Listener, Phase, ProcessLimit, ProxyProtocol, Serve},
+    stack::Wheel,
+    tcp::TcpStats,
     tls::Secrets,
     upstream::{Clusters, Context, LocalCluster},
 };
@@ -35,12 +33,13 @@ pub(super) struct Common {
 #[derive(Debug)]
 pub(super) struct Worker {
     clusters: ClustersOfWorker,
-    buffers: Buffers,
-    wheel: Wheel,
-    budget: Budget,
+    pub(super) buffers: Buffers,
+    pub(super) wheel: Wheel,
+    pub(super) budget: Budget,
+    protocols: Arc<Registry>,
     secrets: Secrets,
     limit: ProcessLimit,
-    metrics: MetricsOfWorker,
+    pub(super) numbers: Numbers,
     tasks: TaskTracker,
 }
 
@@ -84,9 +83,10 @@ impl Worker {
             buffers,
             wheel: Wheel::spawn(),
             budget: Budget::default(),
+            protocols: Arc::clone(protocols),
             secrets: secrets.clone(),
             limit: limit.clone(),
-            metrics: MetricsOfWorker::new(stats.clone()),
+            numbers: Numbers::new(stats),
             tasks,
         }
     }
@@ -103,16 +103,23 @@ impl Worker {
     pub(super) fn serve(&self, prepared: Prepared, socket: Listener, drain: Drain) {
         let _runtime = self.handle().enter();
         let name = prepared.config.name.clone();
-        let counting = self.metrics.of(&prepared.config);
+        let stats = self.numbers.listeners.of(name.clone(), |name| ListenerStats::new(&**name));
         if let Err(error) = socket.set_keepalive(prepared.config.tcp_keepalive.as_ref()) {
             tracing::warn!(listener = name, %error, "the system will not ask silent clients whether they are there");
         }
         let socket = socket.with_limit(self.limit.clone()).with_original_dst(prepared.config.original_dst);
-        let served = socket.serve(self.service(prepared, &counting), Arc::clone(&*counting), drain);
+        let services = prepared.services.iter().map(|service| service.clone().serve(self));
+        let (services, counting): (Vec<_>, Vec<_>) = services.unzip();
+        let serve = self.chains(&prepared, &services, &stats);
+        let served = serve.map(|serve| socket.serve(serve, Arc::clone(&*stats), drain));
         let served = async move {
-            let _counting = counting;
-            if let Err(error) = served.await {
-                tracing::error!(listener = name, %error, "the listener cannot be served");
+            let _counting = (stats, counting);
+            let result = match served {
+                Ok(served) => served.await.map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            if let Err(error) = result {
+                tracing::error!(listener = name, error, "the listener cannot be served");
             }
         };
         self.tasks.spawn(served);
@@ -123,17 +130,39 @@ impl Worker {
         &self.tasks
     }
 
-    fn service(&self, prepared: Prepared, metrics: &Counting) -> Arc<dyn Serve> {
-        let clusters = Arc::clone(self.clusters.shared()) as Arc<dyn Resolve>;
-        let (config, limit) = (prepared.config.clone(), prepared.connection_limit.clone());
-        let rpc = rpc(prepared, clusters, &self.wheel, metrics).with_buffers(self.buffers.clone());
-        let plain: Arc<dyn Serve> = Arc::new(rpc.with_budget(self.budget.clone()));
-        let secured = self.secrets.serve(plain, &config, metrics);
-        let limited = limit.map_or_else(|| Arc::clone(&secured), |limit| limit.serve(Arc::clone(&secured)));
-        match config.proxy_protocol {
-            Some(settings) => Arc::new(ProxyProtocol::new(limited, settings, Arc::clone(metrics))),
-            None => limited,
-        }
+    /// Puts what comes before the services of the filter chains in front of them.
+    fn chains(
+        &self,
+        prepared: &Prepared,
+        services: &[Arc<dyn Serve>],
+        stats: &Arc<ListenerStats>,
+    ) -> Result<Arc<dyn Serve>, ConfigError> {
+        let Prepared { config, chains, connection_limits, .. } = prepared;
+        let served = config.chains().zip(chains).zip(connection_limits);
+        let served = served.filter_map(|(((_, chain), place), limit)| {
+            let secured = self.secrets.serve(Arc::clone(services.get(*place)?), chain, stats);
+            Some(limit.as_ref().map_or_else(|| Arc::clone(&secured), |limit| limit.serve(Arc::clone(&secured))))
+        });
+        let serve = Arc::new(FilterChains::new(config, &self.protocols, served, Arc::clone(stats))?);
+        Ok(match config.proxy_protocol {
+            Some(settings) => Arc::new(ProxyProtocol::new(serve, settings, Arc::clone(stats))),
+            None => serve,
+        })
+    }
+}
+
+/// What the worker counts, by names.
+#[derive(Debug)]
+pub(super) struct Numbers {
+    listeners: Shown<String, ListenerStats>,
+    /// By protocol and prefix.
+    pub(super) rpcs: Shown<(String, String), Metrics>,
+    pub(super) tcps: Shown<String, TcpStats>,
+}
+
+impl Numbers {
+    fn new(stats: &Stats) -> Self {
+        Self { listeners: Shown::new(stats), rpcs: Shown::new(stats), tcps: Shown::new(stats) }
     }
 }
 
@@ -142,16 +171,4 @@ pub(super) async fn until_done(tasks: TaskTracker, drain: Drain) {
     drain.reached(Phase::Draining).await;
     tasks.close();
     tasks.wait().await;
-}
-
-fn rpc(prepared: Prepared, clusters: Arc<dyn Resolve>, wheel: &Wheel, metrics: &Arc<Metrics>) -> Rpc<Stack> {
-    let Prepared { config, protocol, rules, filters, services, .. } = prepared;
-    let gates = filters.gates(wheel, metrics);
-    let filters = GateLayer::new(gates).with_response_order(config.response_order);
-    let policies = ApplyPolicies::new(services, wheel.clone(), Arc::clone(metrics));
-    let stack = stack(clusters, wheel.clone(), Arc::clone(metrics), &filters, Arc::new(policies));
-    Rpc::new(config.name, protocol, rules, Arc::clone(metrics), stack)
-        .with_limits(config.limits)
-        .with_idle_timeout(config.idle_timeout)
-        .with_stream_timeouts(config.streams)
 }

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{Accepted, Drain, Phase, ProcessLimit, Serve};
-use crate::{io::Io, observe::Metrics, socket::original_dst};
+use crate::{io::Io, observe::ListenerStats, socket::original_dst};
 
 /// Where connections come from.
 pub(super) trait Accept {
@@ -49,7 +49,7 @@ impl Accept for TcpAccept {
 /// What becomes of the connections of a listener.
 pub(super) struct Reception {
     pub(super) serve: Arc<dyn Serve>,
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) stats: Arc<ListenerStats>,
     pub(super) limit: ProcessLimit,
     pub(super) drain: Drain,
 }
@@ -68,7 +68,7 @@ impl Reception {
                 accepted = poll_fn(|cx| acceptor.poll_accept(cx)) => match accepted {
                     Ok((io, accepted)) => self.receive(io, accepted, &mut connections),
                     Err(error) => {
-                        self.metrics.counters.downstream_cx_error.inc();
+                        self.stats.connections.downstream_cx_error.inc();
                         tracing::warn!(%error, "a connection could not be accepted");
                         if !is_about_one_connection(&error) && timeout(BACK_OFF, &mut draining).await.is_ok() {
                             break;
@@ -83,16 +83,18 @@ impl Reception {
             }
         }
         drop(acceptor);
+        while connections.try_join_next().is_some() {}
+        self.stats.connections.downstream_cx_drain_close.add(connections.len() as u64);
         while connections.join_next().await.is_some() {}
     }
 
     fn receive(&self, io: Box<dyn Io>, accepted: Accepted, connections: &mut JoinSet<()>) {
         let Some(place) = self.limit.take() else {
-            self.metrics.counters.downstream_global_cx_overflow.inc();
+            self.stats.connections.downstream_global_cx_overflow.inc();
             return;
         };
         let served = self.serve.serve(io, accepted, self.drain.clone());
-        let counted = counted(served, Arc::clone(&self.metrics));
+        let counted = counted(served, Arc::clone(&self.stats));
         connections.spawn(async move {
             let _place = place;
             counted.await;
@@ -100,16 +102,9 @@ impl Reception {
     }
 }
 
-async fn counted(served: impl Future<Output = ()>, metrics: Arc<Metrics>) {
-    struct Open(Arc<Metrics>);
-    impl Drop for Open {
-        fn drop(&mut self) {
-            self.0.downstream_cx_active.dec();
-        }
-    }
-    metrics.counters.downstream_cx_total.inc();
-    metrics.downstream_cx_active.inc();
-    let _open = Open(metrics);
+async fn counted(served: impl Future<Output = ()>, stats: Arc<ListenerStats>) {
+    stats.connections.downstream_cx_total.inc();
+    let _open = stats.connections.downstream_cx_active.enter();
     served.await;
 }
 

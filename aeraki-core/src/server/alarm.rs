@@ -10,13 +10,13 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Tells when a moment has passed that keeps moving on; the timer itself is set anew only when it fires or is too late.
 #[derive(Debug, Default)]
-pub(super) struct Alarm {
+pub(crate) struct Alarm {
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
 impl Alarm {
     /// Tells whether `at` has passed; else the task is woken then, or earlier.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, at: Instant) -> bool {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, at: Instant) -> bool {
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(at)));
         if sleep.deadline() > at {
             sleep.as_mut().reset(at);

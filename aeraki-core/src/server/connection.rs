@@ -147,7 +147,6 @@ where
     fn watch_drain(&mut self, cx: &mut Context<'_>) -> Phase {
         let phase = self.drain.poll(cx);
         if phase >= Phase::Draining && self.intake == Intake::Open {
-            self.metrics.counters.downstream_cx_drain_close.inc();
             self.control(Control::Goodbye);
             if self.intake == Intake::Open {
                 let now = Instant::now();

@@ -13,7 +13,7 @@ use super::{
     accept::{Reception, TcpAccept},
     pipe::{NO_ADDRESS, Pipe},
 };
-use crate::{observe::Metrics, socket::set_keepalive};
+use crate::{observe::ListenerStats, socket::set_keepalive};
 
 /// A socket that accepts connections and hands each to a [`Serve`] in a task of its own.
 #[derive(Debug)]
@@ -157,8 +157,8 @@ impl Listener {
     ///
     /// # Errors
     /// When the runtime cannot watch the socket.
-    pub async fn serve(self, serve: Arc<dyn Serve>, metrics: Arc<Metrics>, drain: Drain) -> io::Result<()> {
-        let reception = Reception { serve, metrics, limit: self.limit, drain };
+    pub async fn serve(self, serve: Arc<dyn Serve>, stats: Arc<ListenerStats>, drain: Drain) -> io::Result<()> {
+        let reception = Reception { serve, stats, limit: self.limit, drain };
         match self.socket {
             Bound::Tcp(socket) => {
                 let socket = TcpListener::from_std(socket)?;

@@ -4,14 +4,17 @@
 //! that it has open.
 
 mod accept;
-mod alarm;
+pub(crate) mod alarm;
 mod answers;
 mod budget;
+pub(crate) mod closing;
 mod connection;
 mod connection_limit;
 mod drain;
 mod ending;
+mod filter_chains;
 mod group;
+mod inspect;
 mod listener;
 mod pending;
 mod pipe;
@@ -24,10 +27,12 @@ mod tests;
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
+pub(crate) use self::inspect::{Inspection, Looked, Seen};
 pub use self::{
     budget::Budget,
     connection_limit::{ConnectionLimit, ProcessLimit},
     drain::{Drain, DrainWatch, Phase},
+    filter_chains::FilterChains,
     listener::{Listener, ListenerOptions},
     proxy_protocol::ProxyProtocol,
     rpc::Rpc,
@@ -67,5 +72,11 @@ impl Accepted {
     pub const fn with_original_dst(mut self, address: SocketAddr) -> Self {
         (self.local, self.restored) = (address, true);
         self
+    }
+
+    /// Returns the address that the peer meant before its connection came to be ours, where that is known.
+    #[must_use]
+    pub fn original_dst(&self) -> Option<SocketAddr> {
+        self.restored.then_some(self.local)
     }
 }

@@ -7,10 +7,7 @@ use aeraki_route::{
     SharedRules,
     config::{ListenerLimits, StreamTimeouts},
 };
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    time::{Instant, timeout},
-};
+use tokio::time::Instant;
 use tower_service::Service;
 
 use super::{
@@ -18,6 +15,7 @@ use super::{
     alarm::Alarm,
     answers::{Answers, Outputs},
     budget::Budget,
+    closing::{close, end_writing},
     connection::{Batch, Bounds, Connection, End, Intake},
     pending::Pending,
     streams::{StreamBounds, Streams},
@@ -163,16 +161,18 @@ where
 {
     fn serve(&self, io: Box<dyn Io>, accepted: Accepted, drain: Drain) -> BoxFuture<()> {
         let mut connection = self.connection(io, accepted, &drain);
+        let metrics = Arc::clone(&self.metrics);
         Box::pin(async move {
+            metrics.counters.downstream_cx_total.inc();
+            let _open = metrics.downstream_cx_active.enter();
             connection.open();
             let end = poll_fn(|cx| connection.poll(cx)).await;
             let io = connection.into_io();
-            // the client's silence is as good as its end
-            let _ = match end {
-                End::Finished { eof: false } | End::Idle => timeout(LINGER, close(io)).await,
-                End::Finished { eof: true } => timeout(LINGER, end_writing(io)).await,
-                End::Cut | End::Gone => Ok(()),
-            };
+            match end {
+                End::Finished { eof: false } | End::Idle => close(io).await,
+                End::Finished { eof: true } => end_writing(io).await,
+                End::Cut | End::Gone => {}
+            }
         })
     }
 }
@@ -185,20 +185,3 @@ impl<S> fmt::Debug for Rpc<S> {
             .finish_non_exhaustive()
     }
 }
-
-/// Closes our direction and waits a moment for the client to close its own: bytes that nobody reads would make the
-/// system reset the connection, and the last answers might be lost on their way.
-async fn close(mut io: Box<dyn Io>) {
-    let mut rest = [0; 1024];
-    if io.shutdown().await.is_ok() {
-        while matches!(io.read(&mut rest).await, Ok(1..)) {}
-    }
-}
-
-/// Tells a client that has closed its direction that this one is closed too: in TLS the end of the stream says nothing.
-async fn end_writing(mut io: Box<dyn Io>) {
-    let _ = io.shutdown().await;
-}
-
-/// How long a closed connection waits for the client to close its own direction.
-const LINGER: Duration = Duration::from_secs(1);

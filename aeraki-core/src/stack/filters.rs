@@ -1,10 +1,10 @@
-//! From the filters that a listener asks for to the gates of its stack.
+//! From the filters that a service asks for to the gates of its stack.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use aeraki_codec::Demand;
 use aeraki_route::{
-    config::{ConfigError, Filter, FilterConfig, Listener, Node},
+    config::{ConfigError, Filter, FilterConfig, MetaProtocolProxy, Node, TrafficDirection},
     policy::{Authorization, Concurrency, Faults, GlobalLimit, LocalLimit},
 };
 
@@ -59,23 +59,33 @@ impl Filters {
         self
     }
 
-    /// Compiles the filters of a listener on `node`.
+    /// Compiles the filters of a service, whose traffic runs in this direction, on `node`.
     ///
     /// # Errors
-    /// Names the listener, the filter and the reason: a name that nobody knows, a configuration that cannot be used.
-    pub fn compile(&self, listener: &Listener, node: &Node) -> Result<CompiledFilters, ConfigError> {
+    /// Names the service, the filter and the reason: a name that nobody knows, a configuration that cannot be used.
+    pub fn compile(
+        &self,
+        proxy: &MetaProtocolProxy,
+        direction: TrafficDirection,
+        node: &Node,
+    ) -> Result<CompiledFilters, ConfigError> {
         let compile = |(index, filter): (usize, &Filter)| {
-            self.compile_one(filter, listener, node).map_err(|error| {
+            self.compile_one(filter, direction, node).map_err(|error| {
                 let path = format!("filters[{index}] {:?}", filter.name);
                 let path = if error.0.is_empty() { path } else { format!("{path}.{}", error.0) };
-                ConfigError::new(format!("listener {:?}", listener.name), path, error.1)
+                ConfigError::new(format!("service {:?}", proxy.stat_prefix), path, error.1)
             })
         };
-        let filters = listener.filters.iter().enumerate().map(compile).collect::<Result<Vec<_>, _>>()?;
+        let filters = proxy.filters.iter().enumerate().map(compile).collect::<Result<Vec<_>, _>>()?;
         Ok(CompiledFilters { filters: filters.into_iter().flatten().collect() })
     }
 
-    fn compile_one(&self, filter: &Filter, listener: &Listener, node: &Node) -> Result<Option<Compiled>, Refusal> {
+    fn compile_one(
+        &self,
+        filter: &Filter,
+        direction: TrafficDirection,
+        node: &Node,
+    ) -> Result<Option<Compiled>, Refusal> {
         let refuse = |error: ConfigError| Refusal(format!("config.{}", error.field()), error.reason().to_owned());
         Ok(Some(match &filter.config {
             FilterConfig::Router | FilterConfig::Unenforced => return Ok(None),
@@ -93,7 +103,7 @@ impl Filters {
             FilterConfig::Fault(config) => Compiled::Faults(Arc::new(Faults::compile(config).map_err(refuse)?)),
             FilterConfig::Shed(config) => Compiled::Shed(Arc::new(Concurrency::new(config).map_err(refuse)?)),
             FilterConfig::MetadataExchange(config) => {
-                Compiled::Exchange(ExchangeMetadata::new(*config, listener.direction, node))
+                Compiled::Exchange(ExchangeMetadata::new(*config, direction, node))
             }
             FilterConfig::RequestIds(config) => Compiled::RequestIds(IdentifyRequests::new(*config)),
             FilterConfig::Custom(bytes) => self.own(filter, bytes)?,
@@ -132,7 +142,7 @@ pub(crate) fn unknown_service(cluster: &str) -> String {
 /// The field at fault, and why.
 struct Refusal(String, String);
 
-/// The filters of one listener; their state is shared by all workers.
+/// The filters of one service; their state is shared by all workers.
 #[derive(Clone, Debug)]
 pub struct CompiledFilters {
     filters: Vec<Compiled>,

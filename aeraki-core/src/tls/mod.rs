@@ -14,6 +14,7 @@ mod certificate;
 mod client;
 mod context;
 mod handshake;
+mod hello;
 mod secrets;
 mod server;
 #[cfg(test)]
@@ -22,6 +23,7 @@ mod verify;
 
 use aeraki_route::config::{ConfigError, DataSource};
 
+pub(crate) use self::hello::Hello;
 pub use self::{secrets::Secrets, server::Secured};
 
 /// Why a certificate, key or authority cannot be used.

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use aeraki_route::config::{Cluster, ConfigError, DownstreamTlsContext, Listener, UpstreamTlsContext};
+use aeraki_route::config::{Cluster, ConfigError, DownstreamTlsContext, FilterChain, Listener, UpstreamTlsContext};
 use rustls::crypto::{CryptoProvider, ring};
 use tokio::{task::spawn_blocking, time::sleep};
 
@@ -16,7 +16,7 @@ use super::{
     context::{Context, Reload, Side},
 };
 use crate::{
-    observe::{Collect, Counter, Metrics, Samples, Value},
+    observe::{Collect, Counter, ListenerStats, Samples, Value},
     server::{Drain, Phase, Serve},
     sync::lock,
     upstream::{ClusterStats, Connector},
@@ -55,14 +55,18 @@ impl Secrets {
         Self(Arc::new(Shared { provider, servers, clients, renewed, refused }))
     }
 
-    /// Reads what a listener needs for its TLS, if it has any.
+    /// Reads what the filter chains of a listener need for their TLS, where they have any.
     ///
     /// # Errors
     /// Listener, field and reason: a file that cannot be read or holds something else, or a key that belongs to another
     /// certificate.
     pub fn check_listener(&self, listener: &Listener) -> Result<(), ConfigError> {
-        let Some(tls) = &listener.tls else { return Ok(()) };
-        self.server(tls).config().map(drop).map_err(|error| error.of(format!("listener {:?}", listener.name)))
+        let mut secured = listener.chains().filter_map(|(path, chain)| Some((path, chain.tls.as_ref()?)));
+        secured.try_for_each(|(path, tls)| {
+            let checked = self.server(tls).config().map(drop);
+            let listener = || format!("listener {:?}", listener.name);
+            checked.map_err(|error| error.of(listener()).within(listener(), &path))
+        })
     }
 
     /// Reads what a cluster needs for its TLS, if it has any.
@@ -103,10 +107,10 @@ impl Secrets {
         }
     }
 
-    /// Returns how the connections of a listener are served: by `plain`, with TLS around it where the listener has any.
-    pub(crate) fn serve(&self, plain: Arc<dyn Serve>, listener: &Listener, metrics: &Metrics) -> Arc<dyn Serve> {
-        match &listener.tls {
-            Some(tls) => Arc::new(Secured::new(plain, self, tls.clone(), Arc::clone(metrics.ssl()))),
+    /// Returns how the connections of a filter chain are served: by `plain`, with TLS around it where the chain has any.
+    pub(crate) fn serve(&self, plain: Arc<dyn Serve>, chain: &FilterChain, stats: &ListenerStats) -> Arc<dyn Serve> {
+        match &chain.tls {
+            Some(tls) => Arc::new(Secured::new(plain, self, tls, Arc::clone(stats.ssl()))),
             None => plain,
         }
     }

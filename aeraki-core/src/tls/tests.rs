@@ -1,6 +1,7 @@
 //! Both sides against each other over a pipe, with certificates made on the spot.
 
 mod authority;
+mod chains;
 mod handshakes;
 mod reload;
 
@@ -63,7 +64,7 @@ impl Bench {
     fn new(config: DownstreamTlsContext) -> Self {
         let (sender, served) = mpsc::unbounded_channel();
         let (secrets, downstream) = (Secrets::new(), Arc::<SslStats>::default());
-        let server = Secured::new(Arc::new(Echo(sender)), &secrets, config, Arc::clone(&downstream));
+        let server = Secured::new(Arc::new(Echo(sender)), &secrets, &config, Arc::clone(&downstream));
         Self { server, served, downstream, upstream: Arc::default(), secrets }
     }
 

@@ -9,7 +9,7 @@ use super::Connector;
 use crate::{
     io::Io,
     proxy_protocol::{Addresses, header},
-    stack::{BoxFuture, ConnInfo},
+    stack::BoxFuture,
 };
 
 /// Begins the connections that another connector makes with a header of the PROXY protocol.
@@ -20,12 +20,11 @@ pub(super) struct Announcing {
 }
 
 impl Announcing {
-    /// Makes a connector for the requests of one client, or for connections on behalf of nobody, such as health checks.
-    pub(super) fn new(inner: Arc<dyn Connector>, version: ProxyProtocolVersion, client: Option<&ConnInfo>) -> Self {
+    /// Makes a connector for one client, or for connections on behalf of nobody, such as health checks.
+    pub(super) fn new(inner: Arc<dyn Connector>, version: ProxyProtocolVersion, client: Option<Addresses>) -> Self {
         // who comes over a Unix socket has no address
-        let client = client.filter(|client| !client.peer.ip().is_unspecified());
-        let addresses = client.map(|client| Addresses { source: client.peer, destination: client.local });
-        Self { inner, header: header(version, addresses).into() }
+        let client = client.filter(|client| !client.source.ip().is_unspecified());
+        Self { inner, header: header(version, client).into() }
     }
 }
 

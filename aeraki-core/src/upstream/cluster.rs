@@ -28,6 +28,7 @@ use super::{
     stats::ClusterStats,
 };
 use crate::{
+    proxy_protocol::Addresses,
     stack::{BoxError, ConnInfo, Forward, Forwarding, Request, Response},
     sync::{lock, read, write},
 };
@@ -54,6 +55,23 @@ pub(super) struct Directory {
     checks: Option<Mutex<Checks>>,
     /// The endpoints that clients bring along, where these are the ones.
     destinations: Option<Destinations>,
+}
+
+/// What the choice of an endpoint depends on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Criteria<'a> {
+    pub(super) placement: Option<&'a Placement>,
+    /// Who is chosen only where there is nobody else.
+    pub(super) avoid: &'a [SocketAddr],
+    /// The address that the client meant, where that is known.
+    pub(super) original_dst: Option<SocketAddr>,
+}
+
+impl<'a> Criteria<'a> {
+    fn of(request: &'a Request) -> Self {
+        let avoid = request.avoid.as_deref().map_or(&[][..], Vec::as_slice);
+        Self { placement: request.placement.as_deref(), avoid, original_dst: request.conn.original_dst() }
+    }
 }
 
 impl Cluster {
@@ -122,8 +140,12 @@ impl Cluster {
         members.pick(placement, &[], &self.directory.shared.stats).map(|endpoint| endpoint.address)
     }
 
-    pub(super) fn shared(&self) -> &Shared {
+    pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.directory.shared
+    }
+
+    pub(super) const fn directory(&self) -> &Arc<Directory> {
+        &self.directory
     }
 
     /// Ends all connections that `next` has not taken over, each with its last request, and looks after nothing any more.
@@ -233,7 +255,7 @@ impl Directory {
     fn choose(&self, request: &Request) -> Option<(Active, Option<Arc<Pool>>)> {
         match request.conn.bindings.find(&self.shared.name) {
             Some((endpoint, pool)) => Some((endpoint.enter(self.shared.decay()), Some(pool))),
-            None => Some((self.pick(request)?, None)),
+            None => Some((self.pick(&Criteria::of(request))?, None)),
         }
     }
 
@@ -248,16 +270,23 @@ impl Directory {
         Flight { exchange: pool.call(message), watched, place: Some((active, admitted)) }
     }
 
-    /// Waits for the first look-up of the endpoints, as long as connecting may take.
     async fn forward_when_known(self: Arc<Self>, request: Request, admitted: Admitted) -> Result<Response, BoxError> {
+        let active = self.pick_when_known(&Criteria::of(&request)).await?;
+        self.send(request, admitted, active, None).await
+    }
+
+    /// Picks an endpoint, and waits for the first look-up of them before there are any, as long as connecting may take.
+    pub(super) async fn pick_when_known(&self, criteria: &Criteria<'_>) -> Result<Active, LocalReply> {
+        if let Some(active) = self.pick(criteria) {
+            return Ok(active);
+        }
         let mut known = self.known.subscribe();
         let _ = timeout(self.shared.config.connect_timeout, known.wait_for(|known| *known)).await;
-        let Some(active) = self.pick(&request) else {
+        self.pick(criteria).ok_or_else(|| {
             self.shared.stats.upstream_cx_none_healthy.inc();
             let text = format!("cluster {:?} has no healthy endpoint", self.shared.name);
-            return Err(LocalReply::new(Reason::NoHealthyUpstream, text).into());
-        };
-        self.send(request, admitted, active, None).await
+            LocalReply::new(Reason::NoHealthyUpstream, text)
+        })
     }
 
     async fn sweep_destinations(self: Arc<Self>) {
@@ -266,16 +295,15 @@ impl Directory {
         }
     }
 
-    /// Picks an endpoint: the one that the client meant where that counts, else if possible not one of those that the
-    /// request is to avoid.
-    fn pick(&self, request: &Request) -> Option<Active> {
+    /// Picks an endpoint: the one that the client meant where that counts, else if possible not one of those to avoid.
+    fn pick(&self, criteria: &Criteria<'_>) -> Option<Active> {
+        let Criteria { placement, avoid, original_dst } = *criteria;
         if let Some(destinations) = &self.destinations {
-            let endpoint = destinations.endpoint(request.conn.original_dst()?, &self.shared)?;
+            let endpoint = destinations.endpoint(original_dst?, &self.shared)?;
             return Some(endpoint.enter(self.shared.decay()));
         }
-        let avoid = request.avoid.as_deref().map_or(&[][..], Vec::as_slice);
         let members = read(&self.members);
-        let endpoint = members.pick(request.placement.as_deref(), avoid, &self.shared.stats)?;
+        let endpoint = members.pick(placement, avoid, &self.shared.stats)?;
         Some(Arc::clone(endpoint).enter(self.shared.decay()))
     }
 
@@ -297,7 +325,7 @@ impl Directory {
         let pool = endpoint.new_pool(kind);
         let Shared { config, context, stats, .. } = &*self.shared;
         match config.proxy_protocol {
-            Some(_) => pool.of_client(context.connector(config, stats, Some(conn))),
+            Some(_) => pool.of_client(context.connector(config, stats, Some(Addresses::of(conn)))),
             None => pool,
         }
     }

@@ -19,6 +19,7 @@ mod binding;
 mod call;
 mod cluster;
 mod connect;
+mod dedicated;
 mod destinations;
 mod discovery;
 mod driver;
@@ -60,6 +61,7 @@ pub(crate) use self::{
 pub use self::{
     cluster::Cluster,
     connect::{Connector, Tcp},
+    dedicated::Dedicated,
     discovery::{Resolved, Resolver, SystemResolver},
     local::LocalCluster,
     stats::ClusterStats,
@@ -68,7 +70,8 @@ pub use self::{
 use crate::{
     io::Buffers,
     observe::{Collect, Samples},
-    stack::{ConnInfo, Forward, Resolve},
+    proxy_protocol::Addresses,
+    stack::{Forward, Resolve},
     sync::lock,
     tls::Secrets,
 };
@@ -184,7 +187,7 @@ impl Context {
         &self,
         cluster: &config::Cluster,
         stats: &ClusterStats,
-        client: Option<&ConnInfo>,
+        client: Option<Addresses>,
     ) -> Arc<dyn Connector> {
         let tcp = || Arc::new(Tcp::default().with_keepalive(cluster.tcp_keepalive)) as Arc<dyn Connector>;
         let plain = self.connector.clone().unwrap_or_else(tcp);
@@ -297,7 +300,7 @@ impl Collect for Clusters {
             let mut scope = samples.scope("cluster", &[("name", name)]);
             cluster.stats().collect(&mut scope);
             if self.looks_after {
-                let Shared { usage, config, .. } = cluster.shared();
+                let Shared { usage, config, .. } = &**cluster.shared();
                 usage.health.stats.collect(&mut scope);
                 usage.collect(&config.limits, &mut scope);
             }

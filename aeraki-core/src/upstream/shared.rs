@@ -93,3 +93,33 @@ impl Shared {
 
 /// The places of a request under way, and of a further try; none where their number is not limited.
 pub(super) type Admitted = [Option<Place>; 2];
+
+/// Counts a connection that no request has made until it is dropped or given away.
+pub(super) struct Counted(Option<Arc<Shared>>);
+
+impl Counted {
+    /// Counts one more connection, unless there are as many as there may be.
+    pub(super) fn begin(shared: &Arc<Shared>) -> Option<Self> {
+        let most = shared.config.limits.thresholds.max_connections;
+        if !shared.usage.of(RoutingPriority::Default).connect(most) {
+            return None;
+        }
+        shared.stats.upstream_cx_total.inc();
+        shared.stats.upstream_cx_active.inc();
+        Some(Self(Some(Arc::clone(shared))))
+    }
+
+    /// Leaves the connection to another that counts it from now on.
+    pub(super) fn give_away(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if let Some(shared) = &self.0 {
+            shared.usage.of(RoutingPriority::Default).disconnect();
+            shared.stats.upstream_cx_active.dec();
+        }
+    }
+}

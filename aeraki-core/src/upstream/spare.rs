@@ -10,14 +10,16 @@ use std::{
     time::Duration,
 };
 
-use aeraki_route::config::RoutingPriority;
 use tokio::{
     io::{AsyncRead, ReadBuf},
     task::AbortHandle,
     time::sleep,
 };
 
-use super::{connect::connect, shared::Shared};
+use super::{
+    connect::connect,
+    shared::{Counted, Shared},
+};
 use crate::{io::Io, sync::lock};
 
 /// Keeps some connections open that nobody uses yet; one that is taken is replaced, and so is one that ends.
@@ -77,14 +79,11 @@ struct Ready {
     counted: Counted,
 }
 
-/// Counts a connection until it is dropped or given away.
-struct Counted(Option<Arc<Shared>>);
-
 impl Slot {
     fn take(&self) -> Option<Box<dyn Io>> {
         let mut state = lock(&self.0);
-        let Ready { io, mut counted } = state.ready.take()?;
-        counted.0 = None;
+        let Ready { io, counted } = state.ready.take()?;
+        counted.give_away();
         if let Some(task) = state.task.take() {
             task.wake();
         }
@@ -107,28 +106,6 @@ impl Slot {
 enum Gone {
     Taken,
     Ended,
-}
-
-impl Counted {
-    /// Counts one more connection, unless there are as many as there may be.
-    fn begin(shared: &Arc<Shared>) -> Option<Self> {
-        let most = shared.config.limits.thresholds.max_connections;
-        if !shared.usage.of(RoutingPriority::Default).connect(most) {
-            return None;
-        }
-        shared.stats.upstream_cx_total.inc();
-        shared.stats.upstream_cx_active.inc();
-        Some(Self(Some(Arc::clone(shared))))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        if let Some(shared) = &self.0 {
-            shared.usage.of(RoutingPriority::Default).disconnect();
-            shared.stats.upstream_cx_active.dec();
-        }
-    }
 }
 
 impl fmt::Debug for Ready {

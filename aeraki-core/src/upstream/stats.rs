@@ -47,6 +47,8 @@ stats! {
         upstream_cx_connect_fail,
         /// Connections that were not made in time.
         upstream_cx_connect_timeout,
+        /// Connections of clients that were given up because as many endpoints were tried as may be.
+        upstream_cx_connect_attempts_exceeded,
         /// Requests that found all connections busy and no further one allowed.
         upstream_cx_overflow,
         /// Connections that were closed because nobody used them.

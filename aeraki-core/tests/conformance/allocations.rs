@@ -34,7 +34,7 @@ fn a_proxied_request_allocates_nothing() {
 async fn connected(wire: Wire) -> (Fixture, TcpStream, TcpStream) {
     let backend = TcpListener::bind(ANY).await.expect("a free port");
     let cluster = Cluster::new("one").with_endpoint(backend.local_addr().expect("bound")).with_concurrent(true);
-    let fixture = Fixture::with(wire, all_to("one"), vec![cluster], |listener| listener);
+    let fixture = Fixture::with(wire, all_to("one"), vec![cluster], |service| service);
     let mut client = TcpStream::connect(fixture.address()).await.expect("the proxy listens");
     client.write_all(&(wire.oneway)(1, "hello")).await.expect("open");
     let (server, _) = backend.accept().await.expect("the proxy connects");

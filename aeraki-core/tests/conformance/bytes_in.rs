@@ -29,7 +29,7 @@ async fn many_requests_may_come_at_once() {
     const REQUESTS: u64 = 500;
     for wire in wire::ALL {
         let cluster = Cluster::new("one").with_endpoint(Backend::bind(wire).await.echo());
-        let fixture = Fixture::with(wire, all_to("one"), vec![cluster], |listener| listener);
+        let fixture = Fixture::with(wire, all_to("one"), vec![cluster], |service| service);
         let mut client = fixture.client().await;
         let all: Vec<u8> = (0..REQUESTS).flat_map(|id| (wire.request)(id, "hello")).collect();
         client.send(all).await;

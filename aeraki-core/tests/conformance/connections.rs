@@ -2,7 +2,10 @@
 
 use aeraki_core::{
     observe::Value,
-    route::config::{Cluster, ConnectionLimit, Discovery, OriginalDst, Pipe, ProxyProtocol},
+    route::config::{
+        self, Cluster, ConnectionLimit, Discovery, FilterChain, Listener, OriginalDst, Pipe, ProtocolConfig,
+        ProxyProtocol, RouteSource,
+    },
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -10,16 +13,25 @@ use tokio::{
 };
 
 use crate::{
-    support::{Backend, Fixture, PATIENCE, all_to},
-    wire,
+    support::{ANY, Backend, Fixture, PATIENCE, all_to},
+    wire::{self, Wire},
 };
+
+/// Sends everything to a cluster that is called `one`.
+fn to(wire: Wire, cluster: Cluster, adjust: impl FnOnce(Listener) -> Listener) -> Fixture {
+    let (address, routes) = (ANY.parse().expect("an address"), RouteSource::Inline(all_to("one")));
+    let listener = Listener::new("in", address, ProtocolConfig::new(wire.name), routes);
+    Fixture::of(wire, config::Proxy::default().with_cluster(cluster).with_listener(adjust(listener)))
+}
 
 #[tokio::test]
 async fn a_connection_beyond_the_limit_of_the_listener_is_closed() {
     for wire in wire::ALL {
         let clusters = vec![Cluster::new("one").with_endpoint(Backend::bind(wire).await.echo())];
         let limited = ConnectionLimit::new("few", 1);
-        let fixture = Fixture::with(wire, all_to("one"), clusters, |listener| listener.with_connection_limit(limited));
+        let fixture = Fixture::with(wire, all_to("one"), clusters, |service| {
+            FilterChain::new(service).with_connection_limit(limited)
+        });
         let mut first = fixture.client().await;
         first.call(1, "hello").await;
         first.message().await;
@@ -35,9 +47,7 @@ async fn a_connection_beyond_the_limit_of_the_listener_is_closed() {
 async fn a_request_goes_where_its_client_meant_it_to_go() {
     for wire in wire::ALL {
         let cluster = Cluster::new("one").with_discovery(Discovery::OriginalDst(OriginalDst::default()));
-        let fixture = Fixture::with(wire, all_to("one"), vec![cluster], |listener| {
-            listener.with_proxy_protocol(ProxyProtocol::default())
-        });
+        let fixture = to(wire, cluster, |listener| listener.with_proxy_protocol(ProxyProtocol::default()));
         for _ in 0..2 {
             let backend = Backend::bind(wire).await;
             let mut client = fixture.client().await;
@@ -56,10 +66,9 @@ async fn clients_come_over_a_unix_socket() {
     for wire in wire::ALL {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("in.sock");
-        let clusters = vec![Cluster::new("one").with_endpoint(Backend::bind(wire).await.echo())];
-        let fixture = Fixture::with(wire, all_to("one"), clusters, |listener| {
-            listener.with_address(Pipe::new(path.to_str().expect("text")))
-        });
+        let cluster = Cluster::new("one").with_endpoint(Backend::bind(wire).await.echo());
+        let pipe = Pipe::new(path.to_str().expect("text"));
+        let fixture = to(wire, cluster, |listener| listener.with_address(pipe));
         assert_eq!(fixture.proxy.address("in"), None);
         let mut client = UnixStream::connect(&path).await.expect("the proxy listens");
         client.write_all(&(wire.request)(1, "hello")).await.expect("open");

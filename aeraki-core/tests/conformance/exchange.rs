@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use aeraki_core::{
     codec::Message,
     route::config::{
-        self, Cluster, Filter, FilterConfig, Listener, MetadataExchange, Node, ProtocolConfig, RouteSource,
-        TrafficDirection,
+        self, Cluster, Filter, FilterConfig, Listener, MetaProtocolProxy, MetadataExchange, Node, ProtocolConfig,
+        RouteSource, TrafficDirection,
     },
 };
 
@@ -24,9 +24,8 @@ fn proxy(name: &str, direction: TrafficDirection, trust_boundary: bool, to: Sock
     let filter = Filter::new("exchange", FilterConfig::MetadataExchange(exchange));
     let routes = RouteSource::Inline(all_to("one"));
     let address = ANY.parse().expect("an address");
-    let listener = Listener::new("in", address, ProtocolConfig::new("dubbo"), routes)
-        .with_direction(direction)
-        .with_filter(filter);
+    let service = MetaProtocolProxy::new("in", ProtocolConfig::new("dubbo"), routes).with_filter(filter);
+    let listener = Listener::of("in", address, service).with_direction(direction);
     let node = Node::new(name, "shop").with_metadata("NAME", name);
     let config = config::Proxy::new(node).with_cluster(Cluster::new("one").with_endpoint(to));
     Fixture::of(DUBBO, config.with_listener(listener))

@@ -64,7 +64,7 @@ async fn clients_share_a_connection_and_get_their_own_answers() {
     let cluster = Cluster::new("one")
         .with_endpoint(backend.address())
         .with_limits(aeraki_core::route::config::Thresholds::default().with_max_connections(1));
-    let fixture = Fixture::with(DUBBO, all_to("one"), vec![cluster], |listener| listener);
+    let fixture = Fixture::with(DUBBO, all_to("one"), vec![cluster], |service| service);
     let mut clients = Vec::new();
     for _ in 0..CLIENTS {
         let mut client = fixture.client().await;
@@ -115,7 +115,7 @@ async fn the_idle_timer_does_not_fire_with_a_request_in_flight() {
     for wire in wire::ALL {
         let backend = Backend::bind(wire).await;
         let cluster = Cluster::new("one").with_endpoint(backend.address());
-        let idle = |listener: aeraki_core::route::config::Listener| listener.with_idle_timeout(IDLE);
+        let idle = |service: aeraki_core::route::config::MetaProtocolProxy| service.with_idle_timeout(IDLE);
         let fixture = Fixture::with(wire, all_to("one"), vec![cluster], idle);
         let mut client = fixture.client().await;
         client.call(3, "slow").await;
@@ -138,7 +138,7 @@ async fn a_route_times_out_and_the_late_answer_goes_nowhere() {
         let action = RouteAction::cluster("one").with_timeout(Duration::from_millis(50));
         let routes = RouteConfig::new("table", [Route::new("all", action)]);
         let cluster = Cluster::new("one").with_endpoint(backend.address());
-        let fixture = Fixture::with(wire, routes, vec![cluster], |listener| listener);
+        let fixture = Fixture::with(wire, routes, vec![cluster], |service| service);
         let mut client = fixture.client().await;
         client.call(3, "slow").await;
         let mut server = backend.accept().await;

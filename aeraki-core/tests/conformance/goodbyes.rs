@@ -73,9 +73,7 @@ async fn what_a_server_takes_with_it_is_tried_again_once_or_fails_once() {
         let action = if attempts == 0 { action } else { action.with_retry(retry) };
         let cluster = Cluster::new("one").with_endpoint(backend.address());
         let fixture =
-            Fixture::with(DUBBO, RouteConfig::new("t", [Route::new("all", action)]), vec![cluster], |listener| {
-                listener
-            });
+            Fixture::with(DUBBO, RouteConfig::new("t", [Route::new("all", action)]), vec![cluster], |service| service);
         let mut client = fixture.client().await;
         client.send((1..=4).flat_map(|id| (DUBBO.request)(id, "hello")).collect::<Vec<_>>()).await;
         let mut server = backend.accept().await;

@@ -2,6 +2,8 @@
 
 mod allocations;
 mod bytes_in;
+#[cfg(feature = "tls")]
+mod chains;
 mod closing;
 mod connections;
 mod exchange;

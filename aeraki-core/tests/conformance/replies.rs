@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use aeraki_core::{
     codec::{Kind, LocalReply, Reason},
-    observe::Metrics,
+    observe::{ListenerStats, Metrics},
     route::{Rules, SharedRules, config::Cluster},
     server::{Drain, Listener, ListenerOptions, Rpc},
     stack::{ObserveLayer, Request, RespondLayer, Response},
@@ -26,12 +26,11 @@ fn refuse_all(wire: Wire) -> std::net::SocketAddr {
     let stack = RespondLayer::new().layer(ObserveLayer::new().layer(refuse));
     let demand = aeraki_core::codec::Demand::of(["method"]);
     let rules = Arc::new(SharedRules::new(Rules::empty().with_demand(&demand)));
-    let metrics = Metrics::new(wire.name, "in");
-    let rpc = Rpc::new("in", protocol(wire), rules, Arc::clone(&metrics), stack);
+    let rpc = Rpc::new("in", protocol(wire), rules, Metrics::new(wire.name, "in"), stack);
     let listener = Listener::bind("in", ANY.parse().expect("an address"), &ListenerOptions::default());
     let listener = listener.expect("a free port");
     let address = listener.local_addr();
-    tokio::spawn(listener.serve(Arc::new(rpc), metrics, Drain::new()));
+    tokio::spawn(listener.serve(Arc::new(rpc), ListenerStats::new("in"), Drain::new()));
     address
 }
 
@@ -61,7 +60,7 @@ async fn what_cannot_be_forwarded_is_answered_at_once() {
             (Cluster::new("one"), Reason::NoHealthyUpstream),
             (Cluster::new("one").with_endpoint(gone), Reason::ConnectFailure),
         ] {
-            let fixture = Fixture::with(wire, all_to("one"), vec![clusters], |listener| listener);
+            let fixture = Fixture::with(wire, all_to("one"), vec![clusters], |service| service);
             let mut client = fixture.client().await;
             client.call(9, "hello").await;
             let answer = client.message().await;

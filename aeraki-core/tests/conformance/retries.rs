@@ -122,7 +122,7 @@ async fn a_server_that_is_killed_again_and_again_fails_nothing_repeatable_and_re
         };
         let routes = [route("again", retry().with_repeatable(true)), route("once", retry())];
         let cluster = Cluster::new("both").with_endpoint(steadily.address()).with_endpoint(address);
-        let fixture = Fixture::with(wire, RouteConfig::new("table", routes), vec![cluster], |listener| listener);
+        let fixture = Fixture::with(wire, RouteConfig::new("table", routes), vec![cluster], |service| service);
 
         let (executed, served, kills) = (Arc::<Executed>::default(), Arc::<AtomicU64>::default(), Arc::default());
         let mut servers = JoinSet::new();

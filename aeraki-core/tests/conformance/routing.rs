@@ -24,7 +24,7 @@ use crate::{
 fn two(wire: Wire, routes: RouteConfig, one: &Backend, other: &Backend) -> Fixture {
     let clusters = [("one", one), ("other", other)];
     let clusters = clusters.map(|(name, backend)| Cluster::new(name).with_endpoint(backend.address()));
-    Fixture::with(wire, routes, clusters.to_vec(), |listener| listener)
+    Fixture::with(wire, routes, clusters.to_vec(), |service| service)
 }
 
 #[tokio::test]
@@ -137,7 +137,7 @@ async fn attachments_change_on_both_ways() {
         .with_request_mutation(MutationEntry::remove("group"))
         .with_response_mutation(MutationEntry::set("served", "yes"));
     let cluster = Cluster::new("one").with_endpoint(backend.address());
-    let fixture = Fixture::with(DUBBO, RouteConfig::new("table", [route]), vec![cluster], |listener| listener);
+    let fixture = Fixture::with(DUBBO, RouteConfig::new("table", [route]), vec![cluster], |service| service);
     let mut client = fixture.client().await;
     client.call(1, "hello").await;
     let mut server = backend.accept().await;
@@ -154,7 +154,7 @@ async fn what_cannot_be_changed_passes_and_is_counted() {
     let route =
         Route::new("all", RouteAction::cluster("one")).with_request_mutation(MutationEntry::set("colour", "green"));
     let cluster = Cluster::new("one").with_endpoint(backend.address());
-    let fixture = Fixture::with(THRIFT, RouteConfig::new("table", [route]), vec![cluster], |listener| listener);
+    let fixture = Fixture::with(THRIFT, RouteConfig::new("table", [route]), vec![cluster], |service| service);
     let mut client = fixture.client().await;
     served(&mut client, &backend, 1, "hello").await;
     assert_eq!(fixture.count("mutation_skipped"), 1);
@@ -175,12 +175,13 @@ async fn bad_configurations_are_refused_in_one_line() {
     };
     assert_eq!(
         start("telnet", "one", address),
-        "listener \"in\": protocol.codec: there is no codec \"telnet\"; known are: aeraki.meta_protocol.codec.dubbo, \
+        "listener \"in\": filterChains[0].filter.metaProtocolProxy.protocol.codec: there is no codec \"telnet\"; known are: \
+         aeraki.meta_protocol.codec.dubbo, \
          aeraki.meta_protocol.codec.thrift, dubbo, thrift"
     );
     assert_eq!(
         start("dubbo", "none", address),
-        "listener \"in\": routes.inline.routes[0] \"all\".action: there is no cluster \"none\""
+        "listener \"in\": filterChains[0].filter.metaProtocolProxy.routes.inline.routes[0] \"all\".action: there is no cluster \"none\""
     );
     let listener = Listener::new("in", address, ProtocolConfig::new("dubbo"), RouteSource::Inline(all_to("one")));
     let config = config::Proxy::default().with_cluster(Cluster::new("one")).with_listener(listener);
@@ -234,7 +235,7 @@ async fn a_body_that_cannot_be_read_does_not_slip_through_a_policy() {
     let policy = AuthorizationPolicy::new("p", AuthorizationAction::Deny).with_rule(rule);
     let route = Route::new("all", RouteAction::cluster("one")).with_authorization(policy);
     let cluster = Cluster::new("one").with_endpoint(backend.address());
-    let fixture = Fixture::with(DUBBO, RouteConfig::new("table", [route]), vec![cluster], |listener| listener);
+    let fixture = Fixture::with(DUBBO, RouteConfig::new("table", [route]), vec![cluster], |service| service);
     let mut client = fixture.client().await;
     let mut call = (DUBBO.request)(1, "drop");
     // the number of the serialization: fastjson instead of Hessian2
@@ -263,7 +264,7 @@ async fn a_caller_that_gives_up_soon_gets_its_timeout_soon() {
         let backend = Backend::bind(DUBBO).await;
         let cluster = Cluster::new("one").with_endpoint(backend.address());
         let routes = RouteConfig::new("table", [Route::new("all", action.clone())]);
-        let fixture = Fixture::with(DUBBO, routes, vec![cluster], |listener| listener);
+        let fixture = Fixture::with(DUBBO, routes, vec![cluster], |service| service);
         let mut client = fixture.client().await;
         client.send(&call_that_says(1, value)).await;
         let mut server = backend.accept().await;
@@ -301,7 +302,7 @@ async fn a_limit_that_routes_share_is_one_and_counts_under_its_own_prefix() {
     };
     let cluster = Cluster::new("one").with_endpoint(backend.address());
     let routes = RouteConfig::new("table", [route("a"), route("b")]);
-    let fixture = Fixture::with(DUBBO, routes.clone(), vec![cluster], |listener| listener);
+    let fixture = Fixture::with(DUBBO, routes.clone(), vec![cluster], |service| service);
     let _backend = backend.echo();
     let mut client = fixture.client().await;
     let mut statuses = Vec::new();

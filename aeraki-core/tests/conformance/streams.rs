@@ -74,7 +74,7 @@ async fn an_opening_passes_the_whole_stack() {
     let other = Route::new("other", RouteAction::cluster("one")).with_authorization(deny);
     let clusters =
         [("one", &backend), ("shadow", &shadow)].map(|(name, at)| Cluster::new(name).with_endpoint(at.address()));
-    let fixture = Fixture::with(LINES, RouteConfig::new("t", [chat, other]), clusters.into(), |listener| listener);
+    let fixture = Fixture::with(LINES, RouteConfig::new("t", [chat, other]), clusters.into(), |service| service);
     let mut client = fixture.client().await;
     client.send("S 1 secret\n").await;
     expect(&mut client, "E 1 denied").await;
@@ -92,7 +92,7 @@ async fn an_opening_is_tried_again_until_the_stream_is_open() {
     let retry = RetryPolicy::new(3).with_on([RetryOn::Reset, RetryOn::ConnectFailure]).with_repeatable(true);
     let route = Route::new("all", RouteAction::cluster("one").with_retry(retry));
     let cluster = Cluster::new("one").with_endpoint(backend.address());
-    let fixture = Fixture::with(LINES, RouteConfig::new("t", [route]), vec![cluster], |listener| listener);
+    let fixture = Fixture::with(LINES, RouteConfig::new("t", [route]), vec![cluster], |service| service);
     let mut client = fixture.client().await;
     client.send("S 1 chat\nD 1 early\n").await;
     let mut server = backend.accept().await;
@@ -115,7 +115,7 @@ async fn an_opening_is_not_hedged() {
     let action = RouteAction::cluster("one").with_retry(retry).with_hedge(HedgePolicy::on_per_try_timeout());
     let cluster = Cluster::new("one").with_endpoint(backend.address());
     let routes = RouteConfig::new("t", [Route::new("all", action)]);
-    let fixture = Fixture::with(LINES, routes, vec![cluster], |listener| listener);
+    let fixture = Fixture::with(LINES, routes, vec![cluster], |service| service);
     let mut client = fixture.client().await;
     client.send("S 1 chat\nQ 2 ask\n").await;
     let mut server = backend.accept().await;

@@ -8,7 +8,10 @@ use aeraki_core::{
     proxy::{Proxy, Running},
     route::{
         SharedRules,
-        config::{self, Cluster, Listener, ProtocolConfig, Route, RouteAction, RouteConfig, RouteSource},
+        config::{
+            self, Cluster, FilterChain, Listener, MetaProtocolProxy, ProtocolConfig, Route, RouteAction, RouteConfig,
+            RouteSource,
+        },
     },
 };
 use bytes::BytesMut;
@@ -151,25 +154,25 @@ pub(crate) struct Fixture {
 impl Fixture {
     /// Sends everything to one cluster of one server.
     pub(crate) fn to(wire: Wire, server: SocketAddr) -> Self {
-        Self::with(wire, all_to("one"), vec![Cluster::new("one").with_endpoint(server)], |listener| listener)
+        Self::with(wire, all_to("one"), vec![Cluster::new("one").with_endpoint(server)], |service| service)
     }
 
-    pub(crate) fn with(
+    pub(crate) fn with<C: Into<FilterChain>>(
         wire: Wire,
         routes: RouteConfig,
         clusters: Vec<Cluster>,
-        adjust: impl FnOnce(Listener) -> Listener,
+        adjust: impl FnOnce(MetaProtocolProxy) -> C,
     ) -> Self {
         let address = ANY.parse().expect("an address");
-        let listener = Listener::new("in", address, ProtocolConfig::new(wire.name), RouteSource::Inline(routes));
+        let service = MetaProtocolProxy::new("in", ProtocolConfig::new(wire.name), RouteSource::Inline(routes));
         let config = clusters.into_iter().fold(config::Proxy::default(), config::Proxy::with_cluster);
-        Self::of(wire, config.with_listener(adjust(listener)))
+        Self::of(wire, config.with_listener(Listener::of("in", address, adjust(service))))
     }
 
     /// Runs a configuration whose listener is called `in`.
     pub(crate) fn of(wire: Wire, config: config::Proxy) -> Self {
         let proxy = Proxy::new(config, &registry()).expect("a good configuration");
-        let rules = Arc::clone(proxy.rules("in").expect("the listener"));
+        let rules = Arc::clone(proxy.rules("in").next().expect("the listener"));
         Self { proxy: proxy.start_here().expect("a free port"), rules, wire }
     }
 

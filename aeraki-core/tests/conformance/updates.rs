@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use aeraki_core::{
     codec::{Kind, Registry},
     proxy::{Proxy, Updated},
-    route::config::{self, Cluster, Listener, ProtocolConfig, RouteSource, RouteSubscription},
+    route::config::{self, Cluster, Listener, MetaProtocolProxy, ProtocolConfig, RouteSource, RouteSubscription},
 };
 
 use crate::{
@@ -13,9 +13,12 @@ use crate::{
     wire::{self, Wire},
 };
 
+fn service(name: &str, wire: Wire, cluster: &str) -> MetaProtocolProxy {
+    MetaProtocolProxy::new(name, ProtocolConfig::new(wire.name), RouteSource::Inline(all_to(cluster)))
+}
+
 fn listener(name: &str, wire: Wire, cluster: &str) -> Listener {
-    let address = ANY.parse().expect("an address");
-    Listener::new(name, address, ProtocolConfig::new(wire.name), RouteSource::Inline(all_to(cluster)))
+    Listener::of(name, ANY.parse().expect("an address"), service(name, wire, cluster))
 }
 
 fn config(listeners: Vec<Listener>, clusters: &[(&str, SocketAddr)]) -> config::Proxy {
@@ -70,7 +73,8 @@ async fn a_changed_listener_keeps_its_socket_and_lets_old_connections_finish() {
         let mut server = backend.accept().await;
         let request = server.message().await;
 
-        let changed = listener("in", wire, "one").with_idle_timeout(Duration::from_secs(60));
+        let changed = service("in", wire, "one").with_idle_timeout(Duration::from_secs(60));
+        let changed = Listener::of("in", ANY.parse().expect("an address"), changed);
         let updated = fixture.proxy.update(proxy(config(vec![changed], &clusters)), PATIENCE).expect("good");
         assert_eq!(updated.changed, names(&["in"]), "{}", wire.name);
         assert_eq!(fixture.address(), address, "{}", wire.name);
@@ -165,9 +169,8 @@ async fn a_table_of_a_control_plane_stays_in_force_for_listeners_that_come() {
     let backend = Backend::bind(wire).await.echo();
     let clusters = [("one", backend)];
     let subscribing = |name: &str| {
-        let mut listener = listener(name, wire, "one");
-        listener.routes = RouteSource::Dynamic(RouteSubscription::new("table", "one"));
-        listener
+        let routes = RouteSource::Dynamic(RouteSubscription::new("table", "one"));
+        Listener::new(name, ANY.parse().expect("an address"), ProtocolConfig::new(wire.name), routes)
     };
     let mut fixture = Fixture::of(wire, config(vec![subscribing("in")], &clusters));
     fixture.rules.update(&all_to("one")).expect("good");

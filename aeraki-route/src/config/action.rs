@@ -146,12 +146,7 @@ impl RouteAction {
 
     /// Returns the clusters that a message may be sent to, mirrors included.
     pub fn clusters(&self) -> impl Iterator<Item = &str> {
-        let (single, weighted) = match &self.destination {
-            Destination::Cluster(name) => (Some(name.as_str()), &[][..]),
-            Destination::Weighted(clusters) => (None, clusters.as_slice()),
-        };
-        let weighted = weighted.iter().map(|cluster| cluster.name.as_str());
-        single.into_iter().chain(weighted).chain(self.mirrors.iter().map(|mirror| mirror.cluster.as_str()))
+        self.destination.clusters().chain(self.mirrors.iter().map(|mirror| mirror.cluster.as_str()))
     }
 
     pub(super) fn check(&self) -> Checked {
@@ -188,7 +183,7 @@ impl RouteAction {
     }
 }
 
-/// The cluster or clusters of a route.
+/// The cluster or clusters of a route, or of connections that are passed on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -200,7 +195,16 @@ pub enum Destination {
 }
 
 impl Destination {
-    fn check(&self) -> Checked {
+    /// Returns the clusters that messages may be sent to.
+    pub fn clusters(&self) -> impl Iterator<Item = &str> {
+        let (single, weighted) = match self {
+            Self::Cluster(name) => (Some(name.as_str()), &[][..]),
+            Self::Weighted(clusters) => (None, clusters.as_slice()),
+        };
+        single.into_iter().chain(weighted.iter().map(|cluster| cluster.name.as_str()))
+    }
+
+    pub(super) fn check(&self) -> Checked {
         let clusters = match self {
             Self::Cluster(name) => return ensure(!name.is_empty(), "cluster", "must not be empty"),
             Self::Weighted(clusters) => clusters,

@@ -21,6 +21,13 @@ impl ConfigError {
         Self { object: object.into(), field: field.into(), reason: reason.into() }
     }
 
+    /// Makes it an error of the object that holds the refused one at `path`.
+    #[must_use]
+    pub fn within(self, object: impl Into<String>, path: &str) -> Self {
+        let field = if self.field.is_empty() { path.to_owned() } else { format!("{path}.{}", self.field) };
+        Self { object: object.into(), field, reason: self.reason }
+    }
+
     /// Returns the kind and name of the refused object, for example `cluster "a"`.
     pub fn object(&self) -> &str {
         &self.object

@@ -1,25 +1,21 @@
-//! Listeners: where the proxy accepts connections, which protocol they speak, and where their routes come from.
+//! Listeners: where the proxy accepts connections, and what it does with them.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    connection_limit::ConnectionLimit,
     duration,
-    error::{Checked, ConfigError, ensure},
-    filter::{Filter, FilterOrder},
-    listener_limits::ListenerLimits,
+    error::{Checked, ConfigError, FieldError, ensure},
+    filter_chain::FilterChain,
+    meta_protocol_proxy::{MetaProtocolProxy, ProtocolConfig, RouteSource},
     proxy_protocol::ProxyProtocol,
-    route::RouteConfig,
     socket_address::SocketAddress,
-    stream::StreamTimeouts,
     tcp_keepalive::TcpKeepalive,
-    tls::DownstreamTlsContext,
 };
+use crate::ChainIndex;
 
-/// A socket and what runs on it; the parts of `envoy.config.listener.v3.Listener` and
-/// `aeraki.meta_protocol_proxy.v1alpha.MetaProtocolProxy` that mean something here.
+/// A socket and what runs on it; the parts of `envoy.config.listener.v3.Listener` that mean something here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
@@ -31,64 +27,57 @@ pub struct Listener {
     /// Which way the traffic runs, seen from the workload; default: unspecified.
     #[serde(default)]
     pub direction: TrafficDirection,
-    /// The protocol of its connections.
-    pub protocol: ProtocolConfig,
-    /// Part of the name of every metric of this listener; not empty.
-    pub stat_prefix: String,
-    /// Where its routes come from.
-    pub routes: RouteSource,
-    /// Filters in decode order; none: the router alone.
+    /// What it does with connections, by what these [match](super::FilterChainMatch); no two may match the same.
     #[serde(default)]
-    pub filters: Vec<Filter>,
-    /// The order in which the filters see responses; default: that of the list, as upstream's proxy.
+    pub filter_chains: Vec<FilterChain>,
+    /// What it does with connections that no filter chain matches, whatever this one is said to match; none: they are
+    /// closed.
     #[serde(default)]
-    pub response_order: FilterOrder,
-    /// How long a connection may be idle: no request in flight and no byte either way; none: for ever. Not zero.
-    #[serde(default, with = "duration::optional")]
-    pub idle_timeout: Option<Duration>,
-    /// How long streams may last, where their routes do not say.
+    pub default_filter_chain: Option<FilterChain>,
+    /// How long the first bytes may take where the choice of the filter chain depends on them; default 15 s, none: as long
+    /// as they do. Not zero.
+    #[serde(default = "default_listener_filters_timeout", with = "duration::optional")]
+    pub listener_filters_timeout: Option<Duration>,
+    /// Whether a client that takes longer is served by the chain of clients of whom nothing is known, instead of being
+    /// closed; default: no. Clients of protocols in which servers speak first need it.
     #[serde(default)]
-    pub streams: StreamTimeouts,
-    /// What one connection may take.
-    #[serde(default)]
-    pub limits: ListenerLimits,
-    /// How many connections it has at a time; none: any number.
-    #[serde(default)]
-    pub connection_limit: Option<ConnectionLimit>,
+    pub continue_on_listener_filters_timeout: bool,
     /// Has the system ask silent clients whether they are there; none: it does not ask.
     #[serde(default)]
     pub tcp_keepalive: Option<TcpKeepalive>,
     /// Whether the address that a redirected client meant counts as the one that it connected to; Linux. Default: no.
     #[serde(default)]
     pub original_dst: bool,
-    /// How it speaks TLS; none: not at all.
-    #[serde(default)]
-    pub tls: Option<DownstreamTlsContext>,
     /// How it takes the header of the PROXY protocol, which comes before TLS; none: not at all.
     #[serde(default)]
     pub proxy_protocol: Option<ProxyProtocol>,
 }
 
 impl Listener {
-    /// Creates a listener that goes by `name` in metrics too.
+    /// Creates a listener whose connections all speak one protocol in plain text, and that goes by `name` in metrics too.
     pub fn new(name: impl Into<String>, address: SocketAddr, protocol: ProtocolConfig, routes: RouteSource) -> Self {
         let name = name.into();
+        let proxy = MetaProtocolProxy::new(&name, protocol, routes);
+        Self::of(name, address, proxy)
+    }
+
+    /// Creates a listener with one filter chain.
+    pub fn of(name: impl Into<String>, address: SocketAddr, chain: impl Into<FilterChain>) -> Self {
+        Self::without_chains(name, address).with_filter_chain(chain)
+    }
+
+    /// Creates a listener that serves nothing until filter chains are added.
+    pub fn without_chains(name: impl Into<String>, address: impl Into<SocketAddress>) -> Self {
         Self {
-            stat_prefix: name.clone(),
-            name,
+            name: name.into(),
             address: address.into(),
             direction: TrafficDirection::default(),
-            protocol,
-            routes,
-            filters: Vec::new(),
-            response_order: FilterOrder::default(),
-            idle_timeout: None,
-            streams: StreamTimeouts::default(),
-            limits: ListenerLimits::default(),
-            connection_limit: None,
+            filter_chains: Vec::new(),
+            default_filter_chain: None,
+            listener_filters_timeout: default_listener_filters_timeout(),
+            continue_on_listener_filters_timeout: false,
             tcp_keepalive: None,
             original_dst: false,
-            tls: None,
             proxy_protocol: None,
         }
     }
@@ -107,52 +96,32 @@ impl Listener {
         self
     }
 
-    /// Sets the name in metrics.
+    /// Adds a filter chain.
     #[must_use]
-    pub fn with_stat_prefix(mut self, stat_prefix: impl Into<String>) -> Self {
-        self.stat_prefix = stat_prefix.into();
+    pub fn with_filter_chain(mut self, chain: impl Into<FilterChain>) -> Self {
+        self.filter_chains.push(chain.into());
         self
     }
 
-    /// Adds a filter behind the ones that are there.
+    /// Sets what it does with connections that no filter chain matches.
     #[must_use]
-    pub fn with_filter(mut self, filter: Filter) -> Self {
-        self.filters.push(filter);
+    pub fn with_default_filter_chain(mut self, chain: impl Into<FilterChain>) -> Self {
+        self.default_filter_chain = Some(chain.into());
         self
     }
 
-    /// Sets the order in which the filters see responses.
+    /// Sets how long the first bytes may take where the choice of the filter chain depends on them; none: as long as they
+    /// do.
     #[must_use]
-    pub fn with_response_order(mut self, order: FilterOrder) -> Self {
-        self.response_order = order;
+    pub fn with_listener_filters_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.listener_filters_timeout = timeout;
         self
     }
 
-    /// Sets how long a connection may be idle.
+    /// Sets whether a client whose first bytes take longer is served all the same.
     #[must_use]
-    pub fn with_idle_timeout(mut self, idle_timeout: Duration) -> Self {
-        self.idle_timeout = Some(idle_timeout);
-        self
-    }
-
-    /// Sets how long streams may last, where their routes do not say.
-    #[must_use]
-    pub fn with_streams(mut self, timeouts: StreamTimeouts) -> Self {
-        self.streams = timeouts;
-        self
-    }
-
-    /// Sets what one connection may take.
-    #[must_use]
-    pub fn with_limits(mut self, limits: ListenerLimits) -> Self {
-        self.limits = limits;
-        self
-    }
-
-    /// Sets how many connections it has at a time.
-    #[must_use]
-    pub fn with_connection_limit(mut self, limit: ConnectionLimit) -> Self {
-        self.connection_limit = Some(limit);
+    pub fn with_continue_on_listener_filters_timeout(mut self, goes_on: bool) -> Self {
+        self.continue_on_listener_filters_timeout = goes_on;
         self
     }
 
@@ -170,13 +139,6 @@ impl Listener {
         self
     }
 
-    /// Sets how it speaks TLS.
-    #[must_use]
-    pub fn with_tls(mut self, tls: DownstreamTlsContext) -> Self {
-        self.tls = Some(tls);
-        self
-    }
-
     /// Sets how it takes the header of the PROXY protocol.
     #[must_use]
     pub fn with_proxy_protocol(mut self, proxy_protocol: ProxyProtocol) -> Self {
@@ -184,12 +146,40 @@ impl Listener {
         self
     }
 
+    /// Lists the filter chains, the default one behind the others, each with its path in error texts.
+    pub fn chains(&self) -> impl Iterator<Item = (String, &FilterChain)> {
+        let matched = self.filter_chains.iter().enumerate().map(|(index, chain)| (self.chain_path(index), chain));
+        matched.chain(self.default_filter_chain.iter().map(|chain| ("defaultFilterChain".to_owned(), chain)))
+    }
+
+    fn chain_path(&self, index: usize) -> String {
+        match self.filter_chains.get(index).map_or("", |chain| &chain.name) {
+            "" => format!("filterChains[{index}]"),
+            name => format!("filterChains[{index}] {name:?}"),
+        }
+    }
+
+    /// Files the filter chains by what they match.
+    ///
+    /// # Errors
+    /// Names two chains that match the same.
+    pub fn chain_index(&self) -> Result<ChainIndex, ConfigError> {
+        self.index().map_err(|error| error.of(KIND, &self.name))
+    }
+
+    fn index(&self) -> Result<ChainIndex, FieldError> {
+        ChainIndex::new(self.filter_chains.iter().map(|chain| &chain.matches)).map_err(|(first, second)| {
+            let reason = format!("matches connections that {} matches too", self.chain_path(first));
+            FieldError::new(format!("{}.matches", self.chain_path(second)), reason)
+        })
+    }
+
     /// Checks the listener by itself; whether its clusters exist is for [`Proxy::validate`](super::Proxy::validate).
     ///
     /// # Errors
     ///
     /// The first fault: an empty name, protocol or `stat_prefix`, a limit or time-out of zero, TLS without a certificate,
-    /// a fault in inline routes.
+    /// a fault in inline routes, no filter chain, or two that match the same.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.check().map_err(|error| error.of(KIND, &self.name))
     }
@@ -198,27 +188,20 @@ impl Listener {
         ensure(!self.name.is_empty(), "name", "must not be empty")?;
         self.address.check().map_err(|error| error.within("address"))?;
         self.check_tcp()?;
-        ensure(!self.stat_prefix.is_empty(), "statPrefix", "must not be empty")?;
-        ensure(!self.protocol.name.is_empty(), "protocol.name", "must not be empty")?;
-        for (index, filter) in self.filters.iter().enumerate() {
-            filter.check().map_err(|error| error.within(filter.path(index)))?;
+        let served = !self.filter_chains.is_empty() || self.default_filter_chain.is_some();
+        ensure(served, "filterChains", "must hold a filter chain where there is no default one")?;
+        for (path, chain) in self.chains() {
+            chain.check().map_err(|error| error.within(path))?;
         }
-        duration::check_optional(self.idle_timeout, "idleTimeout")?;
-        self.streams.check().map_err(|error| error.within("streams"))?;
-        self.limits.check().map_err(|error| error.within("limits"))?;
-        if let Some(limit) = &self.connection_limit {
-            limit.check().map_err(|error| error.within("connectionLimit"))?;
-        }
+        self.index()?;
+        duration::check_optional(self.listener_filters_timeout, "listenerFiltersTimeout")?;
         if let Some(keepalive) = &self.tcp_keepalive {
             keepalive.check().map_err(|error| error.within("tcpKeepalive"))?;
-        }
-        if let Some(tls) = &self.tls {
-            tls.check().map_err(|error| error.within("tls"))?;
         }
         if let Some(proxy_protocol) = &self.proxy_protocol {
             proxy_protocol.check().map_err(|error| error.within("proxyProtocol"))?;
         }
-        self.routes.check().map_err(|error| error.within("routes"))
+        Ok(())
     }
 
     /// A Unix socket has nothing of this.
@@ -230,6 +213,13 @@ impl Listener {
             "is for TCP, and the address is a Unix socket",
         )?;
         ensure(!(is_pipe && self.original_dst), "originalDst", "is for TCP, and the address is a Unix socket")
+    }
+
+    /// Names the first cluster that is meant and not there, and the field that means it.
+    pub(super) fn check_clusters(&self, is_known: &dyn Fn(&str) -> bool) -> Result<(), ConfigError> {
+        let mut chains = self.chains();
+        let checked = chains.try_for_each(|(path, chain)| chain.check_clusters(is_known).map_err(|e| e.within(path)));
+        checked.map_err(|error| error.of(KIND, &self.name))
     }
 }
 
@@ -247,104 +237,9 @@ pub enum TrafficDirection {
     Outbound,
 }
 
-/// A protocol and how it is read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[non_exhaustive]
-pub struct ProtocolConfig {
-    /// Name in metrics and logs, for example `dubbo`; not empty.
-    pub name: String,
-    /// Name of the codec in the registry, for example `aeraki.meta_protocol.codec.dubbo`; none: the protocol's name.
-    #[serde(default)]
-    pub codec: Option<String>,
-    /// Settings that the codec understands.
-    #[serde(default)]
-    pub options: BTreeMap<String, String>,
-}
-
-impl ProtocolConfig {
-    /// Creates a protocol whose codec goes by the same name.
-    pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), codec: None, options: BTreeMap::new() }
-    }
-
-    /// Sets the codec's name.
-    #[must_use]
-    pub fn with_codec(mut self, codec: impl Into<String>) -> Self {
-        self.codec = Some(codec.into());
-        self
-    }
-
-    /// Sets one of the codec's options.
-    #[must_use]
-    pub fn with_option(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.options.insert(key.into(), value.into());
-        self
-    }
-
-    /// Returns the name by which the codec is looked up.
-    pub fn codec(&self) -> &str {
-        self.codec.as_deref().unwrap_or(&self.name)
-    }
-}
-
-/// Where the routes of a listener come from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub enum RouteSource {
-    /// From the listener itself.
-    Inline(RouteConfig),
-    /// From a control plane.
-    Dynamic(RouteSubscription),
-}
-
-impl RouteSource {
-    /// Creates a subscription to the table `route_config_name` at the control plane behind `cluster`.
-    pub fn dynamic(route_config_name: impl Into<String>, cluster: impl Into<String>) -> Self {
-        Self::Dynamic(RouteSubscription::new(route_config_name, cluster))
-    }
-
-    fn check(&self) -> Checked {
-        match self {
-            Self::Inline(config) => config.check().map_err(|error| error.within("inline")),
-            Self::Dynamic(subscription) => subscription.check().map_err(|error| error.within("dynamic")),
-        }
-    }
-}
-
-/// Which table is asked for, and where.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[non_exhaustive]
-pub struct RouteSubscription {
-    /// Name of the table at the control plane; not empty.
-    pub route_config_name: String,
-    /// Cluster of the control plane (gRPC); not empty.
-    pub cluster: String,
-    /// How long the listener waits for its first table before it serves without one; default 15 s, zero: for ever.
-    #[serde(default = "default_initial_fetch_timeout", with = "duration")]
-    pub initial_fetch_timeout: Duration,
-}
-
-impl RouteSubscription {
-    /// Creates a subscription that waits 15 s for its first table.
-    pub fn new(route_config_name: impl Into<String>, cluster: impl Into<String>) -> Self {
-        Self {
-            route_config_name: route_config_name.into(),
-            cluster: cluster.into(),
-            initial_fetch_timeout: default_initial_fetch_timeout(),
-        }
-    }
-
-    fn check(&self) -> Checked {
-        ensure(!self.route_config_name.is_empty(), "routeConfigName", "must not be empty")?;
-        ensure(!self.cluster.is_empty(), "cluster", "must not be empty")
-    }
-}
-
-fn default_initial_fetch_timeout() -> Duration {
-    Duration::from_secs(15)
+#[expect(clippy::unnecessary_wraps, reason = "the default of an optional field")]
+fn default_listener_filters_timeout() -> Option<Duration> {
+    Some(Duration::from_secs(15))
 }
 
 /// What a [`Listener`] is called in error texts.

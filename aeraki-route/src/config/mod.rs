@@ -14,9 +14,12 @@ mod duration;
 mod endpoint;
 pub(crate) mod error;
 mod filter;
+mod filter_chain;
+mod filter_chain_match;
 mod listener;
 mod listener_limits;
 mod matches;
+mod meta_protocol_proxy;
 mod mutation;
 mod placement;
 mod policy;
@@ -26,6 +29,7 @@ pub(crate) mod route;
 mod socket_address;
 mod stream;
 mod tcp_keepalive;
+mod tcp_proxy;
 mod tls;
 
 pub(crate) use self::policy::ip_block;
@@ -41,9 +45,12 @@ pub use self::{
     endpoint::{Address, AddressError, Endpoint, HealthStatus, Locality},
     error::ConfigError,
     filter::{Filter, FilterConfig, FilterOrder},
-    listener::{Listener, ProtocolConfig, RouteSource, RouteSubscription, TrafficDirection},
+    filter_chain::{FilterChain, NetworkFilter},
+    filter_chain_match::{ConnectionSourceType, FilterChainMatch, TransportProtocol},
+    listener::{Listener, TrafficDirection},
     listener_limits::ListenerLimits,
     matches::{AttributeMatch, ValueMatch},
+    meta_protocol_proxy::{MetaProtocolProxy, ProtocolConfig, RouteSource, RouteSubscription},
     mutation::{MutationEntry, MutationValue},
     placement::{HashPolicy, HashSource, RoutingPriority},
     policy::{
@@ -58,6 +65,7 @@ pub use self::{
     socket_address::{Pipe, SocketAddress},
     stream::StreamTimeouts,
     tcp_keepalive::TcpKeepalive,
+    tcp_proxy::TcpProxy,
     tls::{
         CertificateValidationContext, CommonTlsContext, DataSource, DownstreamTlsContext, SanKind, SanMatcher,
         SanValue, TlsCertificate, TlsVersion, UpstreamTlsContext,

@@ -9,7 +9,7 @@ use super::{
     cluster::{self, Cluster},
     endpoint::Locality,
     error::ConfigError,
-    listener::{self, Listener, RouteSource},
+    listener::{self, Listener},
 };
 
 /// Everything that a proxy starts with; the parts of `envoy.config.bootstrap.v3.Bootstrap` that mean something here.
@@ -92,7 +92,7 @@ impl Proxy {
         if let Some(unknown) = self.local_cluster.as_deref().filter(|local| !clusters.contains(local)) {
             return Err(ConfigError::new("proxy", "localCluster", format!("there is no cluster {unknown:?}")));
         }
-        self.listeners.iter().try_for_each(|listener| check_clusters(listener, &clusters))
+        self.listeners.iter().try_for_each(|listener| listener.check_clusters(&|name| clusters.contains(name)))
     }
 
     fn check_addresses(&self) -> Result<(), ConfigError> {
@@ -148,23 +148,6 @@ fn check_unique<'a>(kind: &str, names: impl Iterator<Item = &'a str>) -> Result<
     match names.into_iter().find(|name| !seen.insert(*name)) {
         Some(name) => Err(ConfigError::new(format!("{kind} {name:?}"), "name", "is there twice")),
         None => Ok(()),
-    }
-}
-
-fn check_clusters(listener: &Listener, clusters: &HashSet<&str>) -> Result<(), ConfigError> {
-    let unknown = |cluster: &str| format!("there is no cluster {cluster:?}");
-    match &listener.routes {
-        RouteSource::Inline(config) => match config.clusters().find(|(.., name)| !clusters.contains(name)) {
-            Some((index, cluster)) => {
-                let path = format!("routes.inline.{}.action", config.routes[index].path(index));
-                Err(of_listener(listener, path, unknown(cluster)))
-            }
-            None => Ok(()),
-        },
-        RouteSource::Dynamic(subscription) if !clusters.contains(&*subscription.cluster) => {
-            Err(of_listener(listener, "routes.dynamic.cluster", unknown(&subscription.cluster)))
-        }
-        RouteSource::Dynamic(_) => Ok(()),
     }
 }
 

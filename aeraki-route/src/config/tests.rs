@@ -23,18 +23,23 @@ fn routes() -> RouteConfig {
 }
 
 fn proxy() -> Proxy {
-    let inline = RouteSource::Inline(routes());
+    let dubbo = MetaProtocolProxy::new("dubbo", ProtocolConfig::new("dubbo"), RouteSource::Inline(routes()));
     let dynamic = RouteSource::dynamic("thrift_9090", "aeraki-xds");
     ["v1", "v2", "shadow", "aeraki-xds"].into_iter().fold(
         Proxy::new(Node::new("sidecar~10.0.0.1~a.b~c", "a").with_metadata("CLUSTER_ID", "k8s"))
             .with_admin(local(0))
-            .with_listener(
-                Listener::new("dubbo", local(20880), ProtocolConfig::new("dubbo"), inline)
-                    .with_idle_timeout(Duration::from_secs(60)),
-            )
+            .with_listener(Listener::of("dubbo", local(20880), dubbo.with_idle_timeout(Duration::from_secs(60))))
             .with_listener(Listener::new("thrift", local(9090), ProtocolConfig::new("thrift"), dynamic)),
         |proxy, name| proxy.with_cluster(Cluster::new(name).with_endpoint(local(1))),
     )
+}
+
+/// Returns the service of the listener `dubbo`.
+fn dubbo(proxy: &mut Proxy) -> &mut MetaProtocolProxy {
+    match &mut proxy.listeners[0].filter_chains[0].filter {
+        NetworkFilter::MetaProtocolProxy(service) => service,
+        NetworkFilter::TcpProxy(service) => panic!("{service:?}"),
+    }
 }
 
 fn assert_round_trip<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(value: &T) -> Value {
@@ -184,31 +189,31 @@ fn proxy_refusals_name_object_field_and_reason() {
         ),
         (
             proxy_refusal(|proxy| drop(proxy.clusters.remove(2))),
-            r#"listener "dubbo": routes.inline.routes[0] "split".action: there is no cluster "shadow""#,
+            r#"listener "dubbo": filterChains[0].filter.metaProtocolProxy.routes.inline.routes[0] "split".action: there is no cluster "shadow""#,
         ),
         (
             proxy_refusal(|proxy| drop(proxy.clusters.pop())),
-            r#"listener "thrift": routes.dynamic.cluster: there is no cluster "aeraki-xds""#,
+            r#"listener "thrift": filterChains[0].filter.metaProtocolProxy.routes.dynamic.cluster: there is no cluster "aeraki-xds""#,
         ),
         (
-            proxy_refusal(|proxy| proxy.listeners[0].limits.max_requests_in_flight = 0),
-            r#"listener "dubbo": limits.maxRequestsInFlight: must not be zero"#,
+            proxy_refusal(|proxy| dubbo(proxy).limits.max_requests_in_flight = 0),
+            r#"listener "dubbo": filterChains[0].filter.metaProtocolProxy.limits.maxRequestsInFlight: must not be zero"#,
         ),
         (
-            proxy_refusal(|proxy| proxy.listeners[0].limits.max_stream_bytes = 0),
-            r#"listener "dubbo": limits.maxStreamBytes: must not be zero"#,
+            proxy_refusal(|proxy| dubbo(proxy).limits.max_stream_bytes = 0),
+            r#"listener "dubbo": filterChains[0].filter.metaProtocolProxy.limits.maxStreamBytes: must not be zero"#,
         ),
         (
-            proxy_refusal(|proxy| proxy.listeners[0].streams.idle = Some(Duration::MAX)),
-            r#"listener "dubbo": streams.idle: must not be longer than 365 days"#,
+            proxy_refusal(|proxy| dubbo(proxy).streams.idle = Some(Duration::MAX)),
+            r#"listener "dubbo": filterChains[0].filter.metaProtocolProxy.streams.idle: must not be longer than 365 days"#,
         ),
         (
-            proxy_refusal(|proxy| proxy.listeners[0].limits.unfinished_frame_timeout = Some(Duration::ZERO)),
-            r#"listener "dubbo": limits.unfinishedFrameTimeout: must not be zero"#,
+            proxy_refusal(|proxy| dubbo(proxy).limits.unfinished_frame_timeout = Some(Duration::ZERO)),
+            r#"listener "dubbo": filterChains[0].filter.metaProtocolProxy.limits.unfinishedFrameTimeout: must not be zero"#,
         ),
         (
-            proxy_refusal(|proxy| proxy.listeners[0].stat_prefix.clear()),
-            r#"listener "dubbo": statPrefix: must not be empty"#,
+            proxy_refusal(|proxy| dubbo(proxy).stat_prefix.clear()),
+            r#"listener "dubbo": filterChains[0].filter.metaProtocolProxy.statPrefix: must not be empty"#,
         ),
     ];
     for (text, expected) in cases {
@@ -277,14 +282,15 @@ fn tls_is_written_with_the_names_of_envoy_and_keys_stay_out_of_logs() {
             "alpnProtocols": ["istio"], "minVersion": "TLSv1_3"}}),
     );
     assert!(!format!("{upstream:?}").contains("\"key\""), "{upstream:?}");
-    let downstream = DownstreamTlsContext::new(certificate()).with_permissive(true);
+    let downstream = DownstreamTlsContext::new(certificate());
     assert_eq!(assert_round_trip(&downstream)["handshakeTimeout"], "15s");
 }
 
 #[test]
 fn tls_refusals_name_field_and_reason() {
-    let plain = || Listener::new("l", local(1), ProtocolConfig::new("p"), RouteSource::Inline(routes()));
-    let listener = |tls| refusal(plain().with_tls(tls).validate());
+    let service = || MetaProtocolProxy::new("l", ProtocolConfig::new("p"), RouteSource::Inline(routes()));
+    let plain = || Listener::of("l", local(1), service());
+    let listener = |tls| refusal(Listener::of("l", local(1), FilterChain::new(service()).with_tls(tls)).validate());
     let cluster = |tls| refusal(Cluster::new("c").with_tls(tls).validate());
     let downstream = || DownstreamTlsContext::new(certificate());
     let upstream = || UpstreamTlsContext::new(authority());
@@ -293,22 +299,22 @@ fn tls_refusals_name_field_and_reason() {
     let mut without = (downstream(), upstream());
     (without.0.common.tls_certificate, without.1.common.validation_context) = (None, None);
     let cases = [
-        (listener(without.0), r#"listener "l": tls.common.tlsCertificate: is required"#),
+        (listener(without.0), r#"listener "l": filterChains[0].tls.common.tlsCertificate: is required"#),
         (
             listener(downstream().with_required_client_certificate(true)),
-            r#"listener "l": tls.common.validationContext: is required to require a certificate of clients"#,
+            r#"listener "l": filterChains[0].tls.common.validationContext: is required to require a certificate of clients"#,
         ),
         (
             listener(DownstreamTlsContext::new(TlsCertificate::new(empty.clone(), empty))),
-            r#"listener "l": tls.common.tlsCertificate.certificateChain: must not be empty"#,
+            r#"listener "l": filterChains[0].tls.common.tlsCertificate.certificateChain: must not be empty"#,
         ),
         (
             listener(downstream().with_alpn_protocol("h2").with_alpn_protocol("")),
-            r#"listener "l": tls.common.alpnProtocols[1]: must have 1 to 255 bytes"#,
+            r#"listener "l": filterChains[0].tls.common.alpnProtocols[1]: must have 1 to 255 bytes"#,
         ),
         (
             listener(downstream().with_handshake_timeout(Duration::ZERO)),
-            r#"listener "l": tls.handshakeTimeout: must not be zero"#,
+            r#"listener "l": filterChains[0].tls.handshakeTimeout: must not be zero"#,
         ),
         (
             refusal(plain().with_proxy_protocol(ProxyProtocol::default().with_timeout(Duration::ZERO)).validate()),

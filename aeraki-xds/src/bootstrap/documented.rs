@@ -1,10 +1,12 @@
-//! Keeps `docs/clusters.md` true: its clusters are read, and its tables know every field.
+//! Keeps `docs/clusters.md`, `docs/connections.md` and `docs/listeners.md` true: what they show is read, and their tables
+//! know every field.
 
 use std::collections::BTreeMap;
 
 use super::*;
 
 const TEXT: &str = include_str!("../../../docs/clusters.md");
+const LISTENERS: &str = include_str!("../../../docs/listeners.md");
 
 /// Returns the YAML blocks of a page.
 fn blocks(page: &str) -> Vec<&str> {
@@ -24,18 +26,20 @@ fn every_documented_cluster_is_read_in_full() {
 }
 
 #[test]
-fn every_documented_connection_is_read_in_full() {
-    let blocks = blocks(include_str!("../../../docs/connections.md"));
-    for block in &blocks {
-        let read = Bootstrap::from_yaml(block).unwrap_or_else(|error| panic!("{error}\n{block}"));
-        assert_eq!(read.warnings, [], "{block}");
+fn every_documented_bootstrap_is_read_in_full() {
+    for (page, count) in [(include_str!("../../../docs/connections.md"), 5), (LISTENERS, 3)] {
+        let blocks = blocks(page);
+        for block in &blocks {
+            let read = Bootstrap::from_yaml(block).unwrap_or_else(|error| panic!("{error}\n{block}"));
+            assert_eq!(read.warnings, [], "{block}");
+        }
+        assert_eq!(blocks.len(), count);
     }
-    assert_eq!(blocks.len(), 5);
 }
 
 #[test]
 fn every_field_is_documented_and_what_has_no_effect_is_said_to_have_none() {
-    let tables: Vec<_> = TEXT.split("\n### `").skip(1).collect();
+    let tables: Vec<_> = [TEXT, LISTENERS].iter().flat_map(|page| page.split("\n### `").skip(1)).collect();
     for table in &tables {
         let (message, rest) = table.split_once('`').expect("a name ends");
         let rows = rest.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
@@ -51,5 +55,5 @@ fn every_field_is_documented_and_what_has_no_effect_is_said_to_have_none() {
         }
         assert_eq!(said.len(), fields.len(), "{message} has no such field");
     }
-    assert_eq!(tables.len(), 24);
+    assert_eq!(tables.len(), 30);
 }

@@ -4,7 +4,7 @@ mod used;
 
 use std::net::SocketAddr;
 
-use aeraki_route::config::{ConfigError, Listener, Node, Proxy};
+use aeraki_route::config::{ConfigError, Listener, NetworkFilter, Node, Proxy};
 use prost::{Message, Name};
 use prost_reflect::{DynamicMessage, Value as Field};
 use serde_json::Value;
@@ -150,7 +150,11 @@ fn node(document: &Value, bootstrap: &DynamicMessage) -> Result<Node, BootstrapE
 }
 
 fn unenforced(listener: &Listener) -> impl Iterator<Item = Warning> {
-    let filters = listener.filters.iter().filter(|filter| !filter.is_enforced());
+    let proxies = listener.chains().filter_map(|(_, chain)| match &chain.filter {
+        NetworkFilter::MetaProtocolProxy(proxy) => Some(proxy),
+        _ => None,
+    });
+    let filters = proxies.flat_map(|proxy| &proxy.filters).filter(|filter| !filter.is_enforced());
     filters.map(|filter| Warning::NotEnforced { listener: listener.name.clone(), filter: filter.name.clone() })
 }
 

@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use aeraki_route::config::{
     Address, Consecutive, Decimal, Discovery, Filter, FilterConfig, HealthCheck, HealthCheckKind, HealthStatus,
-    LbPolicy, LeastRequest, Locality, Maglev, OutlierDetection, Preconnect, RouteSource, Thresholds, ZoneAware,
+    LbPolicy, LeastRequest, Locality, Maglev, MetaProtocolProxy, OutlierDetection, Preconnect, RouteSource, Thresholds,
+    ZoneAware,
 };
 use proptest::prelude::*;
 
@@ -40,6 +41,15 @@ fn refused(filter: &str, cluster: &str) -> String {
     read(filter, cluster).expect_err("is refused")
 }
 
+/// Returns the one service of a listener.
+fn service(listener: &Listener) -> &MetaProtocolProxy {
+    let [chain] = listener.filter_chains.as_slice() else { panic!("one chain, not {listener:?}") };
+    match &chain.filter {
+        NetworkFilter::MetaProtocolProxy(service) => service,
+        other => panic!("{other:?}"),
+    }
+}
+
 const PROXY: &str = "static_resources.listeners[0].filterChains[0].filters[0].typed_config";
 
 #[test]
@@ -51,11 +61,12 @@ fn both_spellings_and_lone_mappings_are_read() {
     assert_eq!((proxy.node.id.as_str(), proxy.node.cluster.as_str()), ("me", "us"));
     assert_eq!(proxy.node.metadata["A"], serde_json::json!({"b": [1, true]}));
     let [listener] = proxy.listeners.as_slice() else { panic!("one listener, not {:?}", proxy.listeners) };
+    let service = service(listener);
     assert_eq!(
-        (listener.protocol.name.as_str(), listener.protocol.codec()),
+        (service.protocol.name.as_str(), service.protocol.codec()),
         ("dubbo", "aeraki.meta_protocol.codec.dubbo")
     );
-    assert!(matches!(&listener.routes, RouteSource::Inline(routes) if routes.routes.len() == 1));
+    assert!(matches!(&service.routes, RouteSource::Inline(routes) if routes.routes.len() == 1));
     assert_eq!(proxy.clusters[0].connect_timeout.as_millis(), 250);
 }
 
@@ -63,7 +74,8 @@ fn both_spellings_and_lone_mappings_are_read() {
 fn the_preferred_protocol_fields_win_over_the_deprecated_ones() {
     let filter = FILTER.replace("codec:", "protocol: {name: thrift, codec: {name: t}}, codec:");
     let listener = read(&filter, "type: STATIC").expect("is valid").proxy.listeners.remove(0);
-    assert_eq!((listener.protocol.name.as_str(), listener.protocol.codec()), ("thrift", "t"));
+    let protocol = &service(&listener).protocol;
+    assert_eq!((protocol.name.as_str(), protocol.codec()), ("thrift", "t"));
 }
 
 #[test]
@@ -312,7 +324,7 @@ fn filters_of_an_embedder_are_handed_on() {
     let text = bootstrap(&filter, "type: STATIC");
     Bootstrap::from_yaml(&text).expect_err("is unknown");
     let read = Bootstrap::from_yaml_with(&text, &KnownFilters::new(["acme.audit"])).expect("is known");
-    let filters = &read.proxy.listeners[0].filters;
+    let filters = &service(&read.proxy.listeners[0]).filters;
     let expected = Filter::new("acme.audit", FilterConfig::Custom(b"\x0a\x03all".to_vec()));
     assert_eq!(filters.as_slice(), [expected.with_type_url("x/google.protobuf.StringValue")]);
 }
@@ -358,7 +370,7 @@ fn refusals_name_the_path_and_the_reason() {
         ),
         (
             refused(&FILTER.replace("cluster: c", "cluster: d"), "type: STATIC"),
-            "listener \"in\": routes.inline.routes[0].action: there is no cluster \"d\"".to_owned(),
+            "listener \"in\": filterChains[0].filter.metaProtocolProxy.routes.inline.routes[0].action: there is no cluster \"d\"".to_owned(),
         ),
     ];
     for (text, expected) in cases {

@@ -16,7 +16,7 @@ pub(super) struct ListenerFilters {
     pub(super) original_dst: bool,
 }
 
-/// Converts the filters; what the TLS inspector finds out is known without it.
+/// Converts the filters; what those find out that look at first bytes, the filter chains ask for by themselves.
 pub(super) fn from_proto(listener: &Listener, at: &At<'_>) -> Result<ListenerFilters, ConfigError> {
     let mut converted = ListenerFilters::default();
     let mut known = HashSet::new();
@@ -30,27 +30,28 @@ pub(super) fn from_proto(listener: &Listener, at: &At<'_>) -> Result<ListenerFil
             _ => None,
         };
         match &*filter.name {
-            TLS_INSPECTOR => {}
+            TLS_INSPECTOR | DETECT => {}
             ORIGINAL_DST => converted.original_dst = true,
             PROXY_PROTOCOL => {
                 let config = config.map(|config| proxy_protocol::downstream(config, &at.field("typed_config")));
                 converted.proxy_protocol = Some(config.transpose()?.unwrap_or_default());
             }
             _ => {
-                let reason = format!("is not supported: use {PROXY_PROTOCOL}, {ORIGINAL_DST} or {TLS_INSPECTOR}");
-                return Err(at.refuse(reason));
+                let known = format!("{PROXY_PROTOCOL}, {ORIGINAL_DST}, {TLS_INSPECTOR} or {DETECT}");
+                return Err(at.refuse(format!("is not supported: use {known}")));
             }
         }
     }
-    let timeout = listener.listener_filters_timeout.as_ref();
-    let timeout = duration::positive_from_proto(timeout, &at.field("listener_filters_timeout"))?;
-    if let (Some(timeout), Some(proxy_protocol)) = (timeout, &mut converted.proxy_protocol) {
-        proxy_protocol.timeout = timeout;
+    if let Some(proxy_protocol) = &mut converted.proxy_protocol {
+        let timeout = listener.listener_filters_timeout.as_ref();
+        let timeout = duration::positive_from_proto(timeout, &at.field("listener_filters_timeout"))?;
+        proxy_protocol.timeout = timeout.unwrap_or(proxy_protocol.timeout);
     }
     converted.original_dst |= listener.use_original_dst.unwrap_or_default();
     Ok(converted)
 }
 
+const DETECT: &str = "aeraki.filters.listener.detect";
 const ORIGINAL_DST: &str = "envoy.filters.listener.original_dst";
 const PROXY_PROTOCOL: &str = "envoy.filters.listener.proxy_protocol";
 const TLS_INSPECTOR: &str = "envoy.filters.listener.tls_inspector";

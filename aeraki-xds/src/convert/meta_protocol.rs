@@ -1,8 +1,8 @@
 //! `aeraki.meta_protocol_proxy.v1alpha.MetaProtocolProxy`, plain or as a `TypedStruct`.
 
-use std::time::Duration;
-
-use aeraki_route::config::{ConfigError, Filter, FilterOrder, ProtocolConfig, RouteSource, RouteSubscription};
+use aeraki_route::config::{
+    ConfigError, FilterOrder, MetaProtocolProxy, ProtocolConfig, RouteSource, RouteSubscription,
+};
 
 use super::at::At;
 use super::filters::{self, KnownFilters};
@@ -13,36 +13,24 @@ use crate::proto::aeraki::meta_protocol_proxy::v1alpha as proto;
 use crate::proto::envoy::config::core::v3::api_config_source::ApiType;
 use crate::proto::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
 use crate::proto::envoy::config::core::v3::{ApiConfigSource, ConfigSource};
-use proto::MetaProtocolProxy;
 use proto::meta_protocol_proxy::RouteSpecifier;
 
-/// What the filter says of the listener.
-pub(super) struct MetaProtocol {
-    pub(super) protocol: ProtocolConfig,
-    pub(super) stat_prefix: String,
-    pub(super) routes: RouteSource,
-    pub(super) filters: Vec<Filter>,
-    pub(super) response_order: FilterOrder,
-    pub(super) idle_timeout: Option<Duration>,
-}
-
-pub(super) fn from_any(config: &Any, known: &KnownFilters, at: &At<'_>) -> Result<MetaProtocol, ConfigError> {
-    let proxy: MetaProtocolProxy = unpack(config, at)?;
+pub(super) fn from_any(config: &Any, known: &KnownFilters, at: &At<'_>) -> Result<MetaProtocolProxy, ConfigError> {
+    let proxy: proto::MetaProtocolProxy = unpack(config, at)?;
     let filter = |(index, filter): (usize, &proto::MetaProtocolFilter)| {
         filters::from_proto(filter, known, &at.item("meta_protocol_filters", index))
     };
-    Ok(MetaProtocol {
-        protocol: protocol(&proxy),
-        stat_prefix: proxy.stat_prefix.clone(),
-        routes: routes(&proxy, at)?,
-        filters: proxy.meta_protocol_filters.iter().enumerate().map(filter).collect::<Result<_, _>>()?,
-        response_order: if proxy.reverse_response_filters { FilterOrder::Reversed } else { FilterOrder::AsListed },
-        idle_timeout: duration::positive_from_proto(proxy.idle_timeout.as_ref(), &at.field("idle_timeout"))?,
-    })
+    let mut converted = MetaProtocolProxy::new(&proxy.stat_prefix, protocol(&proxy), routes(&proxy, at)?);
+    converted.filters = proxy.meta_protocol_filters.iter().enumerate().map(filter).collect::<Result<_, _>>()?;
+    if proxy.reverse_response_filters {
+        converted.response_order = FilterOrder::Reversed;
+    }
+    converted.idle_timeout = duration::positive_from_proto(proxy.idle_timeout.as_ref(), &at.field("idle_timeout"))?;
+    Ok(converted)
 }
 
 /// Reads protocol and codec, each from where older configurations have it if need be.
-fn protocol(proxy: &MetaProtocolProxy) -> ProtocolConfig {
+fn protocol(proxy: &proto::MetaProtocolProxy) -> ProtocolConfig {
     let named = proxy.protocol.as_ref();
     let name = named.map(|protocol| &protocol.name).filter(|name| !name.is_empty());
     let name = name.unwrap_or(&proxy.application_protocol);
@@ -52,7 +40,7 @@ fn protocol(proxy: &MetaProtocolProxy) -> ProtocolConfig {
     converted
 }
 
-fn routes(proxy: &MetaProtocolProxy, at: &At<'_>) -> Result<RouteSource, ConfigError> {
+fn routes(proxy: &proto::MetaProtocolProxy, at: &At<'_>) -> Result<RouteSource, ConfigError> {
     match at.field("route_specifier").require(proxy.route_specifier.as_ref())? {
         RouteSpecifier::RouteConfig(routes) => {
             native::routes_from_proto(routes, &at.field("route_config")).map(RouteSource::Inline)

@@ -25,6 +25,7 @@ mod overload;
 mod priority;
 mod proxy_protocol;
 mod tcp_keepalive;
+mod tcp_proxy;
 mod tls;
 mod unpack;
 mod weighted;

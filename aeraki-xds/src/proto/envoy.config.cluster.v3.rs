@@ -117,6 +117,10 @@ impl ::prost::Name for OutlierDetection {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Cluster {
+    #[prost(message, optional, tag = "59")]
+    pub transport_socket_matcher: ::core::option::Option<
+        super::super::super::super::xds::r#type::matcher::v3::Matcher,
+    >,
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
     #[prost(string, tag = "28")]

@@ -24,16 +24,26 @@ impl ::prost::Name for Filter {
         "type.googleapis.com/envoy.config.listener.v3.Filter".into()
     }
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FilterChainMatch {
     #[prost(message, optional, tag = "8")]
     pub destination_port: ::core::option::Option<u32>,
+    #[prost(message, repeated, tag = "3")]
+    pub prefix_ranges: ::prost::alloc::vec::Vec<super::super::core::v3::CidrRange>,
     #[prost(string, tag = "4")]
     pub address_suffix: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "5")]
     pub suffix_len: ::core::option::Option<u32>,
+    #[prost(message, repeated, tag = "13")]
+    pub direct_source_prefix_ranges: ::prost::alloc::vec::Vec<
+        super::super::core::v3::CidrRange,
+    >,
     #[prost(enumeration = "filter_chain_match::ConnectionSourceType", tag = "12")]
     pub source_type: i32,
+    #[prost(message, repeated, tag = "6")]
+    pub source_prefix_ranges: ::prost::alloc::vec::Vec<
+        super::super::core::v3::CidrRange,
+    >,
     #[prost(uint32, repeated, packed = "false", tag = "7")]
     pub source_ports: ::prost::alloc::vec::Vec<u32>,
     #[prost(string, repeated, tag = "11")]
@@ -161,6 +171,12 @@ pub struct Listener {
     pub stat_prefix: ::prost::alloc::string::String,
     #[prost(message, repeated, tag = "3")]
     pub filter_chains: ::prost::alloc::vec::Vec<FilterChain>,
+    #[prost(message, optional, tag = "36")]
+    pub fcds_config: ::core::option::Option<listener::FcdsConfig>,
+    #[prost(message, optional, tag = "32")]
+    pub filter_chain_matcher: ::core::option::Option<
+        super::super::super::super::xds::r#type::matcher::v3::Matcher,
+    >,
     #[prost(message, optional, tag = "4")]
     pub use_original_dst: ::core::option::Option<bool>,
     #[prost(message, optional, tag = "25")]
@@ -210,6 +226,25 @@ pub struct Listener {
 }
 /// Nested message and enum types in `Listener`.
 pub mod listener {
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct FcdsConfig {
+        #[prost(string, tag = "1")]
+        pub name: ::prost::alloc::string::String,
+        #[prost(message, optional, tag = "2")]
+        pub config_source: ::core::option::Option<
+            super::super::super::core::v3::ConfigSource,
+        >,
+    }
+    impl ::prost::Name for FcdsConfig {
+        const NAME: &'static str = "FcdsConfig";
+        const PACKAGE: &'static str = "envoy.config.listener.v3";
+        fn full_name() -> ::prost::alloc::string::String {
+            "envoy.config.listener.v3.Listener.FcdsConfig".into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "type.googleapis.com/envoy.config.listener.v3.Listener.FcdsConfig".into()
+        }
+    }
     #[derive(
         Clone,
         Copy,

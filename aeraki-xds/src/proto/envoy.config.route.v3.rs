@@ -7,6 +7,10 @@ pub struct VirtualHost {
     pub domains: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(message, repeated, tag = "3")]
     pub routes: ::prost::alloc::vec::Vec<Route>,
+    #[prost(message, optional, tag = "21")]
+    pub matcher: ::core::option::Option<
+        super::super::super::super::xds::r#type::matcher::v3::Matcher,
+    >,
     #[prost(enumeration = "virtual_host::TlsRequirementType", tag = "4")]
     pub require_tls: i32,
     #[prost(message, repeated, tag = "7")]

@@ -150,3 +150,55 @@ impl ::prost::Name for TokenBucket {
         "type.googleapis.com/envoy.type.v3.TokenBucket".into()
     }
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HashPolicy {
+    #[prost(oneof = "hash_policy::PolicySpecifier", tags = "1, 2")]
+    pub policy_specifier: ::core::option::Option<hash_policy::PolicySpecifier>,
+}
+/// Nested message and enum types in `HashPolicy`.
+pub mod hash_policy {
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct SourceIp {}
+    impl ::prost::Name for SourceIp {
+        const NAME: &'static str = "SourceIp";
+        const PACKAGE: &'static str = "envoy.type.v3";
+        fn full_name() -> ::prost::alloc::string::String {
+            "envoy.type.v3.HashPolicy.SourceIp".into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "type.googleapis.com/envoy.type.v3.HashPolicy.SourceIp".into()
+        }
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct FilterState {
+        #[prost(string, tag = "1")]
+        pub key: ::prost::alloc::string::String,
+    }
+    impl ::prost::Name for FilterState {
+        const NAME: &'static str = "FilterState";
+        const PACKAGE: &'static str = "envoy.type.v3";
+        fn full_name() -> ::prost::alloc::string::String {
+            "envoy.type.v3.HashPolicy.FilterState".into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "type.googleapis.com/envoy.type.v3.HashPolicy.FilterState".into()
+        }
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum PolicySpecifier {
+        #[prost(message, tag = "1")]
+        SourceIp(SourceIp),
+        #[prost(message, tag = "2")]
+        FilterState(FilterState),
+    }
+}
+impl ::prost::Name for HashPolicy {
+    const NAME: &'static str = "HashPolicy";
+    const PACKAGE: &'static str = "envoy.type.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.type.v3.HashPolicy".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.type.v3.HashPolicy".into()
+    }
+}

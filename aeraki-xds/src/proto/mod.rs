@@ -129,6 +129,11 @@ pub mod envoy {
                         include!("envoy.extensions.filters.network.connection_limit.v3.rs");
                     }
                 }
+                pub mod tcp_proxy {
+                    pub mod v3 {
+                        include!("envoy.extensions.filters.network.tcp_proxy.v3.rs");
+                    }
+                }
             }
         }
         pub mod resource_monitors {
@@ -182,5 +187,14 @@ pub mod envoy {
 pub mod google {
     pub mod rpc {
         include!("google.rpc.rs");
+    }
+}
+pub mod xds {
+    pub mod r#type {
+        pub mod matcher {
+            pub mod v3 {
+                include!("xds.r#type.matcher.v3.rs");
+            }
+        }
     }
 }

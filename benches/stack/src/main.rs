@@ -17,8 +17,8 @@ use aeraki_route::{
     Rules,
     config::{
         AttributeMatch, AuthorizationAction, AuthorizationPolicy, AuthorizationRule, Descriptor, DescriptorEntry,
-        Fault, Filter, FilterConfig, FractionalPercent, GlobalRateLimit, HedgePolicy, KeyedBuckets, Listener,
-        LocalRateLimit, MetadataExchange, Mirror, MutationEntry, MutationValue, Node, Operation, Patterns,
+        Fault, Filter, FilterConfig, FractionalPercent, GlobalRateLimit, HedgePolicy, KeyedBuckets, LocalRateLimit,
+        MetaProtocolProxy, MetadataExchange, Mirror, MutationEntry, MutationValue, Node, Operation, Patterns,
         ProtocolConfig, RequestIds, RetryOn, RetryPolicy, Route, RouteAction, RouteConfig, RouteSource, Shed,
         TokenBucket, TrafficDirection,
     },
@@ -103,12 +103,11 @@ fn of(route: Route, turns: usize) {
 /// Sends requests through a stack with one filter of the listener.
 fn filtered(config: FilterConfig, turns: usize) {
     let rules = Rules::compile(&RouteConfig::new("rows", [route()])).expect("the configuration is valid");
-    let address = SocketAddr::from(([127, 0, 0, 1], 0));
     let table = RouteSource::Inline(RouteConfig::new("unused", []));
-    let listener = Listener::new("listener", address, ProtocolConfig::new("dubbo"), table)
-        .with_direction(TrafficDirection::Outbound)
+    let proxy = MetaProtocolProxy::new("listener", ProtocolConfig::new("dubbo"), table)
         .with_filter(Filter::new("filter", config));
-    let filters = Filters::new().compile(&listener, &Node::new("node", "cluster")).expect("the filter is valid");
+    let node = Node::new("node", "cluster");
+    let filters = Filters::new().compile(&proxy, TrafficDirection::Outbound, &node).expect("the filter is valid");
     send(rules, Some(&filters), turns);
 }
 

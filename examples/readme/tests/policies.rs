@@ -7,7 +7,8 @@ use aeraki_core::{
     observe::Samples,
     proxy::Proxy,
     route::config::{
-        self, Filter, FilterConfig, Listener, LocalRateLimit, ProtocolConfig, RouteConfig, RouteSource, TokenBucket,
+        self, Filter, FilterConfig, Listener, LocalRateLimit, MetaProtocolProxy, ProtocolConfig, RouteConfig,
+        RouteSource, TokenBucket,
     },
     stack::Filters,
 };
@@ -131,13 +132,10 @@ fn full_names(name: &str) -> Vec<String> {
 /// Returns the counters of a proxy with the listener `in`, the local rate limit `limit` and the cluster `c`.
 fn samples() -> Samples {
     let limit = LocalRateLimit::new("limit").with_bucket(TokenBucket::new(1, 1, Duration::from_secs(1)));
-    let listener = Listener::new(
-        "in",
-        "127.0.0.1:0".parse().expect("an address"),
-        ProtocolConfig::new("dubbo"),
-        RouteSource::Inline(RouteConfig::new("table", [config::Route::new("all", config::RouteAction::cluster("c"))])),
-    );
-    let listener = listener.with_filter(Filter::new("limit", FilterConfig::LocalRateLimit(limit.into())));
+    let routes = RouteConfig::new("table", [config::Route::new("all", config::RouteAction::cluster("c"))]);
+    let service = MetaProtocolProxy::new("in", ProtocolConfig::new("dubbo"), RouteSource::Inline(routes))
+        .with_filter(Filter::new("limit", FilterConfig::LocalRateLimit(limit.into())));
+    let listener = Listener::of("in", "127.0.0.1:0".parse().expect("an address"), service);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let proxy = Proxy::new(

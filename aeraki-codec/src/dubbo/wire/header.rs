@@ -138,7 +138,7 @@ pub(in crate::dubbo) const fn encode(flags: u8, status: u8, id: u64, body_len: u
 }
 
 /// First two bytes of every frame.
-const MAGIC: [u8; 2] = [0xda, 0xbb];
+pub(in crate::dubbo) const MAGIC: [u8; 2] = [0xda, 0xbb];
 
 /// Flag of requests and events.
 pub(in crate::dubbo) const REQUEST: u8 = 0x80;

@@ -48,8 +48,8 @@ impl Serve for Hold {
 }
 
 fn reception(serve: &Arc<Hold>, limit: ProcessLimit) -> Reception {
-    let (metrics, drain) = (Metrics::new("p", "s"), Drain::new());
-    Reception { serve: Arc::clone(serve) as _, metrics, limit, drain }
+    let (stats, drain) = (ListenerStats::new("in"), Drain::new());
+    Reception { serve: Arc::clone(serve) as _, stats, limit, drain }
 }
 
 #[tokio::test(start_paused = true)]
@@ -59,18 +59,22 @@ async fn without_room_for_files_it_waits_a_moment_and_goes_on() {
     let script = Script::new([emfile(), aborted(), emfile(), Ok(())]);
     let hold = Arc::<Hold>::default();
     let reception = reception(&hold, ProcessLimit::default());
-    let (metrics, drain) = (Arc::clone(&reception.metrics), reception.drain.clone());
+    let (stats, drain) = (Arc::clone(&reception.stats), reception.drain.clone());
     let begun = Instant::now();
     let running = tokio::spawn(reception.run(script));
     while hold.begun.load(Relaxed) == 0 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert!((200..=210).contains(&begun.elapsed().as_millis()), "only the system's errors take time");
-    assert_eq!(metrics.counters.downstream_cx_error.get(), 3);
+    assert_eq!(stats.connections.downstream_cx_error.get(), 3);
     drain.begin();
+    while stats.connections.downstream_cx_drain_close.get() == 0 {
+        yield_now().await;
+    }
     hold.let_go.notify_waiters();
     running.await.expect("no panic");
-    assert_eq!(metrics.downstream_cx_active.get(), 0);
+    assert_eq!(stats.connections.downstream_cx_drain_close.get(), 1);
+    assert_eq!(stats.connections.downstream_cx_active.get(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -108,12 +112,12 @@ async fn connections_beyond_the_limit_of_the_process_are_closed() {
     let hold = Arc::<Hold>::default();
     let first = reception(&hold, limit.clone());
     let second = reception(&hold, limit.clone());
-    let stats = [Arc::clone(&first.metrics), Arc::clone(&second.metrics)];
+    let both = [Arc::clone(&first.stats), Arc::clone(&second.stats)];
     let running = [first, second].map(|one| tokio::spawn(one.run(Script::new([Ok(()), Ok(()), Ok(())]))));
     yield_now().await;
-    let sum = |count: fn(&Metrics) -> u64| stats.iter().map(|metrics| count(metrics)).sum::<u64>();
-    assert_eq!(sum(|metrics| metrics.counters.downstream_cx_total.get()), 2);
-    assert_eq!(sum(|metrics| metrics.counters.downstream_global_cx_overflow.get()), 4);
+    let sum = |count: fn(&ListenerStats) -> u64| both.iter().map(|stats| count(stats)).sum::<u64>();
+    assert_eq!(sum(|stats| stats.connections.downstream_cx_total.get()), 2);
+    assert_eq!(sum(|stats| stats.connections.downstream_global_cx_overflow.get()), 4);
     for task in running {
         task.abort();
         task.await.expect_err("was aborted");

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::{Accepted, Drain, Phase, Serve};
 use crate::{
     io::{Io, Prefixed},
-    observe::Metrics,
+    observe::ListenerStats,
     proxy_protocol::{Addresses, LONGEST_BINARY, Parsed, parse},
     stack::BoxFuture,
 };
@@ -22,14 +22,14 @@ use crate::{
 pub struct ProxyProtocol {
     inner: Arc<dyn Serve>,
     config: config::ProxyProtocol,
-    metrics: Arc<Metrics>,
+    stats: Arc<ListenerStats>,
 }
 
 impl ProxyProtocol {
     /// Serves connections by `inner` once their header has come.
     #[must_use]
-    pub fn new(inner: Arc<dyn Serve>, config: config::ProxyProtocol, metrics: Arc<Metrics>) -> Self {
-        Self { inner, config, metrics }
+    pub fn new(inner: Arc<dyn Serve>, config: config::ProxyProtocol, stats: Arc<ListenerStats>) -> Self {
+        Self { inner, config, stats }
     }
 
     /// Reads the header; none where the connection has none and need not have.
@@ -37,12 +37,12 @@ impl ProxyProtocol {
         let read = timeout(self.config.timeout, read(io)).await;
         let header = match read.unwrap_or(Ok(None))? {
             Some(addresses) => {
-                self.metrics.counters.proxy_protocol_found.inc();
+                self.stats.connections.proxy_protocol_found.inc();
                 return Ok(addresses);
             }
             None => "there is no header of the PROXY protocol",
         };
-        self.metrics.counters.proxy_protocol_missing.inc();
+        self.stats.connections.proxy_protocol_missing.inc();
         if self.config.allow_requests_without_proxy_protocol { Ok(None) } else { Err(io::Error::other(header)) }
     }
 }
@@ -66,7 +66,7 @@ impl Serve for ProxyProtocol {
                     this.inner.serve(Box::new(io), accepted, drain).await;
                 }
                 Err(error) => {
-                    this.metrics.counters.proxy_protocol_error.inc();
+                    this.stats.connections.proxy_protocol_error.inc();
                     tracing::debug!(peer = %accepted.peer, %error, "a connection is refused");
                 }
             }

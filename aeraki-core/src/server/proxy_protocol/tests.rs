@@ -25,14 +25,14 @@ impl Serve for Sink {
 struct Bench {
     server: ProxyProtocol,
     served: mpsc::UnboundedReceiver<(Accepted, Vec<u8>)>,
-    metrics: Arc<Metrics>,
+    stats: Arc<ListenerStats>,
 }
 
 impl Bench {
     fn new(config: config::ProxyProtocol) -> Self {
         let (sender, served) = mpsc::unbounded_channel();
-        let metrics = Metrics::new("p", "s");
-        Self { server: ProxyProtocol::new(Arc::new(Sink(sender)), config, Arc::clone(&metrics)), served, metrics }
+        let stats = ListenerStats::new("l");
+        Self { server: ProxyProtocol::new(Arc::new(Sink(sender)), config, Arc::clone(&stats)), served, stats }
     }
 
     fn connect(&self) -> DuplexStream {
@@ -59,7 +59,7 @@ impl Bench {
     }
 
     fn counted(&self) -> [u64; 3] {
-        let counters = &self.metrics.counters;
+        let counters = &self.stats.connections;
         [&counters.proxy_protocol_found, &counters.proxy_protocol_missing, &counters.proxy_protocol_error]
             .map(crate::observe::Counter::get)
     }

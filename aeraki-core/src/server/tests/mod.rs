@@ -480,7 +480,6 @@ async fn a_client_that_does_not_heed_a_goodbye_is_left_between_two_requests() {
     assert!(answered > 50, "{answered}");
     assert!((5..7).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
     assert_eq!((fixture.rest().await, fixture.count("response")), (String::new(), answered));
-    assert_eq!(fixture.count("downstream_cx_drain_close"), 1);
 }
 
 #[tokio::test(start_paused = true)]

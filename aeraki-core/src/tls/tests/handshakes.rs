@@ -5,7 +5,8 @@ use aeraki_route::config::{Cluster, ProxyProtocol, ProxyProtocolVersion, SanKind
 
 use super::*;
 use crate::{
-    observe::Metrics,
+    observe::ListenerStats,
+    proxy_protocol::Addresses,
     server,
     stack::ConnInfo,
     upstream::{ClusterStats, Context},
@@ -23,13 +24,13 @@ fn host(name: &str) -> SanMatcher {
 }
 
 /// A server that wants certificates of clients, which the same authority issues.
-fn mutual(authority: &Authority) -> DownstreamTlsContext {
+pub(super) fn mutual(authority: &Authority) -> DownstreamTlsContext {
     DownstreamTlsContext::new(authority.issue(&[SHOP, "shop.example", "127.0.0.1"]).inline())
         .with_validation(authority.trusted())
         .with_required_client_certificate(true)
 }
 
-fn client(authority: &Authority) -> UpstreamTlsContext {
+pub(super) fn client(authority: &Authority) -> UpstreamTlsContext {
     UpstreamTlsContext::new(authority.trusted()).with_certificate(authority.issue(&[WEB]).inline())
 }
 
@@ -148,37 +149,6 @@ async fn a_handshake_ends_in_time_and_nonsense_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_permissive_listener_tells_tls_from_plain_text() {
-    let authority = Authority::new();
-    let mut bench = Bench::new(mutual(&authority).with_permissive(true));
-    bench.call(&client(&authority)).await.expect("TLS is spoken");
-    assert!(bench.accepted().await.principal.is_some());
-    for (index, text) in [&b"hello"[..], b"\x16", b"\x16\x04hello", b"\xda\xbb"].into_iter().enumerate() {
-        let mut plain = bench.connect_plain();
-        plain.write_all(text).await.expect("room in the pipe");
-        let mut answer = vec![0; text.len()];
-        soon(plain.read_exact(&mut answer)).await.expect("an answer");
-        assert_eq!(answer, text, "case {index}");
-        assert_eq!(bench.accepted().await.principal, None);
-    }
-    bench.call(&UpstreamTlsContext::new(authority.trusted())).await.expect_err("in TLS a certificate is required");
-    let expected = [("fail_verify_no_cert".to_owned(), 1), ("handshake".to_owned(), 1), ("plaintext".to_owned(), 4)];
-    assert_eq!(counted(&bench.downstream), expected);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_plain_client_may_be_silent_for_long() {
-    let authority = Authority::new();
-    let mut bench = Bench::new(mutual(&authority).with_permissive(true));
-    let mut plain = bench.connect_plain();
-    assert_eq!(bench.accepted().await.principal, None);
-    plain.write_all(b"late").await.expect("room in the pipe");
-    let mut answer = [0; 4];
-    soon(plain.read_exact(&mut answer)).await.expect("an answer");
-    assert_eq!(&answer, b"late");
-}
-
-#[tokio::test(start_paused = true)]
 async fn an_end_without_warning_is_an_error_and_one_with_it_is_not() {
     let authority = Authority::new();
     let bench = Bench::new(mutual(&authority));
@@ -194,17 +164,14 @@ async fn an_end_without_warning_is_an_error_and_one_with_it_is_not() {
 async fn the_header_of_the_proxy_protocol_comes_before_tls() {
     let authority = Authority::new();
     let mut bench = Bench::new(mutual(&authority));
-    let plain = server::ProxyProtocol::new(
-        Arc::new(bench.server.clone()),
-        ProxyProtocol::default(),
-        Metrics::new("protocol", "prefix"),
-    );
+    let plain =
+        server::ProxyProtocol::new(Arc::new(bench.server.clone()), ProxyProtocol::default(), ListenerStats::new("in"));
     let context = Context::new().with_connector(Arc::new(Pipe(Arc::new(plain)))).with_secrets(bench.secrets.clone());
     let [peer, local] = [[10, 0, 0, 1], [10, 0, 0, 9]].map(|ip| SocketAddr::from((ip, 80)));
     let dubbo = Arc::clone(Registry::builtin().get("dubbo").expect("is built in"));
     let asking = ConnInfo::new("in".into(), dubbo, peer, local);
     let cluster = Cluster::new("c").with_tls(client(&authority)).with_proxy_protocol(ProxyProtocolVersion::V2);
-    let connector = context.connector(&cluster, &ClusterStats::default(), Some(&asking));
+    let connector = context.connector(&cluster, &ClusterStats::default(), Some(Addresses::of(&asking)));
     let mut io = soon(connector.connect(SocketAddr::from(([127, 0, 0, 1], 443)))).await.expect("both are spoken");
     let accepted = bench.accepted().await;
     assert_eq!((accepted.peer, accepted.local), (peer, local));

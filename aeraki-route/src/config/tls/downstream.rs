@@ -10,22 +10,18 @@ use crate::config::{
     error::{Checked, ensure},
 };
 
-/// How a listener speaks TLS; `DownstreamTlsContext`.
+/// How a filter chain speaks TLS; `DownstreamTlsContext`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
 pub struct DownstreamTlsContext {
-    /// The listener's certificate, and whom it believes.
+    /// The certificate that it shows, and whom it believes.
     #[serde(default)]
     pub common: CommonTlsContext,
     /// Whether a client without a certificate is refused; default: no. One that is shown is verified in any case.
     #[serde(default)]
     pub require_client_certificate: bool,
-    /// Whether clients may also speak plain text, as the first bytes tell; default: no. A plain client has no identity.
-    #[serde(default)]
-    pub permissive: bool,
-    /// How long the first bytes and the handshake may take; default 15 s, not zero. On a permissive listener a client
-    /// that says nothing for so long is taken to be a plain one.
+    /// How long the handshake may take; default 15 s, not zero.
     #[serde(default = "default_handshake_timeout", with = "duration")]
     pub handshake_timeout: Duration,
 }
@@ -36,7 +32,6 @@ impl DownstreamTlsContext {
         Self {
             common: CommonTlsContext { tls_certificate: Some(certificate), ..CommonTlsContext::default() },
             require_client_certificate: false,
-            permissive: false,
             handshake_timeout: default_handshake_timeout(),
         }
     }
@@ -52,13 +47,6 @@ impl DownstreamTlsContext {
     #[must_use]
     pub fn with_required_client_certificate(mut self, required: bool) -> Self {
         self.require_client_certificate = required;
-        self
-    }
-
-    /// Sets whether clients may also speak plain text.
-    #[must_use]
-    pub fn with_permissive(mut self, permissive: bool) -> Self {
-        self.permissive = permissive;
         self
     }
 

@@ -1,8 +1,8 @@
 //! The layer-7 filters of a listener.
 
 use aeraki_route::config::{
-    AbortWith, AuthorizationAction, AuthorizationPolicy, AuthorizationRule, Descriptor, DescriptorEntry, Fault, Filter,
-    FilterConfig, FilterOrder, GlobalRateLimit, KeyedBuckets, LimitCondition, LimitScope, Listener, LocalRateLimit,
+    self, AbortWith, AuthorizationAction, AuthorizationPolicy, AuthorizationRule, Descriptor, DescriptorEntry, Fault,
+    Filter, FilterConfig, FilterOrder, GlobalRateLimit, KeyedBuckets, LimitCondition, LimitScope, LocalRateLimit,
     MetadataExchange, Operation, Patterns, RequestIds, Shed, TokenBucket,
 };
 use prost::Name;
@@ -18,7 +18,7 @@ use crate::proto::envoy::config::core::v3::{Address, SocketAddress, address, soc
 use crate::proto::envoy::config::listener::v3 as listener;
 
 /// Reads a listener with these filters, `name` and message each.
-fn listen(filters: Vec<(&str, Option<Any>)>, known: &KnownFilters) -> Result<Listener, String> {
+fn listen(filters: Vec<(&str, Option<Any>)>, known: &KnownFilters) -> Result<config::MetaProtocolProxy, String> {
     let filters = filters.into_iter().map(|(name, config)| MetaProtocolFilter { name: name.to_owned(), config });
     let action = native::RouteAction {
         cluster_specifier: Some(native::route_action::ClusterSpecifier::Cluster("c".to_owned())),
@@ -56,12 +56,16 @@ fn listen(filters: Vec<(&str, Option<Any>)>, known: &KnownFilters) -> Result<Lis
         filter_chains: vec![chain],
         ..listener::Listener::default()
     };
-    listener_from_proto(&listener, known).map_err(|error| error.to_string())
+    let mut converted = listener_from_proto(&listener, known).map_err(|error| error.to_string())?;
+    match converted.filter_chains.remove(0).filter {
+        config::NetworkFilter::MetaProtocolProxy(service) => Ok(*service),
+        other => panic!("{other:?}"),
+    }
 }
 
 fn one(filter: &str, config: Option<Any>) -> Result<Filter, String> {
     let name = format!("aeraki.meta_protocol.filters.{filter}");
-    listen(vec![(&name, config)], &KnownFilters::default()).map(|mut listener| listener.filters.remove(0))
+    listen(vec![(&name, config)], &KnownFilters::default()).map(|mut service| service.filters.remove(0))
 }
 
 /// Packs a message that is written as YAML.
@@ -144,16 +148,15 @@ fn an_adaptive_bound_has_defaults() {
     let Ok(Filter { config: FilterConfig::Shed(Shed { adaptive: Some(adaptive), .. }), .. }) = one("shed", shed) else {
         panic!("is adaptive")
     };
-    let expected = aeraki_route::config::AdaptiveConcurrency::default()
-        .with_range(3, 50)
-        .with_update_interval(Duration::from_millis(500));
+    let expected =
+        config::AdaptiveConcurrency::default().with_range(3, 50).with_update_interval(Duration::from_millis(500));
     assert_eq!(adaptive, expected);
 }
 
 #[test]
 fn responses_may_pass_in_the_opposite_order() {
-    let listener = listen(vec![], &KnownFilters::default()).expect("is valid");
-    assert_eq!(listener.response_order, FilterOrder::Reversed);
+    let service = listen(vec![], &KnownFilters::default()).expect("is valid");
+    assert_eq!(service.response_order, FilterOrder::Reversed);
 }
 
 #[test]
@@ -173,27 +176,18 @@ fn filters_that_cannot_be_done_are_refused() {
     let condition = filters::local_ratelimit::v1alpha::LocalRateLimitCondition::default();
     let limit = filters::local_ratelimit::v1alpha::LocalRateLimit { conditions: vec![condition], ..Default::default() };
     let other = Any::pack(&filters::shed::v1alpha::Shed::default());
+    let own = |filter: &str| {
+        format!(
+            "listener \"l\": filterChains[0].filter.metaProtocolProxy.filters[0] \"aeraki.meta_protocol.filters.{filter}\""
+        )
+    };
     for (filter, config, expected) in [
         ("local_ratelimit", Some(Any::pack(&limit)), format!("{place}.conditions[0].match: is required")),
         ("ratelimit", None, format!("{place}.rate_limit_service: is required")),
         ("request_id", Some(other), format!("{place}: expected type.googleapis.com/aeraki.")),
-        (
-            "local_ratelimit",
-            None,
-            r#"listener "l": filters[0] "aeraki.meta_protocol.filters.local_ratelimit".config.statPrefix: must not be empty"#
-                .to_owned(),
-        ),
-        (
-            "fault",
-            None,
-            r#"listener "l": filters[0] "aeraki.meta_protocol.filters.fault".config.delay: is required where"#.to_owned(),
-        ),
-        (
-            "shed",
-            None,
-            r#"listener "l": filters[0] "aeraki.meta_protocol.filters.shed".config.maxRequests: is required where"#
-                .to_owned(),
-        ),
+        ("local_ratelimit", None, own("local_ratelimit") + ".config.statPrefix: must not be empty"),
+        ("fault", None, own("fault") + ".config.delay: is required where"),
+        ("shed", None, own("shed") + ".config.maxRequests: is required where"),
     ] {
         let text = one(filter, config).expect_err(filter);
         assert!(text.starts_with(&expected), "{text:?} should start with {expected:?}");

@@ -3,6 +3,8 @@ mod clusters;
 mod documented;
 #[cfg(feature = "bootstrap")]
 mod filters;
+#[cfg(feature = "bootstrap")]
+mod listeners;
 mod mutations;
 mod policies;
 #[cfg(feature = "bootstrap")]

@@ -56,7 +56,7 @@ fn the_header_of_a_load_balancer_is_taken_where_the_listener_says_so() {
     assert_eq!(
         listener("listener_filters: [{name: other}],").expect_err("is refused"),
         "listener \"l\": listener_filters[0] \"other\": is not supported: use envoy.filters.listener.proxy_protocol, \
-         envoy.filters.listener.original_dst or envoy.filters.listener.tls_inspector"
+         envoy.filters.listener.original_dst, envoy.filters.listener.tls_inspector or aeraki.filters.listener.detect"
     );
     assert_eq!(
         listener(&filter("disallowed_versions: [V1]")).expect_err("is refused"),
@@ -122,18 +122,21 @@ fn silent_peers_are_asked_where_no_zero_forbids_it() {
 #[test]
 fn a_limit_of_connections_stands_before_the_proxy() {
     let limit = ConnectionLimit::new("in", 100);
-    assert_eq!(listener("").expect("is good").connection_limit, None);
-    assert_eq!(limited("max_connections: 100").expect("is good").connection_limit, Some(limit.clone()));
+    assert_eq!(listener("").expect("is good").filter_chains[0].connection_limit, None);
+    assert_eq!(
+        limited("max_connections: 100").expect("is good").filter_chains[0].connection_limit,
+        Some(limit.clone())
+    );
     let delayed = Some(limit.with_delay(Duration::from_secs(3)));
-    assert_eq!(limited("max_connections: 100, delay: 3s").expect("is good").connection_limit, delayed);
+    assert_eq!(limited("max_connections: 100, delay: 3s").expect("is good").filter_chains[0].connection_limit, delayed);
     let off = limited("max_connections: 100, runtime_enabled: {default_value: false}").expect("is good");
-    assert_eq!(off.connection_limit, None);
+    assert_eq!(off.filter_chains[0].connection_limit, None);
     let place = "listener \"l\": filter_chains[0].filters[0] \"envoy.filters.network.connection_limit\".typed_config";
     assert_eq!(limited("").expect_err("is refused"), format!("{place}.max_connections: is required"));
     let most = "max_connections: '4294967296'";
     assert_eq!(limited(most).expect_err("is refused"), format!("{place}.max_connections: is more than can be"));
     let none = limited("max_connections: 0").expect_err("is refused");
-    assert_eq!(none, "listener \"l\": connectionLimit.maxConnections: must not be zero");
+    assert_eq!(none, "listener \"l\": filterChains[0].connectionLimit.maxConnections: must not be zero");
 }
 
 #[test]

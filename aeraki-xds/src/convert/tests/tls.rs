@@ -2,7 +2,7 @@
 
 use aeraki_route::config::{
     CertificateValidationContext, Cluster, DataSource, DownstreamTlsContext, Listener, SanKind, SanMatcher, SanValue,
-    TlsCertificate, TlsVersion, UpstreamTlsContext,
+    TlsCertificate, TlsVersion, TransportProtocol, UpstreamTlsContext,
 };
 
 use super::*;
@@ -82,28 +82,25 @@ fn the_context_of_a_filter_chain_is_read() {
         .with_validation(inline)
         .with_required_client_certificate(true)
         .with_handshake_timeout(Duration::from_secs(3));
-    assert_eq!(read.tls, Some(expected));
+    assert_eq!(read.filter_chains[0].tls, Some(expected));
     let plain = listener(&["transport_socket: {name: envoy.transport_sockets.raw_buffer},"]).expect("is good");
-    assert_eq!(plain.tls, None);
+    assert_eq!(plain.filter_chains[0].tls, None);
 }
 
 #[test]
-fn two_chains_told_apart_by_their_first_bytes_are_a_permissive_listener() {
+fn chains_may_be_told_apart_by_their_first_bytes() {
     let secured = secured(&format!("common_tls_context: {{{CERTIFICATES}}}"));
     let tls = format!("filter_chain_match: {{transport_protocol: tls}}, {secured}");
     let plain = "filter_chain_match: {transport_protocol: raw_buffer},";
-    let expected = DownstreamTlsContext::new(certificate()).with_permissive(true);
-    for chains in [[&*tls, plain], [plain, &tls], [&tls, ""]] {
-        assert_eq!(listener(&chains).expect("is good").tls, Some(expected.clone()), "{chains:?}");
-    }
-    let named = format!("filter_chain_match: {{transport_protocol: tls, server_names: [a]}}, {secured}");
-    let refused = [[&*tls, &tls], [plain, plain], [&secured, plain], [&named, plain]];
-    for chains in refused {
-        let refusal = listener(&chains).expect_err("is not told apart");
-        assert!(refusal.starts_with("listener \"l\": filter_chains: two filter chains must hold"), "{refusal}");
-    }
-    let refusal = listener(&[plain, plain, plain]).expect_err("are too many");
-    assert!(refusal.ends_with("must hold one filter chain, or one in TLS and one in plain text, not 3"), "{refusal}");
+    let read = listener(&[&*tls, plain]).expect("is good").filter_chains;
+    let transports = read.iter().map(|chain| (chain.matches.transport_protocol, chain.tls.is_some()));
+    let expected = [(Some(TransportProtocol::Tls), true), (Some(TransportProtocol::RawBuffer), false)];
+    assert_eq!(transports.collect::<Vec<_>>(), expected);
+    assert_eq!(read[0].filter, read[1].filter);
+    assert_eq!(
+        listener(&[&tls, &tls]).expect_err("is not told apart"),
+        "listener \"l\": filterChains[1].matches: matches connections that filterChains[0] matches too"
+    );
 }
 
 #[test]

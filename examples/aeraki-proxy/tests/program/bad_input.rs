@@ -25,7 +25,10 @@ fn bad_configurations_name_field_and_reason() {
     let other = good_listener(20880).replace("name: in", "name: other");
     for (listeners, expected) in [
         (vec![unknown_field], "stat_prefixes: aeraki.meta_protocol_proxy.v1alpha.MetaProtocolProxy has no such field"),
-        (vec![unknown_cluster], "listener \"in\": routes.inline.routes[0] \"all\".action: there is no cluster \"d\""),
+        (
+            vec![unknown_cluster],
+            "listener \"in\": filterChains[0].filter.metaProtocolProxy.routes.inline.routes[0] \"all\".action: there is no cluster \"d\"",
+        ),
         (vec![good_listener(0), good_listener(0)], "listener \"in\": name: is there twice"),
         (vec![good_listener(20880), other], "listener \"other\": address: 127.0.0.1:20880 is taken by listener \"in\""),
     ] {

@@ -49,7 +49,7 @@ fn an_unknown_protocol_is_one_line() {
     let path = folder.join("brpc/test.yaml").display().to_string();
     let (code, said) = run(&["--mode", "validate", "-c", &path]);
     let expected = format!(
-        "aeraki-proxy: {path}: listener \"listener_meta_protocol\": protocol.codec: \
+        "aeraki-proxy: {path}: listener \"listener_meta_protocol\": filterChains[0].filter.metaProtocolProxy.protocol.codec: \
          there is no codec \"aeraki.meta_protocol.codec.brpc\"; known are: "
     );
     assert!(code == Some(1) && said.starts_with(&expected) && said.lines().count() == 1, "{said}");

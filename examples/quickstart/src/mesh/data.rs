@@ -66,7 +66,7 @@ impl DataPlane {
         config.clusters.extend(first.values().cloned());
         let filters = Filters::new().with_rate_limiters(Clients::new(&config.clusters));
         let proxy = Proxy::with_filters(config, &Registry::builtin(), &filters)?;
-        let rules = ports.iter().filter_map(|port| Some((port.host, Arc::clone(proxy.rules(port.host)?))));
+        let rules = ports.iter().filter_map(|port| Some((port.host, Arc::clone(proxy.rules(port.host).next()?))));
         let rules: BTreeMap<_, _> = rules.collect();
 
         let (tell, mut accepted) = watch::channel(BTreeSet::new());

@@ -1,0 +1,169 @@
+//! Two connections of which each gets the bytes of the other.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use aeraki_codec::Wanted;
+use tokio::{io::AsyncWrite, time::Instant};
+
+use super::record::{End, Recording};
+use crate::{
+    io::{Buffers, Inbox, Io},
+    server::{DrainWatch, Phase, alarm::Alarm},
+};
+
+/// Passes bytes both ways until both directions have ended, or something ends them.
+pub(super) struct Relay<'a> {
+    client: &'a mut Box<dyn Io>,
+    server: &'a mut Box<dyn Io>,
+    up: Direction,
+    down: Direction,
+    bounds: Bounds,
+    moved_at: Instant,
+    drain: DrainWatch,
+    alarm: Alarm,
+}
+
+/// How long a connection may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Without a byte either way.
+    pub(super) idle: Option<Duration>,
+    /// When it ends at the latest.
+    pub(super) until: Option<Instant>,
+}
+
+impl<'a> Relay<'a> {
+    pub(super) fn new(
+        client: &'a mut Box<dyn Io>,
+        server: &'a mut Box<dyn Io>,
+        buffers: &Buffers,
+        bounds: Bounds,
+        drain: DrainWatch,
+    ) -> Self {
+        let (up, down) = (Direction::new(buffers), Direction::new(buffers));
+        Self { client, server, up, down, bounds, moved_at: Instant::now(), drain, alarm: Alarm::default() }
+    }
+
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, recording: &mut Recording) -> Poll<End> {
+        let up = self.up.poll(self.client, self.server, cx);
+        let down = self.down.poll(self.server, self.client, cx);
+        if self.up.has_moved() | self.down.has_moved() {
+            self.moved_at = Instant::now();
+            recording.count(self.up.read, self.down.written);
+        }
+        match (up, down) {
+            (Poll::Ready(Err(Failed::Reading)), _) | (_, Poll::Ready(Err(Failed::Writing))) => Poll::Ready(End::Client),
+            (_, Poll::Ready(Err(Failed::Reading))) => Poll::Ready(End::Server),
+            // a server that listens no more may still have something to say
+            (Poll::Ready(Err(Failed::Writing)), Poll::Ready(Ok(()))) => Poll::Ready(End::Server),
+            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(End::Finished),
+            _ => self.poll_bounds(cx),
+        }
+    }
+
+    fn poll_bounds(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        if self.drain.poll(cx) >= Phase::Closing {
+            return Poll::Ready(End::Cut);
+        }
+        let idle = self.bounds.idle.map(|idle| (self.moved_at + idle, End::Idle));
+        let until = self.bounds.until.map(|until| (until, End::MaxDuration));
+        match idle.into_iter().chain(until).min_by_key(|(at, _)| *at) {
+            Some((at, end)) if self.alarm.poll(cx, at) => Poll::Ready(end),
+            _ => Poll::Pending,
+        }
+    }
+}
+
+/// Which side of a direction has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failed {
+    Reading,
+    Writing,
+}
+
+/// One direction: what was read is written before more is read.
+#[derive(Debug)]
+struct Direction {
+    inbox: Inbox,
+    /// Bytes of the inbox that are written already.
+    offset: usize,
+    state: State,
+    /// Bytes that were ever read.
+    read: u64,
+    /// Bytes that were ever written.
+    written: u64,
+    /// The sum of both when it was last asked for.
+    seen: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    /// The source has finished; the sink has still to be told.
+    Ending,
+    Ended(Result<(), Failed>),
+}
+
+impl Direction {
+    fn new(buffers: &Buffers) -> Self {
+        let (offset, read, written, seen) = Default::default();
+        Self { inbox: Inbox::new(buffers.clone()), offset, state: State::Open, read, written, seen }
+    }
+
+    /// Tells whether bytes were read or written since this was last asked.
+    const fn has_moved(&mut self) -> bool {
+        let before = self.seen;
+        self.seen = self.read + self.written;
+        self.seen > before
+    }
+
+    fn poll(&mut self, from: &mut Box<dyn Io>, to: &mut Box<dyn Io>, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
+        if let State::Ended(result) = self.state {
+            return Poll::Ready(result);
+        }
+        let result = ready!(self.poll_open(from, to, cx));
+        self.state = State::Ended(result);
+        Poll::Ready(result)
+    }
+
+    fn poll_open(
+        &mut self,
+        from: &mut Box<dyn Io>,
+        to: &mut Box<dyn Io>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Failed>> {
+        while self.state == State::Open {
+            ready!(self.poll_write(to, cx))?;
+            match self.inbox.poll_fill(from, cx, Wanted::AtLeast(1)) {
+                Poll::Ready(Ok(0)) => self.state = State::Ending,
+                Poll::Ready(Ok(count)) => self.read += count as u64,
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Failed::Reading)),
+                // what TLS holds back is not to wait for more
+                Poll::Pending => match Pin::new(to).poll_flush(cx) {
+                    Poll::Ready(Err(_)) => return Poll::Ready(Err(Failed::Writing)),
+                    _ => return Poll::Pending,
+                },
+            }
+        }
+        Pin::new(to).poll_shutdown(cx).map_err(|_| Failed::Writing)
+    }
+
+    /// Writes all that was read.
+    fn poll_write(&mut self, to: &mut Box<dyn Io>, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
+        let bytes = self.inbox.bytes();
+        while let Some(rest) = bytes.get(self.offset..).filter(|rest| !rest.is_empty()) {
+            let Ok(count @ 1..) = ready!(Pin::new(&mut *to).poll_write(cx, rest)) else {
+                return Poll::Ready(Err(Failed::Writing));
+            };
+            self.offset += count;
+            self.written += count as u64;
+        }
+        bytes.clear();
+        self.offset = 0;
+        Poll::Ready(Ok(()))
+    }
+}

@@ -37,8 +37,8 @@ pub mod thrift;
 
 pub use codec::{
     Affinity, Answer, Carries, Codec, Control, DecodeError, DecodeErrorKind, Decoded, Detection, EncodeError, Flow,
-    Framer, IdSpace, Limits, LocalReply, Measure, Opening, Output, Protocol, Reason, Receipt, Refusal, Registry,
-    Replies, Role, Serving, Wanted, Wire,
+    Framer, IdSpace, Limits, LocalReply, Measure, Opening, OptionError, Output, Protocol, Reason, Receipt, Refusal,
+    Registry, Replies, Role, Serving, Wanted, Wire,
 };
 pub use message::{
     AttributeTable, Attributes, Body, Change, Demand, Head, Id, Kind, Message, Mutation, Outcome, Span, Status, Text,

@@ -53,6 +53,11 @@ service Failing {
   string fail_unspecified()
 }
 
+// The service of upstream's samples.
+service Greeter {
+  string sayHello(1: string name)
+}
+
 // The second service of a multiplexed server.
 service Shout {
   string shout(1: string text)

@@ -3,6 +3,7 @@
 mod error;
 mod framer;
 mod limits;
+mod options;
 mod output;
 mod registry;
 mod reply;
@@ -10,12 +11,15 @@ mod reply;
 mod tokio_util;
 mod wire;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
+#[cfg(feature = "dubbo")]
+pub(crate) use self::options::switch;
 pub use self::{
     error::{DecodeError, DecodeErrorKind, EncodeError},
     framer::{Decoded, Framer, Wanted},
     limits::Limits,
+    options::OptionError,
     output::{Mark, Output},
     registry::Registry,
     reply::{Answer, LocalReply, Reason, Receipt, Refusal},
@@ -140,6 +144,15 @@ pub trait Protocol: Send + Sync + fmt::Debug + 'static {
 
     /// Makes the codec of one connection.
     fn codec(&self, role: Role, limits: &Limits) -> Box<dyn Codec>;
+
+    /// Makes the same protocol with an option that a configuration sets, by name and value; the default knows none.
+    ///
+    /// # Errors
+    /// An option that is not known, or a value that it does not take.
+    fn with_option(&self, name: &str, value: &str) -> Result<Arc<dyn Protocol>, OptionError> {
+        let _ = (name, value);
+        Err(OptionError::Unknown)
+    }
 
     /// Tells whether messages of this protocol can carry changed attributes.
     fn carries(&self) -> Carries {

@@ -1,5 +1,7 @@
 //! Dubbo as a [`Protocol`].
 
+use std::sync::Arc;
+
 use super::{
     attributes::{Filler, Notes},
     control,
@@ -9,8 +11,8 @@ use super::{
 };
 use crate::{
     Answer, Carries, Codec, Control, DecodeError, DecodeErrorKind, Demand, Detection, EncodeError, Flow, Head, Id,
-    IdSpace, Kind, Limits, LocalReply, Measure, Message, Outcome, Output, Protocol, Receipt, Refusal, Replies, Role,
-    Serving, Status, Wire, hessian2::Reader, message::Sorter,
+    IdSpace, Kind, Limits, LocalReply, Measure, Message, OptionError, Outcome, Output, Protocol, Receipt, Refusal,
+    Replies, Role, Serving, Status, Wire, codec::switch, hessian2::Reader, message::Sorter,
 };
 
 /// The protocol Dubbo 2, with its options.
@@ -49,6 +51,14 @@ impl Dubbo {
         self.options.four_byte_utf8 = accept;
         self
     }
+
+    /// Gives the proxy's own answers the three statuses of upstream alone, 60, 50 and 80, where more precise ones tell
+    /// clients more otherwise. Another Aeraki before this one cannot tell then that a request was not taken.
+    #[must_use]
+    pub const fn with_coarse_statuses(mut self, coarse: bool) -> Self {
+        self.options.coarse_statuses = coarse;
+        self
+    }
 }
 
 impl Protocol for Dubbo {
@@ -69,6 +79,18 @@ impl Protocol for Dubbo {
             clients: Clients::default(),
             demands: Sorter::new(NAMES),
         })
+    }
+
+    /// Takes `render_scalars`, `reject_mismatch`, `four_byte_utf8` and `coarse_statuses`, each `true` or `false`.
+    fn with_option(&self, name: &str, value: &str) -> Result<Arc<dyn Protocol>, OptionError> {
+        let set = match name {
+            "render_scalars" => Self::with_rendered_scalars,
+            "reject_mismatch" => Self::with_rejected_mismatch,
+            "four_byte_utf8" => Self::with_four_byte_utf8,
+            "coarse_statuses" => Self::with_coarse_statuses,
+            _ => return Err(OptionError::Unknown),
+        };
+        Ok(Arc::new(set(*self, switch(value)?)))
     }
 
     fn carries(&self) -> Carries {
@@ -94,6 +116,7 @@ pub(super) struct Options {
     pub(super) render_scalars: bool,
     pub(super) reject_mismatch: bool,
     pub(super) four_byte_utf8: bool,
+    pub(super) coarse_statuses: bool,
 }
 
 impl Options {
@@ -208,7 +231,7 @@ impl Codec for Connection {
     }
 
     fn reply(&mut self, to: &Receipt, reply: &LocalReply, out: &mut Output) -> Result<Answer, EncodeError> {
-        Ok(reply::write(to, reply, out))
+        Ok(reply::write(to, reply, self.options.coarse_statuses, out))
     }
 
     fn control(&mut self, event: Control<'_>, out: &mut Output) -> Result<Flow, EncodeError> {

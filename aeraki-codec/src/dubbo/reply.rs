@@ -10,7 +10,7 @@ use super::{
 use crate::{Answer, LocalReply, Message, Output, Reason, Receipt, Refusal, hessian2::write};
 
 /// Answers a request of any serialization that this crate can write, which is Hessian2.
-pub(super) fn write(to: &Receipt, reply: &LocalReply, out: &mut Output) -> Answer {
+pub(super) fn write(to: &Receipt, reply: &LocalReply, coarse: bool, out: &mut Output) -> Answer {
     if !to.wants_answer() {
         return Answer::Written;
     }
@@ -18,7 +18,7 @@ pub(super) fn write(to: &Receipt, reply: &LocalReply, out: &mut Output) -> Answe
         return Answer::Close;
     }
     let mark = out.mark();
-    out.put(&header::encode(header::HESSIAN2, status_of(reply), to.id().number(), 0));
+    out.put(&header::encode(header::HESSIAN2, status_of(reply, coarse), to.id().number(), 0));
     write::string(out, truncated(&reply.to_string()));
     let len = out.len_since(mark).saturating_sub(header::LENGTH_OFFSET).saturating_sub(4);
     let len = u32::try_from(len).unwrap_or_default().to_be_bytes();
@@ -32,9 +32,18 @@ pub(super) fn write(to: &Receipt, reply: &LocalReply, out: &mut Output) -> Answe
 /// remoting exception with our text.
 ///
 /// A status that is asked for is taken if it says that the call failed.
-fn status_of(reply: &LocalReply) -> u8 {
+fn status_of(reply: &LocalReply, coarse: bool) -> u8 {
     let asked = reply.status().and_then(|status| u8::try_from(status).ok()).filter(|asked| *asked != status::OK);
-    asked.unwrap_or_else(|| status_of_reason(reply.reason()))
+    asked.unwrap_or_else(|| if coarse { coarse_status_of(reply.reason()) } else { status_of_reason(reply.reason()) })
+}
+
+/// The statuses that upstream's documents promise.
+const fn coarse_status_of(reason: Reason) -> u8 {
+    match reason {
+        Reason::RouteNotFound | Reason::ClusterNotFound => status::SERVICE_NOT_FOUND,
+        Reason::BadResponse => status::BAD_RESPONSE,
+        _ => status::SERVER_ERROR,
+    }
 }
 
 const fn status_of_reason(reason: Reason) -> u8 {

@@ -3,7 +3,7 @@ use bytes::{Buf, Bytes};
 use super::{Dubbo, Header, request, response, wire::header};
 use crate::{
     Affinity, Answer, Attributes, Codec, Control, DecodeError, DecodeErrorKind, Demand, Detection, EncodeError, Flow,
-    Head, Kind, Limits, LocalReply, Message, Mutation, Outcome, Output, Protocol, Reason, Refusal, Role,
+    Head, Kind, Limits, LocalReply, Message, Mutation, OptionError, Outcome, Output, Protocol, Reason, Refusal, Role,
     hessian2::write::{self, Sink},
 };
 
@@ -242,6 +242,33 @@ fn every_reason_has_an_answer_that_names_it() {
         let read = message(&frame);
         assert_eq!((read.kind(), read.status().outcome()), (Kind::Error, Outcome::Error), "{reason}");
     }
+}
+
+#[test]
+fn statuses_are_coarse_where_that_is_asked_for() {
+    let receipt = message(&call("2.0.2", &[])).receipt();
+    let protocol = Dubbo::default().with_option("coarse_statuses", "true").expect("an option");
+    for reason in Reason::ALL {
+        let reply = LocalReply::new(*reason, "no luck");
+        let mut codec = protocol.codec(Role::Server, &Limits::default());
+        let frame = written(|out| assert_eq!(codec.reply(&receipt, &reply, out), Ok(Answer::Written)));
+        let expected = match reason {
+            Reason::RouteNotFound | Reason::ClusterNotFound => 60,
+            Reason::BadResponse => 50,
+            _ => 80,
+        };
+        assert_eq!(response(&frame).expect("well-formed").header().status(), expected, "{reason}");
+    }
+}
+
+#[test]
+fn options_are_known_by_name_and_on_or_off() {
+    let option = |name, value| Dubbo::default().with_option(name, value).map(drop);
+    for name in ["render_scalars", "reject_mismatch", "four_byte_utf8", "coarse_statuses"] {
+        assert_eq!([option(name, "true"), option(name, "false")], [Ok(()), Ok(())], "{name}");
+        assert_eq!(option(name, "yes"), Err(OptionError::BadValue("true or false")), "{name}");
+    }
+    assert_eq!(option("coarse", "true"), Err(OptionError::Unknown));
 }
 
 #[test]

@@ -209,8 +209,9 @@ fn find_protocol(
     let protocol = registry.get(codec).ok_or_else(|| {
         place.refuse("protocol.codec", format!("there is no codec {codec:?}; known are: {}", known(registry)))
     })?;
-    match proxy.protocol.options.keys().next() {
-        Some(option) => Err(place.refuse("protocol.options", format!("the codec {codec:?} has no option {option:?}"))),
-        None => Ok(Arc::clone(protocol)),
-    }
+    proxy.protocol.options.iter().try_fold(Arc::clone(protocol), |protocol, (name, value)| {
+        protocol.with_option(name, value).map_err(|error| {
+            place.refuse(&format!("protocol.options[{name:?}]"), format!("codec {codec:?}: {error}, but is {value:?}"))
+        })
+    })
 }

@@ -1,5 +1,7 @@
 //! `aeraki.meta_protocol_proxy.v1alpha.MetaProtocolProxy`, plain or as a `TypedStruct`.
 
+use std::collections::BTreeMap;
+
 use aeraki_route::config::{
     ConfigError, FilterOrder, MetaProtocolProxy, ProtocolConfig, RouteSource, RouteSubscription,
 };
@@ -9,6 +11,7 @@ use super::filters::{self, KnownFilters};
 use super::unpack::unpack;
 use super::{duration, grpc, native};
 use crate::Any;
+use crate::proto::aeraki::meta_protocol::codec::DubboCodec;
 use crate::proto::aeraki::meta_protocol_proxy::v1alpha as proto;
 use crate::proto::envoy::config::core::v3::api_config_source::ApiType;
 use crate::proto::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
@@ -20,7 +23,7 @@ pub(super) fn from_any(config: &Any, known: &KnownFilters, at: &At<'_>) -> Resul
     let filter = |(index, filter): (usize, &proto::MetaProtocolFilter)| {
         filters::from_proto(filter, known, &at.item("meta_protocol_filters", index))
     };
-    let mut converted = MetaProtocolProxy::new(&proxy.stat_prefix, protocol(&proxy), routes(&proxy, at)?);
+    let mut converted = MetaProtocolProxy::new(&proxy.stat_prefix, protocol(&proxy, at)?, routes(&proxy, at)?);
     converted.filters = proxy.meta_protocol_filters.iter().enumerate().map(filter).collect::<Result<_, _>>()?;
     if proxy.reverse_response_filters {
         converted.response_order = FilterOrder::Reversed;
@@ -30,14 +33,32 @@ pub(super) fn from_any(config: &Any, known: &KnownFilters, at: &At<'_>) -> Resul
 }
 
 /// Reads protocol and codec, each from where older configurations have it if need be.
-fn protocol(proxy: &proto::MetaProtocolProxy) -> ProtocolConfig {
+fn protocol(proxy: &proto::MetaProtocolProxy, at: &At<'_>) -> Result<ProtocolConfig, ConfigError> {
     let named = proxy.protocol.as_ref();
     let name = named.map(|protocol| &protocol.name).filter(|name| !name.is_empty());
     let name = name.unwrap_or(&proxy.application_protocol);
     let codec = named.and_then(|protocol| protocol.codec.as_ref()).filter(|codec| !codec.name.is_empty());
     let mut converted = ProtocolConfig::new(name);
-    converted.codec = codec.or(proxy.codec.as_ref()).map(|codec| codec.name.clone());
-    converted
+    if let Some(codec) = codec.or(proxy.codec.as_ref()) {
+        converted.codec = Some(codec.name.clone());
+        converted.options = codec_options(codec, &at.field("codec").field("config"))?;
+    }
+    Ok(converted)
+}
+
+/// Reads the options of a codec that is built in; the others have none that could be said here.
+fn codec_options(codec: &proto::Codec, at: &At<'_>) -> Result<BTreeMap<String, String>, ConfigError> {
+    let Some(config) = codec.config.as_ref().filter(|config| !config.value.is_empty()) else {
+        return Ok(BTreeMap::new());
+    };
+    let DubboCodec { render_scalars, reject_mismatch, four_byte_utf8, coarse_statuses } = unpack(config, at)?;
+    let options = [
+        ("render_scalars", render_scalars),
+        ("reject_mismatch", reject_mismatch),
+        ("four_byte_utf8", four_byte_utf8),
+        ("coarse_statuses", coarse_statuses),
+    ];
+    Ok(options.into_iter().filter(|(_, on)| *on).map(|(name, on)| (name.to_owned(), on.to_string())).collect())
 }
 
 fn routes(proxy: &proto::MetaProtocolProxy, at: &At<'_>) -> Result<RouteSource, ConfigError> {

@@ -7,8 +7,8 @@ use aeraki_core::{
     observe::Samples,
     proxy::Proxy,
     route::config::{
-        self, Filter, FilterConfig, Listener, LocalRateLimit, MetaProtocolProxy, ProtocolConfig, RouteConfig,
-        RouteSource, TokenBucket,
+        self, Filter, FilterConfig, Listener, LocalRateLimit, MetaProtocolProxy, NetworkFilter, ProtocolConfig,
+        RouteConfig, RouteSource, TokenBucket,
     },
     stack::Filters,
 };
@@ -32,15 +32,16 @@ fn indented(text: &str, by: usize) -> String {
 #[test]
 fn every_block_is_of_a_known_kind() {
     let all = TEXT.matches("```yaml\n").count();
-    assert_eq!(["filter", "metards", "route", "object"].map(|kind| blocks(kind).len()).iter().sum::<usize>(), all);
+    assert_eq!(
+        ["codec", "filter", "metards", "route", "object"].map(|kind| blocks(kind).len()).iter().sum::<usize>(),
+        all
+    );
 }
 
-#[test]
-fn every_filter_is_read_and_compiled() {
-    for filter in blocks("filter") {
-        let filters = indented(filter, 12).replacen("            ", "          - ", 1);
-        let yaml = format!(
-            "
+/// Reads and compiles a listener with a codec, in one line, and filters, as the bootstrap has them.
+fn listening(codec: &str, filters: &str) -> config::Proxy {
+    let yaml = format!(
+        "
 static_resources:
   listeners:
   - name: in
@@ -52,7 +53,10 @@ static_resources:
         typed_config:
           '@type': type.googleapis.com/aeraki.meta_protocol_proxy.v1alpha.MetaProtocolProxy
           stat_prefix: in
-          protocol: {{name: dubbo, codec: {{name: dubbo}}}}
+          protocol:
+            name: dubbo
+            codec:
+{codec}
           route_config: {{routes: [{{route: {{cluster: c}}}}]}}
           meta_protocol_filters:
 {filters}
@@ -63,13 +67,34 @@ static_resources:
     load_assignment:
       cluster_name: ratelimit
       endpoints: [{{lb_endpoints: [{{endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: 8081}}}}}}}}]}}]
-"
-        );
-        let Bootstrap { proxy, warnings, .. } =
-            Bootstrap::from_yaml(&yaml).unwrap_or_else(|error| panic!("{error}\n{yaml}"));
-        assert_eq!(warnings, [], "{filter}");
-        let filters = Filters::new().with_rate_limiters(Clients::new(&proxy.clusters));
-        Proxy::with_filters(proxy, &Registry::builtin(), &filters).unwrap_or_else(|error| panic!("{error}\n{filter}"));
+",
+        codec = indented(codec, 14),
+        filters = indented(filters, 12).replacen("            ", "          - ", 1),
+    );
+    let Bootstrap { proxy, warnings, .. } =
+        Bootstrap::from_yaml(&yaml).unwrap_or_else(|error| panic!("{error}\n{yaml}"));
+    assert_eq!(warnings, [], "{yaml}");
+    let filters = Filters::new().with_rate_limiters(Clients::new(&proxy.clusters));
+    Proxy::with_filters(proxy.clone(), &Registry::builtin(), &filters)
+        .unwrap_or_else(|error| panic!("{error}\n{yaml}"));
+    proxy
+}
+
+#[test]
+fn every_filter_is_read_and_compiled() {
+    for filter in blocks("filter") {
+        listening("name: dubbo", filter);
+    }
+}
+
+#[test]
+fn every_codec_is_read_and_has_options() {
+    for codec in blocks("codec") {
+        let proxy = listening(codec, "name: aeraki.meta_protocol.filters.router");
+        let NetworkFilter::MetaProtocolProxy(service) = &proxy.listeners[0].filter_chains[0].filter else {
+            panic!("{codec}")
+        };
+        assert!(!service.protocol.options.is_empty(), "{codec}");
     }
 }
 

@@ -1,5 +1,7 @@
 //! Suite `ratelimit`: envoyproxy/ratelimit beside our service, on one Redis, and asked by our client and our proxy.
 
+mod upstream;
+
 use std::{
     fs,
     io::Write,
@@ -42,7 +44,8 @@ pub(crate) fn run(report: &mut Report, targets: &[Target]) -> Result<()> {
     report.check("our client, their service", &ours.ask_all(&peers.theirs, &direct)?);
     report.check("one redis for both", &share(&ours, &ours.serve(Some(&redis))?, &peers.theirs)?);
     report.check("our proxy, their service", &through_proxy(&peers.theirs)?);
-    Ok(())
+    peers.redis.forget()?;
+    upstream::run(report, peers.theirs)
 }
 
 /// The software that is not ours.

@@ -20,7 +20,6 @@ use crate::peers::{
 };
 
 pub(crate) fn run(report: &mut Report, targets: &[Target]) -> Result<()> {
-    install::debian("thrift", "thrift-compiler")?;
     let python = Python::install()?;
     let java = Java::install()?;
     let (python_server, java_server) = (python.serve()?, java.serve()?);
@@ -65,14 +64,14 @@ impl Wires {
     }
 }
 
-struct Python {
+pub(super) struct Python {
     interpreter: PathBuf,
     scripts: PathBuf,
     generated: PathBuf,
 }
 
 impl Python {
-    fn install() -> Result<Self> {
+    pub(super) fn install() -> Result<Self> {
         let home = install::python("thrift-python")?;
         let generated = home.join("generated");
         generate("py", &generated)?;
@@ -93,7 +92,8 @@ impl Python {
         Process::start(&format!("thrift-{library}-client"), &mut command)
     }
 
-    fn command(&self, script: &str) -> Command {
+    /// A command that runs one of the scripts with the generated code.
+    pub(super) fn command(&self, script: &str) -> Command {
         let mut command = Command::new(&self.interpreter);
         command.arg("-B").arg(self.scripts.join(script)).arg(&self.generated);
         command
@@ -132,6 +132,7 @@ impl Java {
 
 /// Generates code from our IDL into `folder`.
 fn generate(language: &str, folder: &Path) -> Result<()> {
+    install::debian("thrift", "thrift-compiler")?;
     fs::create_dir_all(folder)?;
     install::run(Command::new("thrift").args(["-r", "--gen", language, "-out"]).arg(folder).arg(idl()))
 }

@@ -175,6 +175,7 @@ const METHODS: &[&str] = &[
 
 /// Messages that get Rust code. A field whose type is not listed is left out of its message.
 const MESSAGES: &[&str] = &[
+    "aeraki.meta_protocol.codec.DubboCodec",
     "aeraki.meta_protocol_proxy.config.route.v1alpha.KeyValue",
     "aeraki.meta_protocol_proxy.config.route.v1alpha.Route",
     "aeraki.meta_protocol_proxy.config.route.v1alpha.RouteAction",

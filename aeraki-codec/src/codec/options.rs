@@ -5,10 +5,10 @@
 #[non_exhaustive]
 pub enum OptionError {
     /// The protocol has no option of this name.
-    #[error("is not known")]
+    #[error("there is no such option")]
     Unknown,
     /// The value is none of those that the option takes, which are named here.
-    #[error("must be {0}")]
+    #[error("the value must be {0}")]
     BadValue(&'static str),
 }
 

@@ -210,8 +210,8 @@ fn find_protocol(
         place.refuse("protocol.codec", format!("there is no codec {codec:?}; known are: {}", known(registry)))
     })?;
     proxy.protocol.options.iter().try_fold(Arc::clone(protocol), |protocol, (name, value)| {
-        protocol.with_option(name, value).map_err(|error| {
-            place.refuse(&format!("protocol.options[{name:?}]"), format!("codec {codec:?}: {error}, but is {value:?}"))
-        })
+        protocol
+            .with_option(name, value)
+            .map_err(|error| place.refuse(&format!("protocol.options[{name:?}]"), format!("codec {codec:?}: {error}")))
     })
 }

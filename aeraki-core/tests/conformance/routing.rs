@@ -164,21 +164,30 @@ async fn what_cannot_be_changed_passes_and_is_counted() {
 async fn bad_configurations_are_refused_in_one_line() {
     let taken = std::net::TcpListener::bind(ANY).expect("a free port");
     let address = taken.local_addr().expect("bound");
-    let start = |protocol: &str, cluster: &str, address| {
+    let start_with = |protocol: ProtocolConfig, cluster: &str, address| {
         let routes = RouteSource::Inline(all_to(cluster));
-        let listener = Listener::new("in", address, ProtocolConfig::new(protocol), routes);
+        let listener = Listener::new("in", address, protocol, routes);
         let config = config::Proxy::default().with_cluster(Cluster::new("one")).with_listener(listener);
         match Proxy::new(config, &Registry::builtin()).and_then(Proxy::start_here) {
-            Ok(_) => panic!("{protocol} {cluster} {address}"),
+            Ok(_) => panic!("{cluster} {address}"),
             Err(error) => error.to_string(),
         }
     };
+    let start = |protocol: &str, cluster: &str, address| start_with(ProtocolConfig::new(protocol), cluster, address);
     assert_eq!(
         start("telnet", "one", address),
         "listener \"in\": filterChains[0].filter.metaProtocolProxy.protocol.codec: there is no codec \"telnet\"; known are: \
          aeraki.meta_protocol.codec.dubbo, \
          aeraki.meta_protocol.codec.thrift, dubbo, thrift"
     );
+    let place = "listener \"in\": filterChains[0].filter.metaProtocolProxy.protocol";
+    for (name, value, reason) in
+        [("coarse", "true", "there is no such option"), ("coarse_statuses", "1", "the value must be true or false")]
+    {
+        let protocol = ProtocolConfig::new("dubbo").with_option("reject_mismatch", "true").with_option(name, value);
+        let expected = format!("{place}.options[{name:?}]: codec \"dubbo\": {reason}");
+        assert_eq!(start_with(protocol, "one", address), expected);
+    }
     assert_eq!(
         start("dubbo", "none", address),
         "listener \"in\": filterChains[0].filter.metaProtocolProxy.routes.inline.routes[0] \"all\".action: there is no cluster \"none\""

@@ -77,6 +77,10 @@ pub struct MetaRoute {
     /// The first one that is there bounds the answer as `timeout` does, and is passed on as what is left of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub caller_timeouts: Vec<String>,
+    /// The attribute in which a caller says which endpoint it wants, as `address:port`; it gets another one where that
+    /// is not there or not healthy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub override_host: Option<String>,
     /// Which failures are tried again; where absent, none is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retries: Option<Retries>,

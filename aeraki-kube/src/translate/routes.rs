@@ -185,6 +185,7 @@ impl<'a> Scope<'a> {
         }
         action.timeout = route.timeout;
         action.caller_timeouts.clone_from(&route.caller_timeouts);
+        action.override_host.clone_from(&route.override_host);
         action.retry = route.retries.as_ref().map(resilience::retry);
         action.hedge = route.hedging.as_ref().and_then(resilience::hedge);
         Ok(action)

@@ -40,7 +40,7 @@ fn markers_inside_a_line_or_word_do_not_cut() {
 #[test]
 fn a_fault_is_reported_with_place_field_and_reason() {
     let expected = "a.yaml:9:5: spec.routes[0].naem: unknown field `naem`, \
-        expected one of name, match, route, mirror, mirrorPercentage, mirrors, timeout, callerTimeouts, retries, hedging, fault, \
+        expected one of name, match, route, mirror, mirrorPercentage, mirrors, timeout, callerTimeouts, overrideHost, retries, hedging, fault, \
         localRateLimit, globalRateLimit, requestMutation, responseMutation";
     assert_eq!(error(&format!("---\n---\n{}", ROUTER.replace("  - name: all", "  - naem: all"))), expected);
     let with_match =

@@ -9,6 +9,8 @@ pub struct RouteOptions {
     pub mirrors: ::prost::alloc::vec::Vec<Mirror>,
     #[prost(string, repeated, tag = "4")]
     pub caller_timeouts: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, tag = "5")]
+    pub override_host: ::prost::alloc::string::String,
 }
 impl ::prost::Name for RouteOptions {
     const NAME: &'static str = "RouteOptions";

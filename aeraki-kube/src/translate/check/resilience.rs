@@ -1,4 +1,4 @@
-//! Timeouts, retries, hedging and faults of a route.
+//! Timeouts, wanted endpoints, retries, hedging and faults of a route.
 
 use std::time::Duration;
 
@@ -14,6 +14,8 @@ impl Check<'_> {
         self.require(callers.len() <= 10, format!("{field}.callerTimeouts"), "must not hold more than 10 attributes");
         let named = callers.iter().all(|attribute| !attribute.is_empty());
         self.require(named, format!("{field}.callerTimeouts"), "must not hold an empty name");
+        let named = route.override_host.as_deref() != Some("");
+        self.require(named, format!("{field}.overrideHost"), "must not be empty");
         if let Some(retries) = &route.retries {
             self.retries(retries, route.timeout, &format!("{field}.retries"));
         }

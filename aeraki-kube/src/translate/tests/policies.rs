@@ -25,7 +25,7 @@ fn seconds(seconds: u64) -> Duration {
 #[test]
 fn timeouts_retries_and_hedging_are_carried() {
     let translation = with(
-        "timeout: 5s\n    callerTimeouts: [_TO, timeout]\n    hedging: {onPerTryTimeout: true}\n    retries: {attempts: 3, perTryTimeout: 1s, \
+        "timeout: 5s\n    callerTimeouts: [_TO, timeout]\n    overrideHost: node\n    hedging: {onPerTryTimeout: true}\n    retries: {attempts: 3, perTryTimeout: 1s, \
          retryOn: 'connect-failure,refused-stream,100', repeatable: true, backOff: {base: 10ms}, \
          budget: {percentage: {value: 12.5}, minPerSecond: 1}}",
     );
@@ -40,6 +40,7 @@ fn timeouts_retries_and_hedging_are_carried() {
     assert_eq!((action.timeout, action.retry.as_ref()), (Some(seconds(5)), Some(&retry)));
     assert_eq!(action.hedge, Some(HedgePolicy::on_per_try_timeout()));
     assert_eq!(action.caller_timeouts, ["_TO", "timeout"]);
+    assert_eq!(action.override_host.as_deref(), Some("node"));
     assert_eq!(first(&with("retries: {}")).action.retry, Some(RetryPolicy::new(1)));
 }
 
@@ -172,6 +173,7 @@ fn what_is_wrong_with_a_route_is_told_in_the_words_of_the_router() {
             "hedging.onPerTryTimeout: needs a `perTryTimeout`",
         ),
         ("callerTimeouts: ['']".to_owned(), "callerTimeouts: must not hold an empty name"),
+        ("overrideHost: ''".to_owned(), "overrideHost: must not be empty"),
         ("fault: {}".to_owned(), "fault: must hold a `delay` or an `abort`"),
         ("fault: {delay: {}}".to_owned(), "fault.delay.fixedDelay: must be a time above zero, at most an hour"),
         (

@@ -145,9 +145,6 @@ fn action_to_proto(action: &RouteAction, at: &At<'_>) -> Result<proto::RouteActi
         runtime_fraction: Some(fraction::to_runtime(mirror.fraction)),
         ..RequestMirrorPolicy::default()
     };
-    if action.override_host.is_some() {
-        return Err(at.field("overrideHost").refuse("has no form in protobuf"));
-    }
     let hash_policy = |(index, policy)| hash_policy::to_proto(policy, &at.item("hashPolicy", index));
     let timeout = |timeout| duration::to_proto(timeout, &at.field("timeout"));
     let stream_time = |time| duration::to_proto(time, &at.field("streams"));

@@ -93,6 +93,7 @@ fn apply_options(options: &RouteOptions, action: &mut RouteAction, at: &At<'_>) 
         None => {}
     }
     action.caller_timeouts.clone_from(&options.caller_timeouts);
+    action.override_host = Some(options.override_host.clone()).filter(|attribute| !attribute.is_empty());
     if options.mirrors.len() > action.mirrors.len() {
         let (given, there) = (options.mirrors.len(), action.mirrors.len());
         return Err(at.field("mirrors").refuse(format!("must not hold {given} entries: there are {there} mirrors")));
@@ -121,6 +122,7 @@ fn options_to_proto(action: &RouteAction, at: &At<'_>) -> Result<RouteOptions, C
         retry_budget: budget.map(budget_to_proto),
         mirrors: mirrors.iter().enumerate().map(mirror).collect::<Result<_, _>>()?,
         caller_timeouts: action.caller_timeouts.clone(),
+        override_host: action.override_host.clone().unwrap_or_default(),
     })
 }
 

@@ -59,14 +59,15 @@ fn action() -> impl Strategy<Value = RouteAction> {
         destination
     });
     let destination = (destination, metadata());
-    let placement = (hash_policy, prop::sample::select(RoutingPriority::ALL.to_vec()));
+    let placement = (hash_policy, prop::option::of(key()), prop::sample::select(RoutingPriority::ALL.to_vec()));
     (destination, placement, prop::collection::vec(mirror(), 0..3), timeouts, prop::option::of(retry())).prop_map(
         |((destination, metadata_match), placement, mirrors, (timeout, caller_timeouts, streams), retry)| {
-            let (hash_policy, priority) = placement;
+            let (hash_policy, override_host, priority) = placement;
             let mut action = RouteAction::default();
             action.destination = destination;
             action.metadata_match = metadata_match;
             action.hash_policy = hash_policy;
+            action.override_host = override_host;
             action.priority = priority;
             action.mirrors = mirrors;
             action.timeout = timeout;

@@ -13,6 +13,7 @@ pub enum OptionError {
 }
 
 /// Reads the value of an option that is on or off: `true` or `false`.
+#[cfg(feature = "dubbo")]
 pub(crate) fn switch(value: &str) -> Result<bool, OptionError> {
     value.parse().map_err(|_| OptionError::BadValue("true or false"))
 }

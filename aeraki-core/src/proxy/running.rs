@@ -101,7 +101,8 @@ impl Running {
         let bound = bound.collect::<Result<Vec<_>, _>>()?;
         #[cfg(feature = "admin")]
         let admin = running.config.admin.map(|address| running.bind_admin(address)).transpose()?;
-        places.iter().try_for_each(|place| running.add_worker(place))?;
+        let clusters: Vec<_> = running.config.clusters.iter().cloned().map(Arc::new).collect();
+        places.iter().try_for_each(|place| running.add_worker(place, &clusters))?;
         bound.into_iter().for_each(|(prepared, sockets)| running.serve(prepared, sockets));
         running.show_listeners();
         running.look_after();
@@ -176,12 +177,20 @@ impl Running {
         configs.iter().try_for_each(|cluster| find_check(cluster, &self.common.protocols))?;
         configs.iter().try_for_each(|cluster| self.common.secrets.check_cluster(cluster))?;
         self.turn.fetch_add(1, Ordering::Relaxed);
-        self.put_clusters(configs);
+        self.put_clusters(&self.known_clusters(configs));
         Ok(())
     }
 
-    pub(super) fn put_clusters(&self, configs: &[config::Cluster]) {
+    pub(super) fn put_clusters(&self, configs: &[Arc<config::Cluster>]) {
         self.workers.iter().for_each(|worker| worker.clusters().put(configs));
+    }
+
+    /// Returns configurations to put, once for all workers.
+    pub(super) fn known_clusters<'a>(
+        &self,
+        configs: impl IntoIterator<Item = &'a config::Cluster>,
+    ) -> Vec<Arc<config::Cluster>> {
+        self.workers.first().map(|worker| worker.clusters().shared().known(configs)).unwrap_or_default()
     }
 
     /// Takes no new connections, lets those that are open finish for at most `grace`, and ends the rest.
@@ -225,7 +234,7 @@ impl Running {
     }
 
     /// Starts a worker; when this returns its clusters are there.
-    fn add_worker(&mut self, place: &Place) -> Result<(), ConfigError> {
+    fn add_worker(&mut self, place: &Place, clusters: &[Arc<config::Cluster>]) -> Result<(), ConfigError> {
         let tasks = TaskTracker::new();
         let handle = match place {
             Place::Here(handle) => handle.clone(),
@@ -238,7 +247,7 @@ impl Running {
         let _runtime = handle.enter();
         let sibling = self.workers.first().map(|worker| &**worker.clusters().shared());
         let worker = Worker::new(&self.common, sibling, handle.clone(), tasks);
-        worker.clusters().put(&self.config.clusters);
+        worker.clusters().put(clusters);
         self.workers.push(worker);
         Ok(())
     }

@@ -38,7 +38,7 @@ struct Plan {
 
 /// The clusters of a configuration, to be the only ones of all workers.
 struct NewClusters {
-    clusters: Vec<Cluster>,
+    clusters: Vec<Arc<Cluster>>,
     workers: Vec<ClustersOfWorker>,
     /// The number of the last update, and of this one.
     turn: Arc<AtomicU64>,
@@ -118,12 +118,13 @@ impl Running {
     fn add_clusters(&self, next: &[Cluster]) -> Option<NewClusters> {
         let known: BTreeSet<_> = next.iter().map(|cluster| cluster.name.as_str()).collect();
         let gone = self.config.clusters.iter().filter(|cluster| !known.contains(cluster.name.as_str()));
-        let all: Vec<_> = next.iter().chain(gone).cloned().collect();
+        let mut all = self.known_clusters(next.iter().chain(gone));
         self.put_clusters(&all);
         let turn = Arc::clone(&self.turn);
         let mine = turn.fetch_add(1, Ordering::Relaxed) + 1;
         let workers = self.workers.iter().map(|worker| worker.clusters().clone()).collect();
-        (all.len() > next.len()).then(|| NewClusters { clusters: next.to_vec(), workers, turn, mine })
+        let gone = all.split_off(next.len());
+        (!gone.is_empty()).then_some(NewClusters { clusters: all, workers, turn, mine })
     }
 
     fn plan(&self, listeners: Vec<Prepared>) -> Result<Plan, ConfigError> {

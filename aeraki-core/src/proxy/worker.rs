@@ -56,9 +56,9 @@ impl ClustersOfWorker {
     }
 
     /// Makes these the clusters from now on.
-    pub(super) fn put(&self, configs: &[config::Cluster]) {
+    pub(super) fn put(&self, configs: &[Arc<config::Cluster>]) {
         let _runtime = self.handle.enter();
-        self.clusters.update(configs.iter().cloned());
+        self.clusters.put(configs.iter().cloned());
     }
 }
 

@@ -7,8 +7,8 @@ use aeraki_route::Placement;
 
 use super::{
     Cluster,
-    cluster::Criteria,
     connect::connect,
+    directory::Criteria,
     endpoint::Active,
     health::Ended,
     shared::{Counted, Shared},
@@ -63,11 +63,11 @@ impl Cluster {
             let endpoint = active.endpoint();
             match connect(endpoint.address, &*connector, self.shared()).await {
                 Ok(io) => {
-                    endpoint.note(Ended::Well);
+                    self.shared().note(endpoint, Ended::Well);
                     return Ok(Dedicated { io, active, _counted: counted });
                 }
                 Err(reply) => {
-                    endpoint.note(Ended::LocalOrigin);
+                    self.shared().note(endpoint, Ended::LocalOrigin);
                     failed.push(endpoint.address);
                     if failed.len() >= attempts as usize {
                         stats.upstream_cx_connect_attempts_exceeded.inc();

@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
     },
     time::Duration,
@@ -12,7 +12,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    health::{Ended, Host},
+    health::Host,
     latency::Latency,
     pool::{Pool, PoolKind},
     shared::Shared,
@@ -23,6 +23,8 @@ use crate::sync::lock;
 #[derive(Debug)]
 pub(super) struct Endpoint {
     pub(super) address: SocketAddr,
+    /// The address as a text, where somebody has asked for it.
+    name: OnceLock<Box<str>>,
     /// Requests under way.
     pub(super) active: AtomicU32,
     /// How long it took to answer, where the policy asks.
@@ -38,9 +40,14 @@ pub(super) struct Endpoint {
 
 impl Endpoint {
     pub(super) fn new(address: SocketAddr, shared: Arc<Shared>) -> Self {
-        let (active, pools, gone, spares) = Default::default();
+        let (name, active, pools, gone, spares) = Default::default();
         let host = shared.usage.health.host(address, shared.config.health_check.is_some());
-        Self { address, active, latency: Latency::new(), pools, gone, host, spares, shared }
+        Self { address, name, active, latency: Latency::new(), pools, gone, host, spares, shared }
+    }
+
+    /// Returns the address as a text.
+    pub(super) fn name(&self) -> &str {
+        self.name.get_or_init(|| self.address.to_string().into())
     }
 
     /// Returns the pool of a kind.
@@ -59,10 +66,12 @@ impl Endpoint {
         Pool::new(self, kind)
     }
 
-    /// Keeps spare connections open from now on where the cluster asks for them, or none.
+    /// Keeps as many spare connections open from now on as the cluster asks for, or none.
     pub(super) fn keep_spares(&self, wanted: bool) {
-        if self.shared.config.preconnect.spare_connections > 0 {
-            self.spares.keep(wanted, self.address, &self.shared);
+        self.spares.keep(wanted, self.address, &self.shared);
+        // it may have left while others were still told to keep some
+        if wanted && self.is_gone() {
+            self.spares.keep(false, self.address, &self.shared);
         }
     }
 
@@ -78,26 +87,14 @@ impl Endpoint {
         Active { endpoint: self, watch: decay.map(|decay| (Instant::now(), decay)) }
     }
 
-    /// Returns the statuses of answers that are errors, where the cluster says so.
-    pub(super) fn error_statuses(&self) -> Option<&[i32]> {
-        self.shared.config.outlier_detection.as_ref()?.error_statuses.as_deref()
-    }
-
-    /// Notes how a request ended, where that may take the endpoint out.
-    pub(super) fn note(&self, ended: Ended) {
-        if let Some(detection) = &self.shared.config.outlier_detection {
-            self.shared.usage.health.note(&self.host, ended, detection);
-        }
-    }
-
     pub(super) fn is_gone(&self) -> bool {
         self.gone.load(Relaxed)
     }
 
     /// Ends all connections that are shared, each with its last request.
     pub(super) fn drain(&self) {
-        self.keep_spares(false);
         self.gone.store(true, Relaxed);
+        self.keep_spares(false);
         lock(&self.pools).iter().for_each(|pool| pool.drain());
     }
 }

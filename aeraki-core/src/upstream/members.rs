@@ -1,6 +1,11 @@
 //! The endpoints of a cluster at one moment, and which of them takes a request.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    net::SocketAddr,
+    ptr,
+    sync::Arc,
+};
 
 use aeraki_route::{
     Criteria, Placement,
@@ -27,26 +32,25 @@ pub(super) struct Members {
 }
 
 /// The address of an endpoint, and what is said of it.
-pub(super) type Found = (SocketAddr, Arc<config::Endpoint>);
+pub(super) type Found<'a> = (SocketAddr, &'a config::Endpoint);
 
 impl Members {
-    /// Takes over the endpoints that `old` has too, with their connections.
-    pub(super) fn new(found: &[Found], old: Option<&Self>, shared: &Arc<Shared>) -> Self {
-        let now = Instant::now();
-        let target = |(address, config): &Found| {
-            let known = old.and_then(|old| old.get(address));
-            let make = || Arc::new(Endpoint::new(*address, Arc::clone(shared)));
-            let endpoint = known.map_or_else(make, |known| Arc::clone(&known.endpoint));
-            let health = if endpoint.host.is_well() { config.health_status } else { HealthStatus::Unhealthy };
-            // who becomes healthy is as new
-            let since = known.filter(|known| takes_requests(known.health) || !takes_requests(health));
-            Target { endpoint, config: Arc::clone(config), health, since: since.map_or(now, |known| known.since) }
-        };
-        let all: Vec<Target> = found.iter().map(target).collect();
-        let places = all.iter().map(|target| target.endpoint.address).zip(0..).collect();
-        let balancing = Balancing::from(&shared.config).with_local_cluster(shared.context.local_cluster.as_ref());
+    /// Makes them of what was found, each address once. Takes over the endpoints that `old` has too, with their connections.
+    pub(super) fn new<'a>(found: impl Iterator<Item = Found<'a>>, old: Option<&Self>, shared: &Arc<Shared>) -> Self {
+        let (mut all, now) = (Vec::with_capacity(found.size_hint().0), Instant::now());
+        let mut places = HashMap::with_capacity_and_hasher(found.size_hint().0, RandomState::default());
+        let mut before = old.map(Walk::new);
+        for (address, config) in found {
+            if let Entry::Vacant(place) = places.entry(address) {
+                place.insert(all.len());
+                let known = before.as_mut().and_then(|before| before.find(&address));
+                all.push(target(known, address, config, now, shared));
+            }
+        }
+        let Shared { config, context, stats, .. } = &**shared;
+        let balancing = Balancing::from(config).with_local_cluster(context.local_cluster.as_ref(), stats);
         let spread = Spread::new(&balancing, &all.iter().collect::<Vec<_>>());
-        let subsets = shared.config.subsets.as_ref().map(|subsets| Subsets::new(subsets, balancing, &all));
+        let subsets = config.subsets.as_ref().map(|subsets| Subsets::new(subsets, balancing, &all));
         Self { all, places, spread, subsets }
     }
 
@@ -55,8 +59,12 @@ impl Members {
     }
 
     /// Lists where the endpoints are, and what is said of them.
-    pub(super) fn found(&self) -> impl Iterator<Item = Found> {
-        self.iter().map(|target| (target.endpoint.address, Arc::clone(&target.config)))
+    pub(super) fn found(&self) -> impl Iterator<Item = Found<'_>> {
+        self.iter().map(|target| (target.endpoint.address, &*target.config))
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.all.len()
     }
 
     fn get(&self, address: &SocketAddr) -> Option<&Target> {
@@ -114,11 +122,56 @@ impl Members {
 
     /// Ends the connections to endpoints that are not among `kept`.
     pub(super) fn drain_missing(&self, kept: Option<&Self>) {
-        let is_kept = |endpoint: &Arc<Endpoint>| {
-            let other = kept.and_then(|kept| kept.get(&endpoint.address));
-            other.is_some_and(|other| Arc::ptr_eq(&other.endpoint, endpoint))
-        };
-        self.iter().map(|target| &target.endpoint).filter(|endpoint| !is_kept(endpoint)).for_each(|gone| gone.drain());
+        let mut kept = kept.map(Walk::new);
+        for Target { endpoint, .. } in self.iter() {
+            let other = kept.as_mut().and_then(|kept| kept.find(&endpoint.address));
+            if other.is_none_or(|other| !Arc::ptr_eq(&other.endpoint, endpoint)) {
+                endpoint.drain();
+            }
+        }
+    }
+}
+
+/// Returns what is from now on known of an endpoint of which this was `known`; the endpoint goes on, if there is one.
+fn target(
+    known: Option<&Target>,
+    address: SocketAddr,
+    config: &config::Endpoint,
+    now: Instant,
+    shared: &Arc<Shared>,
+) -> Target {
+    let make = || Arc::new(Endpoint::new(address, Arc::clone(shared)));
+    let endpoint = known.map_or_else(make, |known| Arc::clone(&known.endpoint));
+    let same = known.filter(|known| ptr::eq(&*known.config, config) || *known.config == *config);
+    let health = if endpoint.host.is_well(&shared.config) { config.health_status } else { HealthStatus::Unhealthy };
+    // who becomes healthy is as new
+    let since = known.filter(|known| takes_requests(known.health) || !takes_requests(health));
+    Target {
+        endpoint,
+        config: same.map_or_else(|| Arc::new(config.clone()), |same| Arc::clone(&same.config)),
+        health,
+        since: since.map_or(now, |known| known.since),
+    }
+}
+
+/// Finds endpoints one after the other in about the order in which members have them: most are where they were, and
+/// need not be looked up.
+struct Walk<'m> {
+    members: &'m Members,
+    next: usize,
+}
+
+impl<'m> Walk<'m> {
+    const fn new(members: &'m Members) -> Self {
+        Self { members, next: 0 }
+    }
+
+    fn find(&mut self, address: &SocketAddr) -> Option<&'m Target> {
+        let Members { all, places, .. } = self.members;
+        let is_next = all.get(self.next).is_some_and(|target| target.endpoint.address == *address);
+        let place = if is_next { self.next } else { *places.get(address)? };
+        self.next = place + 1;
+        all.get(place)
     }
 }
 

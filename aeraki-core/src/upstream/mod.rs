@@ -21,6 +21,7 @@ mod cluster;
 mod connect;
 mod dedicated;
 mod destinations;
+mod directory;
 mod discovery;
 mod driver;
 mod endpoint;
@@ -229,6 +230,11 @@ impl Clusters {
     /// the change is about connections; what goes finishes the requests that it has. The configurations are expected
     /// to be [valid](config::Cluster::validate); of two with one name the last counts.
     pub fn update(&self, configs: impl IntoIterator<Item = config::Cluster>) {
+        self.put(configs.into_iter().map(Arc::new));
+    }
+
+    /// Makes these the clusters from now on, as [`update`](Self::update) does; siblings may share them.
+    pub(crate) fn put(&self, configs: impl IntoIterator<Item = Arc<config::Cluster>>) {
         let updating = lock(&self.updating);
         let old = self.clusters.load_full();
         let new: HashMap<_, _, _> = configs
@@ -258,17 +264,40 @@ impl Clusters {
         drop(updating);
     }
 
-    fn cluster(&self, name: &Arc<str>, config: config::Cluster, previous: Option<&Arc<Cluster>>) -> Cluster {
-        let stats = previous.map(|previous| Arc::clone(&previous.shared().stats)).unwrap_or_default();
-        let shared = Shared {
+    /// Returns configurations to put, of which those that are in force are the ones that are here, and need neither be
+    /// copied nor compared again.
+    pub(crate) fn known<'a>(
+        &self,
+        configs: impl IntoIterator<Item = &'a config::Cluster>,
+    ) -> Vec<Arc<config::Cluster>> {
+        let clusters = self.clusters.load();
+        let known = |config: &config::Cluster| {
+            let known = clusters.get(config.name.as_str()).map(|cluster| cluster.config());
+            known.filter(|known| ***known == *config).map_or_else(|| Arc::new(config.clone()), Arc::clone)
+        };
+        configs.into_iter().map(known).collect()
+    }
+
+    fn cluster(&self, name: &Arc<str>, config: Arc<config::Cluster>, previous: Option<&Arc<Cluster>>) -> Cluster {
+        let kept = config.without_endpoints();
+        let shared = match previous.map(|previous| previous.shared()) {
+            // only endpoints come and go
+            Some(shared) if shared.config == kept => Arc::clone(shared),
+            shared => Arc::new(self.shared(name, kept, shared)),
+        };
+        Cluster::new(config, shared, previous.map(|previous| &**previous), self.looks_after)
+    }
+
+    fn shared(&self, name: &Arc<str>, config: config::Cluster, previous: Option<&Arc<Shared>>) -> Shared {
+        let stats = previous.map(|previous| Arc::clone(&previous.stats)).unwrap_or_default();
+        Shared {
             name: Arc::clone(name),
             connector: self.context.connector(&config, &stats, None),
             config,
             context: self.context.clone(),
             stats,
             usage: Arc::clone(lock(&self.usage).entry(Arc::clone(name)).or_default()),
-        };
-        Cluster::new(shared, previous.map(|previous| &**previous), self.looks_after)
+        }
     }
 
     /// Returns the cluster of this name.

@@ -12,16 +12,21 @@ use tokio::sync::watch;
 use super::{
     Context,
     connect::Connector,
-    health::Checks,
+    endpoint::Endpoint,
+    health::{Checks, Ended},
     local::{LocalCluster, Population},
     stats::{ClusterStats, Usage},
 };
 use crate::stack::Request;
 
-/// What the connections of a cluster have in common.
+/// What the connections of a cluster have in common, and what it goes by.
+///
+/// Endpoints that stay when the configuration changes go on with what they were made with, which is the same as far as
+/// connections to them are concerned. For the rest ask the cluster.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) name: Arc<str>,
+    /// Without endpoints: what is kept by one of them must not keep all the others.
     pub(super) config: config::Cluster,
     pub(super) context: Context,
     /// Makes the connections that belong to no client.
@@ -57,16 +62,13 @@ impl Shared {
         LocalReply::new(Reason::Overflow, format!("cluster {:?} has as many {what} under way as it may", self.name))
     }
 
-    /// Tells of every verdict on endpoints from now on, where there are any.
-    pub(super) fn verdicts(&self) -> Option<watch::Receiver<u64>> {
-        let judged = self.config.health_check.is_some() || self.config.outlier_detection.is_some();
-        judged.then(|| self.usage.health.verdicts())
-    }
-
-    /// Tells of every change of the cluster that the proxy belongs to, where zones count by it.
-    pub(super) fn proxies(&self) -> Option<watch::Receiver<Arc<Population>>> {
-        let zones = !self.config.lb_policy.is_hashed() && !self.config.common_lb.locality_weighted;
-        self.context.local_cluster.as_ref().filter(|_| zones).map(LocalCluster::changes)
+    /// Tells from now on of what the choice of endpoints depends on.
+    pub(super) fn changes(&self) -> Changes {
+        let config = &self.config;
+        let judged = config.health_check.is_some() || config.outlier_detection.is_some();
+        let zones = !config.lb_policy.is_hashed() && !config.common_lb.locality_weighted;
+        let local = self.context.local_cluster.as_ref().filter(|_| zones);
+        Changes { verdicts: judged.then(|| self.usage.health.verdicts()), proxies: local.map(LocalCluster::changes) }
     }
 
     /// Makes the checks of the endpoints, where they are asked.
@@ -82,6 +84,18 @@ impl Shared {
         Some(Checks::new(health, check, unejects, connector, protocol))
     }
 
+    /// Notes how a request to an endpoint ended, where that may take the endpoint out.
+    pub(super) fn note(&self, endpoint: &Endpoint, ended: Ended) {
+        if let Some(detection) = &self.config.outlier_detection {
+            self.usage.health.note(&endpoint.host, ended, detection);
+        }
+    }
+
+    /// Returns the statuses of answers that are errors, where the cluster says so.
+    pub(super) fn error_statuses(&self) -> Option<&[i32]> {
+        self.config.outlier_detection.as_ref()?.error_statuses.as_deref()
+    }
+
     /// Returns how long latencies count; none: nobody asks for them.
     pub(super) const fn decay(&self) -> Option<Duration> {
         match self.config.lb_policy {
@@ -89,6 +103,14 @@ impl Shared {
             _ => None,
         }
     }
+}
+
+/// What the choice of endpoints depends on besides the configuration.
+pub(super) struct Changes {
+    /// Every verdict on endpoints, where there are any.
+    pub(super) verdicts: Option<watch::Receiver<u64>>,
+    /// Every change of the cluster that the proxy belongs to, where zones count by it.
+    pub(super) proxies: Option<watch::Receiver<Arc<Population>>>,
 }
 
 /// The places of a request under way, and of a further try; none where their number is not limited.

@@ -17,7 +17,8 @@ pub(super) struct Maglev {
 impl Maglev {
     pub(super) fn new(config: config::Maglev, targets: &Targets, parts: &[f64]) -> Self {
         let bound = config.balance_factor.map(|factor| BoundedLoad::new(factor, parts));
-        Self { table: table(config.table_size.into(), bidders(config.table_size.into(), targets, parts)), bound }
+        let bidders = bidders(config.table_size, targets, parts);
+        Self { table: table(config.table_size, bidders), bound }
     }
 }
 
@@ -36,28 +37,52 @@ struct Bidder {
     place: u32,
     part: f64,
     /// The entry that it tries next, and how far from that is the one after it.
-    entry: u64,
-    skip: u64,
+    entry: u32,
+    skip: u32,
     /// What its part times the number of the round must reach before it gets another entry.
     due: f64,
 }
 
-fn bidders(size: u64, targets: &Targets, parts: &[f64]) -> Vec<Bidder> {
+impl Bidder {
+    fn new(size: u32, key: &str, place: u32, part: f64) -> Self {
+        let hash = |seed, below: u32| (xxh64(key.as_bytes(), seed) % u64::from(below)) as u32;
+        Self { place, part, entry: hash(0, size), skip: hash(1, size - 1) + 1, due: 0.0 }
+    }
+
+    /// Takes the next entry that is free.
+    fn take(&mut self, taken: &mut Bits, size: u32) -> u32 {
+        loop {
+            let entry = self.entry;
+            let left = size - self.skip;
+            // a remainder, without a division
+            self.entry = if entry >= left { entry - left } else { entry + self.skip };
+            if taken.set(entry) {
+                return entry;
+            }
+        }
+    }
+}
+
+fn bidders(size: u32, targets: &Targets, parts: &[f64]) -> Vec<Bidder> {
     let mut keyed: Vec<_> = (0..).zip(targets.iter().map(super::Target::hash_key)).zip(parts).collect();
-    keyed.sort_unstable_by(|((_, a), _), ((_, b), _)| a.cmp(b));
-    let bidder = |((place, key), part): ((u32, String), &f64)| Bidder {
-        place,
-        part: *part,
-        entry: xxh64(key.as_bytes(), 0) % size,
-        skip: xxh64(key.as_bytes(), 1) % (size - 1) + 1,
-        due: 0.0,
-    };
+    // the first bytes tell most keys apart, and need no look at the rest
+    keyed.sort_by_cached_key(|((_, key), _)| (first_bytes(key), *key));
+    let bidder = |((place, key), part): ((u32, &str), &f64)| Bidder::new(size, key, place, *part);
     keyed.into_iter().filter(|(_, part)| **part > 0.0).map(bidder).collect()
 }
 
-fn table(size: u64, mut bidders: Vec<Bidder>) -> Vec<u32> {
+/// Returns the first bytes of a key as a number that is in the same order.
+fn first_bytes(key: &str) -> u128 {
+    let mut first = [0; size_of::<u128>()];
+    let most = key.len().min(first.len());
+    first[..most].copy_from_slice(&key.as_bytes()[..most]);
+    u128::from_be_bytes(first)
+}
+
+fn table(size: u32, mut bidders: Vec<Bidder>) -> Vec<u32> {
     let most = bidders.iter().map(|bidder| bidder.part).fold(0.0, f64::max);
-    let mut table = vec![FREE; if bidders.is_empty() { 0 } else { size as usize }];
+    let mut table = vec![0; if bidders.is_empty() { 0 } else { size as usize }];
+    let mut taken = Bits::new(size);
     let (mut free, mut round) = (table.len(), 0.0);
     while free > 0 {
         round += 1.0;
@@ -67,14 +92,26 @@ fn table(size: u64, mut bidders: Vec<Bidder>) -> Vec<u32> {
                 continue;
             }
             bidder.due += most;
-            while table[bidder.entry as usize] != FREE {
-                bidder.entry = (bidder.entry + bidder.skip) % size;
-            }
-            table[bidder.entry as usize] = bidder.place;
+            table[bidder.take(&mut taken, size) as usize] = bidder.place;
             free -= 1;
         }
     }
     table
 }
 
-const FREE: u32 = u32::MAX;
+/// Which entries are taken: so small that it is near at hand, though it is asked in no order.
+struct Bits(Vec<u64>);
+
+impl Bits {
+    fn new(count: u32) -> Self {
+        Self(vec![0; count.div_ceil(u64::BITS) as usize])
+    }
+
+    /// Takes one; tells whether it was free.
+    fn set(&mut self, place: u32) -> bool {
+        let (word, bit) = (&mut self.0[(place / u64::BITS) as usize], 1 << (place % u64::BITS));
+        let free = *word & bit == 0;
+        *word |= bit;
+        free
+    }
+}

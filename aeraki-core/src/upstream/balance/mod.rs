@@ -5,6 +5,7 @@
 //! is in [`spread`].
 
 mod bounded_load;
+mod ladder;
 mod least_request;
 mod maglev;
 mod murmur;
@@ -18,20 +19,20 @@ mod spread;
 mod targets;
 mod zone;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use aeraki_route::config::{self, Cluster, CommonLb, LbPolicy};
 
 use self::{
-    least_request::LeastRequest, maglev::Maglev, peak_ewma::PeakEwma, random::Random, ring_hash::RingHash,
-    round_robin::RoundRobin, slow_start::SlowStart, targets::Targets, zone::Zone,
+    ladder::Ladder, least_request::LeastRequest, maglev::Maglev, peak_ewma::PeakEwma, random::Random,
+    ring_hash::RingHash, round_robin::RoundRobin, slow_start::SlowStart, targets::Targets, zone::Zone,
 };
 pub(super) use self::{
     spread::{Picked, Spread},
     targets::Target,
     zone::Way,
 };
-use super::local::LocalCluster;
+use super::{local::LocalCluster, stats::ClusterStats};
 
 /// Chooses among the endpoints that it was made for.
 trait Balance: Send + Sync + fmt::Debug {
@@ -66,9 +67,9 @@ impl From<&Cluster> for Balancing {
 
 impl Balancing {
     /// Lets zones count by the cluster that the proxy belongs to, unless policy or weights of localities forbid.
-    pub(super) fn with_local_cluster(mut self, local: Option<&LocalCluster>) -> Self {
+    pub(super) fn with_local_cluster(mut self, local: Option<&LocalCluster>, stats: &Arc<ClusterStats>) -> Self {
         let zones = !self.policy.is_hashed() && !self.common.locality_weighted;
-        self.zone = local.filter(|_| zones).map(Zone::from);
+        self.zone = local.filter(|_| zones).map(|local| Zone::new(local, stats));
         self
     }
 

@@ -23,8 +23,7 @@ impl RoundRobin {
         if targets.is_equal() {
             return usize::try_from(turn % targets.len().max(1) as u64).unwrap_or(0);
         }
-        let point = u128::from(turn.wrapping_mul(GOLDEN)) * u128::from(targets.weight());
-        targets.at(u64::try_from(point >> 64).unwrap_or(0))
+        targets.at(turn.wrapping_mul(GOLDEN))
     }
 }
 

@@ -5,15 +5,17 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 use aeraki_route::config::{self, HealthStatus};
 use tokio::time::Instant;
 
+use super::Ladder;
 use crate::upstream::endpoint::Endpoint;
 
 /// Endpoints at one moment; never changed, only replaced.
 #[derive(Debug, Default)]
 pub(super) struct Targets {
     targets: Vec<Target>,
-    /// For every target the sum of its weight and those before it.
-    sums: Vec<u64>,
-    equal: bool,
+    /// The sum of all weights.
+    weight: u64,
+    /// For every target the sum of its weight and those before it; none where all have the same weight.
+    sums: Option<Ladder>,
     /// Since when the newest of them has been there.
     newest: Option<Instant>,
 }
@@ -36,24 +38,25 @@ impl Target {
     }
 
     /// Returns what stands for it where endpoints are chosen by hash.
-    pub(super) fn hash_key(&self) -> String {
+    pub(super) fn hash_key(&self) -> &str {
         match self.config.metadata.get("hash_key") {
-            Some(key) if !key.is_empty() => key.clone(),
-            _ => self.endpoint.address.to_string(),
+            Some(key) if !key.is_empty() => key,
+            _ => self.endpoint.name(),
         }
     }
 }
 
 impl Targets {
     pub(super) fn new(targets: Vec<Target>) -> Self {
-        let weights = targets.iter().map(|target| u64::from(target.config.weight));
-        let sums = weights.scan(0, |sum, weight| {
+        let weights = || targets.iter().map(|target| u64::from(target.config.weight));
+        let equal = targets.windows(2).all(|pair| pair[0].config.weight == pair[1].config.weight);
+        let sums = weights().scan(0, |sum, weight| {
             *sum += weight;
             Some(*sum)
         });
-        let equal = targets.windows(2).all(|pair| pair[0].config.weight == pair[1].config.weight);
+        let sums = (!equal).then(|| Ladder::new(sums.collect()));
         let newest = targets.iter().map(|target| target.since).max();
-        Self { sums: sums.collect(), targets, equal, newest }
+        Self { weight: weights().sum(), sums, targets, newest }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Target> {
@@ -74,50 +77,46 @@ impl Targets {
 
     /// Tells whether all have the same weight.
     pub(super) const fn is_equal(&self) -> bool {
-        self.equal
+        self.sums.is_none()
     }
 
     pub(super) const fn newest(&self) -> Option<Instant> {
         self.newest
     }
 
-    /// Returns the sum of all weights.
-    pub(super) fn weight(&self) -> u64 {
-        self.sums.last().copied().unwrap_or(0)
-    }
-
     /// Returns the part of each in the weight of all.
     pub(super) fn parts(&self) -> Vec<f64> {
-        let weight = self.weight() as f64;
+        let weight = self.weight as f64;
         self.targets.iter().map(|target| f64::from(target.config.weight) / weight).collect()
     }
 
-    /// Returns the target whose share of the weights has this point, which is less than [`weight`](Self::weight).
-    pub(super) fn at(&self, point: u64) -> usize {
-        self.sums.partition_point(|sum| *sum <= point)
+    /// Returns the target in whose share of the weights a part of all of them ends, which is given in parts of 2^64.
+    pub(super) fn at(&self, part: u64) -> usize {
+        let scale = |count: u64| (u128::from(part) * u128::from(count)) >> 64;
+        match &self.sums {
+            None => scale(self.len() as u64) as usize,
+            Some(sums) => sums.find(scale(self.weight) as u64 + 1),
+        }
     }
 
     /// Draws one in proportion to weights.
     pub(super) fn draw(&self) -> usize {
-        if self.equal {
-            return fastrand::usize(..self.len().max(1));
-        }
-        self.at(fastrand::u64(..self.weight().max(1)))
+        self.at(fastrand::u64(..))
     }
 
     /// Draws one in proportion to weights that is not at `place`; the same one where there is no other.
     pub(super) fn draw_other(&self, place: usize) -> usize {
-        if self.equal {
+        let Some(sums) = &self.sums else {
             let others = self.len().saturating_sub(1);
             return (place + 1 + fastrand::usize(..others.max(1))) % self.len().max(1);
-        }
-        let Some(end) = self.sums.get(place).copied() else { return self.draw() };
-        let own = end - place.checked_sub(1).map_or(0, |before| self.sums[before]);
-        let others = self.weight() - own;
+        };
+        let Some(end) = sums.get(place) else { return self.draw() };
+        let begin = place.checked_sub(1).and_then(|before| sums.get(before)).unwrap_or(0);
+        let others = self.weight - (end - begin);
         if others == 0 {
             return place;
         }
         let point = fastrand::u64(..others);
-        self.at(if point < end - own { point } else { point + own })
+        sums.find(if point < begin { point } else { point + (end - begin) } + 1)
     }
 }

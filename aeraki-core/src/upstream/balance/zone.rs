@@ -10,13 +10,17 @@ use std::sync::Arc;
 use aeraki_route::config::{CommonLb, Locality};
 
 use super::{Target, spread::localities};
-use crate::upstream::local::{LocalCluster, Population};
+use crate::upstream::{
+    local::{LocalCluster, Population},
+    stats::ClusterStats,
+};
 
 /// Where the proxy runs, and where its like do.
 #[derive(Clone, Debug)]
 pub(super) struct Zone {
     own: Arc<Locality>,
     proxies: Arc<Population>,
+    stats: Arc<ClusterStats>,
 }
 
 /// Why a request goes to certain endpoints.
@@ -41,18 +45,20 @@ pub(super) struct Part<'a> {
     pub(super) targets: Vec<&'a Target>,
 }
 
-impl From<&LocalCluster> for Zone {
-    fn from(local: &LocalCluster) -> Self {
-        Self { own: Arc::clone(local.locality()), proxies: local.population() }
-    }
-}
-
 impl Zone {
+    pub(super) fn new(local: &LocalCluster, stats: &Arc<ClusterStats>) -> Self {
+        Self { own: Arc::clone(local.locality()), proxies: local.population(), stats: Arc::clone(stats) }
+    }
+
     /// Splits healthy endpoints of the first priority; the shares are 1 together.
     pub(super) fn split<'a>(&self, config: &CommonLb, targets: Vec<&'a Target>) -> Vec<Part<'a>> {
         let enabled = config.zone_aware.routing_enabled.value() / 100.0;
+        let spread = self.proxies.localities() >= 2 && localities(&targets).len() >= 2;
         let few = targets.len() < config.zone_aware.min_cluster_size as usize;
-        if few || enabled == 0.0 || self.proxies.localities() < 2 || localities(&targets).len() < 2 {
+        if spread && few {
+            self.stats.lb_zone_cluster_too_small.inc();
+        }
+        if !spread || few || enabled == 0.0 {
             return vec![Part { way: Way::Any, share: 1.0, targets }];
         }
         let mut parts = self.split_enabled(config, &targets);

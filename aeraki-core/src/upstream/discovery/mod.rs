@@ -4,7 +4,6 @@
 mod hickory;
 
 use std::{
-    collections::HashSet,
     fmt, io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -16,7 +15,7 @@ use tokio::{task::AbortHandle, time::sleep};
 
 #[cfg(feature = "dns")]
 pub use self::hickory::Hickory;
-use super::{cluster::Directory, members::Found};
+use super::{directory::Directory, members::Found};
 use crate::stack::BoxFuture;
 
 /// Looks host names up.
@@ -57,10 +56,15 @@ impl Resolver for SystemResolver {
     }
 }
 
-/// Returns the endpoints of a cluster in which nothing is looked up.
-pub(super) fn given(config: &Cluster) -> Option<Vec<Found>> {
+/// Returns the endpoints of a cluster in which nothing is looked up, not even one with a name.
+pub(super) fn given(config: &Cluster) -> Option<impl Iterator<Item = Found<'_>>> {
     let looked_up = matches!(config.discovery, Discovery::StrictDns(_) | Discovery::LogicalDns(_));
-    (!looked_up).then(|| found(&names(config), false))
+    (!looked_up).then(|| {
+        config.endpoints.iter().filter_map(|endpoint| match endpoint.address {
+            Address::Socket(address) => Some((address, endpoint)),
+            _ => None,
+        })
+    })
 }
 
 /// Fills the directory with what is looked up, in a task that goes on until it is aborted.
@@ -99,7 +103,7 @@ async fn look_up(mut names: Vec<Name>, dns: Dns, first_only: bool, directory: Ar
 struct Name {
     host: Arc<str>,
     port: u16,
-    endpoint: Arc<Endpoint>,
+    endpoint: Endpoint,
     /// The last good answer; what it always is where the endpoint is no name.
     found: Vec<IpAddr>,
     is_address: bool,
@@ -114,7 +118,7 @@ impl Name {
             other => (other.to_string().into(), 0, Some(Vec::new())),
         };
         let is_address = known.is_some();
-        Self { host, port, endpoint: Arc::new(endpoint.clone()), found: known.unwrap_or_default(), is_address }
+        Self { host, port, endpoint: endpoint.clone(), found: known.unwrap_or_default(), is_address }
     }
 
     /// Looks the name up and returns how long to rely on the answer; an empty answer counts as none.
@@ -131,15 +135,13 @@ impl Name {
     }
 }
 
-/// Joins what was found into endpoints, each once.
-fn found(names: &[Name], first_only: bool) -> Vec<Found> {
+/// Joins what was found into endpoints.
+fn found(names: &[Name], first_only: bool) -> impl Iterator<Item = Found<'_>> {
     let most = if first_only { 1 } else { usize::MAX };
-    let mut known = HashSet::new();
-    let addresses = names.iter().flat_map(|name| {
+    names.iter().flat_map(move |name| {
         let addresses = name.found.iter().take(most).map(|ip| SocketAddr::new(*ip, name.port));
-        addresses.map(|address| (address, Arc::clone(&name.endpoint)))
-    });
-    addresses.filter(|(address, _)| known.insert(*address)).collect()
+        addresses.map(|address| (address, &name.endpoint))
+    })
 }
 
 /// Names are not looked up more often than this, whatever their time to live.

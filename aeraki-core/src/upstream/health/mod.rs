@@ -20,6 +20,7 @@ use std::{
     },
 };
 
+use aeraki_route::config::Cluster;
 use tokio::sync::watch;
 
 #[cfg(test)]
@@ -52,9 +53,6 @@ impl Health {
     pub(super) fn host(&self, address: SocketAddr, checked: bool) -> Arc<Host> {
         let mut hosts = lock(&self.hosts);
         if let Some(host) = hosts.get(&address).and_then(Weak::upgrade) {
-            if !checked {
-                host.ill.store(false, Relaxed);
-            }
             return host;
         }
         // only when it is full: thousands may come at once
@@ -93,9 +91,11 @@ impl Health {
 }
 
 impl Host {
-    /// Tells whether it should get requests.
-    pub(super) fn is_well(&self) -> bool {
-        !self.ill.load(Relaxed) && !self.tallies.is_ejected()
+    /// Tells whether it should get requests by the rules of its cluster: what was found by others counts no more.
+    pub(super) fn is_well(&self, rules: &Cluster) -> bool {
+        let ill = rules.health_check.is_some() && self.ill.load(Relaxed);
+        let out = rules.outlier_detection.is_some() && self.tallies.is_ejected();
+        !ill && !out
     }
 
     /// Takes note that it has said goodbye.

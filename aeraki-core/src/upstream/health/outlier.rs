@@ -147,6 +147,13 @@ impl Health {
         self.changed();
     }
 
+    /// Brings all endpoints back: nobody takes any out any more.
+    pub(in crate::upstream) fn uneject_all(&self) {
+        if self.stats.active.get() > 0 {
+            self.hosts().iter().for_each(|host| self.uneject(host));
+        }
+    }
+
     /// Looks at rates, and at endpoints whose time is over, again and again.
     pub(in crate::upstream) async fn sweep_for_ever(&self, config: &OutlierDetection) {
         let mut ticks = interval_at(Instant::now() + config.interval, config.interval);

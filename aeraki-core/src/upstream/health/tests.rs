@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aeraki_route::config::{Consecutive, OutlierDetection};
+use aeraki_route::config::{Consecutive, HealthCheck, HealthCheckKind, OutlierDetection};
 use tokio::time::advance;
 
 use super::*;
@@ -21,12 +21,18 @@ fn detection() -> OutlierDetection {
     detection
 }
 
+/// All rules that there are.
+fn rules() -> Cluster {
+    let check = HealthCheck::new(HealthCheckKind::CONNECT, SECOND, SECOND);
+    Cluster::new("c").with_health_check(check).with_outlier_detection(detection())
+}
+
 fn note(health: &Health, host: &Host, ended: &[Ended], detection: &OutlierDetection) {
     ended.iter().for_each(|ended| health.note(host, *ended, detection));
 }
 
 fn out(hosts: &[Arc<Host>]) -> Vec<usize> {
-    hosts.iter().enumerate().filter(|(_, host)| !host.is_well()).map(|(place, _)| place).collect()
+    hosts.iter().enumerate().filter(|(_, host)| !host.is_well(&rules())).map(|(place, _)| place).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -74,7 +80,7 @@ async fn an_endpoint_is_out_longer_every_time_and_its_past_is_forgotten() {
         note(&health, &hosts[0], &[Ended::Error; 5], &detection);
         assert_eq!(out(&hosts), [0]);
         let mut seconds = 0;
-        while !hosts[0].is_well() {
+        while !hosts[0].is_well(&rules()) {
             seconds += 10;
             advance(10 * SECOND).await;
             health.sweep(&detection);
@@ -166,13 +172,27 @@ fn what_is_known_of_an_endpoint_is_forgotten_with_it() {
     let health = Health::default();
     let host = |checked| health.host(SocketAddr::from(([127, 0, 0, 1], 1)), checked);
     let first = host(true);
-    assert!(!first.is_well(), "before its first check");
+    assert!(!first.is_well(&rules()), "before its first check");
     health.judge(&first, true);
-    assert!(host(true).is_well(), "the same one");
+    assert!(host(true).is_well(&rules()), "the same one");
     health.judge(&first, false);
-    assert!(host(false).is_well(), "nobody asks any more");
-    health.judge(&first, false);
+    assert!(!host(false).is_well(&rules()));
     drop(first);
-    assert!(host(false).is_well());
+    assert!(host(false).is_well(&rules()));
     assert_eq!(health.hosts().len(), 0);
+}
+
+#[test]
+fn what_is_found_counts_by_the_rules_that_find_it() {
+    let health = Health::default();
+    let (ill, out) = (health.host(SocketAddr::from(([127, 0, 0, 1], 1)), true), &hosts(&health, 2)[1]);
+    note(&health, out, &[Ended::Error; 5], &detection());
+    let well = |rules: &Cluster| [ill.is_well(rules), out.is_well(rules)];
+    let detecting = Cluster::new("c").with_outlier_detection(detection());
+    assert_eq!(well(&rules()), [false, false]);
+    assert_eq!(well(&detecting), [true, false], "nobody asks any more");
+    let mut checking = rules();
+    checking.outlier_detection = None;
+    assert_eq!(well(&checking), [false, true], "nobody takes any out any more");
+    assert_eq!(well(&Cluster::new("c")), [true, true]);
 }

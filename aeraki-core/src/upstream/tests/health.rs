@@ -3,9 +3,13 @@
 use std::collections::HashSet;
 
 use aeraki_codec::Registry;
-use aeraki_route::config::{HealthCheck, HealthCheckKind, OutlierDetection};
+use aeraki_route::{
+    Placement,
+    config::{HealthCheck, HealthCheckKind, OutlierDetection},
+};
 
 use super::*;
+use crate::upstream::health::Ended;
 
 /// Servers on ports of which some are ill: they refuse connections, or close them unanswered.
 #[derive(Debug, Default)]
@@ -217,4 +221,69 @@ async fn nobody_is_asked_once_the_cluster_is_gone() {
     mesh.clusters.update([]);
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(lock(&mesh.ports.made).len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn endpoints_that_stay_are_judged_by_the_rules_in_force() {
+    let mesh = Mesh::of(&cluster_of(2).with_outlier_detection(detection()));
+    let mut strict = detection();
+    strict.consecutive_errors.threshold = 2;
+    mesh.clusters.update([cluster_of(2).with_outlier_detection(strict)]);
+    lock(&mesh.ports.refuse).insert(1);
+    assert_eq!(mesh.calls(30).await, (vec!["2".to_owned()], 2), "of which there were five before");
+
+    // rules that are new hold for them as well
+    let mesh = Mesh::of(&cluster_of(2));
+    mesh.clusters.update([cluster_of(2).with_outlier_detection(detection())]);
+    lock(&mesh.ports.refuse).insert(1);
+    assert_eq!(mesh.calls(30).await.1, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_rules_have_found_that_are_no_more_counts_no_more() {
+    let mesh = Mesh::of(&cluster_of(2).with_outlier_detection(detection()));
+    lock(&mesh.ports.refuse).insert(1);
+    mesh.calls(30).await;
+    assert_eq!(mesh.count("outlier_detection.ejections_active"), 1);
+    lock(&mesh.ports.refuse).clear();
+    mesh.clusters.update([cluster_of(2)]);
+    assert_eq!(mesh.calls(10).await.0, ["1", "2"]);
+    assert_eq!(mesh.count("outlier_detection.ejections_active"), 0);
+
+    let mesh = Mesh::of(&checked(HealthCheckKind::CONNECT));
+    lock(&mesh.ports.refuse).insert(1);
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    assert_eq!(mesh.calls(10).await.0, ["2"]);
+    lock(&mesh.ports.refuse).clear();
+    mesh.clusters.update([cluster_of(2)]);
+    assert_eq!(mesh.calls(10).await.0, ["1", "2"]);
+}
+
+#[test]
+fn thousands_of_endpoints_are_put_into_tables_by_another_thread() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let mesh = runtime.block_on(async { Mesh::of(&cluster_of(5000).with_outlier_detection(detection())) });
+    let cluster = mesh.clusters.get("c").expect("configured");
+    let health = &cluster.shared().usage.health;
+    let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    let is_in = |port| {
+        let mut placement = Placement::default();
+        placement.host = Some(at(port));
+        cluster.pick(Some(&placement)) == Some(at(port))
+    };
+    let allocated = allocation_counter::measure(|| {
+        runtime.block_on(async {
+            let host = health.host(at(1), false);
+            (0..5).for_each(|_| health.note(&host, Ended::Error, &detection()));
+            let out = async {
+                while is_in(1) {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(60), out).await.expect("it is taken out");
+        });
+    });
+    assert!(is_in(2));
+    // whether it may be taken out takes a list of all
+    assert!(allocated.bytes_total < 300_000, "{allocated:?}");
 }

@@ -52,6 +52,52 @@ async fn endpoints_that_stay_keep_their_connections_and_others_finish() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn endpoints_that_stay_do_not_keep_the_configuration_that_they_came_with() {
+    let bench = Bench::with(Serving::Serial, cluster());
+    let config = || Arc::downgrade(bench.clusters.get("c").expect("configured").config());
+    let first = config();
+    bench.clusters.update([cluster().with_endpoint(at(2))]);
+    let second = config();
+    bench.clusters.update([cluster().with_endpoint(at(3)).with_lb_policy(LbPolicy::Random)]);
+    settle().await;
+    assert!(first.upgrade().is_none());
+    assert!(second.upgrade().is_none());
+    assert_eq!(endpoints(&bench), ["127.0.0.1:1", "127.0.0.1:3"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn endpoints_are_each_there_once_wherever_they_are_listed() {
+    let bench = Bench::with(Serving::Serial, cluster());
+    let listed =
+        |ports: &[u16]| ports.iter().fold(config::Cluster::new("c"), |cluster, port| cluster.with_endpoint(at(*port)));
+    let kept = || bench.clusters.get("c").expect("configured").shared().clone();
+    let before = kept();
+    for ports in [&[1, 2, 3, 4][..], &[4, 3, 2, 1], &[2, 4], &[5, 2, 5, 4, 2], &[1], &[]] {
+        bench.clusters.update([listed(ports)]);
+        let mut once = ports.to_vec();
+        once.sort_unstable();
+        once.dedup();
+        let mut found = endpoints(&bench);
+        found.sort_unstable();
+        assert_eq!(found, once.iter().map(|port| format!("127.0.0.1:{port}")).collect::<Vec<_>>(), "{ports:?}");
+    }
+    assert!(Arc::ptr_eq(&before, &kept()), "nothing else has changed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_said_of_an_endpoint_that_stays_may_change() {
+    let bench = Bench::with(Serving::Serial, cluster());
+    for weight in [3, 3, 1] {
+        bench
+            .clusters
+            .update([config::Cluster::new("c").with_endpoint(at(1).with_weight(weight)).with_endpoint(at(2))]);
+        let cluster = bench.clusters.get("c").expect("configured");
+        let picks = (0..400).filter(|_| cluster.pick(None).is_some_and(|address| address.port() == 1)).count();
+        assert!(picks.abs_diff(400 * weight as usize / (weight as usize + 1)) < 3, "{picks} of 400 by {weight}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_change_about_connections_makes_new_ones() {
     let mut bench = Bench::new(Serving::Serial);
     let mut old = warm(&mut bench).await;

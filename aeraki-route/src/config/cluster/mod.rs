@@ -126,6 +126,33 @@ impl Cluster {
         }
     }
 
+    /// Copies everything but the endpoints: what stays the same while these come and go, at a cost that does not depend on
+    /// how many there are.
+    #[must_use]
+    pub fn without_endpoints(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            discovery: self.discovery.clone(),
+            endpoints: Vec::new(),
+            lb_policy: self.lb_policy,
+            slow_start: self.slow_start,
+            common_lb: self.common_lb,
+            subsets: self.subsets.clone(),
+            connect_timeout: self.connect_timeout,
+            depth: self.depth,
+            concurrent: self.concurrent,
+            idle_timeout: self.idle_timeout,
+            heartbeat_interval: self.heartbeat_interval,
+            limits: self.limits,
+            preconnect: self.preconnect,
+            health_check: self.health_check.clone(),
+            outlier_detection: self.outlier_detection.clone(),
+            tcp_keepalive: self.tcp_keepalive,
+            tls: self.tls.clone(),
+            proxy_protocol: self.proxy_protocol,
+        }
+    }
+
     /// Sets how the addresses of the endpoints are found.
     #[must_use]
     pub fn with_discovery(mut self, discovery: Discovery) -> Self {

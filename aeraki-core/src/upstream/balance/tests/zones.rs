@@ -7,7 +7,7 @@ use super::{
     super::zone::{Part, Way, Zone},
     *,
 };
-use crate::upstream::local::LocalCluster;
+use crate::upstream::{local::LocalCluster, stats::ClusterStats};
 
 fn zone(number: usize) -> Locality {
     Locality::new("r", format!("z{number}"), "")
@@ -21,9 +21,13 @@ fn endpoints(counts: &[usize]) -> Vec<Target> {
 
 /// A proxy in one zone, and so many in each.
 fn proxies(own: usize, counts: &[usize]) -> Zone {
+    proxies_counting(own, counts, &Arc::default())
+}
+
+fn proxies_counting(own: usize, counts: &[usize], stats: &Arc<ClusterStats>) -> Zone {
     let local = LocalCluster::new("local", zone(own));
     local.note(endpoints(counts).iter());
-    Zone::from(&local)
+    Zone::new(&local, stats)
 }
 
 fn small() -> CommonLb {
@@ -91,9 +95,13 @@ fn zones_do_not_count_where_there_is_too_little_to_compare() {
         let parts = split(zone, common, endpoints);
         parts.iter().map(|part| (part.way, part.targets.len())).collect::<Vec<_>>()
     };
-    let usual = proxies(0, &[1, 1]);
+    let stats = Arc::new(ClusterStats::default());
+    let usual = proxies_counting(0, &[1, 1], &stats);
     assert_eq!(way(&usual, CommonLb::default(), &six), [(Way::Direct, 3)]);
+    assert_eq!(stats.lb_zone_cluster_too_small.get(), 0);
     assert_eq!(way(&usual, CommonLb::default(), &six[..5]), [(Way::Any, 5)], "fewer than six");
+    assert_eq!(way(&usual, CommonLb::default(), &six[..3]), [(Way::Any, 3)], "and all in one zone");
+    assert_eq!(stats.lb_zone_cluster_too_small.get(), 1);
     assert_eq!(way(&usual, small(), &endpoints(&[0, 3])), [(Way::Any, 3)], "endpoints in one zone");
     assert_eq!(way(&proxies(0, &[2]), small(), &six), [(Way::Any, 6)], "proxies in one zone");
     assert_eq!(way(&proxies(2, &[1, 1]), small(), &six), [(Way::LocalNotOk, 6)], "nobody like this proxy");
@@ -112,7 +120,7 @@ fn where_most_proxies_are_ill_requests_go_anywhere_or_fail() {
     };
     let local = LocalCluster::new("local", zone(0));
     local.note(endpoints(&[1, 0]).iter().chain(&endpoints(&[0, 2]).into_iter().map(ill).collect::<Vec<_>>()));
-    let (zone, six) = (Zone::from(&local), endpoints(&[3, 3]));
+    let (zone, six) = (Zone::new(&local, &Arc::default()), endpoints(&[3, 3]));
     let parts = split(&zone, CommonLb::default(), &six);
     assert_eq!((parts[0].way, parts[0].targets.len()), (Way::LocalNotOk, 6));
     let fail = ZoneAware::default().with_fail_traffic_on_panic(true);

@@ -151,15 +151,26 @@ impl SharedRules {
         config.map_or(Ok(()), |config| check(&config))
     }
 
+    /// Has the users of `next` beside its own, for the time in which both judge messages: the keys of all are asked for, and
+    /// configurations are [checked](Self::with_check) for those of `next`, who stay. The rules in force stay, and so do
+    /// readers.
+    pub fn join_users(&self, next: &Self) {
+        self.set_users(next, |own, next| own.union(next));
+    }
+
     /// Has the users of `next` from now on, in place of its own: other keys are asked for, and another check is made.
     /// The rules in force stay, and so do readers.
     pub fn take_users(&self, next: &Self) {
-        let Users { demand, check, .. } = lock(&next.users).clone();
+        self.set_users(next, |_, next| next.clone());
+    }
+
+    fn set_users(&self, next: &Self, demand: impl FnOnce(&Demand, &Demand) -> Demand) {
+        let next = lock(&next.users).clone();
         let mut users = lock(&self.users);
+        (users.demand, users.check) = (demand(&users.demand, &next.demand), next.check);
         let rules = self.load();
         let own = rules.table().map_or_else(Demand::none, RouteTable::demand);
-        self.replace(Rules { table: rules.table.clone(), demand: own.union(&demand) });
-        (users.demand, users.check) = (demand, check);
+        self.replace(Rules { table: rules.table.clone(), demand: own.union(&users.demand) });
     }
 
     /// Returns the rules in force.

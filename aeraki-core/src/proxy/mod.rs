@@ -3,6 +3,7 @@
 mod counting;
 #[cfg(all(feature = "hot-restart", target_os = "linux"))]
 mod hot_restart;
+mod leaving;
 mod running;
 mod service;
 mod sockets;
@@ -23,7 +24,7 @@ use tokio::runtime::Handle;
 pub use self::hot_restart::Predecessor;
 pub use self::{running::Running, update::Updated};
 use self::{
-    service::{Found, RpcService, Service},
+    service::{Found, RpcService, Service, share_codecs},
     sockets::Sockets,
     tables::Tables,
 };
@@ -59,6 +60,8 @@ pub struct Proxy {
 #[derive(Clone, Debug)]
 struct Prepared {
     config: Listener,
+    /// The protocols that there are, for chains that ask which one a client speaks.
+    protocols: Arc<Registry>,
     /// Each once, however many chains it serves, so that they share its limits.
     services: Vec<Service>,
     /// The place of the service of each chain, in the order of the chains.
@@ -98,7 +101,10 @@ impl Proxy {
         config.clusters.iter().try_for_each(|cluster| find_check(cluster, registry))?;
         config.listeners.iter().try_for_each(|listener| Inspection::new(listener, registry).map(drop))?;
         let find = |listener: &Listener| Found::all(listener, &config.node, registry, filters);
-        let found = config.listeners.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+        let mut found = config.listeners.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+        let rpcs = found.iter_mut().flat_map(|(services, _)| services).filter_map(Found::rpc_mut);
+        share_codecs(rpcs.map(|rpc| &mut rpc.codec), Vec::new());
+        let protocols = Arc::new(registry.clone());
         let mut tables = Tables::new(&filters.services);
         found.iter().flat_map(|(services, _)| services).filter_map(Found::rpc).for_each(|rpc| tables.add(rpc));
         let listeners = config.listeners.iter().zip(found).map(|(listener, (services, chains))| {
@@ -106,7 +112,13 @@ impl Proxy {
             let services = services.collect::<Result<_, _>>()?;
             let limit = |(_, chain): (_, &FilterChain)| chain.connection_limit.clone().map(ConnectionLimit::new);
             let connection_limits = listener.chains().map(limit).collect();
-            Ok(Prepared { config: listener.clone(), services, chains, connection_limits })
+            Ok(Prepared {
+                config: listener.clone(),
+                protocols: Arc::clone(&protocols),
+                services,
+                chains,
+                connection_limits,
+            })
         });
         let listeners = listeners.collect::<Result<Vec<_>, ConfigError>>()?;
         let secrets = Secrets::new();
@@ -114,14 +126,7 @@ impl Proxy {
         config.clusters.iter().try_for_each(|cluster| secrets.check_cluster(cluster))?;
         let stats = Stats::new();
         stats.register(Arc::new(secrets.clone()));
-        Ok(Self {
-            listeners,
-            config,
-            protocols: Arc::new(registry.clone()),
-            stats,
-            secrets,
-            sockets: Sockets::default(),
-        })
+        Ok(Self { listeners, config, protocols, stats, secrets, sockets: Sockets::default() })
     }
 
     /// Returns the configuration.

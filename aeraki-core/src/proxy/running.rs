@@ -7,10 +7,7 @@ use std::{
     future::Future,
     io,
     net::SocketAddr,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -28,7 +25,9 @@ use tokio_util::task::TaskTracker;
 #[cfg(all(feature = "hot-restart", target_os = "linux"))]
 use super::hot_restart::Waiting;
 use super::{
-    Place, Prepared, Proxy, cannot_start, find_check, limit_stats,
+    Place, Prepared, Proxy, cannot_start, find_check,
+    leaving::InForce,
+    limit_stats,
     sockets::Sockets,
     subscriptions,
     worker::{Common, Worker, until_done},
@@ -56,8 +55,7 @@ pub struct Running {
     #[cfg(any(feature = "admin", all(feature = "hot-restart", target_os = "linux")))]
     admin_drain: Drain,
     drain: Drain,
-    /// Counts the updates.
-    pub(super) turn: Arc<AtomicU64>,
+    pub(super) in_force: InForce,
     /// The tables of all listeners, as the admin interface sees them.
     tables: Arc<Mutex<Vec<Arc<SharedRules>>>>,
     /// Shows the limits of all listeners.
@@ -90,7 +88,7 @@ impl Running {
             #[cfg(any(feature = "admin", all(feature = "hot-restart", target_os = "linux")))]
             admin_drain: drain.part(),
             drain,
-            turn: Arc::default(),
+            in_force: InForce::default(),
             tables: Arc::default(),
             limits: Vec::new(),
         };
@@ -101,8 +99,8 @@ impl Running {
         let bound = bound.collect::<Result<Vec<_>, _>>()?;
         #[cfg(feature = "admin")]
         let admin = running.config.admin.map(|address| running.bind_admin(address)).transpose()?;
-        let clusters: Vec<_> = running.config.clusters.iter().cloned().map(Arc::new).collect();
-        places.iter().try_for_each(|place| running.add_worker(place, &clusters))?;
+        running.in_force.put(&running.config.clusters);
+        places.iter().try_for_each(|place| running.add_worker(place))?;
         bound.into_iter().for_each(|(prepared, sockets)| running.serve(prepared, sockets));
         running.show_listeners();
         running.look_after();
@@ -168,7 +166,8 @@ impl Running {
         })
     }
 
-    /// Makes these the clusters of all workers from now on; see [`Clusters::update`](crate::upstream::Clusters::update).
+    /// Makes these the clusters of all workers from now on, beside those that connections need which finish in the way of an
+    /// earlier configuration; see [`Clusters::update`](crate::upstream::Clusters::update).
     ///
     /// # Errors
     /// The first fault of any of them; then nothing has changed.
@@ -176,21 +175,8 @@ impl Running {
         configs.iter().try_for_each(config::Cluster::validate)?;
         configs.iter().try_for_each(|cluster| find_check(cluster, &self.common.protocols))?;
         configs.iter().try_for_each(|cluster| self.common.secrets.check_cluster(cluster))?;
-        self.turn.fetch_add(1, Ordering::Relaxed);
-        self.put_clusters(&self.known_clusters(configs));
+        self.in_force.put(configs);
         Ok(())
-    }
-
-    pub(super) fn put_clusters(&self, configs: &[Arc<config::Cluster>]) {
-        self.workers.iter().for_each(|worker| worker.clusters().put(configs));
-    }
-
-    /// Returns configurations to put, once for all workers.
-    pub(super) fn known_clusters<'a>(
-        &self,
-        configs: impl IntoIterator<Item = &'a config::Cluster>,
-    ) -> Vec<Arc<config::Cluster>> {
-        self.workers.first().map(|worker| worker.clusters().shared().known(configs)).unwrap_or_default()
     }
 
     /// Takes no new connections, lets those that are open finish for at most `grace`, and ends the rest.
@@ -234,7 +220,7 @@ impl Running {
     }
 
     /// Starts a worker; when this returns its clusters are there.
-    fn add_worker(&mut self, place: &Place, clusters: &[Arc<config::Cluster>]) -> Result<(), ConfigError> {
+    fn add_worker(&mut self, place: &Place) -> Result<(), ConfigError> {
         let tasks = TaskTracker::new();
         let handle = match place {
             Place::Here(handle) => handle.clone(),
@@ -247,7 +233,7 @@ impl Running {
         let _runtime = handle.enter();
         let sibling = self.workers.first().map(|worker| &**worker.clusters().shared());
         let worker = Worker::new(&self.common, sibling, handle.clone(), tasks);
-        worker.clusters().put(clusters);
+        self.in_force.add_worker(worker.clusters().clone());
         self.workers.push(worker);
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! What serves the connections of filter chains: prepared once, and made by each worker with counters of its own.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use aeraki_codec::{Protocol, Registry};
 use aeraki_route::{
@@ -50,8 +50,35 @@ pub(super) enum Found {
 pub(super) struct FoundRpc {
     pub(super) place: Place,
     pub(super) config: MetaProtocolProxy,
-    pub(super) protocol: Arc<dyn Protocol>,
+    pub(super) codec: Codec,
     pub(super) filters: CompiledFilters,
+}
+
+/// A protocol as a service has it set up.
+#[derive(Clone, Debug)]
+pub(super) struct Codec {
+    /// As the registry has it.
+    registered: Arc<dyn Protocol>,
+    options: BTreeMap<String, String>,
+    pub(super) protocol: Arc<dyn Protocol>,
+}
+
+impl Codec {
+    fn is_like(&self, other: &Self) -> bool {
+        std::ptr::addr_eq(Arc::as_ptr(&self.registered), Arc::as_ptr(&other.registered))
+            && self.options == other.options
+    }
+}
+
+/// Gives those that are alike the same protocol, one of `known` if there is any: connections to servers are shared by those
+/// who share a protocol, and would otherwise stay unused after each update.
+pub(super) fn share_codecs<'a>(codecs: impl Iterator<Item = &'a mut Codec>, mut known: Vec<Codec>) {
+    for codec in codecs {
+        match known.iter().find(|known| known.is_like(codec)) {
+            Some(known) => codec.clone_from(known),
+            None => known.push(codec.clone()),
+        }
+    }
 }
 
 impl Found {
@@ -89,9 +116,9 @@ impl Found {
     ) -> Result<Self, ConfigError> {
         match filter {
             NetworkFilter::MetaProtocolProxy(proxy) => {
-                let protocol = find_protocol(proxy, registry, &place)?;
+                let codec = find_codec(proxy, registry, &place)?;
                 let filters = filters.compile(proxy, direction, node).map_err(|error| place.place("", error))?;
-                Ok(Self::Rpc(Box::new(FoundRpc { place, config: (**proxy).clone(), protocol, filters })))
+                Ok(Self::Rpc(Box::new(FoundRpc { place, config: (**proxy).clone(), codec, filters })))
             }
             NetworkFilter::TcpProxy(proxy) => Ok(Self::Tcp(proxy.clone())),
             _ => Err(place.refuse("", "is of a kind that this proxy does not know")),
@@ -106,15 +133,22 @@ impl Found {
         Ok(match self {
             Self::Rpc(found) => {
                 let rules = tables.rules(&found)?;
-                let FoundRpc { place, config, protocol, filters } = *found;
+                let FoundRpc { place, config, codec, filters } = *found;
                 let (listener, services) = (place.listener, Arc::clone(services));
-                Service::Rpc(Box::new(RpcService { listener, config, protocol, rules, filters, services }))
+                Service::Rpc(Box::new(RpcService { listener, config, codec, rules, filters, services }))
             }
             Self::Tcp(config) => Service::Tcp(config),
         })
     }
 
     pub(super) const fn rpc(&self) -> Option<&FoundRpc> {
+        match self {
+            Self::Rpc(found) => Some(found),
+            Self::Tcp(_) => None,
+        }
+    }
+
+    pub(super) const fn rpc_mut(&mut self) -> Option<&mut FoundRpc> {
         match self {
             Self::Rpc(found) => Some(found),
             Self::Tcp(_) => None,
@@ -134,7 +168,7 @@ pub(super) enum Service {
 pub(super) struct RpcService {
     listener: String,
     pub(super) config: MetaProtocolProxy,
-    protocol: Arc<dyn Protocol>,
+    pub(super) codec: Codec,
     pub(super) rules: Arc<SharedRules>,
     pub(super) filters: CompiledFilters,
     services: Arc<dyn RateLimiters>,
@@ -180,7 +214,8 @@ impl RpcService {
     /// Takes the inline routes of a service that is the same otherwise.
     pub(super) fn take_routes(&mut self, next: &mut Self) -> Result<(), ConfigError> {
         if let RouteSource::Inline(routes) = &next.config.routes {
-            // they have been compiled by users like these before
+            self.rules.take_users(&next.rules);
+            // the same users have compiled them before
             self.rules.update(routes)?;
             std::mem::swap(&mut self.config, &mut next.config);
         }
@@ -189,29 +224,26 @@ impl RpcService {
 }
 
 fn rpc(service: RpcService, clusters: Arc<dyn Resolve>, wheel: &Wheel, metrics: &Arc<Metrics>) -> Rpc<Stack> {
-    let RpcService { listener, config, protocol, rules, filters, services } = service;
+    let RpcService { listener, config, codec, rules, filters, services } = service;
     let gates = filters.gates(wheel, metrics);
     let filters = GateLayer::new(gates).with_response_order(config.response_order);
     let policies = ApplyPolicies::new(services, wheel.clone(), Arc::clone(metrics));
     let stack = stack(clusters, wheel.clone(), Arc::clone(metrics), &filters, Arc::new(policies));
-    Rpc::new(listener, protocol, rules, Arc::clone(metrics), stack)
+    Rpc::new(listener, codec.protocol, rules, Arc::clone(metrics), stack)
         .with_limits(config.limits)
         .with_idle_timeout(config.idle_timeout)
         .with_stream_timeouts(config.streams)
 }
 
-fn find_protocol(
-    proxy: &MetaProtocolProxy,
-    registry: &Registry,
-    place: &Place,
-) -> Result<Arc<dyn Protocol>, ConfigError> {
-    let codec = proxy.protocol.codec();
-    let protocol = registry.get(codec).ok_or_else(|| {
-        place.refuse("protocol.codec", format!("there is no codec {codec:?}; known are: {}", known(registry)))
+fn find_codec(proxy: &MetaProtocolProxy, registry: &Registry, place: &Place) -> Result<Codec, ConfigError> {
+    let name = proxy.protocol.codec();
+    let registered = registry.get(name).ok_or_else(|| {
+        place.refuse("protocol.codec", format!("there is no codec {name:?}; known are: {}", known(registry)))
     })?;
-    proxy.protocol.options.iter().try_fold(Arc::clone(protocol), |protocol, (name, value)| {
-        protocol
-            .with_option(name, value)
-            .map_err(|error| place.refuse(&format!("protocol.options[{name:?}]"), format!("codec {codec:?}: {error}")))
-    })
+    let options = &proxy.protocol.options;
+    let protocol = options.iter().try_fold(Arc::clone(registered), |protocol, (option, value)| {
+        let refuse = |error| place.refuse(&format!("protocol.options[{option:?}]"), format!("codec {name:?}: {error}"));
+        protocol.with_option(option, value).map_err(refuse)
+    })?;
+    Ok(Codec { registered: Arc::clone(registered), options: options.clone(), protocol })
 }

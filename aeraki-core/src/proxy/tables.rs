@@ -68,7 +68,7 @@ impl Users {
 
     fn add(&mut self, rpc: &FoundRpc) {
         self.demand = self.demand.union(&rpc.filters.demand());
-        self.protocols.push(Arc::clone(&rpc.protocol));
+        self.protocols.push(Arc::clone(&rpc.codec.protocol));
     }
 
     fn shared_rules(&self) -> Arc<SharedRules> {

@@ -2,20 +2,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
-use aeraki_route::{
-    SharedRules,
-    config::{Cluster, ConfigError, NetworkFilter, RouteSource},
-};
-use tokio::time::sleep;
+use aeraki_route::config::{ConfigError, NetworkFilter, RouteSource};
+use tokio::time::{Instant, sleep_until};
 
-use super::{Prepared, Proxy, Running, worker::ClustersOfWorker};
+use super::{Prepared, Proxy, Running, find_check, leaving::NewUsers, service::share_codecs, worker::Common};
 use crate::server::{self, Drain};
 
 /// What became of the listeners in an [update](Running::update), by their names.
@@ -36,46 +30,36 @@ struct Plan {
     routes: Vec<Prepared>,
 }
 
-/// The clusters of a configuration, to be the only ones of all workers.
-struct NewClusters {
-    clusters: Vec<Arc<Cluster>>,
-    workers: Vec<ClustersOfWorker>,
-    /// The number of the last update, and of this one.
-    turn: Arc<AtomicU64>,
-    mine: u64,
-}
-
-/// A table that is here already, and rules with the users that it will have.
-type NewUsers = (Arc<SharedRules>, Arc<SharedRules>);
-
 impl Running {
     /// Makes the configuration of `next` the one in force. What did not change is not touched: a listener that is the same
     /// but for its inline routes keeps its connections, and so does a cluster that is the same but for its endpoints.
     ///
     /// A listener that changed takes connections from the same socket as before, so that none is refused; connections that
     /// were open have `grace` to finish in the way they began, and so have those of listeners that are gone. Limits of such
-    /// a listener count anew. Tables of a control plane stay in force as long as any listener asks for them.
+    /// a listener count anew. What only the old configuration needs (clusters, keys that its filters look at) stays until all
+    /// of them have finished. Connections to servers go on where `next` was made with the same registry. Tables of a control plane stay in force as long as any listener asks for them.
     ///
     /// # Errors
     /// The first thing that cannot be: an address, a certificate, a table in force that a new listener cannot serve, another
     /// node, admin address or cluster of its own, which take a new start. Then nothing has changed.
     pub fn update(&mut self, mut next: Proxy, grace: Duration) -> Result<Updated, ConfigError> {
         self.check(&next)?;
+        let known = self.listeners.values().flat_map(|serving| serving.prepared.rpcs());
+        let new = next.listeners.iter_mut().flat_map(Prepared::rpcs_mut).map(|rpc| &mut rpc.codec);
+        share_codecs(new, known.map(|rpc| rpc.codec.clone()).collect());
         let tables = self.join_tables(&mut next)?;
         let plan = self.plan(next.listeners).inspect_err(|_| self.sockets.keep(self.listener_configs()))?;
         // clusters first, so that no route names one that is not there yet
-        let without_gone = self.add_clusters(&next.config.clusters);
-        for (table, users) in tables {
-            table.take_users(&users);
-        }
+        let rest = self.in_force.update(&next.config.clusters, tables);
         let kept: BTreeSet<_> = next.config.listeners.iter().map(|listener| listener.name.as_str()).collect();
         let gone = self.listeners.keys().filter(|name| !kept.contains(name.as_str())).cloned().collect();
         let updated = self.apply(plan, gone, grace)?;
-        match without_gone {
-            // connections that finish in the old way still need the old clusters
-            Some(clusters) if updated.ends_any() => self.after(grace, move || clusters.put_all()),
-            Some(clusters) => clusters.put_all(),
-            None => {}
+        if updated.ends_any() {
+            self.in_force.ends_within(grace);
+        }
+        match rest.due() {
+            Some(due) => self.at(due, move || rest.settle()),
+            None => rest.settle(),
         }
         self.common.limit.set(next.config.max_connections);
         self.config = next.config;
@@ -94,7 +78,8 @@ impl Running {
         if let Some((field, _)) = fixed.iter().find(|(_, same)| !same) {
             return Err(ConfigError::new("proxy", *field, "cannot change while the proxy runs"));
         }
-        let secrets = &self.common.secrets;
+        let Common { secrets, protocols, .. } = &self.common;
+        next.config.clusters.iter().try_for_each(|cluster| find_check(cluster, protocols))?;
         next.config.listeners.iter().try_for_each(|listener| secrets.check_listener(listener))?;
         next.config.clusters.iter().try_for_each(|cluster| secrets.check_cluster(cluster))
     }
@@ -112,19 +97,6 @@ impl Running {
             joined.insert(subscription.route_config_name.clone(), (Arc::clone(table), users));
         }
         Ok(joined.into_values().collect())
-    }
-
-    /// Adds and changes clusters. Where others are to go, returns how.
-    fn add_clusters(&self, next: &[Cluster]) -> Option<NewClusters> {
-        let known: BTreeSet<_> = next.iter().map(|cluster| cluster.name.as_str()).collect();
-        let gone = self.config.clusters.iter().filter(|cluster| !known.contains(cluster.name.as_str()));
-        let mut all = self.known_clusters(next.iter().chain(gone));
-        self.put_clusters(&all);
-        let turn = Arc::clone(&self.turn);
-        let mine = turn.fetch_add(1, Ordering::Relaxed) + 1;
-        let workers = self.workers.iter().map(|worker| worker.clusters().clone()).collect();
-        let gone = all.split_off(next.len());
-        (!gone.is_empty()).then_some(NewClusters { clusters: all, workers, turn, mine })
     }
 
     fn plan(&self, listeners: Vec<Prepared>) -> Result<Plan, ConfigError> {
@@ -178,24 +150,15 @@ impl Running {
     fn end(&self, drain: &Drain, grace: Duration) {
         drain.begin();
         let drain = drain.clone();
-        self.after(grace, move || drain.close());
+        self.at(Instant::now() + grace, move || drain.close());
     }
 
-    fn after(&self, grace: Duration, act: impl FnOnce() + Send + 'static) {
+    fn at(&self, due: Instant, act: impl FnOnce() + Send + 'static) {
         if let Some(worker) = self.workers.first() {
             worker.handle().spawn(async move {
-                sleep(grace).await;
+                sleep_until(due).await;
                 act();
             });
-        }
-    }
-}
-
-impl NewClusters {
-    /// Makes them the only ones, unless there was another update since.
-    fn put_all(self) {
-        if self.turn.load(Ordering::Relaxed) == self.mine {
-            self.workers.iter().for_each(|clusters| clusters.put(&self.clusters));
         }
     }
 }

@@ -36,7 +36,6 @@ pub(super) struct Worker {
     pub(super) buffers: Buffers,
     pub(super) wheel: Wheel,
     pub(super) budget: Budget,
-    protocols: Arc<Registry>,
     secrets: Secrets,
     limit: ProcessLimit,
     pub(super) numbers: Numbers,
@@ -83,7 +82,6 @@ impl Worker {
             buffers,
             wheel: Wheel::spawn(),
             budget: Budget::default(),
-            protocols: Arc::clone(protocols),
             secrets: secrets.clone(),
             limit: limit.clone(),
             numbers: Numbers::new(stats),
@@ -137,13 +135,13 @@ impl Worker {
         services: &[Arc<dyn Serve>],
         stats: &Arc<ListenerStats>,
     ) -> Result<Arc<dyn Serve>, ConfigError> {
-        let Prepared { config, chains, connection_limits, .. } = prepared;
+        let Prepared { config, protocols, chains, connection_limits, .. } = prepared;
         let served = config.chains().zip(chains).zip(connection_limits);
         let served = served.filter_map(|(((_, chain), place), limit)| {
             let secured = self.secrets.serve(Arc::clone(services.get(*place)?), chain, stats);
             Some(limit.as_ref().map_or_else(|| Arc::clone(&secured), |limit| limit.serve(Arc::clone(&secured))))
         });
-        let serve = Arc::new(FilterChains::new(config, &self.protocols, served, Arc::clone(stats))?);
+        let serve = Arc::new(FilterChains::new(config, protocols, served, Arc::clone(stats))?);
         Ok(match config.proxy_protocol {
             Some(settings) => Arc::new(ProxyProtocol::new(serve, settings, Arc::clone(stats))),
             None => serve,

@@ -5,7 +5,10 @@ use std::{net::SocketAddr, time::Duration};
 use aeraki_core::{
     codec::{Kind, Registry},
     proxy::{Proxy, Updated},
-    route::config::{self, Cluster, Listener, MetaProtocolProxy, ProtocolConfig, RouteSource, RouteSubscription},
+    route::config::{
+        self, AuthorizationAction, AuthorizationPolicy, AuthorizationRule, Cluster, Filter, FilterConfig, Listener,
+        MetaProtocolProxy, Operation, Patterns, ProtocolConfig, RouteSource, RouteSubscription,
+    },
 };
 
 use crate::{
@@ -186,4 +189,91 @@ async fn a_table_of_a_control_plane_stays_in_force_for_listeners_that_come() {
     fixture.rules.update(&all_to("nowhere")).expect("good");
     client.call(2, "hello").await;
     assert_eq!(client.message().await.kind(), Kind::Error);
+}
+
+#[tokio::test]
+async fn clusters_that_are_gone_serve_old_connections_whatever_is_updated_meanwhile() {
+    let wire = wire::DUBBO;
+    let (one, two) = (Backend::bind(wire).await, Backend::bind(wire).await);
+    let mut fixture = Fixture::of(wire, config(vec![listener("in", wire, "one")], &[("one", one.address())]));
+    let mut old = fixture.client().await;
+    old.call(1, "hello").await;
+    let mut server = one.accept().await;
+    let first = server.message().await;
+
+    let changed = service("in", wire, "two").with_idle_timeout(Duration::from_secs(60));
+    let changed = || Listener::of("in", ANY.parse().expect("an address"), changed.clone());
+    let without = config(vec![changed()], &[("two", two.address())]);
+    assert_eq!(fixture.proxy.update(proxy(without), PATIENCE).expect("good").changed, names(&["in"]));
+    let more = config(vec![changed()], &[("two", two.address()), ("three", two.address())]);
+    assert_eq!(fixture.proxy.update(proxy(more), Duration::ZERO).expect("good"), same());
+
+    old.call(2, "hello").await;
+    let second = server.message().await;
+    server.answer(&second).await;
+    server.answer(&first).await;
+    let mut answered = 0;
+    while let Some(message) = old.next().await {
+        answered += usize::from(message.kind() == Kind::Response);
+    }
+    assert_eq!(answered, 2);
+}
+
+#[tokio::test]
+async fn a_policy_that_is_gone_still_judges_the_connections_that_it_was_for() {
+    let wire = wire::DUBBO;
+    let backend = Backend::bind(wire).await;
+    let clusters = [("one", backend.address())];
+    let subscribing = || {
+        let routes = RouteSource::Dynamic(RouteSubscription::new("table", "one"));
+        MetaProtocolProxy::new("in", ProtocolConfig::new(wire.name), routes)
+    };
+    let rule = AuthorizationRule::default()
+        .with_operation(Operation::default().with_attribute("method", Patterns::of(["drop"])));
+    let policy = AuthorizationPolicy::new("no drop", AuthorizationAction::Deny).with_rule(rule);
+    let guarded = subscribing().with_filter(Filter::new("authorization", FilterConfig::Authorization(vec![policy])));
+    let at = |service| Listener::of("in", ANY.parse().expect("an address"), service);
+    let mut fixture = Fixture::of(wire, config(vec![at(guarded)], &clusters));
+    fixture.rules.update(&all_to("one")).expect("good");
+    let mut old = fixture.client().await;
+    old.call(1, "hello").await;
+    let mut server = backend.accept().await;
+    let first = server.message().await;
+
+    let updated = fixture.proxy.update(proxy(config(vec![at(subscribing())], &clusters)), PATIENCE).expect("good");
+    assert_eq!(updated.changed, names(&["in"]));
+    old.call(2, "drop").await;
+    let refusal = loop {
+        // the goodbye may come first
+        let message = old.message().await;
+        if message.id().number() == 2 {
+            break message;
+        }
+    };
+    assert_eq!(refusal.kind(), Kind::Error);
+    assert_eq!(fixture.count("authorization_denied"), 1);
+    server.answer(&first).await;
+}
+
+#[tokio::test]
+async fn another_configuration_of_a_listener_goes_on_with_the_connections_to_servers() {
+    let wire = wire::DUBBO;
+    let backend = Backend::bind(wire).await.echo();
+    let clusters = [("one", backend)];
+    let registry = Registry::builtin();
+    let after = |seconds| {
+        let protocol = ProtocolConfig::new(wire.name).with_option("coarse_statuses", "true");
+        let service = MetaProtocolProxy::new("in", protocol, RouteSource::Inline(all_to("one")));
+        let service = service.with_idle_timeout(Duration::from_secs(seconds));
+        let listener = Listener::of("in", ANY.parse().expect("an address"), service);
+        Proxy::new(config(vec![listener], &clusters), &registry).expect("good")
+    };
+    let mut fixture = Fixture::of(wire, config(vec![listener("in", wire, "one")], &clusters));
+    for seconds in 60..63 {
+        assert_eq!(fixture.proxy.update(after(seconds), PATIENCE).expect("good").changed, names(&["in"]));
+        let mut client = fixture.client().await;
+        client.call(seconds, "hello").await;
+        assert_eq!(client.message().await.kind(), Kind::Response);
+    }
+    assert_eq!(fixture.cluster("upstream_cx_total"), 1);
 }

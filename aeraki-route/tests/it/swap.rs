@@ -85,6 +85,10 @@ fn other_users_take_rules_over_that_suit_them() {
     assert_eq!(shared.suits(&refuses("kept")).expect_err("refused").reason(), "is not liked");
     let next = refuses("other");
     shared.suits(&next).expect("it suits");
+    shared.join_users(&next);
+    let demand = reader.load().demand();
+    assert!(demand.wants(b"lane") && demand.wants(b"user"), "as long as there are users of both kinds");
+    assert_eq!(name_of(reader.load()), "kept");
     shared.take_users(&next);
     let demand = reader.load().demand();
     assert!(demand.wants(b"lane") && !demand.wants(b"user"));

@@ -21,6 +21,8 @@ use crate::{Args, routes::Routes};
 pub(crate) struct Program<'a> {
     args: &'a Args,
     clients: Arc<Clients>,
+    /// The same for every configuration, so that connections to servers go on.
+    registry: Registry,
     filters: Filters,
 }
 
@@ -41,7 +43,7 @@ impl<'a> Program<'a> {
     pub(crate) fn new(args: &'a Args) -> Self {
         let clients = Clients::new([]);
         let filters = Filters::new().with_rate_limiters(Arc::clone(&clients) as _);
-        Self { args, clients, filters }
+        Self { args, clients, registry: Registry::builtin(), filters }
     }
 
     /// Reads and checks the configuration.
@@ -49,7 +51,7 @@ impl<'a> Program<'a> {
         let text = std::fs::read_to_string(&self.args.config_path)?;
         let Bootstrap { proxy: config, warnings, .. } = Bootstrap::from_yaml(&text)?;
         self.clients.add(&config.clusters);
-        let proxy = Proxy::with_filters(config, &Registry::builtin(), &self.filters)?;
+        let proxy = Proxy::with_filters(config, &self.registry, &self.filters)?;
         warn(&warnings);
         Ok((proxy, warnings))
     }

@@ -1,8 +1,8 @@
 //! What stands in the place of TLS in a build without the feature `tls`: it refuses whatever asks for TLS.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, sync::Arc};
 
-use aeraki_route::config::{Cluster, ConfigError, FilterChain, Listener};
+use aeraki_route::config::{Cluster, ConfigError, FilterChain, Listener, SocketAddress};
 
 use crate::{
     io::Io,
@@ -90,7 +90,7 @@ impl Hello {
 struct NoTls;
 
 impl Connector for NoTls {
-    fn connect(&self, _: SocketAddr) -> BoxFuture<io::Result<Box<dyn Io>>> {
+    fn connect(&self, _: &SocketAddress) -> BoxFuture<io::Result<Box<dyn Io>>> {
         Box::pin(async { Err(io::Error::other(MISSING)) })
     }
 }
@@ -108,7 +108,7 @@ mod tests {
     use aeraki_route::config::{CertificateValidationContext, DataSource, UpstreamTlsContext};
 
     use super::*;
-    use crate::upstream::Tcp;
+    use crate::upstream::Plain;
 
     #[tokio::test]
     async fn what_asks_for_tls_is_refused_and_never_sent_in_plain_text() {
@@ -118,11 +118,11 @@ mod tests {
         let refused = secrets.check_cluster(&cluster).expect_err("there is no TLS");
         assert_eq!(refused.to_string(), "cluster \"c\": tls: this build has no TLS (feature `tls`)");
 
-        let (plain, stats): (Arc<dyn Connector>, _) = (Arc::new(Tcp::default()), ClusterStats::default());
+        let (plain, stats): (Arc<dyn Connector>, _) = (Arc::new(Plain::default()), ClusterStats::default());
         let server = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-        let address = server.local_addr().expect("bound");
-        let connected = secrets.connector(&plain, &cluster, &stats).connect(address).await;
+        let address = server.local_addr().expect("bound").into();
+        let connected = secrets.connector(&plain, &cluster, &stats).connect(&address).await;
         assert_eq!(connected.err().map(|error| error.to_string()).as_deref(), Some(MISSING));
-        assert!(secrets.connector(&plain, &Cluster::new("c"), &stats).connect(address).await.is_ok());
+        assert!(secrets.connector(&plain, &Cluster::new("c"), &stats).connect(&address).await.is_ok());
     }
 }

@@ -1,16 +1,11 @@
 //! Which endpoint of a cluster a message should go to.
 
-use std::{
-    collections::BTreeMap,
-    io::Write,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, io::Write, net::IpAddr, sync::Arc};
 
 use aeraki_codec::Attributes;
 use xxhash_rust::xxh64::xxh64;
 
-use crate::config::{Destination, HashPolicy, HashSource, RouteAction};
+use crate::config::{Destination, HashPolicy, HashSource, RouteAction, SocketAddress};
 
 /// What load balancing is told about a message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,7 +14,7 @@ pub struct Placement {
     /// The hash by which the policies ring hash and Maglev choose; none: they choose at random.
     pub hash: Option<u64>,
     /// The endpoint that is wanted, used where it exists and is healthy; none: the policy chooses.
-    pub host: Option<SocketAddr>,
+    pub host: Option<SocketAddress>,
     /// The metadata of the endpoints that may take it; none: the cluster says which.
     pub criteria: Option<Arc<Criteria>>,
 }

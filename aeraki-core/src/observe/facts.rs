@@ -1,11 +1,9 @@
 //! What is known of one request.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aeraki_codec::{Kind, Reason, Status};
+use aeraki_route::config::SocketAddress;
 use tokio::time::Instant;
 
 use crate::stack::PeerMetadata;
@@ -34,7 +32,7 @@ pub struct Record {
     /// Name of the cluster that was chosen.
     pub cluster: Option<Arc<str>>,
     /// Address of the endpoint that was chosen last.
-    pub endpoint: Option<SocketAddr>,
+    pub endpoint: Option<SocketAddress>,
     /// Why the proxy answered itself.
     pub reason: Option<Reason>,
     /// What the other proxy says of its node, where [metadata is exchanged](crate::stack::ExchangeMetadata).

@@ -47,7 +47,7 @@ impl Pipe {
                 socket.bind(&SockAddr::unix(format!("\0{name}"))?)?;
                 None
             }
-            None => Some(Arc::new(bind_file(&socket, Path::new(&config.path), config.mode)?)),
+            None => Some(Arc::new(bind_file(&socket, Path::new(&*config.path), config.mode)?)),
         };
         // nobody can connect before, so that the mode of the file holds from the start
         socket.listen(backlog)?;
@@ -64,7 +64,7 @@ impl Pipe {
         let socket = UnixListener::from(socket);
         socket.set_nonblocking(true)?;
         let path = Some(&config.path).filter(|path| !path.starts_with('@'));
-        let file = path.map(|path| SocketFile::of(Path::new(path)).map(Arc::new)).transpose()?;
+        let file = path.map(|path| SocketFile::of(Path::new(&**path)).map(Arc::new)).transpose()?;
         Ok(Self { socket, file })
     }
 

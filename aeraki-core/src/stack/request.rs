@@ -10,7 +10,10 @@ use std::{
 };
 
 use aeraki_codec::{LocalReply, Message, Protocol};
-use aeraki_route::{Placement, Rules, config::RoutingPriority};
+use aeraki_route::{
+    Placement, Rules,
+    config::{RoutingPriority, SocketAddress},
+};
 
 use super::local_limit::OwnLimits;
 use crate::{
@@ -41,7 +44,7 @@ pub struct Request {
     /// How urgent it is.
     pub priority: RoutingPriority,
     /// Hosts that it failed on, which the balancer avoids where there are others.
-    pub(crate) avoid: Option<Arc<Vec<SocketAddr>>>,
+    pub(crate) avoid: Option<Arc<Vec<SocketAddress>>>,
     /// Whether it was tried before.
     pub(crate) retry: bool,
 }

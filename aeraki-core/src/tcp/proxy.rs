@@ -87,7 +87,7 @@ impl Shared {
         };
         let placement = self.targets.place(NOTHING, record.client.peer.ip(), draw);
         let server = cluster.connect(&record.client, placement.as_ref(), self.config.max_connect_attempts).await?;
-        record.endpoint = Some(server.endpoint());
+        record.endpoint = Some(server.endpoint().clone());
         Ok(server)
     }
 }

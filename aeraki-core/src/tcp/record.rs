@@ -1,8 +1,9 @@
 //! What is known of a connection that is passed on, and what is counted of all of them.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use aeraki_codec::Reason;
+use aeraki_route::config::SocketAddress;
 use tokio::time::Instant;
 
 use crate::{
@@ -69,7 +70,7 @@ pub struct Record {
     /// Name of the cluster that was chosen.
     pub cluster: Option<Arc<str>>,
     /// Address of the endpoint that it was passed on to.
-    pub endpoint: Option<SocketAddr>,
+    pub endpoint: Option<SocketAddress>,
     /// Bytes that were read from the client.
     pub rx_bytes: u64,
     /// Bytes that were written to the client.

@@ -35,8 +35,8 @@ struct Pipes {
 }
 
 impl Connector for Pipes {
-    fn connect(&self, address: SocketAddr) -> BoxFuture<io::Result<Box<dyn Io>>> {
-        let port = address.port();
+    fn connect(&self, address: &config::SocketAddress) -> BoxFuture<io::Result<Box<dyn Io>>> {
+        let port = address.as_ip().expect("an IP address").port();
         let refused = lock(&self.refuse).contains(&port);
         let (near, far) = tokio::io::duplex(self.size);
         let _ = refused || self.servers.send((port, far)).is_err();
@@ -149,7 +149,7 @@ async fn a_server_may_speak_first_and_each_side_stop_before_the_other() {
     let record = bench.record();
     assert_eq!((record.end, record.rx_bytes, record.tx_bytes), (End::Finished, 13, 11));
     assert_eq!(record.cluster.as_deref(), Some("c"));
-    assert!(record.endpoint.is_some_and(|endpoint| [1, 2].contains(&endpoint.port())));
+    assert!(record.endpoint.is_some_and(|endpoint| [local(1).into(), local(2).into()].contains(&endpoint)));
     assert_eq!(bench.count("tcp.t.downstream_cx_rx_bytes_total"), 13);
     assert_eq!(bench.count("tcp.t.downstream_cx_tx_bytes_total"), 11);
     assert_eq!((bench.count("tcp.t.downstream_cx_total"), bench.count("tcp.t.downstream_cx_active")), (1, 0));

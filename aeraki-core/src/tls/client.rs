@@ -1,8 +1,8 @@
 //! TLS with servers.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::Ipv6Addr, sync::Arc};
 
-use aeraki_route::config::UpstreamTlsContext;
+use aeraki_route::config::{SocketAddress, UpstreamTlsContext};
 use rustls::pki_types::ServerName;
 
 use super::{Secrets, context::Context, handshake};
@@ -29,16 +29,18 @@ impl TlsConnector {
     }
 
     /// Returns the name that the server is told and, without other matchers, has to prove: an IP address is not told.
-    fn server_name(&self, address: SocketAddr) -> io::Result<ServerName<'static>> {
-        match &self.sni {
-            Some(sni) => ServerName::try_from(sni.clone()).map_err(io::Error::other),
-            None => Ok(ServerName::IpAddress(address.ip().to_canonical().into())),
+    fn server_name(&self, address: &SocketAddress) -> io::Result<ServerName<'static>> {
+        match (&self.sni, address) {
+            (Some(sni), _) => ServerName::try_from(sni.clone()).map_err(io::Error::other),
+            (None, SocketAddress::Ip(address)) => Ok(ServerName::IpAddress(address.ip().to_canonical().into())),
+            // matchers say who it is; nobody can prove this
+            (None, _) => Ok(ServerName::IpAddress(Ipv6Addr::UNSPECIFIED.into())),
         }
     }
 }
 
 impl Connector for TlsConnector {
-    fn connect(&self, address: SocketAddr) -> BoxFuture<io::Result<Box<dyn Io>>> {
+    fn connect(&self, address: &SocketAddress) -> BoxFuture<io::Result<Box<dyn Io>>> {
         let config = self.context.config().map_err(io::Error::other);
         let (name, connection) = (self.server_name(address), self.inner.connect(address));
         let stats = Arc::clone(&self.stats);

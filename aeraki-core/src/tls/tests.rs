@@ -7,7 +7,7 @@ mod reload;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use aeraki_route::config::{DownstreamTlsContext, UpstreamTlsContext};
+use aeraki_route::config::{self, DownstreamTlsContext, UpstreamTlsContext};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, copy, split},
     sync::mpsc,
@@ -44,8 +44,9 @@ impl Serve for Echo {
 struct Pipe(Arc<dyn Serve>);
 
 impl Connector for Pipe {
-    fn connect(&self, address: SocketAddr) -> BoxFuture<io::Result<Box<dyn Io>>> {
+    fn connect(&self, address: &config::SocketAddress) -> BoxFuture<io::Result<Box<dyn Io>>> {
         let (near, far) = tokio::io::duplex(1 << 10);
+        let address = address.as_ip().unwrap_or(NOWHERE);
         tokio::spawn(self.0.serve(Box::new(far), Accepted::new(address, address), Drain::new()));
         Box::pin(async move { Ok(Box::new(near) as Box<dyn Io>) })
     }
@@ -80,16 +81,23 @@ impl Bench {
     }
 
     async fn connect(&self, config: &UpstreamTlsContext) -> io::Result<Box<dyn Io>> {
+        self.connect_to(&SocketAddr::from(([127, 0, 0, 1], 443)).into(), config).await
+    }
+
+    async fn connect_to(
+        &self,
+        address: &config::SocketAddress,
+        config: &UpstreamTlsContext,
+    ) -> io::Result<Box<dyn Io>> {
         let pipe = Arc::new(Pipe(Arc::new(self.server.clone())));
         let connector = TlsConnector::new(pipe, &self.secrets, config, Arc::clone(&self.upstream));
-        soon(connector.connect(SocketAddr::from(([127, 0, 0, 1], 443)))).await
+        soon(connector.connect(address)).await
     }
 
     /// Connects without TLS.
     fn connect_plain(&self) -> DuplexStream {
         let (near, far) = tokio::io::duplex(1 << 10);
-        let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
-        tokio::spawn(self.server.serve(Box::new(far), Accepted::new(nowhere, nowhere), Drain::new()));
+        tokio::spawn(self.server.serve(Box::new(far), Accepted::new(NOWHERE, NOWHERE), Drain::new()));
         near
     }
 
@@ -113,3 +121,5 @@ fn counted(stats: &SslStats) -> Vec<(String, u64)> {
     });
     counters.collect()
 }
+
+const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);

@@ -1,8 +1,8 @@
 //! Telling servers whose connection it is.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, sync::Arc};
 
-use aeraki_route::config::ProxyProtocolVersion;
+use aeraki_route::config::{ProxyProtocolVersion, SocketAddress};
 use tokio::io::AsyncWriteExt;
 
 use super::Connector;
@@ -29,7 +29,7 @@ impl Announcing {
 }
 
 impl Connector for Announcing {
-    fn connect(&self, address: SocketAddr) -> BoxFuture<io::Result<Box<dyn Io>>> {
+    fn connect(&self, address: &SocketAddress) -> BoxFuture<io::Result<Box<dyn Io>>> {
         let (connection, header) = (self.inner.connect(address), Arc::clone(&self.header));
         Box::pin(async move {
             let mut io = connection.await?;

@@ -2,14 +2,16 @@
 
 use std::{
     future::{Future, ready as ready_future},
-    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context as Task, Poll, ready},
 };
 
 use aeraki_codec::Reason;
-use aeraki_route::{Placement, config};
+use aeraki_route::{
+    Placement,
+    config::{self, SocketAddress},
+};
 use tokio::task::AbortHandle;
 
 use super::{
@@ -79,14 +81,14 @@ impl Cluster {
 
     /// Lists the addresses of the endpoints as they are now.
     #[must_use]
-    pub fn endpoints(&self) -> Vec<SocketAddr> {
+    pub fn endpoints(&self) -> Vec<SocketAddress> {
         self.directory.addresses()
     }
 
     /// Tells which endpoint a request that is placed so would go to now, and counts it as such a request; none where none
     /// may take it.
     #[must_use]
-    pub fn pick(&self, placement: Option<&Placement>) -> Option<SocketAddr> {
+    pub fn pick(&self, placement: Option<&Placement>) -> Option<SocketAddress> {
         self.directory.pick_by(placement)
     }
 

@@ -1,9 +1,7 @@
 //! Connections to endpoints that one client has for itself, and whose bytes nobody looks at.
 
-use std::net::SocketAddr;
-
 use aeraki_codec::{LocalReply, Reason};
-use aeraki_route::Placement;
+use aeraki_route::{Placement, config::SocketAddress};
 
 use super::{
     Cluster,
@@ -26,8 +24,8 @@ pub struct Dedicated {
 impl Dedicated {
     /// Returns the address of the endpoint.
     #[must_use]
-    pub fn endpoint(&self) -> SocketAddr {
-        self.active.endpoint().address
+    pub fn endpoint(&self) -> &SocketAddress {
+        &self.active.endpoint().address
     }
 }
 
@@ -61,14 +59,14 @@ impl Cluster {
             let active = self.directory().pick_when_known(&criteria).await?;
             let counted = Counted::begin(self.shared()).ok_or_else(|| self.full())?;
             let endpoint = active.endpoint();
-            match connect(endpoint.address, &*connector, self.shared()).await {
+            match connect(&endpoint.address, &*connector, self.shared()).await {
                 Ok(io) => {
                     self.shared().note(endpoint, Ended::Well);
                     return Ok(Dedicated { io, active, _counted: counted });
                 }
                 Err(reply) => {
                     self.shared().note(endpoint, Ended::LocalOrigin);
-                    failed.push(endpoint.address);
+                    failed.push(endpoint.address.clone());
                     if failed.len() >= attempts as usize {
                         stats.upstream_cx_connect_attempts_exceeded.inc();
                         return Err(reply);

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, atomic::Ordering::Relaxed},
 };
 
-use aeraki_route::config::OriginalDst;
+use aeraki_route::config::{OriginalDst, SocketAddress};
 use foldhash::fast::RandomState;
 use tokio::time::sleep;
 
@@ -54,7 +54,7 @@ impl Destinations {
         if known.len() >= MOST {
             return None;
         }
-        let endpoint = Arc::new(Endpoint::new(address, Arc::clone(shared)));
+        let endpoint = Arc::new(Endpoint::new(address.into(), Arc::clone(shared)));
         known.insert(address, Known { endpoint: Arc::clone(&endpoint), used: true });
         Some(endpoint)
     }
@@ -72,8 +72,8 @@ impl Destinations {
     }
 
     /// Lists the addresses.
-    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
-        lock(&self.known).keys().copied().collect()
+    pub(super) fn addresses(&self) -> Vec<SocketAddress> {
+        lock(&self.known).keys().map(|address| (*address).into()).collect()
     }
 
     /// Forgets all endpoints; connections end with their last request.

@@ -9,7 +9,7 @@ use std::{
 use aeraki_codec::{Affinity, Head, LocalReply, Reason};
 use aeraki_route::{
     Placement,
-    config::{self, Discovery, RoutingPriority},
+    config::{self, Discovery, RoutingPriority, SocketAddress},
 };
 use tokio::{
     sync::watch,
@@ -54,7 +54,7 @@ pub(super) struct Directory {
 pub(super) struct Criteria<'a> {
     pub(super) placement: Option<&'a Placement>,
     /// Who is chosen only where there is nobody else.
-    pub(super) avoid: &'a [SocketAddr],
+    pub(super) avoid: &'a [SocketAddress],
     /// The address that the client meant, where that is known.
     pub(super) original_dst: Option<SocketAddr>,
 }
@@ -114,9 +114,9 @@ impl Directory {
     }
 
     /// Lists the addresses of the endpoints, those that clients have brought along included.
-    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+    pub(super) fn addresses(&self) -> Vec<SocketAddress> {
         let brought = self.destinations.iter().flat_map(Destinations::addresses);
-        self.members().iter().map(|target| target.endpoint.address).chain(brought).collect()
+        self.members().iter().map(|target| target.endpoint.address.clone()).chain(brought).collect()
     }
 
     /// Ends the connections to endpoints that are not among `kept`.
@@ -202,7 +202,7 @@ impl Directory {
         let watched = Watched::new(&facts, &conn, &self.shared);
         facts.note(|record| {
             record.cluster.get_or_insert_with(|| Arc::clone(&self.shared.name));
-            record.endpoint = Some(active.endpoint().address);
+            record.endpoint = Some(active.endpoint().address.clone());
         });
         let pool = bound.unwrap_or_else(|| self.pool(active.endpoint(), &conn, message.head(), priority));
         Flight::new(pool.call(message), watched, active, admitted)
@@ -232,9 +232,9 @@ impl Directory {
     }
 
     /// Tells where a request that is placed so would go to now, and counts it.
-    pub(super) fn pick_by(&self, placement: Option<&Placement>) -> Option<SocketAddr> {
+    pub(super) fn pick_by(&self, placement: Option<&Placement>) -> Option<SocketAddress> {
         let members = read(&self.members);
-        members.pick(placement, &[], &self.shared.stats).map(|endpoint| endpoint.address)
+        members.pick(placement, &[], &self.shared.stats).map(|endpoint| endpoint.address.clone())
     }
 
     async fn sweep_destinations(self: Arc<Self>) {

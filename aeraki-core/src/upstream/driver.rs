@@ -36,7 +36,7 @@ pub(super) async fn run(pool: Arc<Pool>, member: Arc<Member>, spare: Option<Box<
     let end = End { pool: &pool, member: &member, failure: None };
     let io = match spare {
         Some(io) => Ok(io),
-        None => connect(pool.address, &*pool.connector, &pool.shared).await,
+        None => connect(&pool.address, &*pool.connector, &pool.shared).await,
     };
     match io {
         Ok(io) => {

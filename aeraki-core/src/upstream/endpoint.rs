@@ -1,7 +1,6 @@
 //! One server of a cluster, with a pool for every dialect that is spoken to it and every priority.
 
 use std::{
-    net::SocketAddr,
     sync::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
@@ -9,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use aeraki_route::config::SocketAddress;
 use tokio::time::Instant;
 
 use super::{
@@ -22,7 +22,7 @@ use crate::sync::lock;
 
 #[derive(Debug)]
 pub(super) struct Endpoint {
-    pub(super) address: SocketAddr,
+    pub(super) address: SocketAddress,
     /// The address as a text, where somebody has asked for it.
     name: OnceLock<Box<str>>,
     /// Requests under way.
@@ -39,9 +39,9 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    pub(super) fn new(address: SocketAddr, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(address: SocketAddress, shared: Arc<Shared>) -> Self {
         let (name, active, pools, gone, spares) = Default::default();
-        let host = shared.usage.health.host(address, shared.config.health_check.is_some());
+        let host = shared.usage.health.host(&address, shared.config.health_check.is_some());
         Self { address, name, active, latency: Latency::new(), pools, gone, host, spares, shared }
     }
 
@@ -68,10 +68,10 @@ impl Endpoint {
 
     /// Keeps as many spare connections open from now on as the cluster asks for, or none.
     pub(super) fn keep_spares(&self, wanted: bool) {
-        self.spares.keep(wanted, self.address, &self.shared);
+        self.spares.keep(wanted, &self.address, &self.shared);
         // it may have left while others were still told to keep some
         if wanted && self.is_gone() {
-            self.spares.keep(false, self.address, &self.shared);
+            self.spares.keep(false, &self.address, &self.shared);
         }
     }
 

@@ -2,14 +2,13 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    net::SocketAddr,
     ptr,
     sync::Arc,
 };
 
 use aeraki_route::{
     Criteria, Placement,
-    config::{self, HealthStatus},
+    config::{self, HealthStatus, SocketAddress},
 };
 use foldhash::fast::RandomState;
 use tokio::time::Instant;
@@ -26,13 +25,13 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Members {
     all: Vec<Target>,
-    places: HashMap<SocketAddr, usize, RandomState>,
+    places: HashMap<SocketAddress, usize, RandomState>,
     spread: Spread,
     subsets: Option<Subsets>,
 }
 
 /// The address of an endpoint, and what is said of it.
-pub(super) type Found<'a> = (SocketAddr, &'a config::Endpoint);
+pub(super) type Found<'a> = (&'a SocketAddress, &'a config::Endpoint);
 
 impl Members {
     /// Makes them of what was found, each address once. Takes over the endpoints that `old` has too, with their connections.
@@ -41,9 +40,9 @@ impl Members {
         let mut places = HashMap::with_capacity_and_hasher(found.size_hint().0, RandomState::default());
         let mut before = old.map(Walk::new);
         for (address, config) in found {
-            if let Entry::Vacant(place) = places.entry(address) {
+            if let Entry::Vacant(place) = places.entry(address.clone()) {
                 place.insert(all.len());
-                let known = before.as_mut().and_then(|before| before.find(&address));
+                let known = before.as_mut().and_then(|before| before.find(address));
                 all.push(target(known, address, config, now, shared));
             }
         }
@@ -60,14 +59,14 @@ impl Members {
 
     /// Lists where the endpoints are, and what is said of them.
     pub(super) fn found(&self) -> impl Iterator<Item = Found<'_>> {
-        self.iter().map(|target| (target.endpoint.address, &*target.config))
+        self.iter().map(|target| (&target.endpoint.address, &*target.config))
     }
 
     pub(super) const fn len(&self) -> usize {
         self.all.len()
     }
 
-    fn get(&self, address: &SocketAddr) -> Option<&Target> {
+    fn get(&self, address: &SocketAddress) -> Option<&Target> {
         self.all.get(*self.places.get(address)?)
     }
 
@@ -76,14 +75,14 @@ impl Members {
     pub(super) fn pick(
         &self,
         placement: Option<&Placement>,
-        avoid: &[SocketAddr],
+        avoid: &[SocketAddress],
         stats: &ClusterStats,
     ) -> Option<&Arc<Endpoint>> {
         let criteria = placement.and_then(|placement| placement.criteria.as_deref());
         let wanted = placement
-            .and_then(|placement| placement.host)
+            .and_then(|placement| placement.host.as_ref())
             .filter(|host| !avoid.contains(host))
-            .and_then(|host| self.get(&host));
+            .and_then(|host| self.get(host));
         if let Some(wanted) = wanted.filter(|wanted| takes_requests(wanted.health) && self.may_go(criteria, wanted)) {
             return Some(&wanted.endpoint);
         }
@@ -135,12 +134,12 @@ impl Members {
 /// Returns what is from now on known of an endpoint of which this was `known`; the endpoint goes on, if there is one.
 fn target(
     known: Option<&Target>,
-    address: SocketAddr,
+    address: &SocketAddress,
     config: &config::Endpoint,
     now: Instant,
     shared: &Arc<Shared>,
 ) -> Target {
-    let make = || Arc::new(Endpoint::new(address, Arc::clone(shared)));
+    let make = || Arc::new(Endpoint::new(address.clone(), Arc::clone(shared)));
     let endpoint = known.map_or_else(make, |known| Arc::clone(&known.endpoint));
     let same = known.filter(|known| ptr::eq(&*known.config, config) || *known.config == *config);
     let health = if endpoint.host.is_well(&shared.config) { config.health_status } else { HealthStatus::Unhealthy };
@@ -166,7 +165,7 @@ impl<'m> Walk<'m> {
         Self { members, next: 0 }
     }
 
-    fn find(&mut self, address: &SocketAddr) -> Option<&'m Target> {
+    fn find(&mut self, address: &SocketAddress) -> Option<&'m Target> {
         let Members { all, places, .. } = self.members;
         let is_next = all.get(self.next).is_some_and(|target| target.endpoint.address == *address);
         let place = if is_next { self.next } else { *places.get(address)? };

@@ -61,7 +61,7 @@ pub(crate) use self::{
 };
 pub use self::{
     cluster::Cluster,
-    connect::{Connector, Tcp},
+    connect::{Connector, Plain},
     dedicated::Dedicated,
     discovery::{Resolved, Resolver, SystemResolver},
     local::LocalCluster,
@@ -190,8 +190,8 @@ impl Context {
         stats: &ClusterStats,
         client: Option<Addresses>,
     ) -> Arc<dyn Connector> {
-        let tcp = || Arc::new(Tcp::default().with_keepalive(cluster.tcp_keepalive)) as Arc<dyn Connector>;
-        let plain = self.connector.clone().unwrap_or_else(tcp);
+        let own = || Arc::new(Plain::default().with_keepalive(cluster.tcp_keepalive)) as Arc<dyn Connector>;
+        let plain = self.connector.clone().unwrap_or_else(own);
         let announced = match cluster.proxy_protocol {
             Some(version) => Arc::new(Announcing::new(plain, version, client)),
             None => plain,

@@ -20,5 +20,6 @@ mod retries;
 mod routing;
 mod streams;
 mod support;
+mod unix_servers;
 mod updates;
 mod wire;

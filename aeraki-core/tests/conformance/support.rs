@@ -42,6 +42,10 @@ impl Peer {
         Self::new(TcpStream::connect(address).await.expect("the proxy listens"), wire, Role::Client)
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.stream.local_addr().expect("connected")
+    }
+
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).await.expect("the connection is open");
     }
@@ -133,7 +137,7 @@ impl Backend {
                 let mut peer = Peer::new(stream, self.wire, Role::Server);
                 tokio::spawn(async move {
                     while let Some(request) = peer.read().await {
-                        if request.kind() == Kind::Request {
+                        if matches!(request.kind(), Kind::Request | Kind::Heartbeat) {
                             peer.answer(&request).await;
                         }
                     }

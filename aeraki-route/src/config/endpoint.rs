@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, fmt, net::SocketAddr, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use super::socket_address::{Pipe, SocketAddress};
+
 /// One server, or one name that stands for several.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -133,13 +135,14 @@ pub enum HealthStatus {
     Draining,
 }
 
-/// An IP address or host name, and a port; written `127.0.0.1:80`, `[::1]:80` or `host:80`.
+/// An IP address or host name and a port, or a Unix socket; written `127.0.0.1:80`, `[::1]:80`, `host:80`, `/run/a.sock` or
+/// `@name`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 #[non_exhaustive]
 pub enum Address {
-    /// An IP address.
-    Socket(SocketAddr),
+    /// What can be connected to as it is.
+    Socket(SocketAddress),
     /// A name to be resolved.
     Name {
         /// The host name.
@@ -153,12 +156,24 @@ impl Address {
     /// Creates an address from a host, which may be an IP address, and a port.
     pub fn new(host: impl Into<String>, port: u16) -> Self {
         let host = host.into();
-        host.parse().map_or_else(|_| Self::Name { host, port }, |ip| Self::Socket(SocketAddr::new(ip, port)))
+        host.parse().map_or_else(|_| Self::Name { host, port }, |ip| SocketAddr::new(ip, port).into())
     }
 }
 
 impl From<SocketAddr> for Address {
     fn from(address: SocketAddr) -> Self {
+        Self::Socket(address.into())
+    }
+}
+
+impl From<Pipe> for Address {
+    fn from(pipe: Pipe) -> Self {
+        Self::Socket(pipe.into())
+    }
+}
+
+impl From<SocketAddress> for Address {
+    fn from(address: SocketAddress) -> Self {
         Self::Socket(address)
     }
 }
@@ -184,7 +199,7 @@ impl FromStr for Address {
         if let Ok(address) = text.parse() {
             return Ok(Self::Socket(address));
         }
-        let invalid = || AddressError(text.to_owned());
+        let invalid = || AddressError::new(text);
         let (host, port) = text.rsplit_once(':').ok_or_else(invalid)?;
         if host.is_empty() || host.contains([':', '[', ']']) {
             return Err(invalid());
@@ -204,8 +219,14 @@ impl fmt::Display for Address {
 
 /// A text is not an address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not an address such as \"127.0.0.1:80\", \"[::1]:80\" or \"host:80\"")]
+#[error("{0:?} is not an address such as \"127.0.0.1:80\", \"[::1]:80\", \"host:80\" or \"/run/a.sock\"")]
 pub struct AddressError(String);
+
+impl AddressError {
+    pub(super) fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
 
 fn default_weight() -> u32 {
     1

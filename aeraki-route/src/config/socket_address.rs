@@ -1,13 +1,18 @@
-//! Where listeners listen.
+//! Where listeners listen and endpoints are.
 
-use std::{fmt, net::SocketAddr};
+use std::{fmt, net::SocketAddr, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::error::{Checked, ensure};
+use super::{
+    endpoint::AddressError,
+    error::{Checked, ensure},
+};
 
-/// An IP address with a port, written as a text, or a Unix socket; `envoy.config.core.v3.Address`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// An IP address with a port, written as a text, or a Unix socket; `envoy.config.core.v3.Address`. Cheap to clone.
+///
+/// As a text it is what Envoy writes and hashes: `127.0.0.1:80`, `[::1]:80`, `/run/a.sock` or `@name`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
 #[non_exhaustive]
 pub enum SocketAddress {
@@ -23,10 +28,26 @@ impl SocketAddress {
         matches!(self, Self::Ip(address) if address.port() == 0)
     }
 
+    /// Returns the IP address with its port; none where it is a Unix socket.
+    pub fn as_ip(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Ip(address) => Some(*address),
+            Self::Pipe(_) => None,
+        }
+    }
+
     pub(super) fn check(&self) -> Checked {
         match self {
             Self::Ip(_) => Ok(()),
             Self::Pipe(pipe) => pipe.check(),
+        }
+    }
+
+    /// Checks the address of somebody who is connected to.
+    pub(super) fn check_target(&self) -> Checked {
+        match self {
+            Self::Ip(_) => Ok(()),
+            Self::Pipe(pipe) => pipe.check_target(),
         }
     }
 }
@@ -47,26 +68,38 @@ impl fmt::Display for SocketAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ip(address) => address.fmt(f),
-            Self::Pipe(pipe) => write!(f, "unix:{}", pipe.path),
+            Self::Pipe(pipe) => pipe.path.fmt(f),
         }
     }
 }
 
+impl FromStr for SocketAddress {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        if text.starts_with(STARTS) {
+            return Ok(Pipe::new(text).into());
+        }
+        text.parse().map(Self::Ip).map_err(|_| AddressError::new(text))
+    }
+}
+
 /// A Unix socket; `envoy.config.core.v3.Pipe`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Pipe {
     /// Path of the socket's file, or `@` and a name that has no file (Linux); not empty, and at most 107 bytes.
-    pub path: String,
-    /// Who may connect, as the mode of the file, at most `0o777`; none: as the process creates files. Not with a name.
+    pub path: Arc<str>,
+    /// Who may connect, as the mode of the file, at most `0o777`; none: as the process creates files. Not with a name, nor
+    /// for an endpoint.
     #[serde(default)]
     pub mode: Option<u32>,
 }
 
 impl Pipe {
     /// Creates the address of a socket whose file has the mode that the process gives it.
-    pub fn new(path: impl Into<String>) -> Self {
+    pub fn new(path: impl Into<Arc<str>>) -> Self {
         Self { path: path.into(), mode: None }
     }
 
@@ -78,13 +111,21 @@ impl Pipe {
     }
 
     fn check(&self) -> Checked {
-        ensure(!self.path.is_empty() && self.path != "@", "path", "must not be empty")?;
+        ensure(!self.path.is_empty() && &*self.path != "@", "path", "must not be empty")?;
         ensure(self.path.len() <= LONGEST, "path", format_args!("must not be longer than {LONGEST} bytes"))?;
         ensure(!self.path.contains('\0'), "path", "must not hold a zero byte")?;
         ensure(self.mode.is_none_or(|mode| mode <= 0o777), "mode", "must not exceed 0o777, which is 511")?;
         ensure(self.mode.is_none() || !self.path.starts_with('@'), "mode", "is for files, and a name has none")
     }
+
+    fn check_target(&self) -> Checked {
+        self.check()?;
+        ensure(self.path.starts_with(STARTS), "path", "must begin with \"/\" or \"@\"")?;
+        ensure(self.mode.is_none(), "mode", "is for who listens there")
+    }
 }
 
 /// What Linux takes (`unix(7)`), less the zero byte at the end.
 const LONGEST: usize = 107;
+/// What tells a Unix socket from an IP address in a text.
+const STARTS: [char; 2] = ['/', '@'];

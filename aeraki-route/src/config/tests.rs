@@ -111,13 +111,17 @@ fn left_out_fields_take_their_documented_defaults() {
 #[test]
 fn addresses_and_durations_are_parsed_strictly() {
     let read = |text: &str| text.parse::<Address>().map(|address| address.to_string());
-    for text in ["127.0.0.1:80", "[::1]:80", "svc.ns:20880"] {
+    for text in ["127.0.0.1:80", "[::1]:80", "svc.ns:20880", "/run/a.sock", "@name", "/80:80"] {
         assert_eq!(read(text).as_deref(), Ok(text));
     }
     for text in ["", "host", ":80", "host:", "host:65536", "::1", "[x]:80"] {
         assert!(read(text).is_err(), "{text:?}");
     }
     assert_eq!(Address::new("127.0.0.1", 80), local(80).into());
+    assert_eq!("/run/a.sock".parse(), Ok(Address::from(Pipe::new("/run/a.sock"))));
+    let address = |text: &str| text.parse::<SocketAddress>().map(|address| address.to_string());
+    assert_eq!(["[::1]:80", "@name"].map(|text| address(text).is_ok_and(|written| written == text)), [true; 2]);
+    assert!(address("host:80").is_err(), "a name is no address yet");
     for text in ["5", "5m", "-1s", "NaNs", "1e300s", "s"] {
         assert!(from_value::<Dns>(json!({"refresh": text})).is_err(), "{text:?}");
     }
@@ -236,6 +240,15 @@ fn cluster_refusals_name_cluster_field_and_reason() {
             "endpoints[0].weight: must not be zero",
         ),
         (
+            refused(cluster().with_endpoint(Pipe::new("run/a.sock"))),
+            r#"endpoints[0].address.path: must begin with "/" or "@""#,
+        ),
+        (refused(cluster().with_endpoint(Pipe::new("@"))), "endpoints[0].address.path: must not be empty"),
+        (
+            refused(cluster().with_endpoint(Pipe::new("/run/a.sock").with_mode(0o660))),
+            "endpoints[0].address.mode: is for who listens there",
+        ),
+        (
             refused(cluster().with_discovery(Discovery::LogicalDns(Dns::default()))),
             "endpoints: a logical DNS cluster has exactly one endpoint",
         ),
@@ -334,6 +347,13 @@ fn tls_refusals_name_field_and_reason() {
     for (text, expected) in cases {
         assert_eq!(text, expected);
     }
+    let on_a_pipe = Cluster::new("c").with_endpoint(Pipe::new("/run/shop.sock"));
+    let reason = "is required, or a matcher of names: /run/shop.sock is nothing that a certificate could name";
+    assert_eq!(
+        refusal(on_a_pipe.clone().with_tls(upstream()).validate()),
+        format!(r#"cluster "c": tls.sni: {reason}"#)
+    );
+    assert_eq!(on_a_pipe.with_tls(upstream().with_sni("shop.example")).validate(), Ok(()));
     let named = Cluster::new("c")
         .with_discovery(Discovery::StrictDns(Dns::default()))
         .with_endpoint(Address::new("shop.example", 443));

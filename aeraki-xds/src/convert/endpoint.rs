@@ -34,19 +34,16 @@ pub(crate) fn socket_of(object: &str, address: &core::Address) -> Result<SocketA
 
 /// Converts the address that a listener listens on.
 pub(super) fn listening_from_proto(address: Option<&core::Address>, at: &At<'_>) -> Result<SocketAddress, ConfigError> {
-    match address.and_then(|address| address.address.as_ref()) {
-        Some(core::address::Address::Pipe(pipe)) => {
-            let converted = Pipe::new(&pipe.path);
-            Ok(if pipe.mode == 0 { converted } else { converted.with_mode(pipe.mode) }.into())
-        }
-        _ => socket_from_proto(address, at).map(SocketAddress::from),
+    match address_from_proto(address, at)? {
+        Address::Socket(address) => Ok(address),
+        other => Err(at.refuse(format!("{other} is not an IP address"))),
     }
 }
 
-/// Converts the address of a socket to listen on.
+/// Converts an IP address to listen on.
 pub(super) fn socket_from_proto(address: Option<&core::Address>, at: &At<'_>) -> Result<SocketAddr, ConfigError> {
-    match address_from_proto(address, at)? {
-        Address::Socket(address) => Ok(address),
+    match listening_from_proto(address, at)? {
+        SocketAddress::Ip(address) => Ok(address),
         other => Err(at.refuse(format!("{other} is not an IP address"))),
     }
 }
@@ -90,11 +87,19 @@ fn endpoint_from_proto(endpoint: &LbEndpoint, at: &At<'_>) -> Result<Endpoint, C
 }
 
 fn address_from_proto(address: Option<&core::Address>, at: &At<'_>) -> Result<Address, ConfigError> {
-    let Some(core::address::Address::SocketAddress(socket)) = address.and_then(|address| address.address.as_ref())
-    else {
-        return Err(at.refuse("a socket_address is required"));
-    };
-    let at = at.field("socket_address");
+    match address.and_then(|address| address.address.as_ref()) {
+        Some(core::address::Address::SocketAddress(socket)) => tcp_from_proto(socket, &at.field("socket_address")),
+        Some(core::address::Address::Pipe(pipe)) => Ok(pipe_from_proto(pipe).into()),
+        None => Err(at.refuse("a socket_address or a pipe is required")),
+    }
+}
+
+fn pipe_from_proto(pipe: &core::Pipe) -> Pipe {
+    let converted = Pipe::new(&*pipe.path);
+    if pipe.mode == 0 { converted } else { converted.with_mode(pipe.mode) }
+}
+
+fn tcp_from_proto(socket: &core::SocketAddress, at: &At<'_>) -> Result<Address, ConfigError> {
     if socket.protocol != i32::from(Protocol::Tcp) {
         return Err(at.field("protocol").refuse("must be TCP"));
     }

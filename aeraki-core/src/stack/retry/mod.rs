@@ -6,7 +6,6 @@ use std::{
     fmt,
     future::Future,
     mem,
-    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -15,6 +14,7 @@ use std::{
 use aeraki_codec::{Affinity, Kind, LocalReply, Reason};
 use aeraki_route::{
     RETRY_HOPS,
+    config::SocketAddress,
     policy::{Failure, Retries},
 };
 use pin_project_lite::pin_project;
@@ -322,7 +322,7 @@ where
     }
 
     /// Has the next try begin on another host than `endpoint`: in a while, or at once.
-    fn schedule(&mut self, wait: bool, endpoint: Option<SocketAddr>) {
+    fn schedule(&mut self, wait: bool, endpoint: Option<SocketAddress>) {
         self.begun += 1;
         self.metrics.counters.retry.inc();
         let request = &mut self.routed.request;
@@ -361,8 +361,8 @@ enum Ended {
 }
 
 impl<F> Try<F> {
-    fn endpoint(&self) -> Option<SocketAddr> {
-        self.facts.note(|record| record.endpoint)
+    fn endpoint(&self) -> Option<SocketAddress> {
+        self.facts.note(|record| record.endpoint.clone())
     }
 }
 
@@ -386,7 +386,7 @@ impl<S: Service<Routed>> fmt::Debug for Tries<S> {
 
 impl super::Request {
     /// Has the balancer choose another host than this one, where there is one.
-    fn avoid(&mut self, endpoint: SocketAddr) {
+    fn avoid(&mut self, endpoint: SocketAddress) {
         let avoided = Arc::make_mut(self.avoid.get_or_insert_default());
         if !avoided.contains(&endpoint) {
             avoided.push(endpoint);

@@ -175,7 +175,7 @@ async fn a_request_carries_what_its_route_says_of_the_endpoint() {
     let _future = select.call(request("Q 1 127.0.0.1:7", rules([Route::new("r", action)])));
     let placement = handle.next_request().await.expect("called").0.request.placement.expect("the route says");
     assert_eq!(placement.hash, Some(xxhash_rust::xxh64::xxh64(b"127.0.0.1", 0)), "of the client");
-    assert_eq!(placement.host, Some(([127, 0, 0, 1], 7).into()));
+    assert_eq!(placement.host, Some(std::net::SocketAddr::from(([127, 0, 0, 1], 7)).into()));
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! Further tries: which, when, how many, and where.
 
-use aeraki_route::config::{FractionalPercent, HedgePolicy, RetryBudget, RetryOn, RetryPolicy};
+use std::net::SocketAddr;
+
+use aeraki_route::config::{FractionalPercent, HedgePolicy, RetryBudget, RetryOn, RetryPolicy, SocketAddress};
 
 use super::*;
 
@@ -119,12 +121,12 @@ async fn a_further_try_waits_and_says_so_and_avoids_the_host() {
     let wait = Duration::from_secs(100);
     let mut retried = Retried::new(RetryPolicy::new(3).with_back_off(wait, wait));
     let routed = retried.routed("Q 1 a");
-    let host = std::net::SocketAddr::from(([127, 0, 0, 1], 9));
+    let host = address(9);
     let mut future = retried.call(routed).await;
     assert_pending!(future.poll());
     let (first, responder) = retried.handle.next_request().await.expect("called");
     assert!(first.request.message.mutation().is_none() && first.request.avoid.is_none());
-    first.request.facts.note(|record| record.endpoint = Some(host));
+    first.request.facts.note(|record| record.endpoint = Some(host.clone()));
     let start = Instant::now();
     responder.send_error(failure(Reason::ConnectFailure));
     assert_pending!(future.poll());
@@ -178,9 +180,9 @@ async fn hedging_lets_the_first_try_go_on_and_takes_the_first_answer() {
         let handle = &mut retried.handle;
         let played = async {
             let (one, first) = handle.next_request().await.expect("called");
-            one.request.facts.note(|record| record.endpoint = Some(([127, 0, 0, 1], 10).into()));
+            one.request.facts.note(|record| record.endpoint = Some(address(10)));
             let (other, second) = handle.next_request().await.expect("called");
-            other.request.facts.note(|record| record.endpoint = Some(([127, 0, 0, 1], 11).into()));
+            other.request.facts.note(|record| record.endpoint = Some(address(11)));
             let mut both = [Some(first), Some(second)];
             both[winner].take().expect("there").send_response(answer(text));
             // the other one never answers
@@ -190,8 +192,7 @@ async fn hedging_lets_the_first_try_go_on_and_takes_the_first_answer() {
         let result = tokio::select! { result = future => result, () = played => unreachable!() };
         let Ok(Response::Message(message)) = result else { panic!("an answer") };
         assert_eq!(message.frame(), &format!("{text}\n"));
-        let port = facts.record().endpoint.map(|endpoint| endpoint.port());
-        assert_eq!(port.map(usize::from), Some(10 + winner), "the endpoint that answered");
+        assert_eq!(facts.record().endpoint, Some(address([10, 11][winner])), "the endpoint that answered");
         let counters = &retried.metrics.counters;
         assert_eq!((counters.hedged.get(), counters.retry_success.get()), (1, winner as u64));
     }
@@ -207,9 +208,9 @@ async fn hedged_tries_that_nobody_waits_for_any_more_have_an_endpoint() {
     let mut future = retried.call(routed).await;
     assert_pending!(future.poll());
     let (one, _first) = retried.handle.next_request().await.expect("called");
-    one.request.facts.note(|record| record.endpoint = Some(([127, 0, 0, 1], 10).into()));
+    one.request.facts.note(|record| record.endpoint = Some(address(10)));
     drop(future);
-    assert_eq!(facts.record().endpoint, Some(([127, 0, 0, 1], 10).into()));
+    assert_eq!(facts.record().endpoint, Some(address(10)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -246,4 +247,8 @@ async fn without_a_policy_there_is_one_try() {
     let expected = (Some(Reason::ConnectFailure), 1);
     assert_eq!(play(&mut retried, routed, &[Reason::ConnectFailure]).await, expected);
     assert_eq!(retried.counted(), [0; 4]);
+}
+
+fn address(port: u16) -> SocketAddress {
+    SocketAddr::from(([127, 0, 0, 1], port)).into()
 }

@@ -38,7 +38,7 @@ impl Chains {
             served.push(receiver);
             configs.push(chain);
         }
-        let mut listener = Listener::of("in", nowhere(), service());
+        let mut listener = Listener::of("in", NOWHERE, service());
         listener.filter_chains = configs;
         let listener = adjust(listener);
         let server = Arc::new(
@@ -49,7 +49,7 @@ impl Chains {
 
     fn connect(&self) -> DuplexStream {
         let (near, far) = tokio::io::duplex(1 << 17);
-        tokio::spawn(self.server.serve(Box::new(far), Accepted::new(nowhere(), nowhere()), Drain::new()));
+        tokio::spawn(self.server.serve(Box::new(far), Accepted::new(NOWHERE, NOWHERE), Drain::new()));
         near
     }
 
@@ -75,7 +75,7 @@ impl Chains {
     async fn call(&mut self, config: &UpstreamTlsContext) -> Option<usize> {
         let pipe = Arc::new(Pipe(Arc::clone(&self.server) as _));
         let connector = TlsConnector::new(pipe, &self.secrets, config, Arc::default());
-        let mut io = soon(connector.connect(nowhere())).await.ok()?;
+        let mut io = soon(connector.connect(&NOWHERE.into())).await.ok()?;
         io.write_all(b"hello").await.ok()?;
         io.flush().await.ok()?;
         soon(io.read_exact(&mut [0; 5])).await.ok()?;
@@ -94,10 +94,6 @@ impl Chains {
 
 fn service() -> MetaProtocolProxy {
     MetaProtocolProxy::new("in", ProtocolConfig::new("p"), RouteSource::Inline(RouteConfig::new("r", [])))
-}
-
-fn nowhere() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], 1))
 }
 
 fn any() -> FilterChainMatch {

@@ -1,7 +1,10 @@
 //! Who believes whom, and what the first bytes tell.
 
 use aeraki_codec::Registry;
-use aeraki_route::config::{Cluster, ProxyProtocol, ProxyProtocolVersion, SanKind, SanMatcher, SanValue, TlsVersion};
+use aeraki_route::config::{
+    CertificateValidationContext, Cluster, ProxyProtocol, ProxyProtocolVersion, SanKind, SanMatcher, SanValue,
+    TlsVersion,
+};
 
 use super::*;
 use crate::{
@@ -76,6 +79,26 @@ async fn a_server_is_believed_by_authority_time_and_name() {
         let bench = Bench::new(DownstreamTlsContext::new(shown.inline()));
         assert_eq!(bench.call(&config).await.is_err(), failure.is_some(), "case {index}");
         assert_eq!(counted(&bench.upstream), [(failure.unwrap_or("handshake").to_owned(), 1)], "case {index}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_on_a_unix_socket_is_believed_by_its_name_alone() {
+    let authority = Authority::new();
+    let trusting = |sans: &[SanMatcher]| {
+        UpstreamTlsContext::new(sans.iter().cloned().fold(authority.trusted(), CertificateValidationContext::with_san))
+    };
+    let bench = Bench::new(DownstreamTlsContext::new(authority.issue(&[SHOP, "shop.example", "127.0.0.1"]).inline()));
+    let address = config::Pipe::new("/run/shop.sock").into();
+    for (config, believed) in [
+        (trusting(&[]).with_sni("shop.example"), true),
+        (trusting(&[]).with_sni("bank.example"), false),
+        (trusting(&[uri(SHOP)]), true),
+        (trusting(&[uri("spiffe://cluster.local/ns/bank/")]), false),
+        // configurations that say neither are refused; this is what stands behind that
+        (trusting(&[]), false),
+    ] {
+        assert_eq!(bench.connect_to(&address, &config).await.is_ok(), believed, "{config:?}");
     }
 }
 
@@ -172,7 +195,8 @@ async fn the_header_of_the_proxy_protocol_comes_before_tls() {
     let asking = ConnInfo::new("in".into(), dubbo, peer, local);
     let cluster = Cluster::new("c").with_tls(client(&authority)).with_proxy_protocol(ProxyProtocolVersion::V2);
     let connector = context.connector(&cluster, &ClusterStats::default(), Some(Addresses::of(&asking)));
-    let mut io = soon(connector.connect(SocketAddr::from(([127, 0, 0, 1], 443)))).await.expect("both are spoken");
+    let mut io =
+        soon(connector.connect(&SocketAddr::from(([127, 0, 0, 1], 443)).into())).await.expect("both are spoken");
     let accepted = bench.accepted().await;
     assert_eq!((accepted.peer, accepted.local), (peer, local));
     assert_eq!(accepted.principal.as_deref(), Some("cluster.local/ns/shop/sa/web"));

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use aeraki_route::config::{Address, Cluster, Discovery, Dns, Endpoint};
+use aeraki_route::config::{Address, Cluster, Discovery, Dns, Endpoint, SocketAddress};
 use tokio::{task::AbortHandle, time::sleep};
 
 #[cfg(feature = "dns")]
@@ -60,7 +60,7 @@ impl Resolver for SystemResolver {
 pub(super) fn given(config: &Cluster) -> Option<impl Iterator<Item = Found<'_>>> {
     let looked_up = matches!(config.discovery, Discovery::StrictDns(_) | Discovery::LogicalDns(_));
     (!looked_up).then(|| {
-        config.endpoints.iter().filter_map(|endpoint| match endpoint.address {
+        config.endpoints.iter().filter_map(|endpoint| match &endpoint.address {
             Address::Socket(address) => Some((address, endpoint)),
             _ => None,
         })
@@ -90,7 +90,7 @@ async fn look_up(mut names: Vec<Name>, dns: Dns, first_only: bool, directory: Ar
                 Ok(Some(ttl)) if dns.respect_ttl => wait = ttl.max(SHORTEST),
                 Ok(_) => {}
                 Err(error) => {
-                    tracing::warn!(host = &*name.host, %error, "cannot resolve; the last answer stays in force")
+                    tracing::warn!(endpoint = %name.endpoint.address, %error, "cannot resolve; the last answer stays in force")
                 }
             }
         }
@@ -101,36 +101,32 @@ async fn look_up(mut names: Vec<Name>, dns: Dns, first_only: bool, directory: Ar
 
 /// One configured endpoint and where it was last found.
 struct Name {
-    host: Arc<str>,
-    port: u16,
     endpoint: Endpoint,
-    /// The last good answer; what it always is where the endpoint is no name.
-    found: Vec<IpAddr>,
-    is_address: bool,
+    /// The host to look up, and the port there; none: the address is known.
+    name: Option<(Arc<str>, u16)>,
+    /// The last good answer, or the address that is known.
+    found: Vec<SocketAddress>,
 }
 
 impl Name {
     fn new(endpoint: &Endpoint) -> Self {
-        let (host, port, known): (Arc<str>, _, _) = match &endpoint.address {
-            Address::Socket(address) => (address.ip().to_string().into(), address.port(), Some(vec![address.ip()])),
-            Address::Name { host, port } => (host.as_str().into(), *port, None),
+        let (name, found) = match &endpoint.address {
+            Address::Socket(address) => (None, vec![address.clone()]),
+            Address::Name { host, port } => (Some((host.as_str().into(), *port)), Vec::new()),
             // a kind of address that is not known yet is never found
-            other => (other.to_string().into(), 0, Some(Vec::new())),
+            _ => (None, Vec::new()),
         };
-        let is_address = known.is_some();
-        Self { host, port, endpoint: endpoint.clone(), found: known.unwrap_or_default(), is_address }
+        Self { endpoint: endpoint.clone(), name, found }
     }
 
     /// Looks the name up and returns how long to rely on the answer; an empty answer counts as none.
     async fn look_up(&mut self, resolver: &dyn Resolver) -> io::Result<Option<Duration>> {
-        if self.is_address {
-            return Ok(None);
-        }
-        let resolved = resolver.resolve(Arc::clone(&self.host)).await?;
+        let Some((host, port)) = &self.name else { return Ok(None) };
+        let resolved = resolver.resolve(Arc::clone(host)).await?;
         if resolved.addresses.is_empty() {
             return Err(io::Error::new(io::ErrorKind::NotFound, "the answer has no address"));
         }
-        self.found = resolved.addresses;
+        self.found = resolved.addresses.iter().map(|ip| SocketAddr::new(*ip, *port).into()).collect();
         Ok(resolved.ttl)
     }
 }
@@ -138,10 +134,7 @@ impl Name {
 /// Joins what was found into endpoints.
 fn found(names: &[Name], first_only: bool) -> impl Iterator<Item = Found<'_>> {
     let most = if first_only { 1 } else { usize::MAX };
-    names.iter().flat_map(move |name| {
-        let addresses = name.found.iter().take(most).map(|ip| SocketAddr::new(*ip, name.port));
-        addresses.map(|address| (address, &name.endpoint))
-    })
+    names.iter().flat_map(move |name| name.found.iter().take(most).map(|address| (address, &name.endpoint)))
 }
 
 /// Names are not looked up more often than this, whatever their time to live.

@@ -1,9 +1,9 @@
 //! Asks endpoints whether they are well.
 
-use std::{collections::HashMap, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
 use aeraki_codec::{Control, Decoded, Demand, Flow, Framer, Kind, Limits, Output, Protocol, Role};
-use aeraki_route::config::{HealthCheck, HealthCheckKind};
+use aeraki_route::config::{HealthCheck, HealthCheckKind, SocketAddress};
 use bytes::BytesMut;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -18,7 +18,7 @@ use crate::{io::Io, upstream::Connector};
 #[derive(Debug)]
 pub(in crate::upstream) struct Checks {
     checker: Arc<Checker>,
-    tasks: HashMap<SocketAddr, AbortHandle>,
+    tasks: HashMap<SocketAddress, AbortHandle>,
 }
 
 /// How endpoints are asked.
@@ -49,7 +49,7 @@ impl Checks {
     pub(in crate::upstream) fn keep(&mut self, hosts: impl IntoIterator<Item = Arc<Host>>) {
         let mut before = std::mem::take(&mut self.tasks);
         for host in hosts {
-            let address = host.address;
+            let address = host.address.clone();
             let task = before.remove(&address).unwrap_or_else(|| {
                 let checker = Arc::clone(&self.checker);
                 tokio::spawn(async move { checker.check_for_ever(&host).await }).abort_handle()
@@ -71,7 +71,7 @@ impl Checker {
         let mut verdict = Verdict::default();
         sleep(random(self.config.initial_jitter)).await;
         loop {
-            let passed = self.check(host.address).await;
+            let passed = self.check(&host.address).await;
             if let Some(well) = verdict.note(passed.is_ok(), &self.config) {
                 match &passed {
                     Ok(()) => tracing::info!(endpoint = %host.address, "endpoint passes its checks"),
@@ -91,7 +91,7 @@ impl Checker {
         interval + random(self.config.interval_jitter) + random(interval.mul_f64(share))
     }
 
-    async fn check(&self, address: SocketAddr) -> io::Result<()> {
+    async fn check(&self, address: &SocketAddress) -> io::Result<()> {
         let stats = &self.health.stats;
         stats.attempt.inc();
         let late =
@@ -105,7 +105,7 @@ impl Checker {
         passed
     }
 
-    async fn ask(&self, address: SocketAddr) -> io::Result<()> {
+    async fn ask(&self, address: &SocketAddress) -> io::Result<()> {
         let mut io = self.connector.connect(address).await?;
         match (&self.config.kind, &self.protocol) {
             (HealthCheckKind::Tcp { send, receive }, _) => exchange(&mut io, send, receive).await,

@@ -13,14 +13,13 @@ mod watched;
 
 use std::{
     collections::HashMap,
-    net::SocketAddr,
     sync::{
         Arc, Mutex, Weak,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
 };
 
-use aeraki_route::config::Cluster;
+use aeraki_route::config::{Cluster, SocketAddress};
 use tokio::sync::watch;
 
 #[cfg(test)]
@@ -32,7 +31,7 @@ use crate::sync::lock;
 /// What is known of the endpoints of one cluster.
 #[derive(Debug, Default)]
 pub(super) struct Health {
-    hosts: Mutex<HashMap<SocketAddr, Weak<Host>>>,
+    hosts: Mutex<HashMap<SocketAddress, Weak<Host>>>,
     pub(super) stats: HealthStats,
     /// Grows when a verdict has changed.
     verdicts: watch::Sender<u64>,
@@ -41,7 +40,7 @@ pub(super) struct Health {
 /// What is known of one endpoint.
 #[derive(Debug)]
 pub(super) struct Host {
-    address: SocketAddr,
+    address: SocketAddress,
     /// Whether its checks fail, or none has passed yet.
     ill: AtomicBool,
     tallies: Tallies,
@@ -50,9 +49,9 @@ pub(super) struct Host {
 
 impl Health {
     /// Returns what is known of an endpoint, which is nothing at first; one that is `checked` must pass a check then.
-    pub(super) fn host(&self, address: SocketAddr, checked: bool) -> Arc<Host> {
+    pub(super) fn host(&self, address: &SocketAddress, checked: bool) -> Arc<Host> {
         let mut hosts = lock(&self.hosts);
-        if let Some(host) = hosts.get(&address).and_then(Weak::upgrade) {
+        if let Some(host) = hosts.get(address).and_then(Weak::upgrade) {
             return host;
         }
         // only when it is full: thousands may come at once
@@ -60,12 +59,12 @@ impl Health {
             hosts.retain(|_, host| host.strong_count() > 0);
         }
         let host = Arc::new(Host {
-            address,
+            address: address.clone(),
             ill: AtomicBool::new(checked),
             tallies: Tallies::default(),
             leaving: Leaving::default(),
         });
-        hosts.insert(address, Arc::downgrade(&host));
+        hosts.insert(address.clone(), Arc::downgrade(&host));
         host
     }
 

@@ -1,6 +1,6 @@
 //! When endpoints are taken out, and when they come back, with a clock that stands still.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use aeraki_route::config::{Consecutive, HealthCheck, HealthCheckKind, OutlierDetection};
 use tokio::time::advance;
@@ -9,8 +9,12 @@ use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
+fn address(port: u16) -> SocketAddress {
+    SocketAddr::from(([127, 0, 0, 1], port)).into()
+}
+
 fn hosts(health: &Health, count: u16) -> Vec<Arc<Host>> {
-    (1..=count).map(|port| health.host(SocketAddr::from(([127, 0, 0, 1], port)), false)).collect()
+    (1..=count).map(|port| health.host(&address(port), false)).collect()
 }
 
 /// Any number may be out, and only what a test asks for takes anybody out.
@@ -170,7 +174,7 @@ async fn a_check_that_passes_brings_an_endpoint_back() {
 #[test]
 fn what_is_known_of_an_endpoint_is_forgotten_with_it() {
     let health = Health::default();
-    let host = |checked| health.host(SocketAddr::from(([127, 0, 0, 1], 1)), checked);
+    let host = |checked| health.host(&address(1), checked);
     let first = host(true);
     assert!(!first.is_well(&rules()), "before its first check");
     health.judge(&first, true);
@@ -185,7 +189,7 @@ fn what_is_known_of_an_endpoint_is_forgotten_with_it() {
 #[test]
 fn what_is_found_counts_by_the_rules_that_find_it() {
     let health = Health::default();
-    let (ill, out) = (health.host(SocketAddr::from(([127, 0, 0, 1], 1)), true), &hosts(&health, 2)[1]);
+    let (ill, out) = (health.host(&address(1), true), &hosts(&health, 2)[1]);
     note(&health, out, &[Ended::Error; 5], &detection());
     let well = |rules: &Cluster| [ill.is_well(rules), out.is_well(rules)];
     let detecting = Cluster::new("c").with_outlier_detection(detection());

@@ -3,13 +3,12 @@
 mod state;
 
 use std::{
-    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
     task::{Context, Poll},
 };
 
 use aeraki_codec::{LocalReply, Protocol, Reason, Serving};
-use aeraki_route::config::{Decimal, RoutingPriority};
+use aeraki_route::config::{Decimal, RoutingPriority, SocketAddress};
 
 pub(super) use self::state::Member;
 use self::state::{State, Waiter};
@@ -22,7 +21,7 @@ use crate::sync::lock;
 /// Lends connections to requests: the least loaded first, a new one before anybody waits.
 #[derive(Debug)]
 pub(super) struct Pool {
-    pub(super) address: SocketAddr,
+    pub(super) address: SocketAddress,
     pub(super) host: Arc<Host>,
     pub(super) protocol: Arc<dyn Protocol>,
     pub(super) dialect: u32,
@@ -71,7 +70,7 @@ impl Pool {
         let most = shared.config.limits.max_requests_per_connection;
         let ratio = shared.config.preconnect.per_upstream_ratio;
         Self {
-            address: *address,
+            address: address.clone(),
             protocol: Arc::clone(protocol),
             dialect,
             priority,

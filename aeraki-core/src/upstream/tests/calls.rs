@@ -17,7 +17,7 @@ async fn a_request_is_answered_under_its_own_id() {
 
     let record = facts.record();
     assert_eq!(record.cluster.as_deref(), Some("c"));
-    assert_eq!(record.endpoint, Some(SocketAddr::from(([127, 0, 0, 1], 1))));
+    assert_eq!(record.endpoint, Some(SocketAddr::from(([127, 0, 0, 1], 1)).into()));
     assert_eq!((bench.count("upstream_rq_active"), bench.count("upstream_rq_total")), (0, 1));
 }
 

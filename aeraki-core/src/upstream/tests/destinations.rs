@@ -19,8 +19,15 @@ impl Bench {
 }
 
 fn endpoints(bench: &Bench) -> Vec<u16> {
-    let mut ports: Vec<_> =
-        bench.clusters.get("c").expect("configured").endpoints().iter().map(SocketAddr::port).collect();
+    let mut ports: Vec<_> = bench
+        .clusters
+        .get("c")
+        .expect("configured")
+        .endpoints()
+        .iter()
+        .filter_map(config::SocketAddress::as_ip)
+        .map(|address| address.port())
+        .collect();
     ports.sort_unstable();
     ports
 }

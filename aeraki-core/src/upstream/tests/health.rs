@@ -22,8 +22,8 @@ struct Ports {
 }
 
 impl Connector for Ports {
-    fn connect(&self, address: SocketAddr) -> BoxFuture<io::Result<Box<dyn Io>>> {
-        let port = address.port();
+    fn connect(&self, address: &config::SocketAddress) -> BoxFuture<io::Result<Box<dyn Io>>> {
+        let port = address.as_ip().expect("an IP address").port();
         if lock(&self.refuse).contains(&port) {
             return Box::pin(std::future::ready(Err(io::ErrorKind::ConnectionRefused.into())));
         }
@@ -268,12 +268,12 @@ fn thousands_of_endpoints_are_put_into_tables_by_another_thread() {
     let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
     let is_in = |port| {
         let mut placement = Placement::default();
-        placement.host = Some(at(port));
-        cluster.pick(Some(&placement)) == Some(at(port))
+        placement.host = Some(at(port).into());
+        cluster.pick(Some(&placement)) == Some(at(port).into())
     };
     let allocated = allocation_counter::measure(|| {
         runtime.block_on(async {
-            let host = health.host(at(1), false);
+            let host = health.host(&at(1).into(), false);
             (0..5).for_each(|_| health.note(&host, Ended::Error, &detection()));
             let out = async {
                 while is_in(1) {

@@ -12,6 +12,7 @@ mod dns;
 mod endings;
 mod health;
 mod hostile;
+mod pipes;
 mod placement;
 mod property;
 mod updates;
@@ -155,7 +156,7 @@ enum Mode {
 }
 
 impl Connector for Pipes {
-    fn connect(&self, _: SocketAddr) -> BoxFuture<io::Result<Box<dyn Io>>> {
+    fn connect(&self, _: &config::SocketAddress) -> BoxFuture<io::Result<Box<dyn Io>>> {
         let mode = *lock(&self.mode);
         let (near, far) = tokio::io::duplex(1 << 20);
         let sent = match mode {

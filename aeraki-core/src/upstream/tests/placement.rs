@@ -3,7 +3,7 @@
 use aeraki_route::{Criteria, Placement};
 use config::{
     CommonLb, Decimal, Endpoint, HealthStatus, LbPolicy, Locality, Maglev, PeakEwma, RingHash, SlowStart,
-    SubsetFallback, SubsetSelector, Subsets,
+    SocketAddress, SubsetFallback, SubsetSelector, Subsets,
 };
 
 use super::*;
@@ -23,8 +23,8 @@ fn local(port: u16) -> Endpoint {
     Endpoint::new(address(port))
 }
 
-fn address(port: u16) -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], port))
+fn address(port: u16) -> SocketAddress {
+    SocketAddr::from(([127, 0, 0, 1], port)).into()
 }
 
 /// Sends a request and gives it up; returns the port of its endpoint.
@@ -33,7 +33,7 @@ fn place(bench: &Bench, change: impl FnOnce(&mut Request)) -> Option<u16> {
     change(&mut request);
     let facts = request.facts.clone();
     drop(bench.clusters.get("c").expect("configured").forward(request));
-    facts.note(|record| record.endpoint).map(|endpoint| endpoint.port())
+    facts.note(|record| record.endpoint.clone()).map(|endpoint| endpoint.as_ip().expect("an IP address").port())
 }
 
 #[tokio::test(start_paused = true)]
@@ -49,7 +49,7 @@ async fn requests_of_one_hash_go_to_one_endpoint_and_without_one_to_any() {
         let mut placement = Placement::default();
         let told = (0..200_u64).map(|key| {
             placement.hash = Some(key << 55);
-            cluster.pick(Some(&placement)).expect("there are some").port()
+            cluster.pick(Some(&placement)).expect("there are some").as_ip().expect("an IP address").port()
         });
         assert!(told.eq(ports.iter().copied()), "what is told without a request is where requests go");
         let spread = |ports: Vec<u16>| ports.into_iter().collect::<std::collections::HashSet<_>>().len();

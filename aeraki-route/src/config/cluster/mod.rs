@@ -31,6 +31,7 @@ use super::{
     endpoint::{Address, Endpoint},
     error::{Checked, ConfigError, ensure},
     proxy_protocol::ProxyProtocolVersion,
+    socket_address::SocketAddress,
     tcp_keepalive::TcpKeepalive,
     tls::UpstreamTlsContext,
 };
@@ -370,11 +371,15 @@ impl Cluster {
 
     fn check_tls(&self, tls: &UpstreamTlsContext) -> Checked {
         tls.check()?;
-        let named = self.endpoints.iter().find(|endpoint| matches!(endpoint.address, Address::Name { .. }));
-        let Some(endpoint) = named.filter(|_| !tls.names_server()) else { return Ok(()) };
-        let reason =
-            format!("is required, or a matcher of names: {} is resolved before it is connected to", endpoint.address);
-        ensure(false, "sni", reason)
+        for Endpoint { address, .. } in self.endpoints.iter().filter(|_| !tls.names_server()) {
+            let why = match address {
+                Address::Socket(SocketAddress::Ip(_)) => continue,
+                Address::Socket(_) => "is nothing that a certificate could name",
+                Address::Name { .. } => "is resolved before it is connected to",
+            };
+            ensure(false, "sni", format_args!("is required, or a matcher of names: {address} {why}"))?;
+        }
+        Ok(())
     }
 
     fn check_endpoint(&self, endpoint: &Endpoint) -> Checked {
@@ -386,7 +391,7 @@ impl Cluster {
                 ensure(false, "address", reason)
             }
             (Address::Name { host, .. }, _) => ensure(!host.is_empty(), "address", "the host must not be empty"),
-            (Address::Socket(_), _) => Ok(()),
+            (Address::Socket(address), _) => address.check_target().map_err(|error| error.within("address")),
         }
     }
 }

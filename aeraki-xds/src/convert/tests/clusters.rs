@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, time::Duration};
 
 use aeraki_route::config::{
-    Cluster, CommonLb, Decimal, Endpoint, HashFunction, HealthStatus, LbPolicy, LeastRequest, Locality, Maglev,
-    RingHash, SlowStart, SubsetFallback, SubsetSelector, Subsets,
+    Address, Cluster, CommonLb, Decimal, Endpoint, HashFunction, HealthStatus, LbPolicy, LeastRequest, Locality,
+    Maglev, Pipe, RingHash, SlowStart, SocketAddress, SubsetFallback, SubsetSelector, Subsets,
 };
 use prost_types::{Struct, Value, value::Kind};
 
@@ -216,13 +216,18 @@ fn fallback_to_proto(fallback: SubsetFallback) -> i32 {
 
 /// A locality of its own for every endpoint.
 fn endpoint_to_proto(from: &Endpoint) -> endpoint::LocalityLbEndpoints {
-    let aeraki_route::config::Address::Socket(address) = from.address else { panic!("{from:?}") };
-    let socket = core::SocketAddress {
-        address: address.ip().to_string(),
-        port_specifier: Some(core::socket_address::PortSpecifier::PortValue(address.port().into())),
-        ..Default::default()
+    let address = match &from.address {
+        Address::Socket(SocketAddress::Ip(address)) => core::address::Address::SocketAddress(core::SocketAddress {
+            address: address.ip().to_string(),
+            port_specifier: Some(core::socket_address::PortSpecifier::PortValue(address.port().into())),
+            ..Default::default()
+        }),
+        Address::Socket(SocketAddress::Pipe(pipe)) => {
+            core::address::Address::Pipe(core::Pipe { path: pipe.path.to_string(), mode: 0 })
+        }
+        other => panic!("{other:?}"),
     };
-    let address = core::Address { address: Some(core::address::Address::SocketAddress(socket)) };
+    let address = core::Address { address: Some(address) };
     let host = endpoint::Endpoint { address: Some(address), ..Default::default() };
     let locality = &from.locality;
     let one = endpoint::LbEndpoint {
@@ -299,9 +304,13 @@ fn subsets() -> impl Strategy<Value = Subsets> {
 fn one_endpoint() -> impl Strategy<Value = Endpoint> {
     let health = vec![HealthStatus::Healthy, HealthStatus::Degraded, HealthStatus::Unhealthy, HealthStatus::Draining];
     let labels = prop::collection::btree_map("[a-z]{1,3}", ".{0,3}", 0..3);
-    (any::<([u8; 4], u16)>(), 1_u32.., "[a-z]{0,3}", 0_u32..=128, prop::sample::select(health), labels).prop_map(
+    let address = prop_oneof![
+        any::<([u8; 4], u16)>().prop_map(|address| SocketAddr::from(address).into()),
+        "[/@][a-z]{1,3}".prop_map(|path| Address::from(Pipe::new(path))),
+    ];
+    (address, 1_u32.., "[a-z]{0,3}", 0_u32..=128, prop::sample::select(health), labels).prop_map(
         |(address, weight, zone, priority, health, labels)| {
-            let mut endpoint = Endpoint::new(SocketAddr::from(address))
+            let mut endpoint = Endpoint::new(address)
                 .with_weight(weight)
                 .with_locality(Locality::new("region", zone, ""))
                 .with_priority(priority)

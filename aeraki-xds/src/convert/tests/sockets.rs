@@ -186,6 +186,26 @@ fn requests_go_where_clients_meant_them_to_go_where_the_cluster_says_so() {
 }
 
 #[test]
+fn an_endpoint_may_be_a_unix_socket() {
+    let cluster = |pipe: &str| {
+        let endpoint = format!("{{endpoint: {{address: {{pipe: {{{pipe}}}}}}}}}");
+        cluster(&format!("load_assignment: {{cluster_name: c, endpoints: [{{lb_endpoints: [{endpoint}]}}]}}"))
+    };
+    for path in ["/run/a.sock", "@name"] {
+        let read = cluster(&format!("path: '{path}'")).expect("is good");
+        assert_eq!(read, Cluster::new("c").with_endpoint(Pipe::new(path)));
+    }
+    for (pipe, expected) in [
+        ("", "path: must not be empty"),
+        ("path: a.sock", "path: must begin with \"/\" or \"@\""),
+        ("path: /a, mode: 1", "mode: is for who listens there"),
+    ] {
+        let refused = cluster(pipe).expect_err("is refused");
+        assert_eq!(refused, format!("cluster \"c\": endpoints[0].address.{expected}"), "{pipe}");
+    }
+}
+
+#[test]
 fn a_listener_may_listen_on_a_unix_socket() {
     let at = |pipe: &str, fields: &str| listening(&format!("{{pipe: {{{pipe}}}}}"), FILTERS, fields);
     let address = |pipe: &str| at(pipe, "").expect("is good").address;

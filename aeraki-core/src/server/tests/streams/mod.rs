@@ -32,7 +32,7 @@ struct Pipes {
 }
 
 impl Connector for Pipes {
-    fn connect(&self, _: SocketAddr) -> BoxFuture<io::Result<Box<dyn Io>>> {
+    fn connect(&self, _: &aeraki_route::config::SocketAddress) -> BoxFuture<io::Result<Box<dyn Io>>> {
         let (near, far) = tokio::io::duplex(self.room);
         let sent = self.servers.send(far).map_err(|_| io::ErrorKind::ConnectionRefused.into());
         Box::pin(std::future::ready(sent.map(|()| Box::new(near) as Box<dyn Io>)))

@@ -101,6 +101,19 @@ fn the_table_is_that_of_envoys_tests() {
 }
 
 #[test]
+fn a_unix_socket_is_hashed_by_its_path() {
+    let paths = ["/run/a.sock", "/run/b.sock", "@c"];
+    let pipes = || paths.map(|path| config::Endpoint::new(config::Pipe::new(path)));
+    let named = || (1..=3).zip(paths).map(|(port, path)| local(port).with_metadata("hash_key", path));
+    for policy in [LbPolicy::RingHash(RingHash::default()), LbPolicy::Maglev(Maglev::default())] {
+        let cluster = || Cluster::new("c").with_lb_policy(policy);
+        let (pipes, named) = (Bench::with(cluster(), pipes()), Bench::with(cluster(), named()));
+        let picks = |bench: &Bench| (0..100).map(|key| bench.pick_by(key << 57)).collect::<Vec<_>>();
+        assert_eq!(picks(&pipes), picks(&named));
+    }
+}
+
+#[test]
 fn another_attempt_is_the_next_point_or_far_off_in_the_table() {
     let bench = from(LbPolicy::RingHash(RingHash::default().with_size(12, 12)), 90, 6);
     let attempt = |bench: &Bench, attempt| bench.balance.pick(&bench.targets, Draw { hash: 0, attempt });

@@ -68,14 +68,14 @@ fn targets(config: &Cluster, endpoints: impl IntoIterator<Item = config::Endpoin
     let shared = Arc::new(Shared {
         name: "c".into(),
         config: config.clone(),
-        connector: Arc::new(crate::upstream::Tcp::default()),
+        connector: Arc::new(crate::upstream::Plain::default()),
         context: Context::new(),
         stats: Arc::default(),
         usage: Arc::default(),
     });
     let target = |config: config::Endpoint| {
-        let config::Address::Socket(address) = config.address else { panic!("{config:?}") };
-        let endpoint = Arc::new(Endpoint::new(address, Arc::clone(&shared)));
+        let config::Address::Socket(address) = &config.address else { panic!("{config:?}") };
+        let endpoint = Arc::new(Endpoint::new(address.clone(), Arc::clone(&shared)));
         Target { endpoint, health: config.health_status, config: Arc::new(config), since: Instant::now() }
     };
     endpoints.into_iter().map(target).collect()

@@ -108,7 +108,17 @@ fn a_hash_tells_the_priority_too() {
     let endpoints = vec![local(1), sick(local(2)), local(3).with_priority(1)];
     let targets = targets(&config, endpoints);
     let spread = Spread::new(&(&config).into(), &targets.iter().collect::<Vec<_>>());
-    let pick = |hash| spread.pick(Draw { hash, attempt: 0 }).expect("some are healthy").target.endpoint.address.port();
+    let pick = |hash| {
+        spread
+            .pick(Draw { hash, attempt: 0 })
+            .expect("some are healthy")
+            .target
+            .endpoint
+            .address
+            .as_ip()
+            .expect("an IP address")
+            .port()
+    };
     // as in Envoy, whose remainder of 69 is the last of 70 %
     assert_eq!([0, 69, 70, 99, 169, 170].map(pick), [1, 1, 3, 3, 1, 3]);
 }

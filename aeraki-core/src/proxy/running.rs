@@ -36,7 +36,7 @@ use super::{
 use crate::admin::Admin;
 use crate::{
     observe::{Collect, Stats},
-    server::{self, Drain, ProcessLimit},
+    server::{self, Drain, ListenerDrains, Phase, ProcessLimit},
     sync::lock,
     upstream::LocalCluster,
 };
@@ -55,6 +55,8 @@ pub struct Running {
     #[cfg(any(feature = "admin", all(feature = "hot-restart", target_os = "linux")))]
     admin_drain: Drain,
     drain: Drain,
+    /// Ends the listeners, perhaps before the rest.
+    pub(super) listener_drains: ListenerDrains,
     pub(super) in_force: InForce,
     /// The tables of all listeners, as the admin interface sees them.
     tables: Arc<Mutex<Vec<Arc<SharedRules>>>>,
@@ -87,6 +89,7 @@ impl Running {
             admin: None,
             #[cfg(any(feature = "admin", all(feature = "hot-restart", target_os = "linux")))]
             admin_drain: drain.part(),
+            listener_drains: ListenerDrains::of(&drain),
             drain,
             in_force: InForce::default(),
             tables: Arc::default(),
@@ -193,12 +196,27 @@ impl Running {
     /// Has every worker serve a listener on its socket.
     pub(super) fn serve(&mut self, prepared: Prepared, sockets: Vec<server::Listener>) {
         let Some(address) = sockets.first().map(server::Listener::local_addr) else { return };
-        let drain = self.drain.part();
+        let drain = self.listener_drains.of_direction(prepared.config.direction).part();
+        self.close_with_drain(&prepared.config, drain.clone());
         for (worker, socket) in self.workers.iter().cycle().zip(sockets) {
             worker.serve(prepared.clone(), socket, drain.clone());
         }
         let name = prepared.config.name.clone();
         self.listeners.insert(name, Serving { prepared, address, drain });
+    }
+
+    /// Has the sockets of a listener closed when it drains with others, unless it has `ended` before.
+    fn close_with_drain(&self, listener: &Listener, ended: Drain) {
+        let Some(worker) = self.workers.first() else { return };
+        let (sockets, listener) = (self.sockets.clone(), listener.clone());
+        let drain = self.listener_drains.of_direction(listener.direction).clone();
+        worker.handle().spawn(async move {
+            tokio::select! {
+                biased;
+                () = drain.reached(Phase::Draining) => sockets.close(&listener),
+                () = ended.reached(Phase::Closing) => {}
+            }
+        });
     }
 
     /// Shows the tables and limits of the present listeners.
@@ -251,7 +269,8 @@ impl Running {
         let tables = Arc::clone(&self.tables);
         let ready = move || lock(&tables).iter().all(|rules| rules.load().table().is_some());
         let (stats, drain) = (self.common.stats.clone(), self.admin_drain.clone());
-        let admin = self.sockets.admin(address).and_then(|socket| Admin::new(socket, stats, drain, ready));
+        let listeners = self.listener_drains.clone();
+        let admin = self.sockets.admin(address).and_then(|socket| Admin::new(socket, stats, drain, listeners, ready));
         let admin = admin
             .map_err(|error| ConfigError::new("proxy", "admin", format!("cannot listen on {address}: {error}")))?;
         self.admin = Some(admin.local_addr());

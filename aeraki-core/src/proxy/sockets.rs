@@ -69,7 +69,12 @@ impl Sockets {
         lock(&self.0).listeners.retain(|key, _| kept.contains(key));
     }
 
-    /// Closes all sockets when `drain` begins: a connection that nobody will accept is refused by the system then.
+    /// Closes the sockets of a listener: a connection that nobody will accept is refused by the system then.
+    pub(super) fn close(&self, listener: &Listener) {
+        lock(&self.0).listeners.remove(&key(listener));
+    }
+
+    /// Closes all sockets when `drain` begins.
     pub(super) async fn close_at(self, drain: Drain) {
         drain.reached(Phase::Draining).await;
         *lock(&self.0) = Bound::default();

@@ -10,7 +10,7 @@ use aeraki_route::config::{ConfigError, NetworkFilter, RouteSource};
 use tokio::time::{Instant, sleep_until};
 
 use super::{Prepared, Proxy, Running, find_check, leaving::NewUsers, service::share_codecs, worker::Common};
-use crate::server::{self, Drain};
+use crate::server::{self, Drain, Phase};
 
 /// What became of the listeners in an [update](Running::update), by their names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,7 +41,8 @@ impl Running {
     ///
     /// # Errors
     /// The first thing that cannot be: an address, a certificate, a table in force that a new listener cannot serve, another
-    /// node, admin address or cluster of its own, which take a new start. Then nothing has changed.
+    /// node, admin address or cluster of its own, which take a new start, or listeners that drain already. Then nothing has
+    /// changed.
     pub fn update(&mut self, mut next: Proxy, grace: Duration) -> Result<Updated, ConfigError> {
         self.check(&next)?;
         let known = self.listeners.values().flat_map(|serving| serving.prepared.rpcs());
@@ -77,6 +78,9 @@ impl Running {
         ];
         if let Some((field, _)) = fixed.iter().find(|(_, same)| !same) {
             return Err(ConfigError::new("proxy", *field, "cannot change while the proxy runs"));
+        }
+        if self.listener_drains.phase() != Phase::Serving {
+            return Err(ConfigError::new("proxy", "listeners", "drain, and serve in no other way any more"));
         }
         let Common { secrets, protocols, .. } = &self.common;
         next.config.clusters.iter().try_for_each(|cluster| find_check(cluster, protocols))?;

@@ -23,15 +23,15 @@ use super::{Accepted, Drain, Phase, ProcessLimit, Serve};
 use crate::{io::Io, observe::ListenerStats, socket::original_dst};
 
 /// Where connections come from.
-pub(super) trait Accept {
+pub(crate) trait Accept {
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Box<dyn Io>, Accepted)>>;
 }
 
 /// Connections over TCP.
-pub(super) struct TcpAccept {
-    pub(super) socket: TcpListener,
+pub(crate) struct TcpAccept {
+    pub(crate) socket: TcpListener,
     /// Whether the system is asked where they were meant to go.
-    pub(super) original_dst: bool,
+    pub(crate) original_dst: bool,
 }
 
 impl Accept for TcpAccept {
@@ -70,7 +70,7 @@ impl Reception {
                     Err(error) => {
                         self.stats.connections.downstream_cx_error.inc();
                         tracing::warn!(%error, "a connection could not be accepted");
-                        if !is_about_one_connection(&error) && timeout(BACK_OFF, &mut draining).await.is_ok() {
+                        if let Some(pause) = pause_after(&error) && timeout(pause, &mut draining).await.is_ok() {
                             break;
                         }
                     }
@@ -108,12 +108,13 @@ async fn counted(served: impl Future<Output = ()>, stats: Arc<ListenerStats>) {
     served.await;
 }
 
-/// Tells whether the next connection may well be accepted at once.
-fn is_about_one_connection(error: &io::Error) -> bool {
-    matches!(
+/// Returns how long to wait before the next connection is accepted; none where the error was about one connection.
+pub(crate) fn pause_after(error: &io::Error) -> Option<Duration> {
+    let is_about_one_connection = matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
-    )
+    );
+    (!is_about_one_connection).then_some(BACK_OFF)
 }
 
 /// How long to wait when the system has no room for another connection, such as too many open files.

@@ -9,6 +9,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use aeraki_route::config::TrafficDirection;
 use slab::Slab;
 
 use crate::sync::lock;
@@ -96,6 +97,39 @@ impl Shared {
             lock(&self.waiting).iter().for_each(|(_, waker)| waker.wake_by_ref());
             lock(&self.parts).iter().filter_map(Weak::upgrade).for_each(|part| part.reach(phase));
         }
+    }
+}
+
+/// The drains of the listeners of a proxy, which may begin before that of the process; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ListenerDrains {
+    all: Drain,
+    inbound: Drain,
+}
+
+impl ListenerDrains {
+    /// Makes the drains of listeners that serve no longer than `process`.
+    #[must_use]
+    pub fn of(process: &Drain) -> Self {
+        let all = process.part();
+        Self { inbound: all.part(), all }
+    }
+
+    /// Returns the drain of all listeners whose traffic runs that way.
+    #[must_use]
+    pub fn of_direction(&self, direction: TrafficDirection) -> &Drain {
+        if direction == TrafficDirection::Inbound { &self.inbound } else { &self.all }
+    }
+
+    /// Asks all listeners to finish, or only those of inbound traffic.
+    pub fn begin(&self, inbound_only: bool) {
+        if inbound_only { self.inbound.begin() } else { self.all.begin() }
+    }
+
+    /// Returns how far the end of those has come that are nearest to it.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.inbound.phase()
     }
 }
 

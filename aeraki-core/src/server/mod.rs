@@ -27,11 +27,13 @@ mod tests;
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
+#[cfg(feature = "admin")]
+pub(crate) use self::accept::{Accept, TcpAccept, pause_after};
 pub(crate) use self::inspect::{Inspection, Looked, Seen};
 pub use self::{
     budget::Budget,
     connection_limit::{ConnectionLimit, ProcessLimit},
-    drain::{Drain, DrainWatch, Phase},
+    drain::{Drain, DrainWatch, ListenerDrains, Phase},
     filter_chains::FilterChains,
     listener::{Listener, ListenerOptions},
     proxy_protocol::ProxyProtocol,

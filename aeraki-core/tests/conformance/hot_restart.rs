@@ -7,14 +7,10 @@ use aeraki_core::{
     proxy::{Predecessor, Proxy},
     route::config::{self, Cluster, Listener, ProtocolConfig, RouteSource},
 };
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    sync::watch,
-};
+use tokio::sync::watch;
 
 use crate::{
-    support::{ANY, Backend, PATIENCE, Peer, all_to},
+    support::{ANY, Backend, PATIENCE, Peer, admin_says, all_to},
     wire::{self, Wire},
 };
 
@@ -47,15 +43,6 @@ async fn caller(address: SocketAddr, wire: Wire, ends: watch::Receiver<bool>) ->
     calls
 }
 
-async fn admin_says(address: SocketAddr, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).await.expect("it listens");
-    let request = format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.expect("open");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.expect("text");
-    answer
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_call_fails_while_one_proxy_after_the_other_takes_the_sockets() {
     for wire in wire::ALL {
@@ -82,7 +69,7 @@ async fn no_call_fails_while_one_proxy_after_the_other_takes_the_sockets() {
             waiting.await.expect("no panic");
             running.shutdown(PATIENCE).await;
             running = next;
-            let before = admin_says(admin, "/stats").await;
+            let before = admin_says(admin, "GET /stats").await;
             assert!(before.starts_with("HTTP/1.1 200"), "{before}");
         }
         end.send_replace(true);
@@ -110,7 +97,7 @@ async fn a_successor_that_fails_before_it_serves_does_no_harm() {
     let mut peer = Peer::connect(address, wire).await;
     peer.call(1, "hello").await;
     assert_eq!(peer.message().await.kind(), Kind::Response);
-    assert!(admin_says(running.admin().expect("it has one"), "/ready").await.contains("LIVE"));
+    assert!(admin_says(running.admin().expect("it has one"), "GET /ready").await.contains("LIVE"));
 
     // what was left behind by a process that has ended is nobody
     waiting.abort();

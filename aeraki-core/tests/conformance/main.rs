@@ -6,6 +6,8 @@ mod bytes_in;
 mod chains;
 mod closing;
 mod connections;
+#[cfg(feature = "admin")]
+mod drained_listeners;
 mod exchange;
 mod flow;
 mod goodbyes;

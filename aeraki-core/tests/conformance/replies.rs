@@ -89,7 +89,8 @@ async fn heartbeats_are_answered_by_the_proxy() {
 #[tokio::test]
 async fn the_admin_interface_shows_listeners_and_clusters() {
     use aeraki_core::{codec::Registry, proxy::Proxy, route::config};
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use crate::support::admin_says;
 
     let any: std::net::SocketAddr = ANY.parse().expect("an address");
     let routes = config::RouteSource::Inline(all_to("one"));
@@ -105,10 +106,7 @@ async fn the_admin_interface_shows_listeners_and_clusters() {
     client.message().await;
 
     let admin = running.admin().expect("it is configured");
-    let mut stream = tokio::net::TcpStream::connect(admin).await.expect("it listens");
-    stream.write_all(b"GET /stats HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.expect("open");
-    let mut text = String::new();
-    stream.read_to_string(&mut text).await.expect("text");
+    let text = admin_says(admin, "GET /stats").await;
     for line in ["meta_protocol.dubbo.in.request: 1", "cluster.one.upstream_rq_total: 1"] {
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
     }

@@ -219,6 +219,16 @@ impl Fixture {
     }
 }
 
+/// Asks the admin interface, such as for `GET /stats`, and returns its whole answer.
+#[cfg(feature = "admin")]
+pub(crate) async fn admin_says(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    stream.write_all(format!("{request} HTTP/1.1\r\nhost: admin\r\n\r\n").as_bytes()).await.expect("open");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("text");
+    answer
+}
+
 pub(crate) fn all_to(cluster: &str) -> RouteConfig {
     RouteConfig::new("table", [Route::new("all", RouteAction::cluster(cluster))])
 }

@@ -7,7 +7,7 @@ use aeraki_route::config::{Cluster, ConfigError, FilterChain, Listener, SocketAd
 use crate::{
     io::Io,
     observe::{Collect, ListenerStats, Samples},
-    server::{Accepted, Drain, Looked, Phase, Seen, Serve},
+    server::{Accepted, Drain, Phase, Serve},
     stack::BoxFuture,
     upstream::{ClusterStats, Connector},
 };
@@ -29,14 +29,9 @@ impl Secrets {
     /// # Errors
     /// Listener, field and reason.
     pub fn check_listener(&self, listener: &Listener) -> Result<(), ConfigError> {
-        let asks = |chain: &FilterChain| match chain {
-            chain if chain.tls.is_some() => Some("tls"),
-            chain if chain.matches.reads_client_hello() => Some("matches"),
-            _ => None,
-        };
-        match listener.chains().find_map(|(path, chain)| Some((path, asks(chain)?))) {
-            Some((path, field)) => {
-                Err(ConfigError::new(format!("listener {:?}", listener.name), format!("{path}.{field}"), MISSING))
+        match listener.chains().find(|(_, chain)| chain.tls.is_some()) {
+            Some((path, _)) => {
+                Err(ConfigError::new(format!("listener {:?}", listener.name), format!("{path}.tls"), MISSING))
             }
             None => Ok(()),
         }
@@ -71,18 +66,6 @@ impl Secrets {
 
 impl Collect for Secrets {
     fn collect(&self, _: &mut Samples) {}
-}
-
-/// Sees no handshake: a listener whose choice depends on one is refused.
-#[derive(Debug, Default)]
-pub(crate) struct Hello(());
-
-impl Hello {
-    /// Takes everything for plain text.
-    #[expect(clippy::needless_pass_by_ref_mut, reason = "with TLS a handshake is read bit by bit")]
-    pub(crate) fn look(&mut self, _: &[u8]) -> Looked {
-        Looked::Enough(Seen::default())
-    }
 }
 
 /// Makes no connection and serves none: never in plain text what was to be in TLS.

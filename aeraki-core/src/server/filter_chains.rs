@@ -9,7 +9,10 @@ use aeraki_route::{
 };
 use tokio::time::timeout;
 
-use super::{Accepted, Drain, Phase, Seen, Serve, inspect::Inspection};
+use super::{
+    Accepted, Drain, Phase, Serve,
+    inspect::{Inspection, Seen},
+};
 use crate::{
     io::{Io, Prefixed},
     observe::ListenerStats,
@@ -75,6 +78,7 @@ impl Shared {
                     connections.downstream_listener_filter_remote_close.inc();
                 } else {
                     connections.downstream_listener_filter_error.inc();
+                    tracing::debug!(%error, "the first bytes of a connection cannot be read");
                 }
                 None
             }

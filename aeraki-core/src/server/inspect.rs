@@ -5,7 +5,8 @@ use std::{io, sync::Arc};
 use aeraki_codec::{Detection, Protocol, Registry};
 use aeraki_route::config::{ConfigError, FilterChain, Listener, TransportProtocol};
 
-use crate::{io::Prefixed, tls::Hello};
+use super::hello::Hello;
+use crate::io::Prefixed;
 
 /// What the filter chains of a listener want to know of the first bytes.
 #[derive(Clone, Debug, Default)]
@@ -20,12 +21,12 @@ pub(crate) struct Inspection {
 
 /// What was found out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Seen {
-    pub(crate) transport_protocol: TransportProtocol,
+pub(super) struct Seen {
+    pub(super) transport_protocol: TransportProtocol,
     /// In lower case; empty where the client asks for none.
-    pub(crate) server_name: String,
+    pub(super) server_name: String,
     /// The best first.
-    pub(crate) application_protocols: Vec<String>,
+    pub(super) application_protocols: Vec<String>,
 }
 
 impl Default for Seen {
@@ -76,15 +77,17 @@ impl Inspection {
     /// Looks at the first bytes until they tell enough.
     ///
     /// # Errors
-    /// Those of the stream; [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) where it ends without a byte.
+    /// Those of the stream; [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) where it ends without a byte, and
+    /// [`InvalidData`](io::ErrorKind::InvalidData) where a handshake is too long.
     pub(super) async fn inspect(&self, io: &mut Prefixed) -> io::Result<Seen> {
         let mut hello = Hello::default();
         loop {
             let bytes = io.prefix();
             match self.look(bytes, &mut hello) {
                 Looked::Enough(seen) => return Ok(seen),
-                Looked::More if bytes.len() >= MOST => return Ok(Seen::default()),
-                Looked::More => {}
+                Looked::More if bytes.len() < MOST => {}
+                Looked::More if !bytes.starts_with(HANDSHAKE) => return Ok(Seen::default()),
+                Looked::More | Looked::TooLong => return Err(too_long()),
             }
             if !io.read_more(MOST).await? {
                 let nothing = io.prefix().is_empty();
@@ -123,14 +126,20 @@ impl Inspection {
 
 /// What the first bytes have told so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Looked {
+pub(super) enum Looked {
     /// Not enough.
     More,
     /// All that there is to know.
     Enough(Seen),
+    /// The first message of a handshake is longer than any client needs.
+    TooLong,
+}
+
+fn too_long() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("the first message of a handshake is longer than {MOST} bytes"))
 }
 
 /// How a record begins that holds a handshake, of any version 3 (RFC 8446 §5.1).
 const HANDSHAKE: &[u8] = &[0x16, 0x03];
-/// Bytes that are looked at at most; a larger handshake is none, as in Envoy.
-const MOST: usize = 64 * 1024;
+/// Bytes that are looked at at most; with a longer handshake a connection ends, as in Envoy.
+pub(super) const MOST: usize = 64 * 1024;

@@ -14,6 +14,7 @@ mod drain;
 mod ending;
 mod filter_chains;
 mod group;
+mod hello;
 mod inspect;
 mod listener;
 mod pending;
@@ -29,7 +30,7 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 
 #[cfg(feature = "admin")]
 pub(crate) use self::accept::{Accept, TcpAccept, pause_after};
-pub(crate) use self::inspect::{Inspection, Looked, Seen};
+pub(crate) use self::inspect::Inspection;
 pub use self::{
     budget::Budget,
     connection_limit::{ConnectionLimit, ProcessLimit},

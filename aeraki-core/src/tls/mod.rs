@@ -14,7 +14,6 @@ mod certificate;
 mod client;
 mod context;
 mod handshake;
-mod hello;
 mod secrets;
 mod server;
 #[cfg(test)]
@@ -23,7 +22,6 @@ mod verify;
 
 use aeraki_route::config::{ConfigError, DataSource};
 
-pub(crate) use self::hello::Hello;
 pub use self::{secrets::Secrets, server::Secured};
 
 /// Why a certificate, key or authority cannot be used.

@@ -167,18 +167,34 @@ async fn a_handshake_may_come_in_any_pieces() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_endless_handshake_is_none() {
+async fn old_clients_are_told_from_plain_text_by_what_they_ask_for() {
+    let mut chains = Chains::new(
+        vec![(any().with_server_name("old.shop"), None), (over(TransportProtocol::Tls), None), (any(), None)],
+        |listener| listener,
+    );
+    // TLS 1.0 as RFC 2246 has it: no signature algorithms, and no extensions but the name
+    let start = [&b"\x03\x01"[..], &[7; 32], b"\0\0\x02\0\x2f\x01\0"].concat();
+    let name = b"\0\x11\0\0\0\x0d\0\x0b\0\0\x08old.shop";
+    let hello = |body: &[u8]| {
+        let len = u8::try_from(body.len()).expect("short");
+        [&b"\x16\x03\0\0"[..], &[len + 4], b"\x01\0\0", &[len], body].concat()
+    };
+    assert_eq!(chains.echo(&hello(&[&start[..], name].concat())).await, Some(0));
+    assert_eq!(chains.echo(&hello(&start)).await, Some(1), "who asks for no name speaks TLS all the same");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handshake_that_does_not_end_is_closed_and_counted() {
     let named = (any().with_server_name("server.shop"), None);
     let mut chains = Chains::new(vec![named, (any(), None)], |listener| listener);
-    let mut flood = Vec::new();
-    while flood.len() < 80_000 {
-        // records of a handshake message of the greatest length that can be said
-        flood.extend_from_slice(b"\x16\x03\x01\x10\x00");
-        let start = if flood.len() == 5 { &b"\x01\xff\xff\xff"[..] } else { b"aaaa" };
-        flood.extend_from_slice(start);
-        flood.resize(flood.len() + 4092, b'a');
+    // what says that it is longer than anything, and what never gets as far as to say so
+    let long = b"\x16\x03\x01\0\x04\x01\xff\xff\xff".to_vec();
+    let mut slow = b"\x16\x03\x01\0\x04\x01\0\xff\xff".to_vec();
+    slow.extend(b"\x16\x03\x01\0\x01a".repeat(11_000));
+    for (count, bytes) in [(1, long), (2, slow)] {
+        assert_eq!(chains.echo(&bytes).await, None);
+        assert_eq!(chains.stats.connections.downstream_listener_filter_error.get(), count);
     }
-    assert_eq!(chains.echo(&flood).await, Some(1));
 }
 
 #[tokio::test(start_paused = true)]

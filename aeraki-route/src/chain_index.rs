@@ -9,7 +9,7 @@ use std::{
     cmp::Reverse,
     collections::{BTreeMap, HashMap},
     hash::Hash,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
 use foldhash::fast::RandomState;
@@ -70,7 +70,9 @@ impl<'a> Arrival<'a> {
 
     fn source_type(&self) -> ConnectionSourceType {
         let [source, destination] = [self.source, self.destination].map(|address| address.ip().to_canonical());
-        if source.is_loopback() || source == destination {
+        // the two addresses themselves, as Envoy has it: not all of 127.0.0.0/8
+        let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        if loopback.contains(&source) || source == destination {
             ConnectionSourceType::SameIpOrLoopback
         } else {
             ConnectionSourceType::External

@@ -66,7 +66,9 @@ fn clients_are_told_apart_by_where_they_are() {
         let source = source.parse().expect("an address");
         index.find(&Arrival::new(source, "10.0.0.1:80".parse().expect("an address")))
     };
-    assert_eq!([find("127.0.0.7:1"), find("[::1]:1"), find("10.0.0.1:9")], [Some(0); 3]);
+    assert_eq!([find("127.0.0.1:1"), find("[::1]:1"), find("10.0.0.1:9")], [Some(0); 3]);
+    assert_eq!([find("[::ffff:127.0.0.1]:1"), find("[::ffff:10.0.0.1]:1")], [Some(0); 2]);
+    assert_eq!(find("127.0.0.7:4242"), Some(2), "Envoy's loopback is an address, not a network");
     assert_eq!([find("10.9.1.1:1"), find("10.8.0.1:4242"), find("10.8.0.1:4243")], [Some(1), Some(2), None]);
 }
 

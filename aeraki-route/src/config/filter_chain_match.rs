@@ -56,9 +56,9 @@ pub enum ConnectionSourceType {
     /// Anywhere.
     #[default]
     Any,
-    /// On the host of the proxy.
+    /// At 127.0.0.1 or `::1`, or at the address that it connected to.
     SameIpOrLoopback,
-    /// Elsewhere.
+    /// Anywhere else.
     External,
 }
 

@@ -119,7 +119,7 @@ async fn refuse(io: Box<dyn Io>, active: Active, drain: Drain) {
     let delay = active.0.config.delay;
     if !delay.is_zero() {
         tokio::select! {
-            () = drain.reached(Phase::Closing) => {}
+            () = drain.reached(Phase::Draining) => {}
             () = sleep(delay) => {}
         }
     }

@@ -7,10 +7,12 @@ use std::{
         atomic::{AtomicU8, Ordering},
     },
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use aeraki_route::config::TrafficDirection;
 use slab::Slab;
+use tokio::time::timeout;
 
 use crate::sync::lock;
 
@@ -82,6 +84,12 @@ impl Drain {
     pub async fn reached(&self, phase: Phase) {
         let mut watch = self.watch();
         poll_fn(|cx| if watch.poll(cx) >= phase { Poll::Ready(()) } else { Poll::Pending }).await;
+    }
+
+    /// Waits until whoever has not asked for anything yet is to be left: a moment after the drain has begun.
+    pub(crate) async fn leaves_silent(&self) {
+        self.reached(Phase::Draining).await;
+        let _ = timeout(MOMENT, self.reached(Phase::Closing)).await;
     }
 
     /// Begins to watch for changes of the phase.
@@ -164,6 +172,8 @@ impl Drop for DrainWatch {
     }
 }
 
+/// How long a client that has just connected has to come so far that it is served, while draining.
+const MOMENT: Duration = Duration::from_secs(1);
 const SERVING: u8 = 0;
 const DRAINING: u8 = 1;
 const CLOSING: u8 = 2;
@@ -187,6 +197,21 @@ mod tests {
         assert_pending!(closing.poll());
         drain.close();
         assert_ready!(closing.poll());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_silent_is_left_after_a_moment_or_at_the_end() {
+        let drain = Drain::new();
+        let mut leaves = task::spawn(drain.leaves_silent());
+        assert_pending!(leaves.poll());
+        drain.begin();
+        assert_pending!(leaves.poll());
+        tokio::time::advance(MOMENT).await;
+        assert_ready!(leaves.poll());
+        let mut leaves = task::spawn(drain.leaves_silent());
+        assert_pending!(leaves.poll());
+        drain.close();
+        assert_ready!(leaves.poll());
     }
 
     #[test]

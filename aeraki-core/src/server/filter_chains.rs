@@ -10,7 +10,7 @@ use aeraki_route::{
 use tokio::time::timeout;
 
 use super::{
-    Accepted, Drain, Phase, Serve,
+    Accepted, Drain, Serve,
     inspect::{Inspection, Seen},
 };
 use crate::{
@@ -120,7 +120,7 @@ impl Serve for FilterChains {
             let mut io = Prefixed::new(io);
             let seen = tokio::select! {
                 biased;
-                () = drain.reached(Phase::Closing) => return,
+                () = drain.leaves_silent() => return,
                 seen = shared.look(&mut io) => seen,
             };
             if let Some(seen) = seen {

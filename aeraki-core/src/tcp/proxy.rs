@@ -8,11 +8,11 @@ use aeraki_route::{Targets, config};
 use super::{
     End, Record, TcpStats,
     record::{Observer, Recording},
-    relay::{Bounds, Relay},
+    relay::{Bounds, Direction, Relay},
 };
 use crate::{
     io::{Buffers, Io},
-    server::{Accepted, Drain, Phase, Serve, closing::close},
+    server::{Accepted, Drain, Serve, closing::close},
     stack::BoxFuture,
     upstream::{Clusters, Dedicated},
 };
@@ -59,36 +59,43 @@ impl Shared {
     async fn serve(&self, client: &mut Box<dyn Io>, recording: &mut Recording, drain: &Drain) -> End {
         let config = &self.config;
         let until = config.max_downstream_connection_duration.map(|duration| recording.record.started + duration);
+        let mut up = Direction::new(&self.buffers);
         let connected = tokio::select! {
             biased;
-            () = drain.reached(Phase::Closing) => return End::Cut,
+            () = drain.leaves_silent() => Err(End::Cut),
             connected = self.connect(recording) => connected,
+            () = poll_fn(|cx| up.poll_gone(client, cx)) => Err(End::Client),
         };
+        recording.count(up.read, 0);
         let mut server = match connected {
             Ok(server) => server,
-            Err(reply) => {
-                tracing::debug!(peer = %recording.record.client.peer, reason = reply.text(), "a connection is not passed on");
-                return End::Unmade(reply.reason());
-            }
+            Err(end) => return end,
         };
         let bounds = Bounds { idle: config.idle_timeout, until };
-        let mut relay = Relay::new(client, &mut server.io, &self.buffers, bounds, drain.watch());
+        let mut relay = Relay::new((client, up), &mut server.io, &self.buffers, bounds, drain.watch());
         poll_fn(|cx| relay.poll(cx, recording)).await
     }
 
-    async fn connect(&self, recording: &mut Recording) -> Result<Dedicated, LocalReply> {
+    async fn connect(&self, recording: &mut Recording) -> Result<Dedicated, End> {
+        let record = &mut recording.record;
+        let server = self.try_connect(record).await.map_err(|reply| {
+            tracing::debug!(peer = %record.client.peer, reason = reply.text(), "a connection is not passed on");
+            End::Unmade(reply.reason())
+        })?;
+        record.endpoint = Some(server.endpoint().clone());
+        Ok(server)
+    }
+
+    async fn try_connect(&self, record: &mut Record) -> Result<Dedicated, LocalReply> {
         let draw = fastrand::u64(..);
         let name = self.targets.pick(draw);
-        let record = &mut recording.record;
         record.cluster = Some(Arc::clone(name));
         let Some(cluster) = self.clusters.get(name) else {
             let text = format!("there is no cluster {name:?}");
             return Err(LocalReply::new(Reason::ClusterNotFound, text));
         };
         let placement = self.targets.place(NOTHING, record.client.peer.ip(), draw);
-        let server = cluster.connect(&record.client, placement.as_ref(), self.config.max_connect_attempts).await?;
-        record.endpoint = Some(server.endpoint().clone());
-        Ok(server)
+        cluster.connect(&record.client, placement.as_ref(), self.config.max_connect_attempts).await
     }
 }
 

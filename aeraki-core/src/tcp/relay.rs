@@ -37,14 +37,15 @@ pub(super) struct Bounds {
 }
 
 impl<'a> Relay<'a> {
+    /// Goes on with what `up` has read from the client before the server was there.
     pub(super) fn new(
-        client: &'a mut Box<dyn Io>,
+        (client, up): (&'a mut Box<dyn Io>, Direction),
         server: &'a mut Box<dyn Io>,
         buffers: &Buffers,
         bounds: Bounds,
         drain: DrainWatch,
     ) -> Self {
-        let (up, down) = (Direction::new(buffers), Direction::new(buffers));
+        let down = Direction::new(buffers);
         Self { client, server, up, down, bounds, moved_at: Instant::now(), drain, alarm: Alarm::default() }
     }
 
@@ -87,13 +88,13 @@ enum Failed {
 
 /// One direction: what was read is written before more is read.
 #[derive(Debug)]
-struct Direction {
+pub(super) struct Direction {
     inbox: Inbox,
     /// Bytes of the inbox that are written already.
     offset: usize,
     state: State,
     /// Bytes that were ever read.
-    read: u64,
+    pub(super) read: u64,
     /// Bytes that were ever written.
     written: u64,
     /// The sum of both when it was last asked for.
@@ -109,9 +110,23 @@ enum State {
 }
 
 impl Direction {
-    fn new(buffers: &Buffers) -> Self {
+    pub(super) fn new(buffers: &Buffers) -> Self {
         let (offset, read, written, seen) = Default::default();
         Self { inbox: Inbox::new(buffers.clone()), offset, state: State::Open, read, written, seen }
+    }
+
+    /// Reads while there is nobody to write to yet, as much as one buffer holds; is ready when the source is gone: it has
+    /// failed, or closed without a byte.
+    pub(super) fn poll_gone(&mut self, from: &mut Box<dyn Io>, cx: &mut Context<'_>) -> Poll<()> {
+        while self.state == State::Open && self.inbox.bytes().len() < Inbox::CHUNK / 2 {
+            let wanted = Wanted::AtLeast(self.inbox.bytes().len() + 1);
+            match ready!(self.inbox.poll_fill(from, cx, wanted)) {
+                Ok(0) if !self.inbox.is_empty() => self.state = State::Ending,
+                Ok(count @ 1..) => self.read += count as u64,
+                Ok(0) | Err(_) => return Poll::Ready(()),
+            }
+        }
+        Poll::Pending
     }
 
     /// Tells whether bytes were read or written since this was last asked.
@@ -136,8 +151,11 @@ impl Direction {
         to: &mut Box<dyn Io>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Failed>> {
-        while self.state == State::Open {
+        loop {
             ready!(self.poll_write(to, cx))?;
+            if self.state != State::Open {
+                break;
+            }
             match self.inbox.poll_fill(from, cx, Wanted::AtLeast(1)) {
                 Poll::Ready(Ok(0)) => self.state = State::Ending,
                 Poll::Ready(Ok(count)) => self.read += count as u64,

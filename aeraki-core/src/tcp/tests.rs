@@ -31,6 +31,8 @@ use crate::{
 struct Pipes {
     servers: mpsc::UnboundedSender<(u16, DuplexStream)>,
     refuse: Mutex<HashSet<u16>>,
+    /// How long it takes to connect.
+    delay: Mutex<Duration>,
     size: usize,
 }
 
@@ -41,7 +43,13 @@ impl Connector for Pipes {
         let (near, far) = tokio::io::duplex(self.size);
         let _ = refused || self.servers.send((port, far)).is_err();
         let made = if refused { Err(io::ErrorKind::ConnectionRefused.into()) } else { Ok(Box::new(near) as _) };
-        Box::pin(std::future::ready(made))
+        let delay = *lock(&self.delay);
+        Box::pin(async move {
+            if !delay.is_zero() {
+                sleep(delay).await;
+            }
+            made
+        })
     }
 }
 
@@ -65,7 +73,8 @@ impl Bench {
 
     fn of(config: config::TcpProxy, cluster: Cluster, size: usize) -> Self {
         let (sender, servers) = mpsc::unbounded_channel();
-        let pipes = Arc::new(Pipes { servers: sender, refuse: Mutex::default(), size });
+        let (refuse, delay) = Default::default();
+        let pipes = Arc::new(Pipes { servers: sender, refuse, delay, size });
         let clusters = Arc::new(Clusters::new(Context::new().with_connector(Arc::clone(&pipes) as _)));
         clusters.update([cluster.with_endpoint(local(1)).with_endpoint(local(2))]);
         let stats = TcpStats::new("t");
@@ -310,6 +319,68 @@ async fn draining_lets_connections_finish_until_the_time_is_up() {
     served.await.expect("no panic");
     assert_eq!(bench.record().end, End::Cut);
     assert_eq!(rest(&mut client).await, b"");
+}
+
+/// A connection to a server is under way, and one after the other fails.
+fn connecting() -> Bench {
+    let bench = Bench::new(|config| config.with_max_connect_attempts(1000));
+    *lock(&bench.pipes.delay) = LONG;
+    bench
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_connects_for_a_client_that_is_gone() {
+    let bench = connecting();
+    let began = tokio::time::Instant::now();
+    let (client, served) = bench.connect();
+    tokio::task::yield_now().await;
+    drop(client);
+    served.await.expect("no panic");
+    assert_eq!((bench.record().end, began.elapsed()), (End::Client, Duration::ZERO));
+    assert_eq!(bench.count("cluster.c.upstream_rq_active"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_draining_nobody_waits_for_a_connection_to_a_server() {
+    let bench = connecting();
+    let (mut client, served) = bench.connect();
+    client.write_all(b"hello?").await.expect("open");
+    sleep(Duration::from_millis(100)).await;
+    let began = tokio::time::Instant::now();
+    bench.drain.begin();
+    served.await.expect("no panic");
+    assert_eq!((bench.record().end, began.elapsed().as_secs()), (End::Cut, 1));
+    assert_eq!(bench.record().rx_bytes, 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_client_says_before_the_server_is_there_is_passed_on() {
+    let mut bench = Bench::new(|config| config);
+    *lock(&bench.pipes.delay) = Duration::from_millis(100);
+    let (mut client, served) = bench.connect();
+    let flood = vec![7; 30_000];
+    client.write_all(&flood).await.expect("room in the pipe");
+    client.shutdown().await.expect("open");
+    let (_, mut server) = bench.server().await;
+    assert_eq!(rest(&mut server).await, flood);
+    server.write_all(b"well").await.expect("the other direction is open");
+    drop(server);
+    assert_eq!(rest(&mut client).await, b"well");
+    served.await.expect("no panic");
+    let record = bench.record();
+    assert_eq!((record.end, record.rx_bytes, record.tx_bytes), (End::Finished, 30_000, 4));
+    assert_eq!(bench.count("tcp.t.downstream_cx_rx_bytes_total"), 30_000);
+
+    // all that it says at once, before there is anybody to hear it
+    lock(&bench.records).clear();
+    let (mut client, served) = bench.connect();
+    client.write_all(b"bye").await.expect("room in the pipe");
+    client.shutdown().await.expect("open");
+    let (_, mut server) = bench.server().await;
+    assert_eq!(rest(&mut server).await, b"bye");
+    drop(server);
+    served.await.expect("no panic");
+    assert_eq!(bench.record().rx_bytes, 3);
 }
 
 #[tokio::test(start_paused = true)]

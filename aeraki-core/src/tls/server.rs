@@ -10,7 +10,7 @@ use super::{Secrets, certificate::Names, context::Context, handshake};
 use crate::{
     io::Io,
     observe::SslStats,
-    server::{Accepted, Drain, Phase, Serve},
+    server::{Accepted, Drain, Serve},
     stack::BoxFuture,
 };
 
@@ -49,7 +49,7 @@ impl Serve for Secured {
             let peer = accepted.peer;
             let opened = tokio::select! {
                 biased;
-                () = drain.reached(Phase::Closing) => return,
+                () = drain.leaves_silent() => return,
                 opened = this.handshake(io, accepted) => opened,
             };
             match opened {

@@ -70,7 +70,7 @@ async fn those_beyond_the_limit_are_closed_whichever_worker_has_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_beyond_the_limit_are_held_for_the_delay_but_not_beyond_the_end() {
+async fn those_beyond_the_limit_are_held_for_the_delay_but_do_not_hold_a_drain() {
     let minute = Duration::from_secs(60);
     let bench = Bench::new(config::ConnectionLimit::new("in", 1).with_delay(minute));
     let mut served = bench.connect(0);
@@ -83,7 +83,7 @@ async fn those_beyond_the_limit_are_held_for_the_delay_but_not_beyond_the_end() 
     let mut held = bench.connect(0);
     sleep(Duration::from_secs(1)).await;
     assert_eq!(bench.counted(), [Some(Value::Gauge(2)), Some(Value::Counter(2))]);
-    bench.drain.close();
+    bench.drain.begin();
     assert_eq!(held.read(&mut [0]).await.expect("closed"), 0);
     assert_eq!(begun.elapsed(), minute + Duration::from_secs(1));
 }

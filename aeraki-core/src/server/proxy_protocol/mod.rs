@@ -8,7 +8,7 @@ use std::{io, sync::Arc};
 use aeraki_route::config;
 use tokio::time::timeout;
 
-use super::{Accepted, Drain, Phase, Serve};
+use super::{Accepted, Drain, Serve};
 use crate::{
     io::{Io, Prefixed},
     observe::ListenerStats,
@@ -54,7 +54,7 @@ impl Serve for ProxyProtocol {
             let (mut io, mut accepted) = (Prefixed::new(io), accepted);
             let opened = tokio::select! {
                 biased;
-                () = drain.reached(Phase::Closing) => return,
+                () = drain.leaves_silent() => return,
                 opened = this.open(&mut io) => opened,
             };
             match opened {

@@ -26,19 +26,21 @@ struct Bench {
     server: ProxyProtocol,
     served: mpsc::UnboundedReceiver<(Accepted, Vec<u8>)>,
     stats: Arc<ListenerStats>,
+    drain: Drain,
 }
 
 impl Bench {
     fn new(config: config::ProxyProtocol) -> Self {
         let (sender, served) = mpsc::unbounded_channel();
         let stats = ListenerStats::new("l");
-        Self { server: ProxyProtocol::new(Arc::new(Sink(sender)), config, Arc::clone(&stats)), served, stats }
+        let server = ProxyProtocol::new(Arc::new(Sink(sender)), config, Arc::clone(&stats));
+        Self { server, served, stats, drain: Drain::new() }
     }
 
     fn connect(&self) -> DuplexStream {
         let (near, far) = tokio::io::duplex(1 << 14);
         let direct = Accepted::new(balancer(), balancer());
-        tokio::spawn(self.server.serve(Box::new(far), direct, Drain::new()));
+        tokio::spawn(self.server.serve(Box::new(far), direct, self.drain.clone()));
         near
     }
 
@@ -108,4 +110,15 @@ async fn without_a_header_nobody_is_served_unless_that_is_allowed() {
     bench.send(&[b"PROXY nonsense\r\n"]).await;
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(bench.counted(), [0, 4, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_header_does_not_hold_a_drain() {
+    let bench = Bench::new(config::ProxyProtocol::default());
+    let mut silent = bench.connect();
+    tokio::task::yield_now().await;
+    let began = tokio::time::Instant::now();
+    bench.drain.begin();
+    assert_eq!(silent.read(&mut [0]).await.expect("closed"), 0);
+    assert_eq!((began.elapsed().as_secs(), bench.counted()), (1, [0; 3]));
 }

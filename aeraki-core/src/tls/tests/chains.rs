@@ -20,6 +20,7 @@ struct Chains {
     served: Vec<mpsc::UnboundedReceiver<Accepted>>,
     stats: Arc<ListenerStats>,
     secrets: Secrets,
+    drain: Drain,
 }
 
 impl Chains {
@@ -44,12 +45,12 @@ impl Chains {
         let server = Arc::new(
             FilterChains::new(&listener, &Registry::builtin(), serve, Arc::clone(&stats)).expect("nothing overlaps"),
         );
-        Self { server, served, stats, secrets }
+        Self { server, served, stats, secrets, drain: Drain::new() }
     }
 
     fn connect(&self) -> DuplexStream {
         let (near, far) = tokio::io::duplex(1 << 17);
-        tokio::spawn(self.server.serve(Box::new(far), Accepted::new(NOWHERE, NOWHERE), Drain::new()));
+        tokio::spawn(self.server.serve(Box::new(far), Accepted::new(NOWHERE, NOWHERE), self.drain.clone()));
         near
     }
 
@@ -228,6 +229,28 @@ async fn who_says_nothing_is_closed_or_served_as_one_of_whom_nothing_is_known() 
     silent.write_all(b"late").await.expect("open");
     soon(silent.read_exact(&mut [0; 4])).await.expect("an echo");
     assert_eq!(chains.served(), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_says_nothing_does_not_hold_a_drain() {
+    let authority = Authority::new();
+    let split = vec![
+        (over(TransportProtocol::Tls), Some(mutual(&authority))),
+        (over(TransportProtocol::RawBuffer), None),
+    ];
+    let chains = Chains::new(split, |listener| listener.with_listener_filters_timeout(None));
+    let (mut silent, mut begun) = (chains.connect(), chains.connect());
+    begun.write_all(b"\x16\x03").await.expect("room in the pipe");
+    tokio::task::yield_now().await;
+    let began = Instant::now();
+    chains.drain.begin();
+    let mut late = chains.connect();
+    for client in [&mut silent, &mut begun] {
+        assert_eq!(soon(client.read(&mut [0])).await.expect("an end"), 0);
+        assert_eq!(began.elapsed().as_secs(), 1);
+    }
+    assert_eq!(soon(late.read(&mut [0])).await.expect("an end"), 0);
+    assert_eq!(began.elapsed().as_secs(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@
 
 use std::{
     future::Future,
-    io::{self, IoSlice},
+    io,
     pin::{Pin, pin},
     sync::{Arc, Mutex},
     task::{Context, Poll, ready},
@@ -14,7 +14,7 @@ use std::{
 
 use aeraki_codec::{Output, Wanted};
 use bytes::{Buf, BufMut, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::sync::lock;
 
@@ -22,79 +22,6 @@ use crate::sync::lock;
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + ?Sized> Io for T {}
-
-/// A stream whose first bytes were looked at before it is read by somebody else, who gets them too.
-pub(crate) struct Prefixed {
-    io: Box<dyn Io>,
-    /// What was looked at and not read since.
-    prefix: Vec<u8>,
-}
-
-impl Prefixed {
-    pub(crate) const fn new(io: Box<dyn Io>) -> Self {
-        Self { io, prefix: Vec::new() }
-    }
-
-    /// Returns what was looked at.
-    pub(crate) fn prefix(&self) -> &[u8] {
-        &self.prefix
-    }
-
-    /// Looks at more bytes, up to `most` from the beginning; tells whether any came.
-    pub(crate) async fn read_more(&mut self, most: usize) -> io::Result<bool> {
-        let missing = most.saturating_sub(self.prefix.len());
-        self.prefix.reserve(missing.min(LOOK));
-        let count = (&mut self.io).take(missing as u64).read_buf(&mut self.prefix).await?;
-        Ok(count > 0)
-    }
-
-    /// Takes bytes that were looked at off the stream.
-    pub(crate) fn take_prefix(&mut self, count: usize) {
-        self.prefix.drain(..count.min(self.prefix.len()));
-        if self.prefix.is_empty() {
-            // a connection that is idle later on shall not pay for it
-            self.prefix = Vec::new();
-        }
-    }
-}
-
-impl AsyncRead for Prefixed {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.prefix.is_empty() {
-            return Pin::new(&mut self.io).poll_read(cx, into);
-        }
-        let count = self.prefix.len().min(into.remaining());
-        into.put_slice(&self.prefix[..count]);
-        self.take_prefix(count);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Prefixed {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        pieces: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, pieces)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-}
 
 /// The read buffers of one worker; a handle, cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -240,8 +167,6 @@ where
     Poll::Ready(Ok(written))
 }
 
-/// Bytes that a look at a stream makes room for.
-const LOOK: usize = 1024;
 /// Buffers that a worker keeps at most while nobody uses them.
 const KEPT: usize = 64;
 /// Room below which a read is not worth its system call.
@@ -251,6 +176,8 @@ const STEP: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
+    use std::io::IoSlice;
+
     use bytes::Bytes;
     use tokio_test::{assert_pending, assert_ready_ok, io::Builder, task};
 

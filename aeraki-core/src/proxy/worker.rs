@@ -141,9 +141,12 @@ impl Worker {
             let secured = self.secrets.serve(Arc::clone(services.get(*place)?), chain, stats);
             Some(limit.as_ref().map_or_else(|| Arc::clone(&secured), |limit| limit.serve(Arc::clone(&secured))))
         });
-        let serve = Arc::new(FilterChains::new(config, protocols, served, Arc::clone(stats))?);
+        let serve = FilterChains::new(config, protocols, served, Arc::clone(stats))?;
+        let serve = Arc::new(serve.with_budget(self.budget.clone()));
         Ok(match config.proxy_protocol {
-            Some(settings) => Arc::new(ProxyProtocol::new(serve, settings, Arc::clone(stats))),
+            Some(settings) => {
+                Arc::new(ProxyProtocol::new(serve, settings, Arc::clone(stats)).with_budget(self.budget.clone()))
+            }
             None => serve,
         })
     }

@@ -10,20 +10,20 @@ use aeraki_route::{
 use tokio::time::timeout;
 
 use super::{
-    Accepted, Drain, Serve,
+    Accepted, Budget, Drain, Serve,
     inspect::{Inspection, Seen},
+    prefixed::Prefixed,
 };
-use crate::{
-    io::{Io, Prefixed},
-    observe::ListenerStats,
-    stack::BoxFuture,
-};
+use crate::{io::Io, observe::ListenerStats, stack::BoxFuture};
 
 /// Serves each connection by the filter chain that matches it best, and closes those that none matches.
 ///
 /// Bytes are looked at only as far as the chains depend on them, and none is taken from whatever serves the connection.
 #[derive(Clone, Debug)]
-pub struct FilterChains(Arc<Shared>);
+pub struct FilterChains {
+    shared: Arc<Shared>,
+    budget: Budget,
+}
 
 #[derive(Debug)]
 struct Shared {
@@ -51,7 +51,7 @@ impl FilterChains {
     ) -> Result<Self, ConfigError> {
         let mut chains: Vec<_> = chains.into_iter().collect();
         let default = if listener.default_filter_chain.is_some() { chains.pop() } else { None };
-        Ok(Self(Arc::new(Shared {
+        let shared = Shared {
             index: listener.chain_index()?,
             chains,
             default,
@@ -59,7 +59,15 @@ impl FilterChains {
             timeout: listener.listener_filters_timeout,
             goes_on: listener.continue_on_listener_filters_timeout,
             stats,
-        })))
+        };
+        Ok(Self { shared: Arc::new(shared), budget: Budget::default() })
+    }
+
+    /// Has the bytes that are looked at count towards a budget, over which no more are read; default: one of its own.
+    #[must_use]
+    pub fn with_budget(mut self, budget: Budget) -> Self {
+        self.budget = budget;
+        self
     }
 }
 
@@ -112,12 +120,12 @@ impl Shared {
 
 impl Serve for FilterChains {
     fn serve(&self, io: Box<dyn Io>, accepted: Accepted, drain: Drain) -> BoxFuture<()> {
-        if self.0.inspection.is_idle() {
-            return self.0.serve(io, &Seen::default(), accepted, drain);
+        if self.shared.inspection.is_idle() {
+            return self.shared.serve(io, &Seen::default(), accepted, drain);
         }
-        let shared = Arc::clone(&self.0);
+        let shared = Arc::clone(&self.shared);
+        let mut io = Prefixed::new(io, &self.budget);
         Box::pin(async move {
-            let mut io = Prefixed::new(io);
             let seen = tokio::select! {
                 biased;
                 () = drain.leaves_silent() => return,

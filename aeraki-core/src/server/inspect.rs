@@ -5,8 +5,7 @@ use std::{io, sync::Arc};
 use aeraki_codec::{Detection, Protocol, Registry};
 use aeraki_route::config::{ConfigError, FilterChain, Listener, TransportProtocol};
 
-use super::hello::Hello;
-use crate::io::Prefixed;
+use super::{hello::Hello, prefixed::Prefixed};
 
 /// What the filter chains of a listener want to know of the first bytes.
 #[derive(Clone, Debug, Default)]

@@ -19,6 +19,7 @@ mod inspect;
 mod listener;
 mod pending;
 mod pipe;
+mod prefixed;
 mod proxy_protocol;
 mod pump;
 mod rpc;

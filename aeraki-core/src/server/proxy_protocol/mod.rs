@@ -8,9 +8,9 @@ use std::{io, sync::Arc};
 use aeraki_route::config;
 use tokio::time::timeout;
 
-use super::{Accepted, Drain, Serve};
+use super::{Accepted, Budget, Drain, Serve, prefixed::Prefixed};
 use crate::{
-    io::{Io, Prefixed},
+    io::Io,
     observe::ListenerStats,
     proxy_protocol::{Addresses, LONGEST_BINARY, Parsed, parse},
     stack::BoxFuture,
@@ -23,13 +23,21 @@ pub struct ProxyProtocol {
     inner: Arc<dyn Serve>,
     config: config::ProxyProtocol,
     stats: Arc<ListenerStats>,
+    budget: Budget,
 }
 
 impl ProxyProtocol {
     /// Serves connections by `inner` once their header has come.
     #[must_use]
     pub fn new(inner: Arc<dyn Serve>, config: config::ProxyProtocol, stats: Arc<ListenerStats>) -> Self {
-        Self { inner, config, stats }
+        Self { inner, config, stats, budget: Budget::default() }
+    }
+
+    /// Has the bytes of headers count towards a budget, over which no more are read; default: one of its own.
+    #[must_use]
+    pub fn with_budget(mut self, budget: Budget) -> Self {
+        self.budget = budget;
+        self
     }
 
     /// Reads the header; none where the connection has none and need not have.
@@ -49,9 +57,9 @@ impl ProxyProtocol {
 
 impl Serve for ProxyProtocol {
     fn serve(&self, io: Box<dyn Io>, accepted: Accepted, drain: Drain) -> BoxFuture<()> {
-        let this = self.clone();
+        let (this, mut io) = (self.clone(), Prefixed::new(io, &self.budget));
         Box::pin(async move {
-            let (mut io, mut accepted) = (Prefixed::new(io), accepted);
+            let mut accepted = accepted;
             let opened = tokio::select! {
                 biased;
                 () = drain.leaves_silent() => return,

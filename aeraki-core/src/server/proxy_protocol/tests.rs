@@ -122,3 +122,18 @@ async fn who_waits_for_a_header_does_not_hold_a_drain() {
     assert_eq!(silent.read(&mut [0]).await.expect("closed"), 0);
     assert_eq!((began.elapsed().as_secs(), bench.counted()), (1, [0; 3]));
 }
+
+#[tokio::test(start_paused = true)]
+async fn headers_count_towards_the_budget() {
+    let mut bench = Bench::new(config::ProxyProtocol::default());
+    let budget = Budget::new(1 << 20);
+    bench.server = bench.server.with_budget(budget.clone());
+    let mut client = bench.connect();
+    client.write_all(&HEADER[..9]).await.expect("room in the pipe");
+    tokio::task::yield_now().await;
+    assert!(budget.used() > 0);
+    drop(client);
+    bench.drain.close();
+    tokio::task::yield_now().await;
+    assert_eq!(budget.used(), 0);
+}

@@ -12,7 +12,10 @@ use super::{
     handshakes::{client, mutual},
     *,
 };
-use crate::{observe::ListenerStats, server::FilterChains};
+use crate::{
+    observe::ListenerStats,
+    server::{Budget, FilterChains},
+};
 
 /// A listener each of whose chains echoes, and says that it was the one.
 struct Chains {
@@ -234,10 +237,8 @@ async fn who_says_nothing_is_closed_or_served_as_one_of_whom_nothing_is_known() 
 #[tokio::test(start_paused = true)]
 async fn who_says_nothing_does_not_hold_a_drain() {
     let authority = Authority::new();
-    let split = vec![
-        (over(TransportProtocol::Tls), Some(mutual(&authority))),
-        (over(TransportProtocol::RawBuffer), None),
-    ];
+    let split =
+        vec![(over(TransportProtocol::Tls), Some(mutual(&authority))), (over(TransportProtocol::RawBuffer), None)];
     let chains = Chains::new(split, |listener| listener.with_listener_filters_timeout(None));
     let (mut silent, mut begun) = (chains.connect(), chains.connect());
     begun.write_all(b"\x16\x03").await.expect("room in the pipe");
@@ -251,6 +252,21 @@ async fn who_says_nothing_does_not_hold_a_drain() {
     }
     assert_eq!(soon(late.read(&mut [0])).await.expect("an end"), 0);
     assert_eq!(began.elapsed().as_secs(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_that_are_looked_at_count_towards_the_budget() {
+    let mut chains =
+        Chains::new(vec![(any().with_server_name("server.shop"), None), (any(), None)], |listener| listener);
+    let budget = Budget::new(1 << 20);
+    chains.server = Arc::new((*chains.server).clone().with_budget(budget.clone()));
+    let mut client = chains.connect();
+    client.write_all(&[0x16; 1]).await.expect("room in the pipe");
+    tokio::task::yield_now().await;
+    assert!(budget.used() > 0);
+    client.write_all(b"hello").await.expect("room in the pipe");
+    soon(client.read_exact(&mut [0; 6])).await.expect("an echo");
+    assert_eq!(budget.used(), 0, "whoever serves it has its own");
 }
 
 #[tokio::test(start_paused = true)]

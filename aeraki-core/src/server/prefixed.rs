@@ -1,0 +1,130 @@
+//! Streams whose first bytes are looked at.
+
+use std::{
+    future::poll_fn,
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+
+use super::budget::{Budget, Charge};
+use crate::io::Io;
+
+/// A stream whose first bytes were looked at before it is read by somebody else, who gets them too.
+pub(super) struct Prefixed {
+    io: Box<dyn Io>,
+    /// What was looked at and not read since.
+    prefix: Vec<u8>,
+    /// Has the budget know of the memory of that.
+    charge: Charge,
+}
+
+impl Prefixed {
+    pub(super) fn new(io: Box<dyn Io>, budget: &Budget) -> Self {
+        Self { io, prefix: Vec::new(), charge: budget.charge() }
+    }
+
+    /// Returns what was looked at.
+    pub(super) fn prefix(&self) -> &[u8] {
+        &self.prefix
+    }
+
+    /// Looks at more bytes, up to `most` from the beginning, once the budget has room; tells whether any came.
+    pub(super) async fn read_more(&mut self, most: usize) -> io::Result<bool> {
+        poll_fn(|cx| self.charge.poll_room(cx)).await;
+        let missing = most.saturating_sub(self.prefix.len());
+        self.prefix.reserve(missing.min(LOOK));
+        self.charge.set(self.prefix.capacity());
+        let count = (&mut self.io).take(missing as u64).read_buf(&mut self.prefix).await?;
+        Ok(count > 0)
+    }
+
+    /// Takes bytes that were looked at off the stream.
+    pub(super) fn take_prefix(&mut self, count: usize) {
+        self.prefix.drain(..count.min(self.prefix.len()));
+        if self.prefix.is_empty() {
+            // a connection that is idle later on shall not pay for it
+            self.prefix = Vec::new();
+            self.charge.set(0);
+        }
+    }
+}
+
+impl AsyncRead for Prefixed {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.prefix.is_empty() {
+            return Pin::new(&mut self.io).poll_read(cx, into);
+        }
+        let count = self.prefix.len().min(into.remaining());
+        into.put_slice(&self.prefix[..count]);
+        self.take_prefix(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Prefixed {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+/// Bytes that a look at a stream makes room for.
+const LOOK: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio_test::{assert_pending, assert_ready_ok, task};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_looked_at_is_charged_until_it_is_read() {
+        let budget = Budget::new(LOOK as u64 * 2);
+        let (mut client, far) = tokio::io::duplex(1 << 14);
+        let mut io = Prefixed::new(Box::new(far), &budget);
+        assert_eq!(budget.used(), 0);
+        client.write_all(&[7; 3 * LOOK]).await.expect("room in the pipe");
+        assert!(io.read_more(1 << 14).await.expect("bytes"));
+        assert_eq!(budget.used(), io.prefix.capacity() as u64);
+        while budget.used() <= LOOK as u64 * 2 {
+            assert!(io.read_more(1 << 14).await.expect("bytes"));
+        }
+
+        // somebody else is not read while there is too much
+        let (mut other, far) = tokio::io::duplex(1 << 14);
+        let mut waiting = Prefixed::new(Box::new(far), &budget);
+        other.write_all(b"hello").await.expect("room in the pipe");
+        let mut looks = task::spawn(waiting.read_more(1 << 14));
+        assert_pending!(looks.poll());
+        io.read_exact(&mut vec![0; 3 * LOOK]).await.expect("what was looked at");
+        assert!(looks.is_woken());
+        assert!(assert_ready_ok!(looks.poll()));
+        drop(looks);
+        assert_eq!(budget.used(), waiting.prefix.capacity() as u64);
+        drop(waiting);
+        assert_eq!(budget.used(), 0);
+    }
+}

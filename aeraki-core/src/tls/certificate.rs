@@ -11,6 +11,7 @@ use rustls::{
 use x509_parser::{
     extensions::GeneralName,
     prelude::{FromDer, X509Certificate},
+    time::ASN1Time,
 };
 
 use super::TlsError;
@@ -49,6 +50,27 @@ pub(super) fn roots(authorities: &[CertificateDer<'static>], field: &'static str
             .map_err(|error| TlsError::new(field, format!("certificate {index} cannot be used: {error}")))?;
     }
     Ok(roots)
+}
+
+/// Refuses a certificate that is not valid at `now`, in seconds since 1970: no peer would believe it.
+pub(super) fn check_validity(certificate: &CertificateDer<'_>, now: i64, field: &'static str) -> Result<(), TlsError> {
+    let Some(validity) = parse(certificate).map(|certificate| certificate.validity().clone()) else {
+        return Err(TlsError::new(field, "cannot be read"));
+    };
+    if now > validity.not_after.timestamp() {
+        return Err(TlsError::new(field, format!("has expired on {}", date(validity.not_after))));
+    }
+    if now < validity.not_before.timestamp() {
+        let error = TlsError::new(field, format!("is not valid before {}", date(validity.not_before)));
+        return Err(TlsError { until: Some(validity.not_before.timestamp()), ..error });
+    }
+    Ok(())
+}
+
+fn date(time: ASN1Time) -> String {
+    let time = time.to_datetime();
+    let (hour, minute, second) = time.to_hms();
+    format!("{} {hour:02}:{minute:02}:{second:02} UTC", time.date())
 }
 
 /// Returns when a certificate expires, in seconds since 1970; none where it cannot be read.

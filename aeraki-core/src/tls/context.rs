@@ -18,6 +18,7 @@ use rustls::{
     ALL_VERSIONS, ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion,
     client::WebPkiServerVerifier,
     crypto::CryptoProvider,
+    pki_types::CertificateDer,
     server::{WebPkiClientVerifier, danger::ClientCertVerifier},
     sign::{CertifiedKey, SingleCertAndKey},
     version::TLS13,
@@ -26,6 +27,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::{
     TlsError, certificate,
+    clock::Clock,
     verify::{NamedClients, NamedServers},
 };
 use crate::sync::lock;
@@ -52,9 +54,18 @@ pub(super) struct Parts {
 pub(super) struct Context<S: Side> {
     side: S,
     provider: Arc<CryptoProvider>,
+    clock: Clock,
     current: ArcSwap<Result<Made<S::Config>, TlsError>>,
-    /// The hash of what the files held when they were last read; none where they could not be.
-    seen: Mutex<Option<u64>>,
+    seen: Mutex<Seen>,
+}
+
+/// What the files held when they were last read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seen {
+    /// The hash of it; none where they could not be read.
+    texts: Option<u64>,
+    /// When it can be used after all.
+    refused_until: Option<i64>,
 }
 
 #[derive(Debug)]
@@ -73,11 +84,12 @@ pub(super) enum Reload {
 }
 
 impl<S: Side> Context<S> {
-    pub(super) fn new(side: S, provider: Arc<CryptoProvider>) -> Self {
+    pub(super) fn new(side: S, provider: Arc<CryptoProvider>, clock: Clock) -> Self {
         let read = Texts::read(side.common());
-        let seen = read.as_ref().ok().map(Texts::hash);
-        let made = read.and_then(|texts| make(&side, &texts, &provider));
-        Self { side, provider, current: ArcSwap::from_pointee(made), seen: Mutex::new(seen) }
+        let texts = read.as_ref().ok().map(Texts::hash);
+        let made = read.and_then(|texts| make(&side, &texts, &provider, clock.now()));
+        let seen = Seen { texts, refused_until: made.as_ref().err().and_then(|error| error.until) };
+        Self { side, provider, clock, current: ArcSwap::from_pointee(made), seen: Mutex::new(seen) }
     }
 
     /// Returns what new handshakes use.
@@ -107,12 +119,13 @@ impl<S: Side> Context<S> {
     pub(super) fn reload(&self) -> Reload {
         let mut seen = lock(&self.seen);
         let read = Texts::read(self.side.common());
-        let now = read.as_ref().ok().map(Texts::hash);
-        if *seen == now {
+        let (texts, now) = (read.as_ref().ok().map(Texts::hash), self.clock.now());
+        if seen.texts == texts && seen.refused_until.is_none_or(|until| now < until) {
             return Reload::Unchanged;
         }
-        *seen = now;
-        match read.and_then(|texts| make(&self.side, &texts, &self.provider)) {
+        let made = read.and_then(|texts| make(&self.side, &texts, &self.provider, now));
+        *seen = Seen { texts, refused_until: made.as_ref().err().and_then(|error| error.until) };
+        match made {
             Ok(made) => {
                 self.current.store(Arc::new(Ok(made)));
                 Reload::Renewed
@@ -127,14 +140,18 @@ impl<S: Side> Context<S> {
     }
 }
 
-fn make<S: Side>(side: &S, texts: &Texts, provider: &Arc<CryptoProvider>) -> Result<Made<S::Config>, TlsError> {
+fn make<S: Side>(
+    side: &S,
+    texts: &Texts,
+    provider: &Arc<CryptoProvider>,
+    now: i64,
+) -> Result<Made<S::Config>, TlsError> {
     let common = side.common();
     let mut expires = None;
     let mut note =
         |certificates: &[_]| expires = certificates.iter().filter_map(certificate::expiry).chain(expires).min();
     let pair = common.tls_certificate.as_ref().zip(texts.pair.as_ref()).map(|(sources, (chain, key))| {
-        let chain =
-            certificate::certificates(chain, CHAIN).map_err(|error| error.read_from(&sources.certificate_chain))?;
+        let chain = own_chain(chain, now).map_err(|error| error.read_from(&sources.certificate_chain))?;
         note(&chain);
         certificate::pair(chain, key, KEY, provider).map_err(|error| error.read_from(&sources.private_key))
     });
@@ -147,6 +164,13 @@ fn make<S: Side>(side: &S, texts: &Texts, provider: &Arc<CryptoProvider>) -> Res
     let parts = Parts { certificate: pair.transpose()?, roots: roots.transpose()? };
     let config = Arc::new(side.build(parts, Arc::clone(provider))?);
     Ok(Made { config, expires })
+}
+
+/// Reads a chain that is to be shown, whose first certificate has to be valid; peers judge the others, and may need none of them.
+fn own_chain(chain: &[u8], now: i64) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let chain = certificate::certificates(chain, CHAIN)?;
+    chain.first().map_or(Ok(()), |own| certificate::check_validity(own, now, CHAIN))?;
+    Ok(chain)
 }
 
 impl Side for DownstreamTlsContext {

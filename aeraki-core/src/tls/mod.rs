@@ -12,6 +12,7 @@
 
 mod certificate;
 mod client;
+mod clock;
 mod context;
 mod handshake;
 mod secrets;
@@ -31,11 +32,13 @@ pub struct TlsError {
     /// Path of the field inside the TLS context.
     field: &'static str,
     reason: String,
+    /// When the fault is over by itself, in seconds since 1970: a certificate becomes valid then.
+    until: Option<i64>,
 }
 
 impl TlsError {
     fn new(field: &'static str, reason: impl Into<String>) -> Self {
-        Self { field, reason: reason.into() }
+        Self { field, reason: reason.into(), until: None }
     }
 
     /// Names the file whose content is at fault.

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, Weak},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use aeraki_route::config::{Cluster, ConfigError, DownstreamTlsContext, FilterChain, Listener, UpstreamTlsContext};
@@ -13,6 +13,7 @@ use tokio::{task::spawn_blocking, time::sleep};
 use super::{
     Secured,
     client::TlsConnector,
+    clock::Clock,
     context::{Context, Reload, Side},
 };
 use crate::{
@@ -32,6 +33,7 @@ pub struct Secrets(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     provider: Arc<CryptoProvider>,
+    clock: Clock,
     servers: Contexts<DownstreamTlsContext>,
     clients: Contexts<UpstreamTlsContext>,
     renewed: Counter,
@@ -51,15 +53,19 @@ impl Secrets {
     /// Makes an empty store with other cryptography, such as that of aws-lc-rs.
     #[must_use]
     pub fn with_provider(provider: Arc<CryptoProvider>) -> Self {
+        Self::with_clock(provider, Clock::default())
+    }
+
+    pub(super) fn with_clock(provider: Arc<CryptoProvider>, clock: Clock) -> Self {
         let (servers, clients, renewed, refused) = Default::default();
-        Self(Arc::new(Shared { provider, servers, clients, renewed, refused }))
+        Self(Arc::new(Shared { provider, clock, servers, clients, renewed, refused }))
     }
 
     /// Reads what the filter chains of a listener need for their TLS, where they have any.
     ///
     /// # Errors
-    /// Listener, field and reason: a file that cannot be read or holds something else, or a key that belongs to another
-    /// certificate.
+    /// Listener, field and reason: a file that cannot be read or holds something else, a key that belongs to another
+    /// certificate, or a certificate that has expired or is not valid yet.
     pub fn check_listener(&self, listener: &Listener) -> Result<(), ConfigError> {
         let mut secured = listener.chains().filter_map(|(path, chain)| Some((path, chain.tls.as_ref()?)));
         secured.try_for_each(|(path, tls)| {
@@ -135,7 +141,7 @@ impl Secrets {
             return known;
         }
         contexts.retain(|_, context| context.strong_count() > 0);
-        let context = Arc::new(Context::new(config.clone(), Arc::clone(&self.0.provider)));
+        let context = Arc::new(Context::new(config.clone(), Arc::clone(&self.0.provider), self.0.clock.clone()));
         contexts.insert(config.clone(), Arc::downgrade(&context));
         context
     }
@@ -168,7 +174,7 @@ impl Collect for Secrets {
         let servers = in_use(&self.0.servers).into_iter().filter_map(|context| context.expires());
         let clients = in_use(&self.0.clients).into_iter().filter_map(|context| context.expires());
         let Some(first) = servers.chain(clients).min() else { return };
-        let days = (first - now()).div_euclid(24 * 60 * 60).max(0);
+        let days = (first - self.0.clock.now()).div_euclid(24 * 60 * 60).max(0);
         samples
             .scope("server", &[])
             .add("days_until_first_cert_expiring", "Days until a certificate expires.", Value::Gauge(days))
@@ -179,12 +185,6 @@ impl Collect for Secrets {
 
 fn in_use<S: Side>(contexts: &Contexts<S>) -> Vec<Arc<Context<S>>> {
     lock(contexts).values().filter_map(Weak::upgrade).collect()
-}
-
-/// Returns the seconds since 1970.
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// How often files are looked at.

@@ -5,9 +5,18 @@ mod chains;
 mod handshakes;
 mod reload;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use aeraki_route::config::{self, DownstreamTlsContext, UpstreamTlsContext};
+use rustls::crypto::ring;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, copy, split},
     sync::mpsc,
@@ -15,7 +24,7 @@ use tokio::{
 };
 
 use self::authority::{Authority, Issued};
-use super::{Secrets, Secured, client::TlsConnector};
+use super::{Secrets, Secured, client::TlsConnector, clock::Clock};
 use crate::{
     io::Io,
     observe::{Samples, SslStats, Value},
@@ -63,8 +72,12 @@ struct Bench {
 
 impl Bench {
     fn new(config: DownstreamTlsContext) -> Self {
+        Self::with(Secrets::new(), config)
+    }
+
+    fn with(secrets: Secrets, config: DownstreamTlsContext) -> Self {
         let (sender, served) = mpsc::unbounded_channel();
-        let (secrets, downstream) = (Secrets::new(), Arc::<SslStats>::default());
+        let downstream = Arc::<SslStats>::default();
         let server = Secured::new(Arc::new(Echo(sender)), &secrets, &config, Arc::clone(&downstream));
         Self { server, served, downstream, upstream: Arc::default(), secrets }
     }
@@ -109,6 +122,17 @@ impl Bench {
 /// Fails where something never happens, rather than let the paused clock run on.
 async fn soon<T>(something: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(3600), something).await.expect("nobody waits for ever")
+}
+
+/// Makes a store that takes certificates for what they are at this time, in seconds since 1970.
+fn secrets_at(now: &Arc<AtomicI64>) -> Secrets {
+    let now = Arc::clone(now);
+    Secrets::with_clock(Arc::new(ring::default_provider()), Clock::new(move || now.load(Relaxed)))
+}
+
+/// The 1st of June 2020: what is issued here has begun, and has not expired yet.
+fn in_2020() -> Arc<AtomicI64> {
+    Arc::new(AtomicI64::new(1_590_969_600))
 }
 
 /// Lists what was counted.

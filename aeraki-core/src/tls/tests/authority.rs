@@ -1,5 +1,7 @@
 //! Certificates of a test: made when it runs, never kept.
 
+use std::ops::Range;
+
 use aeraki_route::config::{CertificateValidationContext, DataSource, TlsCertificate};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType, date_time_ymd};
 
@@ -37,10 +39,15 @@ impl Authority {
 
     /// Issues a certificate that expires with the beginning of a year.
     pub(super) fn issue_until(&self, names: &[&str], year: i32) -> Issued {
+        self.issue_for(names, 2020..year)
+    }
+
+    /// Issues a certificate that is valid in these years.
+    pub(super) fn issue_for(&self, names: &[&str], years: Range<i32>) -> Issued {
         let mut params = CertificateParams::default();
         params.subject_alt_names = names.iter().map(|name| san(name)).collect();
-        params.not_before = date_time_ymd(2020, 1, 1);
-        params.not_after = date_time_ymd(year, 1, 1);
+        params.not_before = date_time_ymd(years.start, 1, 1);
+        params.not_after = date_time_ymd(years.end, 1, 1);
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
         Issued { chain: certificate.pem(), key: key.serialize_pem() }

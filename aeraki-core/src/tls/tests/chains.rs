@@ -96,7 +96,7 @@ impl Chains {
     }
 }
 
-fn service() -> MetaProtocolProxy {
+pub(super) fn service() -> MetaProtocolProxy {
     MetaProtocolProxy::new("in", ProtocolConfig::new("p"), RouteSource::Inline(RouteConfig::new("r", [])))
 }
 

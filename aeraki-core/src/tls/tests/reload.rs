@@ -2,10 +2,10 @@
 
 use std::{fs, path::PathBuf};
 
-use aeraki_route::config::{CertificateValidationContext, TlsCertificate};
+use aeraki_route::config::{CertificateValidationContext, Cluster, FilterChain, Listener, TlsCertificate};
 use tempfile::TempDir;
 
-use super::*;
+use super::{chains::service, *};
 
 const SHOP: &str = "127.0.0.1";
 
@@ -31,6 +31,10 @@ impl Files {
     fn certificate(&self) -> TlsCertificate {
         TlsCertificate::new(self.path("chain.pem"), self.path("key.pem"))
     }
+
+    fn server(&self) -> DownstreamTlsContext {
+        DownstreamTlsContext::new(self.certificate())
+    }
 }
 
 fn sample(secrets: &Secrets, name: &str) -> Option<Value> {
@@ -43,7 +47,7 @@ fn sample(secrets: &Secrets, name: &str) -> Option<Value> {
 async fn a_new_pair_is_for_new_handshakes_and_a_broken_one_for_none() {
     let (old, new) = (Authority::new(), Authority::new());
     let files = Files::new(&old.issue(&[SHOP]));
-    let bench = Bench::new(DownstreamTlsContext::new(files.certificate()));
+    let bench = Bench::new(files.server());
     let trusting = |authority: &Authority| UpstreamTlsContext::new(authority.trusted());
     let mut open = bench.connect(&trusting(&old)).await.expect("the old pair");
 
@@ -81,7 +85,7 @@ async fn a_new_pair_is_for_new_handshakes_and_a_broken_one_for_none() {
 async fn the_watch_takes_up_changes_until_the_drain() {
     let (old, new) = (Authority::new(), Authority::new());
     let files = Files::new(&old.issue(&[SHOP]));
-    let bench = Bench::new(DownstreamTlsContext::new(files.certificate()));
+    let bench = Bench::new(files.server());
     let drain = Drain::new();
     let watch = tokio::spawn(bench.secrets.clone().watch(drain.clone()));
     files.write(&new.issue(&[SHOP]));
@@ -100,7 +104,7 @@ fn refusals_name_field_file_and_reason() {
     let (chain, key) = (files.path("chain.pem"), files.path("key.pem"));
     let error =
         |config: DownstreamTlsContext| Secrets::new().server(&config).config().expect_err("refused").to_string();
-    let downstream = || DownstreamTlsContext::new(files.certificate());
+    let downstream = || files.server();
 
     let missing = CertificateValidationContext::new(files.path("ca.pem"));
     assert_eq!(
@@ -131,17 +135,68 @@ fn refusals_name_field_file_and_reason() {
 }
 
 #[test]
-fn the_first_certificate_to_expire_is_told_in_days() {
+fn certificates_beyond_their_time_are_refused_with_file_and_date() {
     let authority = Authority::new();
-    let secrets = Secrets::new();
+    let files = Files::new(&authority.issue_for(&[SHOP], 2001..2002));
+    let chain = files.path("chain.pem");
+    let refused = |reason: &str| {
+        let server = Listener::of("in", NOWHERE, FilterChain::new(service()).with_tls(files.server()));
+        let refused = Secrets::new().check_listener(&server).expect_err("refused").to_string();
+        let place = format!("common.tlsCertificate.certificateChain: {}", chain.display());
+        assert_eq!(refused, format!("listener \"in\": filterChains[0].tls.{place}: {reason}"));
+        let client = UpstreamTlsContext::new(authority.trusted()).with_certificate(files.certificate());
+        let refused = Secrets::new().check_cluster(&Cluster::new("c").with_tls(client)).expect_err("refused");
+        assert_eq!(refused.to_string(), format!("cluster \"c\": tls.{place}: {reason}"));
+    };
+    refused("has expired on 2002-01-01 00:00:00 UTC");
+    files.write(&authority.issue_for(&[SHOP], 2301..2302));
+    refused("is not valid before 2301-01-01 00:00:00 UTC");
+    files.write(&authority.issue(&[SHOP]));
+    Secrets::new().server(&files.server()).config().expect("is valid");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_certificate_is_taken_up_when_its_time_comes_and_not_when_it_has_gone() {
+    let (old, new) = (Authority::new(), Authority::new());
+    let (now, files) = (in_2020(), Files::new(&old.issue(&[SHOP])));
+    let bench = Bench::with(secrets_at(&now), files.server());
+    let trusting = |authority: &Authority| UpstreamTlsContext::new(authority.trusted());
+    let counted = || ["rejected", "success"].map(|what| sample(&bench.secrets, &format!("cert_update_{what}")));
+    let counts = |rejected, renewed| [rejected, renewed].map(|count| Some(Value::Counter(count)));
+
+    files.write(&new.issue_for(&[SHOP], 2001..2002));
+    bench.secrets.reload();
+    bench.call(&trusting(&old)).await.expect("the last good one stays");
+    assert_eq!(counted(), counts(1, 0));
+
+    files.write(&new.issue_for(&[SHOP], 2021..2090));
+    for _ in 0..2 {
+        bench.secrets.reload();
+        bench.call(&trusting(&old)).await.expect("the last good one stays");
+        assert_eq!(counted(), counts(2, 0), "said once");
+    }
+    now.store(1_609_459_200, Relaxed);
+    bench.secrets.reload();
+    bench.call(&trusting(&new)).await.expect("its time has come");
+    assert_eq!(counted(), counts(2, 1));
+    bench.secrets.reload();
+    assert_eq!(counted(), counts(2, 1), "said once");
+}
+
+#[test]
+fn the_first_certificate_to_expire_is_told_in_days() {
+    let (authority, now) = (Authority::new(), in_2020());
+    let secrets = secrets_at(&now);
     assert_eq!(sample(&secrets, "days_until_first_cert_expiring"), None);
     let long = secrets.server(&DownstreamTlsContext::new(authority.issue_until(&[SHOP], 2090).inline()));
-    let Some(Value::Gauge(days)) = sample(&secrets, "days_until_first_cert_expiring") else { panic!("no gauge") };
-    assert!((20_000..30_000).contains(&days), "{days}");
-    let expired = secrets.server(&DownstreamTlsContext::new(authority.issue_until(&[SHOP], 2021).inline()));
-    assert_eq!(sample(&secrets, "days_until_first_cert_expiring"), Some(Value::Gauge(0)));
-    drop(expired);
-    assert_eq!(sample(&secrets, "days_until_first_cert_expiring"), Some(Value::Gauge(days)), "only those in use count");
+    let days = || sample(&secrets, "days_until_first_cert_expiring");
+    assert_eq!(days(), Some(Value::Gauge(25416)));
+    let short = secrets.server(&DownstreamTlsContext::new(authority.issue_until(&[SHOP], 2021).inline()));
+    assert_eq!(days(), Some(Value::Gauge(214)));
+    now.fetch_add(300 * 24 * 60 * 60, Relaxed);
+    assert_eq!(days(), Some(Value::Gauge(0)), "it has expired while in use");
+    drop(short);
+    assert_eq!(days(), Some(Value::Gauge(25116)), "only those in use count");
     drop(long);
 }
 

@@ -54,7 +54,8 @@ cargo xtask RECIPE
                     what codecs, route tables and the stack cost, counted; fails at 3 % more than is committed
   interop [SUITE...] [--targets direct,envoy,ours]
                     real clients and servers through the proxy, beside stock Envoy
-  chaos [--seconds N] [--targets envoy,ours]
+  chaos [--seconds N] [--protocols dubbo,thrift]
+        [--targets envoy,ours,ours-changing,ours-tls,ours-cut,ours-cut-checked]
                     servers that misbehave under load: every request has one end, and nobody gets another's answer
   bench [--protocols dubbo,thrift] [--targets direct,relay,framed,envoy,ours,ours-concurrent]
         [--loads 64x1x128,...] [--rounds N] [--ms N] [--cachegrind] [--no-keep]

@@ -3,16 +3,20 @@
 use std::{
     collections::HashMap,
     io::Write,
-    net::TcpStream,
-    sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
 use anyhow::Result;
+use rustls::ClientConfig;
 
 use super::{
     AGAIN, ONCE,
     ledger::{End, Ledger},
+    stream::Stream,
 };
 use crate::interop::{
     backend::{Frames, connect},
@@ -20,9 +24,19 @@ use crate::interop::{
 };
 use crate::peers::process::pause;
 
+/// How clients reach the proxy.
+#[derive(Clone, Debug)]
+pub(super) struct Way {
+    pub(super) wire: Wire,
+    pub(super) port: u16,
+    pub(super) tls: Option<Arc<ClientConfig>>,
+    /// How long a client waits for an answer.
+    pub(super) patience: Duration,
+}
+
 /// Calls until it is told to end.
-pub(super) fn run(wire: Wire, port: u16, number: usize, ledger: &Ledger, ends: &AtomicBool) -> Result<()> {
-    let window = match wire {
+pub(super) fn run(way: &Way, number: usize, ledger: &Ledger, ends: &AtomicBool) -> Result<()> {
+    let window = match way.wire {
         Wire::Dubbo => 8,
         // its clients wait for each answer
         Wire::Thrift => 1,
@@ -32,7 +46,7 @@ pub(super) fn run(wire: Wire, port: u16, number: usize, ledger: &Ledger, ends: &
     while !ends.load(Relaxed) {
         let mut open = match connection.take() {
             Some(open) => open,
-            None => Connection::open(wire, port)?,
+            None => Connection::open(way)?,
         };
         let calls: Vec<String> = (count..count + window)
             .map(|call| format!("{}-{number}-{call}", if call % 2 == 0 { AGAIN } else { ONCE }))
@@ -46,8 +60,8 @@ pub(super) fn run(wire: Wire, port: u16, number: usize, ledger: &Ledger, ends: &
 }
 
 /// Makes one call on a connection of its own; tells whether it was answered.
-pub(super) fn one(wire: Wire, port: u16, ledger: &Ledger) -> bool {
-    let Ok(mut connection) = Connection::open(wire, port) else { return false };
+pub(super) fn one(way: &Way, ledger: &Ledger) -> bool {
+    let Ok(mut connection) = Connection::open(way) else { return false };
     let before = connection.answered;
     connection.exchange(&[format!("{AGAIN}-last")], ledger);
     connection.answered > before
@@ -55,7 +69,8 @@ pub(super) fn one(wire: Wire, port: u16, ledger: &Ledger) -> bool {
 
 struct Connection {
     wire: Wire,
-    stream: TcpStream,
+    patience: Duration,
+    stream: Stream,
     frames: Frames,
     answered: u32,
     opened: Instant,
@@ -64,16 +79,26 @@ struct Connection {
 }
 
 impl Connection {
-    fn open(wire: Wire, port: u16) -> Result<Self> {
-        let deadline = Instant::now() + PATIENCE;
-        let stream = loop {
-            match connect(port, PATIENCE) {
+    fn open(way: &Way) -> Result<Self> {
+        let Way { wire, port, ref tls, patience } = *way;
+        let deadline = Instant::now() + RESTART;
+        let socket = loop {
+            match connect(port, patience) {
                 // a proxy that died is started again
                 Err(_) if Instant::now() < deadline => pause(Duration::from_millis(20)),
                 connected => break connected?,
             }
         };
-        Ok(Self { wire, stream, frames: Frames::new(wire), answered: 0, opened: Instant::now(), goodbye: false })
+        let stream = Stream::of_client(socket, tls.as_ref())?;
+        Ok(Self {
+            wire,
+            patience,
+            stream,
+            frames: Frames::new(wire),
+            answered: 0,
+            opened: Instant::now(),
+            goodbye: false,
+        })
     }
 
     /// Tells whether another connection is better for the next calls.
@@ -104,10 +129,10 @@ impl Connection {
 
     /// Reads until nothing is waited for; returns what became of the rest otherwise.
     fn read_all(&mut self, waiting: &mut HashMap<u32, &str>, ledger: &Ledger) -> Option<End> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.patience;
         while !waiting.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() || self.stream.set_read_timeout(Some(left)).is_err() {
+            if left.is_zero() || self.stream.socket.set_read_timeout(Some(left)).is_err() {
                 return Some(End::Hung);
             }
             match self.frames.next(&mut self.stream) {
@@ -148,7 +173,7 @@ fn is_late(error: &anyhow::Error) -> bool {
 
 /// How long a client keeps a connection, as those do that cannot be told goodbye and want to lose nothing.
 const LIFE: Duration = Duration::from_secs(1);
-/// How long a client waits for an answer: several times as long as the routes allow.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a proxy may take to be there again.
+const RESTART: Duration = Duration::from_secs(10);
 /// Ids of all clients together: an answer that goes to another client is found out.
 static IDS: AtomicU32 = AtomicU32::new(1);

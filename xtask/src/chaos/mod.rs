@@ -6,11 +6,16 @@
 
 mod client;
 mod ledger;
+mod links;
+mod proxy;
+mod secrets;
 mod server;
 mod statistics;
+mod stream;
+mod target;
 
 use std::{
-    process::Command,
+    net::{Ipv4Addr, SocketAddrV4, TcpStream},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -22,78 +27,69 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 
 use self::{
+    client::Way,
     ledger::{Counts, Ledger},
-    server::{Mode, Server},
+    links::{Inside, Links, Side, address},
+    proxy::Proxy,
+    secrets::Secrets,
+    server::{Mode, Place, Server},
+    target::{Change, Target},
 };
 use crate::{
     interop::frames::Wire,
-    peers::{
-        mesh::{HOST, Mesh, Service},
-        process::{Process, free_port, pause},
-        proxy::{Config, Routes, Software},
-    },
+    peers::{install::peers_dir, process::pause},
 };
 
 /// Runs every protocol through every proxy, and fails where ours breaks a promise.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    let Options { seconds, targets } = Options::parse(arguments)?;
-    let runs = u32::try_from(Wire::ALL.len() * targets.len())?;
+    let Options { seconds, targets, wires } = Options::parse(arguments)?;
+    let runs = u32::try_from(wires.len() * targets.len())?;
     let time = Duration::from_secs(seconds) / runs.max(1);
+    if !links::is_inside() {
+        let columns = Counts::COLUMNS.join(" | ");
+        println!("| protocol | proxy | {columns} |\n|---|---|{}", "---|".repeat(Counts::COLUMNS.len()));
+    }
     let mut broken = Vec::new();
-    println!(
-        "| protocol | proxy | {} |\n|---|---|{}",
-        Counts::COLUMNS.join(" | "),
-        "---|".repeat(Counts::COLUMNS.len())
-    );
-    for wire in Wire::ALL {
+    for wire in wires {
         for target in &targets {
             let name = target.name();
-            let ledger = storm(wire, *target, time).with_context(|| format!("{wire} through {name}"))?;
-            println!("| {wire} | {name} | {} |", ledger.counts().row());
-            let violations = ledger.violations();
-            violations.iter().take(10).for_each(|violation| println!("  {wire} through {name}: {violation}"));
-            if *target != Target::Envoy && !violations.is_empty() {
-                broken.push(format!("{wire}: {}", violations.len()));
+            let kept = hold(wire, *target, time).with_context(|| format!("{wire} through {name}"))?;
+            if *target != Target::Envoy && !kept {
+                broken.push(format!("{wire} through {name}"));
             }
         }
     }
-    ensure!(broken.is_empty(), "promises that our proxy broke: {}", broken.join(", "));
+    ensure!(broken.is_empty(), "promises were broken: {}", broken.join(", "));
     Ok(())
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Target {
-    Envoy,
-    Ours,
-    /// Ours, while its servers come and go and one process of it takes over from another.
-    Changing,
-}
-
-impl Target {
-    const ALL: [Self; 3] = [Self::Envoy, Self::Ours, Self::Changing];
-
-    fn parse(name: &str) -> Result<Self> {
-        let found = Self::ALL.into_iter().find(|target| target.name() == name);
-        found.with_context(|| format!("no target is named {name:?}"))
-    }
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Envoy => "envoy",
-            Self::Ours => "ours",
-            Self::Changing => "ours-changing",
+/// Puts one proxy through a storm and says what became of it; tells whether all promises were kept.
+fn hold(wire: Wire, target: Target, time: Duration) -> Result<bool> {
+    let (name, protocol) = (target.name(), wire.to_string());
+    if target.has_links() && !links::is_inside() {
+        let seconds = time.as_secs().to_string();
+        let inside = links::run_inside(&["--targets", name, "--protocols", &protocol, "--seconds", &seconds])?;
+        if inside == Inside::Nowhere {
+            println!("  {wire} through {name}: skipped, this machine gives no network namespace to its users");
         }
+        return Ok(inside != Inside::Broke);
     }
+    let ledger = storm(wire, target, time)?;
+    println!("| {wire} | {name} | {} |", ledger.counts().row());
+    let violations = ledger.violations();
+    violations.iter().take(10).for_each(|violation| println!("  {wire} through {name}: {violation}"));
+    Ok(violations.is_empty())
 }
 
 struct Options {
     seconds: u64,
     targets: Vec<Target>,
+    wires: Vec<Wire>,
 }
 
 impl Options {
     fn parse(arguments: &[String]) -> Result<Self> {
-        let mut options = Self { seconds: 60, targets: Target::ALL.to_vec() };
+        let mut options = Self { seconds: 60, targets: Target::ALL.to_vec(), wires: Wire::ALL.to_vec() };
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
             match (argument.as_str(), arguments.next().map(String::as_str)) {
@@ -101,27 +97,35 @@ impl Options {
                 ("--targets", Some(list)) => {
                     options.targets = list.split(',').map(Target::parse).collect::<Result<_>>()?;
                 }
-                _ => bail!("chaos takes --seconds N and --targets LIST, not {argument:?}"),
+                ("--protocols", Some(list)) => {
+                    options.wires = list.split(',').map(parse_wire).collect::<Result<_>>()?;
+                }
+                _ => bail!("chaos takes --seconds N, --targets LIST and --protocols LIST, not {argument:?}"),
             }
         }
         Ok(options)
     }
 }
 
+fn parse_wire(name: &str) -> Result<Wire> {
+    let found = Wire::ALL.into_iter().find(|wire| wire.to_string() == name);
+    found.with_context(|| format!("no protocol is named {name:?}"))
+}
+
 /// Lets clients call through one proxy while servers misbehave, and looks whether all recover.
 fn storm(wire: Wire, target: Target, time: Duration) -> Result<Ledger> {
     let ledger = Arc::new(Ledger::default());
-    let servers = (0..SERVERS).map(|_| Server::start(wire, &ledger)).collect::<Result<Vec<_>>>()?;
-    let ports: Vec<u16> = servers.iter().map(Server::port).collect();
-    let mut proxy = Proxy::start(wire, target, &ports)?;
+    let scene = Scene::set(wire, target, &ledger)?;
+    let mut proxy = Proxy::start(wire, target, &scene.addresses(), scene.secrets.as_ref())?;
+    let way = scene.way(&proxy);
     let ends = Arc::new(AtomicBool::new(false));
     let clients: Vec<_> = (0..CLIENTS)
         .map(|number| {
-            let (ledger, ends, port) = (Arc::clone(&ledger), Arc::clone(&ends), proxy.entrance);
-            thread::spawn(move || client::run(wire, port, number, &ledger, &ends))
+            let (ledger, ends, way) = (Arc::clone(&ledger), Arc::clone(&ends), way.clone());
+            thread::spawn(move || client::run(&way, number, &ledger, &ends))
         })
         .collect();
-    let conducted = conduct(&servers, &mut proxy, &ledger, time);
+    let conducted = scene.conduct(&mut proxy, &ledger, time);
     ends.store(true, Relaxed);
     conducted?;
     for client in clients {
@@ -130,159 +134,93 @@ fn storm(wire: Wire, target: Target, time: Duration) -> Result<Ledger> {
     // what was given up may still be executed
     pause(SETTLE);
     ledger.close();
-    proxy.recovers(wire, &ledger)?;
+    proxy.recovers(&way, &ledger)?;
     if let Some(admin) = proxy.admin {
-        statistics::compare(admin, wire, &ledger)?;
+        statistics::compare(admin, wire, target, &ledger)?;
     }
     drop(proxy);
-    drop(servers);
+    drop(scene);
     Arc::try_unwrap(ledger).map_err(|_| anyhow::anyhow!("a server still runs"))
 }
 
-/// Has one or two servers at a time misbehave, each in every way in turn.
-fn conduct(servers: &[Server], proxy: &mut Proxy, ledger: &Ledger, time: Duration) -> Result<()> {
-    let end = Instant::now() + time;
-    let mut modes = Mode::BAD.iter().cycle();
-    let mut victims = servers.iter().cycle();
-    let ports: Vec<u16> = servers.iter().map(Server::port).collect();
-    let mut changes = [Change::Servers(&ports[1..]), Change::Process, Change::Servers(&ports)].into_iter().cycle();
-    while Instant::now() < end {
-        let (Some(first), Some(second), Some(victim), Some(other)) =
-            (modes.next(), modes.next(), victims.next(), victims.next())
-        else {
-            break;
-        };
-        victim.set(*first);
-        proxy.keep(ledger, SPELL / 2)?;
-        other.set(*second);
-        proxy.keep(ledger, SPELL / 2)?;
-        victim.set(Mode::Well);
-        proxy.keep(ledger, SPELL / 2)?;
-        other.set(Mode::Well);
-        // so that the next round begins with another server
-        victims.next();
-        proxy.change(&mut changes)?;
-    }
-    servers.iter().for_each(|server| server.set(Mode::Well));
-    Ok(())
+/// The servers, and what else belongs to the target.
+struct Scene {
+    wire: Wire,
+    target: Target,
+    servers: Vec<Server>,
+    secrets: Option<Secrets>,
+    links: Option<Links>,
 }
 
-/// What becomes of a proxy that serves.
-#[derive(Clone, Copy)]
-enum Change<'a> {
-    Servers(&'a [u16]),
-    Process,
-}
-
-/// What is called.
-struct Proxy {
-    entrance: u16,
-    admin: Option<u16>,
-    changes: bool,
-    processes: Processes,
-}
-
-enum Processes {
-    Ours(Box<Mesh>),
-    Envoy { process: Process, wire: Wire, servers: Vec<u16> },
-}
-
-impl Proxy {
-    fn start(wire: Wire, target: Target, servers: &[u16]) -> Result<Self> {
+impl Scene {
+    fn set(wire: Wire, target: Target, ledger: &Arc<Ledger>) -> Result<Self> {
         let name = format!("chaos-{wire}-{}", target.name());
-        match target {
-            Target::Ours | Target::Changing => {
-                let protocol = wire.to_string();
-                let routes = routes();
-                let interface = "peers.Echo";
-                let mesh =
-                    Mesh::start(&name, "dev", Service { protocol: &protocol, interface, routes: &routes, servers })?;
-                let changes = target == Target::Changing;
-                // the counters of each process are its own
-                let admin = (!changes).then_some(mesh.admin);
-                Ok(Self { entrance: mesh.entrance, admin, changes, processes: Processes::Ours(Box::new(mesh)) })
-            }
-            Target::Envoy => {
-                let entrance = free_port()?;
-                let process = envoy(wire, entrance, servers)?;
-                Ok(Self {
-                    entrance,
-                    admin: None,
-                    changes: false,
-                    processes: Processes::Envoy { process, wire, servers: servers.to_vec() },
-                })
-            }
-        }
+        let folder = peers_dir().join("run").join(format!("{name}-secrets"));
+        let secrets = (target == Target::Tls).then(|| Secrets::new(folder)).transpose()?;
+        let links = target.has_links().then(|| Links::new(&format!("{name}-links"))).transpose()?;
+        let place = |number: usize| Place {
+            host: links.as_ref().map_or(Ipv4Addr::LOCALHOST, |_| address(Side::Servers, number % Links::COUNT)),
+            namespace: links.as_ref().map(Links::namespace),
+            tls: secrets.as_ref().map(|secrets| Arc::clone(&secrets.servers)),
+        };
+        let servers = (0..SERVERS).map(|number| Server::start(wire, place(number), ledger)).collect::<Result<_>>()?;
+        Ok(Self { wire, target, servers, secrets, links })
     }
 
-    /// Waits for `time`, and sees to it that there is a proxy afterwards.
-    fn keep(&mut self, ledger: &Ledger, time: Duration) -> Result<()> {
-        pause(time);
-        match &mut self.processes {
-            Processes::Ours(mesh) => mesh.runs(),
-            Processes::Envoy { process, wire, servers } => {
-                if process.ended()?.is_some() {
-                    ledger.died();
-                    *process = envoy(*wire, self.entrance, servers)?;
-                }
-                Ok(())
+    fn addresses(&self) -> Vec<SocketAddrV4> {
+        self.servers.iter().map(Server::address).collect()
+    }
+
+    fn way(&self, proxy: &Proxy) -> Way {
+        let tls = self.secrets.as_ref().map(|secrets| Arc::clone(&secrets.clients));
+        let patience = if self.target == Target::Envoy { UNBOUNDED } else { BOUNDED };
+        Way { wire: self.wire, port: proxy.entrance, tls, patience }
+    }
+
+    /// Has one or two servers at a time misbehave, each in every way in turn, and everything else happen between.
+    fn conduct(&self, proxy: &mut Proxy, ledger: &Ledger, time: Duration) -> Result<()> {
+        let end = Instant::now() + time;
+        let mut modes = Mode::BAD.iter().cycle();
+        let mut victims = self.servers.iter().cycle();
+        let mut changes = self.target.changes().iter().cycle();
+        while Instant::now() < end {
+            let (Some(first), Some(second), Some(victim), Some(other)) =
+                (modes.next(), modes.next(), victims.next(), victims.next())
+            else {
+                break;
+            };
+            victim.set(*first);
+            proxy.keep(ledger, SPELL / 2)?;
+            other.set(*second);
+            proxy.keep(ledger, SPELL / 2)?;
+            victim.set(Mode::Well);
+            proxy.keep(ledger, SPELL / 2)?;
+            other.set(Mode::Well);
+            // so that the next round begins with another server
+            victims.next();
+            if let Some(change) = changes.next() {
+                self.change(*change, proxy)?;
             }
         }
+        self.servers.iter().for_each(|server| server.set(Mode::Well));
+        self.change(Change::Mend, proxy)
     }
 
-    /// Makes the next change, where the proxy is one that changes.
-    fn change<'a>(&mut self, changes: &mut impl Iterator<Item = Change<'a>>) -> Result<()> {
-        match &mut self.processes {
-            Processes::Ours(mesh) if self.changes => match changes.next() {
-                Some(Change::Servers(ports)) => mesh.serve_by(ports),
-                Some(Change::Process) => mesh.renew(),
-                None => Ok(()),
-            },
-            _ => Ok(()),
+    fn change(&self, change: Change, proxy: &mut Proxy) -> Result<()> {
+        if let Some(links) = &self.links {
+            change.carry_out(links)?;
         }
-    }
-
-    /// Calls until many calls in a row are answered.
-    fn recovers(&mut self, wire: Wire, ledger: &Ledger) -> Result<()> {
-        let deadline = Instant::now() + RECOVERY;
-        let mut good = 0;
-        while good < ENOUGH {
-            if Instant::now() > deadline {
-                ledger.violated(format!("it did not recover within {RECOVERY:?}"));
-                return Ok(());
+        if let Change::Cut(cut, _) = change {
+            for link in cut {
+                let server = self.servers[*link].address().into();
+                ensure!(TcpStream::connect_timeout(&server, SILENCE).is_err(), "link {link} is cut and still carries");
             }
-            self.keep(ledger, Duration::ZERO)?;
-            good = if client::one(wire, self.entrance, ledger) { good + 1 } else { 0 };
         }
-        Ok(())
+        if let (Some(secrets), Change::Certificates) = (&self.secrets, change) {
+            secrets.renew()?;
+        }
+        proxy.change(change)
     }
-}
-
-fn envoy(wire: Wire, entrance: u16, servers: &[u16]) -> Result<Process> {
-    let config = Config {
-        software: Software::Envoy,
-        routes: match wire {
-            Wire::Dubbo => wire.routes(),
-            Wire::Thrift => Routes::Thrift { methods: &[ONCE, AGAIN], services: &[] },
-        },
-        listeners: &[(entrance, servers)],
-        concurrent: false,
-        rate_limit: None,
-        fails_on_request: false,
-    };
-    config.start(&format!("chaos-{wire}-envoy"), Command::new(Software::Envoy.binary("release")?))
-}
-
-/// One method may be executed again, and one must not.
-fn routes() -> String {
-    let route = |method: &str, retries: &str| {
-        format!(
-            "- name: {method}\n  match: {{attributes: {{method: {{exact: {method}}}}}}}\n  timeout: 2s\n  \
-             retries: {{{retries}}}\n  route: [{{destination: {{host: {HOST}}}}}]\n"
-        )
-    };
-    let again = "attempts: 3, repeatable: true, retryOn: 'connect-failure,reset,refused,timeout', perTryTimeout: 0.5s";
-    [route(AGAIN, again), route(ONCE, "attempts: 3")].concat()
 }
 
 /// The method that may be executed again.
@@ -293,6 +231,10 @@ const SERVERS: usize = 4;
 const CLIENTS: usize = 8;
 /// How long a server misbehaves in one way.
 const SPELL: Duration = Duration::from_millis(600);
+/// How long a link that is cut is listened to.
+const SILENCE: Duration = Duration::from_millis(200);
 const SETTLE: Duration = Duration::from_secs(3);
-const RECOVERY: Duration = Duration::from_secs(20);
-const ENOUGH: usize = 100;
+/// How long clients wait for an answer: twice as long as the routes of our proxy allow.
+const BOUNDED: Duration = Duration::from_secs(4);
+/// How long clients wait for an answer of a proxy whose routes have no timeout.
+const UNBOUNDED: Duration = Duration::from_secs(10);

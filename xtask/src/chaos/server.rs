@@ -2,19 +2,21 @@
 
 use std::{
     io::{self, Read, Write},
-    net::{Ipv4Addr, Shutdown, TcpListener, TcpStream},
+    net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpListener, TcpStream},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+        mpsc,
     },
     thread::{self, JoinHandle},
     time::Duration,
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use rustls::ServerConfig;
 use socket2::SockRef;
 
-use super::ledger::Ledger;
+use super::{ledger::Ledger, links::Namespace, stream::Stream};
 use crate::{interop::frames::Wire, peers::process::pause};
 
 /// What a server does.
@@ -73,13 +75,23 @@ impl Mode {
 
 /// Ends with all its connections when it is dropped.
 pub(super) struct Server {
-    port: u16,
+    address: SocketAddrV4,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
+/// Where a server is, and how it is spoken to.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) host: Ipv4Addr,
+    /// None: where everybody is.
+    pub(super) namespace: Option<Namespace>,
+    pub(super) tls: Option<Arc<ServerConfig>>,
+}
+
 struct Shared {
     wire: Wire,
+    place: Place,
     /// The place of a mode in [`Mode::ALL`].
     mode: AtomicUsize,
     ends: AtomicBool,
@@ -93,24 +105,33 @@ impl Shared {
 }
 
 impl Server {
-    pub(super) fn start(wire: Wire, ledger: &Arc<Ledger>) -> Result<Self> {
-        let listener = listen(0)?;
-        let port = listener.local_addr()?.port();
+    pub(super) fn start(wire: Wire, place: Place, ledger: &Arc<Ledger>) -> Result<Self> {
+        let host = place.host;
         let shared = Arc::new(Shared {
             wire,
+            place,
             mode: AtomicUsize::new(0),
             ends: AtomicBool::new(false),
             ledger: Arc::clone(ledger),
         });
+        let (sender, bound) = mpsc::channel();
         let thread = thread::spawn({
             let shared = Arc::clone(&shared);
-            move || accept(listener, port, &shared)
+            // sockets belong to the namespace of the thread that makes them
+            move || match bind(&shared.place) {
+                Ok((listener, port)) => {
+                    let _ = sender.send(Ok(port));
+                    accept(listener, port, &shared);
+                }
+                Err(error) => drop(sender.send(Err(error))),
+            }
         });
-        Ok(Self { port, shared, thread: Some(thread) })
+        let port = bound.recv().context("the server panicked")??;
+        Ok(Self { address: SocketAddrV4::new(host, port), shared, thread: Some(thread) })
     }
 
-    pub(super) const fn port(&self) -> u16 {
-        self.port
+    pub(super) const fn address(&self) -> SocketAddrV4 {
+        self.address
     }
 
     pub(super) fn set(&self, mode: Mode) {
@@ -128,8 +149,17 @@ impl Drop for Server {
     }
 }
 
-fn listen(port: u16) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+fn bind(place: &Place) -> Result<(TcpListener, u16)> {
+    if let Some(namespace) = &place.namespace {
+        namespace.enter()?;
+    }
+    let listener = listen(place.host, 0)?;
+    let port = listener.local_addr()?.port();
+    Ok((listener, port))
+}
+
+fn listen(host: Ipv4Addr, port: u16) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind((host, port))?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }
@@ -142,7 +172,7 @@ fn accept(listener: TcpListener, port: u16, shared: &Arc<Shared>) {
         if shared.mode() == Mode::Dead {
             listener = None;
         } else if listener.is_none() {
-            listener = listen(port).ok();
+            listener = listen(shared.place.host, port).ok();
         }
         match listener.as_ref().map(TcpListener::accept) {
             Some(Ok((stream, _))) => {
@@ -158,14 +188,15 @@ fn accept(listener: TcpListener, port: u16, shared: &Arc<Shared>) {
     }
 }
 
-fn serve(shared: &Shared, mut stream: TcpStream) -> io::Result<()> {
-    stream.set_nonblocking(false)?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(STEP))?;
+fn serve(shared: &Shared, socket: TcpStream) -> io::Result<()> {
+    socket.set_nonblocking(false)?;
+    socket.set_nodelay(true)?;
+    socket.set_read_timeout(Some(STEP))?;
+    let mut stream = Stream::of_server(socket, shared.place.tls.as_ref())?;
     let (mut bytes, mut chunk) = (Vec::new(), [0; 4096]);
     loop {
         match shared.mode() {
-            Mode::Dead => return reset(&stream),
+            Mode::Dead => return reset(&stream.socket),
             Mode::Frozen => pause(STEP),
             _ => match stream.read(&mut chunk) {
                 Ok(0) => return Ok(()),
@@ -185,7 +216,7 @@ fn serve(shared: &Shared, mut stream: TcpStream) -> io::Result<()> {
 }
 
 /// Executes a request; tells whether the connection goes on.
-fn answer(shared: &Shared, stream: &mut TcpStream, request: &[u8]) -> io::Result<bool> {
+fn answer(shared: &Shared, stream: &mut Stream, request: &[u8]) -> io::Result<bool> {
     let wire = shared.wire;
     if let Some(answer) = wire.heartbeat_answer(request) {
         stream.write_all(&answer)?;
@@ -196,7 +227,7 @@ fn answer(shared: &Shared, stream: &mut TcpStream, request: &[u8]) -> io::Result
     let half = answer.len() / 2;
     match shared.mode() {
         Mode::Dead | Mode::Resets => {
-            reset(stream)?;
+            reset(&stream.socket)?;
             return Ok(false);
         }
         Mode::Mute => {}
@@ -206,9 +237,10 @@ fn answer(shared: &Shared, stream: &mut TcpStream, request: &[u8]) -> io::Result
         }
         Mode::HalfCloses => {
             stream.write_all(&answer)?;
-            stream.shutdown(Shutdown::Write)?;
+            stream.socket.shutdown(Shutdown::Write)?;
         }
-        Mode::Babbles => stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")?,
+        // past all TLS
+        Mode::Babbles => stream.socket.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")?,
         Mode::BreaksOff => {
             stream.write_all(&answer[..half])?;
             return Ok(false);

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use super::ledger::Ledger;
+use super::{ledger::Ledger, target::Target};
 use crate::{
     interop::frames::Wire,
     peers::{
@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Holds the proxy's counters against what the clients saw; nothing may be under way any more.
-pub(super) fn compare(admin: u16, wire: Wire, ledger: &Ledger) -> Result<()> {
+pub(super) fn compare(admin: u16, wire: Wire, target: Target, ledger: &Ledger) -> Result<()> {
     let counted = ledger.counts();
     let of = |stats: &str, name: &str| count(stats, &format!("meta_protocol.{wire}.{wire}.{name}"));
     let deadline = Instant::now() + LIMIT;
@@ -39,6 +39,19 @@ pub(super) fn compare(admin: u16, wire: Wire, ledger: &Ledger) -> Result<()> {
     let seen = u64::try_from(counted.refused())?;
     if refused < seen {
         ledger.violated(format!("the proxy counts {refused} answers of its own of {seen}"));
+    }
+    // a storm that nobody noticed has tried nothing
+    let noticed: &[&str] = match target {
+        Target::Tls => &["server.cert_update_success"],
+        Target::Cut => &["ejections_enforced_total"],
+        Target::CutChecked => &["ejections_enforced_total", "health_check.failure"],
+        _ => &[],
+    };
+    for name in noticed {
+        let lines = stats.lines().filter(|line| line.split(':').next().is_some_and(|full| full.ends_with(name)));
+        if lines.filter_map(value).sum::<u64>() == 0 {
+            ledger.violated(format!("{name} of the proxy is 0"));
+        }
     }
     Ok(())
 }

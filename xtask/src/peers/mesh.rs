@@ -48,6 +48,17 @@ pub(crate) struct Mesh {
 impl Mesh {
     /// Starts both, built in the cargo profile, and waits until the routes are there.
     pub(crate) fn start(name: &str, profile: &str, service: Service<'_>) -> Result<Self> {
+        Self::start_changed(name, profile, service, |_| {})
+    }
+
+    /// Starts both, the proxy with what `change` makes of its `static_resources`: the listener, and as second cluster the
+    /// servers.
+    pub(crate) fn start_changed(
+        name: &str,
+        profile: &str,
+        service: Service<'_>,
+        change: impl FnOnce(&mut Value),
+    ) -> Result<Self> {
         let folder = peers_dir().join("run").join(name);
         if folder.exists() {
             fs::remove_dir_all(&folder)?;
@@ -59,7 +70,8 @@ impl Mesh {
         command.args(["--xds-addr", &format!("127.0.0.1:{xds}"), "--config-dir"]).arg(folder.join("mesh"));
         let mut control = Process::start(&format!("{name}-control-plane"), &mut command)?;
         control.wait_listening(xds, START_LIMIT)?;
-        let bootstrap = service.bootstrap(entrance, admin, xds);
+        let mut bootstrap = service.bootstrap(entrance, admin, xds);
+        change(&mut bootstrap["static_resources"]);
         let (name, binary) = (name.to_owned(), install::cargo("aeraki-proxy", profile)?);
         let mut proxy = start_proxy(&format!("{name}-proxy"), &binary, &folder, &bootstrap)?;
         proxy.wait_listening(entrance, START_LIMIT)?;

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::servers::Servers;
 use crate::peers::proxy::address;
 
 /// One cluster, by its name.
@@ -10,8 +11,9 @@ pub(super) struct Case {
     pub(super) cluster: Value,
 }
 
-/// Makes all clusters of servers on these ports.
-pub(super) fn cases(ports: &[u16]) -> Vec<Case> {
+/// Makes all clusters of these servers.
+pub(super) fn cases(servers: &Servers) -> Vec<Case> {
+    let Servers { ports, paths } = servers;
     let equal = || vec![json!({"lb_endpoints": endpoints(ports, |_, _| {})})];
     let weighted = || {
         let weigh = |index: usize, endpoint: &mut Value| endpoint["load_balancing_weight"] = json!(index + 1);
@@ -22,6 +24,12 @@ pub(super) fn cases(ports: &[u16]) -> Vec<Case> {
             endpoint["metadata"] = json!({"filter_metadata": {"envoy.lb": {"hash_key": format!("server-{index}")}}});
         };
         vec![json!({"lb_endpoints": endpoints(ports, name)})]
+    };
+    let pipes = || {
+        let lead = |index: usize, endpoint: &mut Value| {
+            endpoint["endpoint"]["address"] = json!({"pipe": {"path": paths[index]}});
+        };
+        vec![json!({"lb_endpoints": endpoints(ports, lead)})]
     };
     let ring = |config: Value| json!({"lb_policy": "RING_HASH", "ring_hash_lb_config": config});
     let murmur = || ring(json!({"hash_function": "MURMUR_HASH_2"}));
@@ -34,6 +42,7 @@ pub(super) fn cases(ports: &[u16]) -> Vec<Case> {
         case("ring", ring(json!({})), equal()),
         case("ring, weights", ring(json!({})), weighted()),
         case("ring, hash keys", ring(json!({})), keyed()),
+        case("ring, Unix sockets", ring(json!({})), pipes()),
         case("ring, localities", by_locality(ring(json!({}))), localities(ports)),
         case("ring, few points", ring(json!({"minimum_ring_size": 8})), equal()),
         case("ring, bounded", ring(json!({"minimum_ring_size": 5, "maximum_ring_size": 21})), weighted()),
@@ -42,6 +51,7 @@ pub(super) fn cases(ports: &[u16]) -> Vec<Case> {
         case("maglev", maglev(json!({})), equal()),
         case("maglev, weights", maglev(json!({})), weighted()),
         case("maglev, hash keys", maglev(json!({})), keyed()),
+        case("maglev, Unix sockets", maglev(json!({})), pipes()),
         case("maglev, localities", by_locality(maglev(json!({}))), localities(ports)),
         case("maglev, small table", maglev(json!({"table_size": 251})), weighted()),
     ]

@@ -29,7 +29,7 @@ pub(crate) fn run(report: &mut Report, targets: &[Target]) -> Result<()> {
         return Ok(());
     }
     let servers = Servers::start(SERVERS)?;
-    let cases = cases(&servers.ports);
+    let cases = cases(&servers);
     let [theirs, ours] = [Proxy::start(Software::Envoy, &cases)?, Proxy::start(Software::Ours, &cases)?];
     let keys: Vec<String> = (0..KEYS).map(|key| format!("key-{key}")).collect();
     for (case, (theirs, ours)) in cases.iter().zip(theirs.ports.iter().zip(&ours.ports)) {

@@ -1,28 +1,42 @@
 //! Servers that say who they are, in HTTP/1.1 and in Thrift, and how they are asked.
 
 use std::{
+    fs,
     io::{BufRead, BufReader, Read, Write},
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    net::{Ipv4Addr, TcpListener},
+    os::unix::net::UnixListener,
+    path::{Path, PathBuf},
     thread,
     time::Duration,
 };
 
 use anyhow::{Context, Result};
 
-use crate::interop::{
-    backend::{Frames, connect},
-    frames::Wire,
+use crate::{
+    interop::{
+        backend::{Frames, connect},
+        frames::Wire,
+    },
+    peers::install::peers_dir,
 };
 
 /// Servers on threads of this process, until the recipe ends.
 pub(super) struct Servers {
     pub(super) ports: Vec<u16>,
+    /// The Unix sockets of the same servers.
+    pub(super) paths: Vec<PathBuf>,
 }
 
 impl Servers {
-    /// Listens on free ports of 127.0.0.1.
+    /// Listens on free ports of 127.0.0.1, and on Unix sockets.
     pub(super) fn start(count: usize) -> Result<Self> {
-        Ok(Self { ports: (0..count).map(|_| serve()).collect::<Result<_>>()? })
+        let folder = peers_dir().join("run/balance");
+        if folder.exists() {
+            fs::remove_dir_all(&folder)?;
+        }
+        fs::create_dir_all(&folder)?;
+        let paths: Vec<_> = (0..count).map(|index| folder.join(format!("{index}.sock"))).collect();
+        Ok(Self { ports: paths.iter().map(|path| serve(path)).collect::<Result<_>>()?, paths })
     }
 }
 
@@ -52,38 +66,46 @@ pub(super) fn ask_in_thrift(port: u16, keys: &[String]) -> Result<Vec<String>> {
     (1..).zip(keys).map(ask).collect()
 }
 
-fn serve() -> Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+fn serve(path: &Path) -> Result<u16> {
+    let (listener, pipes) = (TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?, UnixListener::bind(path)?);
     let port = listener.local_addr()?.port();
+    // a proxy may end its connections at any time
     thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
-            // a proxy may end its connections at any time
-            thread::spawn(move || answer(stream, &port.to_string()).unwrap_or_default());
+            let _ = stream.set_nodelay(true);
+            thread::spawn(move || answer(&stream, &stream, port).unwrap_or_default());
+        }
+    });
+    thread::spawn(move || {
+        for stream in pipes.incoming().map_while(Result::ok) {
+            thread::spawn(move || answer(&stream, &stream, port).unwrap_or_default());
         }
     });
     Ok(port)
 }
 
-/// Answers requests with `name`, in the protocol that the first byte tells.
-fn answer(mut stream: TcpStream, name: &str) -> Result<()> {
-    stream.set_nodelay(true)?;
-    let mut first = [0];
-    if stream.peek(&mut first)? == 1 && first == *b"G" {
-        return answer_http(stream, name);
-    }
+/// Answers requests with the port, in the protocol that the first byte tells.
+fn answer(mut from: impl Read, to: impl Write, port: u16) -> Result<()> {
+    let (mut first, name) = ([0], port.to_string());
+    from.read_exact(&mut first)?;
+    let from = first.as_slice().chain(from);
+    if first == *b"G" { answer_http(from, to, &name) } else { answer_thrift(from, to, &name) }
+}
+
+fn answer_thrift(mut from: impl Read, mut to: impl Write, name: &str) -> Result<()> {
     let mut frames = Frames::new(WIRE);
-    while let Some(request) = frames.next(&mut stream)? {
+    while let Some(request) = frames.next(&mut from)? {
         let (method, id) = (WIRE.text(&request).context("no text")?, WIRE.id(&request).context("no id")?);
         let answer = WIRE.answer(&WIRE.request(method, name, id)).context("a key is a special method")?;
-        stream.write_all(&answer)?;
+        to.write_all(&answer)?;
     }
     Ok(())
 }
 
-fn answer_http(stream: TcpStream, name: &str) -> Result<()> {
-    let mut stream = BufReader::new(stream);
-    while head(&mut stream)?.is_some() {
-        write!(stream.get_mut(), "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{name}", name.len())?;
+fn answer_http(from: impl Read, mut to: impl Write, name: &str) -> Result<()> {
+    let mut from = BufReader::new(from);
+    while head(&mut from)?.is_some() {
+        write!(to, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{name}", name.len())?;
     }
     Ok(())
 }

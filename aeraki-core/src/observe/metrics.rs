@@ -53,6 +53,10 @@ numbers! {
             idle_timeout,
             /// Connections closed because the rest of a frame did not come.
             unfinished_frame_timeout,
+            /// Connections closed because their client did not take answers that were there long before.
+            tx_flush_timeout,
+            /// Connections closed because more answers came than their client took, and memory was short.
+            outbound_flood,
             /// Connections that were served.
             downstream_cx_total,
             /// Messages from clients that have no place there, such as responses; they are dropped.

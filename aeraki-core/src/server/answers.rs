@@ -31,14 +31,18 @@ pub(super) struct Answers {
     open: Slab<Open>,
     /// Slots in the order of their requests; empty where any order will do.
     order: VecDeque<usize>,
-    /// Bytes of requests under way, and of answers that wait for an earlier one.
+    /// Bytes of requests under way.
     held: usize,
+    /// Bytes of answers that wait for an earlier one.
+    kept: usize,
     /// Whether the stream may hold bytes that are no longer in `output`, as TLS does.
     unflushed: bool,
     /// Bytes that were ever put into `output`.
     put: u64,
     /// Bytes that were ever written to the client.
     written: u64,
+    /// What the client has not taken yet, though it was there long before.
+    behind: Option<Behind>,
     /// Requests whose answer is not all written.
     leaving: VecDeque<Leaving>,
     /// What became of streams whose opening was answered.
@@ -67,6 +71,14 @@ struct Leaving {
     end: u64,
     /// Length of the answer in bytes.
     len: u64,
+}
+
+/// What was in the output at some moment, and is not all taken yet.
+#[derive(Clone, Copy, Debug)]
+struct Behind {
+    /// The value of `put` at that moment.
+    end: u64,
+    since: Instant,
 }
 
 /// What became of a stream whose opening was answered.
@@ -119,9 +131,11 @@ impl Answers {
             open: Slab::new(),
             order: VecDeque::new(),
             held: 0,
+            kept: 0,
             unflushed: false,
             put: 0,
             written: 0,
+            behind: None,
             leaving: VecDeque::new(),
             openings: Vec::new(),
             boxes: Boxes::new(KEPT_SLOTS),
@@ -182,6 +196,7 @@ impl Answers {
     fn take_next(&mut self) -> Option<(usize, Response)> {
         let next = *self.order.front()?;
         let response = self.open.get_mut(next)?.done.take()?;
+        self.kept -= len_of(&response);
         Some((next, *response))
     }
 
@@ -189,7 +204,7 @@ impl Answers {
     pub(super) fn abandon(&mut self) {
         self.open.clear();
         self.order.clear();
-        self.held = 0;
+        (self.held, self.kept) = (0, 0);
     }
 
     /// Tells whether answers leave in the order of their requests.
@@ -209,7 +224,24 @@ impl Answers {
 
     /// Returns the number of bytes held for this connection; what is kept of an answer may be more than the answer.
     pub(super) fn held(&self) -> usize {
-        self.held + self.output.len() + self.leaving.len() * RECORD
+        self.held + self.unread() + self.leaving.len() * RECORD
+    }
+
+    /// Returns the number of bytes of answers that the client has not taken yet.
+    pub(super) fn unread(&self) -> usize {
+        self.kept + self.output.len()
+    }
+
+    /// Returns the length of the largest answer that the client has not taken yet, in bytes.
+    pub(super) fn largest_unread(&self) -> usize {
+        let leaving = self.leaving.iter().map(|it| usize::try_from(it.len).unwrap_or(usize::MAX));
+        let kept = self.open.iter().filter_map(|(_, open)| open.done.as_deref()).map(len_of);
+        leaving.chain(kept).max().unwrap_or(0)
+    }
+
+    /// Returns since when something has been there that the client has not taken; none where nothing waits for it.
+    pub(super) fn behind_since(&self) -> Option<Instant> {
+        self.behind.map(|behind| behind.since)
     }
 
     /// Writes what waits.
@@ -237,6 +269,11 @@ impl Answers {
         }
         if self.output.is_empty() {
             self.release();
+        }
+        if self.are_written() {
+            self.behind = None;
+        } else if self.behind.is_none_or(|it| it.end <= self.written && it.end < self.put) {
+            self.behind = Some(Behind { end: self.put, since: now });
         }
         self.written != before
     }
@@ -275,9 +312,8 @@ impl Answers {
 
     fn keep(&mut self, slot: usize, response: Response) {
         if let Some(open) = self.open.get_mut(slot) {
-            let held = response.message().map_or(0, Message::len);
-            self.held = self.held - open.held + held;
-            open.held = held;
+            self.held -= std::mem::take(&mut open.held);
+            self.kept += len_of(&response);
             open.done = Some(Box::new(response));
         }
     }
@@ -306,6 +342,10 @@ impl Answers {
         }
         result
     }
+}
+
+fn len_of(response: &Response) -> usize {
+    response.message().map_or(0, Message::len)
 }
 
 fn write(

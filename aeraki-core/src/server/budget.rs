@@ -12,7 +12,8 @@ use slab::Slab;
 
 use crate::sync::lock;
 
-/// Bounds the bytes that many connections hold together; over it they are not read. Cheap to clone.
+/// Bounds the bytes that many connections hold together; over it those are not read that hold more than a small share of
+/// it, so that the others do not have to wait for them. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Budget(Arc<Shared>);
 
@@ -43,6 +44,11 @@ impl Budget {
 
     fn is_over(&self) -> bool {
         self.used() > self.0.limit
+    }
+
+    /// Returns what a connection may hold whatever the others do, in bytes.
+    fn share(&self) -> u64 {
+        self.0.limit / SHARES
     }
 }
 
@@ -78,13 +84,13 @@ impl Charge {
         self.held = held;
     }
 
-    /// Is ready when the budget has room; else the task is woken once it has.
+    /// Is ready when the budget has room, or hardly anything is held; else the task is woken once it has.
     #[inline]
     pub(super) fn poll_room(&mut self, cx: &Context<'_>) -> Poll<()> {
-        if self.budget.is_over() {
+        if self.is_over() && self.held > self.budget.share() {
             self.wait(cx.waker());
             // room may have been made before the waker was there
-            if self.budget.is_over() {
+            if self.is_over() {
                 return Poll::Pending;
             }
         }
@@ -112,7 +118,15 @@ impl Charge {
     pub(super) fn is_over(&self) -> bool {
         self.budget.is_over()
     }
+
+    /// Tells whether twice as much is held as may be.
+    pub(super) fn is_far_over(&self) -> bool {
+        self.budget.used() / 2 > self.budget.0.limit
+    }
 }
+
+/// Connections that have their share of a budget without regard to the others, when each holds that much.
+const SHARES: u64 = 4096;
 
 impl Drop for Charge {
     fn drop(&mut self) {
@@ -144,12 +158,25 @@ mod tests {
     }
 
     #[test]
+    fn has_room_for_those_that_hold_little_whatever_others_hold() {
+        let budget = Budget::new(SHARES * 10);
+        let (mut large, mut small) = (budget.charge(), budget.charge());
+        large.set(1_000_000);
+        for (held, room) in [(0, true), (10, true), (11, false), (10, true)] {
+            small.set(held);
+            let polled = task::spawn(std::future::poll_fn(|cx| small.poll_room(cx))).poll();
+            assert_eq!(polled.is_ready(), room, "{held}");
+        }
+    }
+
+    #[test]
     fn keeps_nothing_of_connections_that_end_while_they_wait() {
         let budget = Budget::new(100);
         let mut stuck = budget.charge();
         stuck.set(101);
         for _ in 0..10 {
             let mut charge = budget.charge();
+            charge.set(1);
             assert_pending!(task::spawn(std::future::poll_fn(|cx| charge.poll_room(cx))).poll());
         }
         assert!(lock(&budget.0.waiting).is_empty());

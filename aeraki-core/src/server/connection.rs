@@ -105,7 +105,7 @@ pub(super) enum End {
     },
     /// Nothing moved for too long.
     Idle,
-    /// The time to drain was up.
+    /// The time to drain was up, or the client did not take its answers.
     Cut,
     /// The client is gone.
     Gone,

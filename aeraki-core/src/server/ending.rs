@@ -28,6 +28,14 @@ where
         {
             return Some(End::Finished { eof });
         }
+        if self.floods() {
+            self.metrics.counters.outbound_flood.inc();
+            return Some(self.cut(End::Cut));
+        }
+        if self.poll_unread(cx) {
+            self.metrics.counters.tx_flush_timeout.inc();
+            return Some(self.cut(End::Cut));
+        }
         if self.poll_stuck(cx, busy) {
             self.metrics.counters.idle_timeout.inc();
             return Some(self.cut(End::Idle));
@@ -71,14 +79,38 @@ where
         limit.is_some_and(|limit| self.alarm.poll(cx, self.batch.moved_at + limit))
     }
 
-    /// Tells whether the client has neither taken its answers nor sent the rest of a frame for long, while the budget
-    /// of all connections has no room.
+    /// Tells whether the client holds too much for the memory that is left: beyond its bound one large answer may wait, and
+    /// nothing when there is no memory at all. Whoever shares the connections to servers with it cannot wait for it.
+    fn floods(&self) -> bool {
+        if !self.charge.is_over() {
+            return false;
+        }
+        let (unread, bound) = (self.answers.unread(), self.bounds.bytes);
+        unread > bound + self.answers.largest_unread()
+            || (self.charge.is_far_over() && unread + self.streams.held() > bound)
+    }
+
+    /// Tells whether the client has not taken what was there long before: where there is room, only what is beyond its
+    /// bound; while there is none, anything, and the more it holds, the sooner.
+    fn poll_unread(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(since) = self.answers.behind_since() else { return false };
+        let held = self.answers.unread() + self.streams.held();
+        let patience = (STUCK / u32::try_from(held / LITTLE).unwrap_or(u32::MAX).max(1)).max(LOOK);
+        if self.alarm.poll(cx, since + patience) {
+            // nobody says when the room goes: it is looked for now and then
+            if self.charge.is_over() || self.alarm.poll(cx, Instant::now() + patience) {
+                return true;
+            }
+        }
+        held > self.bounds.bytes && self.alarm.poll(cx, self.batch.moved_at + UNREAD)
+    }
+
+    /// Tells whether the client has not sent the rest of a frame for long, while the budget of all connections has no room.
     fn poll_stuck(&mut self, cx: &mut Context<'_>, busy: bool) -> bool {
-        let holds = !self.answers.are_written() || (!busy && !self.inbox.is_empty());
+        let holds = !busy && !self.inbox.is_empty();
         if !holds || !self.alarm.poll(cx, self.batch.moved_at + STUCK) {
             return false;
         }
-        // nobody says when the room goes: it is looked for now and then
         self.charge.is_over() || self.alarm.poll(cx, Instant::now() + STUCK)
     }
 
@@ -100,10 +132,14 @@ where
 
 /// How long a client must have been quiet before the connection is closed that the proxy wants to end.
 const QUIET: Duration = Duration::from_millis(100);
-/// How long a connection may hold a part of a frame, or answers that its client does not take, while the budget of all
-/// connections has no room.
+/// How long a connection may hold a part of a frame, or a [`little`](LITTLE) that its client does not take, while the budget
+/// of all connections has no room.
 const STUCK: Duration = Duration::from_secs(10);
+/// How long it may hold much of it. How often it is looked for room, too.
+const LOOK: Duration = Duration::from_secs(1);
+/// Bytes for which a client has all that time.
+const LITTLE: usize = 64 * 1024;
 /// How long an idle connection keeps memory that only many requests at a time need.
 const KEPT: Duration = Duration::from_secs(1);
-/// How long a client may leave its last answers unread, once no more requests are taken from it.
+/// How long a client may take nothing of its last answers, or of more than its bound.
 const UNREAD: Duration = Duration::from_secs(60);

@@ -24,6 +24,7 @@ pub struct ListenerLimits {
     /// for 64 bytes at least once there are very many.
     pub max_stream_bytes: u64,
     /// Bytes buffered either way; default 1 MiB, not zero. A single larger frame is still taken up to the codec's limit.
+    /// A client that leaves more unread is closed when it takes nothing for 60 s, or when memory is short.
     pub max_buffered_bytes: u64,
     /// Bytes of one frame; none: the codec's own limit. Not zero.
     pub max_frame_bytes: Option<u64>,

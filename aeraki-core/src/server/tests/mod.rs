@@ -4,6 +4,7 @@ mod lazy;
 mod memory;
 mod property;
 mod streams;
+mod unread;
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,6 +18,7 @@ use tokio::{
 use tower_layer::Layer;
 use tower_test::mock::{self, SendResponse};
 
+use self::unread::stuff;
 use super::{Accepted, Budget, Drain, Rpc, Serve};
 use crate::{
     io::Io,
@@ -240,43 +242,6 @@ async fn a_part_of_a_frame_does_not_hold_a_full_budget_for_ever() {
     assert_eq!((start.elapsed().as_secs(), fixture.count("idle_timeout")), (10, 1));
     fixture.served.await.expect("no panic");
     assert_eq!(budget.used(), 99);
-}
-
-/// Leaves a client with more answers than its pipe takes.
-async fn stuff(fixture: &mut Fixture) {
-    fixture.send("Q 1 a\n").await;
-    let (request, responder) = fixture.request().await;
-    responder.send_response(answer(&request, &format!("R {}", "long".repeat(17_000))));
-    sleep(Duration::from_millis(1)).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn answers_that_nobody_reads_do_not_hold_a_full_budget_for_ever() {
-    for before in [99_000, 0] {
-        let budget = Budget::new(100_000);
-        let shared = budget.clone();
-        let mut fixture = Fixture::with(Lines::new(Replies::AnyOrder), |rpc| rpc.with_budget(shared));
-        let mut other = budget.charge();
-        other.set(before);
-        fixture.send("Q 2 b\n").await;
-        let _never_answered = fixture.request().await;
-        stuff(&mut fixture).await;
-        let start = Instant::now();
-        other.set(99_000);
-        timeout(Duration::from_secs(60), &mut fixture.served).await.expect("it is cut").expect("no panic");
-        assert!(start.elapsed() <= Duration::from_secs(20), "{:?}", start.elapsed());
-        assert_eq!((budget.used(), fixture.count("idle_timeout")), (99_000, 1));
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_client_that_does_not_read_is_no_harm_while_there_is_room() {
-    let mut fixture = Fixture::new(Lines::new(Replies::AnyOrder));
-    stuff(&mut fixture).await;
-    sleep(Duration::from_secs(3600)).await;
-    let mut answer = vec![0; 68_004];
-    fixture.client.read_exact(&mut answer).await.expect("the whole answer");
-    assert_eq!(fixture.count("response"), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -23,6 +23,8 @@ pub(super) struct Relay<'a> {
     down: Direction,
     bounds: Bounds,
     moved_at: Instant,
+    /// When it is looked again whether a side is gone of which nothing is read at present.
+    look_at: Option<Instant>,
     drain: DrainWatch,
     alarm: Alarm,
 }
@@ -46,7 +48,8 @@ impl<'a> Relay<'a> {
         drain: DrainWatch,
     ) -> Self {
         let down = Direction::new(buffers);
-        Self { client, server, up, down, bounds, moved_at: Instant::now(), drain, alarm: Alarm::default() }
+        let (moved_at, alarm) = (Instant::now(), Alarm::default());
+        Self { client, server, up, down, bounds, moved_at, look_at: None, drain, alarm }
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, recording: &mut Recording) -> Poll<End> {
@@ -62,8 +65,30 @@ impl<'a> Relay<'a> {
             // a server that listens no more may still have something to say
             (Poll::Ready(Err(Failed::Writing)), Poll::Ready(Ok(()))) => Poll::Ready(End::Server),
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(End::Finished),
-            _ => self.poll_bounds(cx),
+            _ => match self.poll_gone(cx) {
+                Some(end) => Poll::Ready(end),
+                None => self.poll_bounds(cx),
+            },
         }
+    }
+
+    /// Finds out whether a side is gone of which nothing is read because the other one takes nothing: reading would say so.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Option<End> {
+        if !(self.up.is_blocked() || self.down.is_blocked()) {
+            self.look_at = None;
+            return None;
+        }
+        let look_at = *self.look_at.get_or_insert_with(|| Instant::now() + LOOK);
+        if !self.alarm.poll(cx, look_at) {
+            return None;
+        }
+        let next = Instant::now() + LOOK;
+        self.look_at = Some(next);
+        self.alarm.poll(cx, next);
+        if self.up.is_blocked() && self.down.is_gone(self.client, cx) {
+            return Some(End::Client);
+        }
+        (self.down.is_blocked() && self.up.is_gone(self.server, cx)).then_some(End::Server)
     }
 
     fn poll_bounds(&mut self, cx: &mut Context<'_>) -> Poll<End> {
@@ -170,6 +195,16 @@ impl Direction {
         Pin::new(to).poll_shutdown(cx).map_err(|_| Failed::Writing)
     }
 
+    /// Tells whether nothing is read because what was read is not taken.
+    fn is_blocked(&self) -> bool {
+        self.state == State::Open && !self.inbox.is_empty()
+    }
+
+    /// Tells whether the sink, which has not been told that nothing more comes, is gone: it would not even take nothing.
+    fn is_gone(&self, to: &mut Box<dyn Io>, cx: &mut Context<'_>) -> bool {
+        self.state == State::Open && matches!(Pin::new(to).poll_write(cx, &[]), Poll::Ready(Err(_)))
+    }
+
     /// Writes all that was read.
     fn poll_write(&mut self, to: &mut Box<dyn Io>, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
         let bytes = self.inbox.bytes();
@@ -185,3 +220,6 @@ impl Direction {
         Poll::Ready(Ok(()))
     }
 }
+
+/// How often it is looked whether a side is gone of which nothing is read.
+const LOOK: Duration = Duration::from_secs(1);

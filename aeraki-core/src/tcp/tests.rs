@@ -11,6 +11,7 @@ use aeraki_route::config::{self, Cluster, Destination, OutlierDetection, RingHas
 use proptest::{collection::vec, prelude::*};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
+    net::{TcpListener, TcpStream},
     sync::mpsc,
     task::JoinHandle,
     time::{sleep, timeout},
@@ -454,4 +455,46 @@ proptest! {
             assert_eq!(bench.record().end, End::Finished);
         });
     }
+}
+
+/// Sends until nobody takes any more.
+async fn fill(stream: &mut DuplexStream) {
+    while timeout(Duration::from_millis(10), stream.write_all(&[7; 1000])).await.is_ok() {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_gone_is_noticed_though_the_other_side_takes_nothing() {
+    for (client_goes, end) in [(true, End::Client), (false, End::Server)] {
+        let mut bench = Bench::new(|config| config.with_idle_timeout(None));
+        let (mut client, mut server, served) = bench.pair().await;
+        let (gone, stays) = if client_goes { (&mut client, &mut server) } else { (&mut server, &mut client) };
+        fill(gone).await;
+        sleep(Duration::from_secs(100)).await;
+        assert!(!served.is_finished(), "both are there");
+        stays.write_all(b"are you there?").await.expect("open");
+        sleep(Duration::from_secs(100)).await;
+        assert!(!served.is_finished(), "both are there");
+        *gone = tokio::io::duplex(1).0;
+        timeout(Duration::from_secs(2), served).await.expect("it is noticed").expect("no panic");
+        assert_eq!(bench.record().end, end);
+    }
+}
+
+#[tokio::test]
+async fn a_reset_is_noticed_though_the_other_side_takes_nothing() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let mut bench = Bench::new(|config| config);
+    let client = TcpStream::connect(address).await.expect("it listens");
+    let (stream, peer) = listener.accept().await.expect("somebody came");
+    let served = tokio::spawn(bench.proxy.serve(Box::new(stream), Accepted::new(peer, address), bench.drain.clone()));
+    let _server = bench.server().await;
+    let more = vec![7; 1 << 20];
+    while timeout(Duration::from_millis(100), client.writable()).await.is_ok() {
+        let _ = client.try_write(&more);
+    }
+    socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).expect("is known");
+    drop(client);
+    timeout(Duration::from_secs(10), served).await.expect("it is noticed").expect("no panic");
+    assert_eq!(bench.record().end, End::Client);
 }

@@ -1,6 +1,9 @@
 //! Options of sockets, the same towards clients and servers.
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::{SocketAddr, UdpSocket},
+};
 
 use aeraki_route::config::TcpKeepalive;
 use socket2::SockRef;
@@ -29,14 +32,21 @@ pub(crate) fn original_dst(socket: &SockRef<'_>, local: SocketAddr) -> Option<So
     let is_v4 = local.ip().to_canonical().is_ipv4();
     let original = if is_v4 { socket.original_dst_v4() } else { socket.original_dst_v6() };
     let original = original.ok()?.as_socket()?;
-    let differs = (original.ip().to_canonical(), original.port()) != (local.ip().to_canonical(), local.port());
-    differs.then_some(original)
+    (!is_own(original, local)).then_some(original)
 }
 
 /// Returns none: only Linux redirects connections.
 #[cfg(not(target_os = "linux"))]
 pub(crate) const fn original_dst(_: &SockRef<'_>, _: SocketAddr) -> Option<SocketAddr> {
     None
+}
+
+/// Tells whether a connection to `address` would come back to the listener that one to `local` has come to: whatever address
+/// of this machine it is by.
+pub(crate) fn is_own(address: SocketAddr, local: SocketAddr) -> bool {
+    let (ip, own) = (address.ip().to_canonical(), local.ip().to_canonical());
+    // only addresses of this machine can be bound
+    address.port() == local.port() && (ip == own || UdpSocket::bind((ip, 0)).is_ok())
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::{
     io::Io,
     observe::ListenerStats,
     proxy_protocol::{Addresses, LONGEST_BINARY, Parsed, parse},
+    socket::is_own,
     stack::BoxFuture,
 };
 
@@ -68,8 +69,9 @@ impl Serve for ProxyProtocol {
             match opened {
                 Ok(addresses) => {
                     if let Some(Addresses { source, destination }) = addresses {
-                        accepted.peer = source;
-                        accepted = accepted.with_original_dst(destination);
+                        // nobody is sent to the proxy itself, which would send them there again
+                        let restored = !is_own(destination, accepted.local);
+                        accepted = Accepted { peer: source, local: destination, restored, ..accepted };
                     }
                     this.inner.serve(Box::new(io), accepted, drain).await;
                 }

@@ -137,3 +137,20 @@ async fn headers_count_towards_the_budget() {
     tokio::task::yield_now().await;
     assert_eq!(budget.used(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_header_does_not_send_anybody_to_the_proxy_itself() {
+    let mut bench = Bench::new(config::ProxyProtocol::default());
+    for (destination, meant) in [
+        ("TCP4 10.0.0.1 127.0.0.1 1 9", false),
+        ("TCP4 10.0.0.1 127.0.0.2 1 9", false),
+        ("TCP4 10.0.0.1 0.0.0.0 1 9", false),
+        ("TCP6 ::1 ::ffff:127.0.0.1 1 9", false),
+        ("TCP4 10.0.0.1 127.0.0.1 1 80", true),
+        ("TCP4 10.0.0.1 192.0.2.1 1 9", true),
+    ] {
+        bench.send(&[format!("PROXY {destination}\r\n").as_bytes()]).await;
+        let (accepted, _) = bench.served.recv().await.expect("a connection is served");
+        assert_eq!(accepted.original_dst().is_some(), meant, "{destination}");
+    }
+}

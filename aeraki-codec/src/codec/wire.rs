@@ -65,7 +65,7 @@ pub enum Replies {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Serving {
-    /// One after the other: a second request waits behind the first.
+    /// One after the other: a second request waits behind the first. They ask nothing themselves.
     Serial,
     /// Several at a time.
     Concurrent,

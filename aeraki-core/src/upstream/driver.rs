@@ -14,6 +14,7 @@ use std::{
 
 use aeraki_codec::{
     Codec, Control, Decoded, Demand, EncodeError, Flow, Framer, Id, Kind, LocalReply, Message, Output, Reason, Role,
+    Serving,
 };
 use futures_util::FutureExt;
 use tokio::io::AsyncWriteExt;
@@ -302,6 +303,10 @@ impl<'a> Driver<'a> {
     /// Answers a request of the server: nobody behind the proxy could.
     fn refuse(&mut self, message: &Message) -> Result<(), LocalReply> {
         self.stats().upstream_rq_from_server.inc();
+        if self.pool.protocol.wire().server == Serving::Serial {
+            // it stands where an answer should, and somebody would wait for that in vain
+            return Err(self.nonsense("a request"));
+        }
         if message.kind() != Kind::Request {
             return Ok(());
         }

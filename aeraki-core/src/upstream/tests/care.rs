@@ -140,6 +140,22 @@ async fn a_request_of_the_server_is_refused_and_counted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_instead_of_an_answer_ends_what_waits_for_that() {
+    for kind in [REQUEST, ONEWAY] {
+        let mut bench = Bench::new(Serving::Serial);
+        let call = bench.call(REQUEST, 1, "x");
+        let mut server = bench.server().await;
+        let (_, id, _) = server.read().await;
+        server.write(kind, id, "what?").await;
+        let (reason, text) = failure(call).await;
+        assert_eq!(reason, Reason::BadResponse);
+        assert!(text.ends_with("sent a request"), "{text}");
+        assert!(server.is_closed().await);
+        assert_eq!((bench.count("upstream_rq_from_server"), bench.count("upstream_cx_protocol_error")), (1, 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_that_floods_without_reading_is_cut_off() {
     let mut bench = Bench::new(Serving::Concurrent);
     let call = bench.call(REQUEST, 1, "x");

@@ -57,9 +57,10 @@ impl Protocol for Thrift {
         if self.dialect.is_some_and(|spoken| spoken.encoding == Encoding::BinaryOld) {
             return None;
         }
+        let fits = |found: Dialect| self.dialect.is_none_or(|spoken| spoken.admits(found)) && found.may_begin(first);
         Some(match Dialect::detect(first) {
             Ok(Detected::Need(_)) => Detection::More,
-            Ok(Detected::Dialect(found)) if self.dialect.is_none_or(|spoken| spoken.admits(found)) => Detection::Yes,
+            Ok(Detected::Dialect(found)) if fits(found) => Detection::Yes,
             Ok(Detected::Dialect(_)) | Err(_) => Detection::No,
         })
     }

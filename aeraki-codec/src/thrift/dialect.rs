@@ -1,5 +1,6 @@
 //! In which transport and encoding messages travel, and how to tell from the first bytes of a connection.
 
+use super::FRAME_LIMIT;
 use super::wire::array;
 use crate::codec::{DecodeError, DecodeErrorKind};
 
@@ -72,6 +73,12 @@ impl Dialect {
     pub(super) fn admits(self, other: Self) -> bool {
         let compact = |dialect: Self| dialect.encoding == Encoding::Compact;
         self.transport == other.transport && (self.transport == Transport::Header || compact(self) == compact(other))
+    }
+
+    /// Tells whether a connection that speaks it may begin so: frames have a largest length.
+    pub(super) fn may_begin(self, input: &[u8]) -> bool {
+        let Ok((_, len)) = array(input) else { return true };
+        self.transport == Transport::Unframed || u32::from_be_bytes(len) as usize <= FRAME_LIMIT
     }
 
     /// Packs the dialect into a number; 0 stands for none.

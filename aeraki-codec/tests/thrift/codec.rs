@@ -281,3 +281,14 @@ fn a_client_is_told_by_its_first_bytes() {
     assert_eq!(framed.detect(b"\x80\x01\0\x01"), Some(Detection::No), "another transport");
     assert_eq!(Thrift::default().detect(b"GET / HTTP/1.1"), Some(Detection::No));
 }
+
+#[test]
+fn a_client_that_begins_with_a_frame_of_no_possible_length_speaks_something_else() {
+    for (length, told) in [(16_384_000_u32, Detection::Yes), (16_384_001, Detection::No), (0x7fff_ffff, Detection::No)]
+    {
+        for start in [[0x80, 0x01], [0x82, 0x21], [0x0f, 0xff]] {
+            let first = [&length.to_be_bytes()[..], &start[..]].concat();
+            assert_eq!(Thrift::default().detect(&first), Some(told), "{length} {start:x?}");
+        }
+    }
+}

@@ -46,7 +46,7 @@ impl SocketAddress {
     /// Checks the address of somebody who is connected to.
     pub(super) fn check_target(&self) -> Checked {
         match self {
-            Self::Ip(_) => Ok(()),
+            Self::Ip(address) => ensure(address.port() > 0, "", format_args!("{address}: 0 is not a port")),
             Self::Pipe(pipe) => pipe.check_target(),
         }
     }

@@ -239,6 +239,13 @@ fn cluster_refusals_name_cluster_field_and_reason() {
             refused(cluster().with_endpoint(Endpoint::new(local(1)).with_weight(0))),
             "endpoints[0].weight: must not be zero",
         ),
+        (refused(cluster().with_endpoint(local(0))), "endpoints[0].address: 127.0.0.1:0: 0 is not a port"),
+        (
+            refused(
+                cluster().with_discovery(Discovery::StrictDns(Dns::default())).with_endpoint(Address::new("host", 0)),
+            ),
+            "endpoints[0].address: host:0: 0 is not a port",
+        ),
         (
             refused(cluster().with_endpoint(Pipe::new("run/a.sock"))),
             r#"endpoints[0].address.path: must begin with "/" or "@""#,

@@ -390,7 +390,10 @@ impl Cluster {
                 let reason = format!("{host:?} is not an IP address, and the cluster is static; use DNS discovery");
                 ensure(false, "address", reason)
             }
-            (Address::Name { host, .. }, _) => ensure(!host.is_empty(), "address", "the host must not be empty"),
+            (Address::Name { host, port }, _) => {
+                ensure(!host.is_empty(), "address", "the host must not be empty")?;
+                ensure(*port > 0, "address", format_args!("{}: 0 is not a port", endpoint.address))
+            }
             (Address::Socket(address), _) => address.check_target().map_err(|error| error.within("address")),
         }
     }

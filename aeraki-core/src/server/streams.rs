@@ -3,7 +3,7 @@
 mod open;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
     task::Context,
     time::Duration,
@@ -280,6 +280,11 @@ impl Streams {
     /// Finds out which streams have something; the task is woken when more have.
     pub(super) fn gather(&mut self, cx: &Context<'_>) {
         self.arrivals.gather(cx.waker(), &mut self.ready);
+        // of a client that reads nothing, streams may come and go without end
+        if self.ready.len() > 2 * self.table.len() {
+            let mut seen = HashSet::new();
+            self.ready.retain(|id| self.table.contains_key(id) && seen.insert(*id));
+        }
     }
 
     /// Returns the next stream that may have something.
@@ -333,3 +338,26 @@ impl Streams {
 const KEPT: usize = 16;
 /// Streams of which late frames of the client are expected, at most.
 const ENDED: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use futures_util::task::noop_waker;
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_kept_of_streams_that_were_gone_before_the_client_read() {
+        let bounds = StreamBounds { streams: 10, bytes: 1, timeouts: StreamTimeouts::default() };
+        let mut streams = Streams::new(bounds);
+        streams.add(0, 0);
+        for id in 1..100 {
+            streams.add(id, 1);
+            streams.arrivals.put(id);
+            streams.arrivals.put(0);
+            streams.remove(id);
+            streams.gather(&Context::from_waker(&noop_waker()));
+            assert!(streams.ready.len() <= 2, "{:?}", streams.ready);
+        }
+        assert!(streams.ready.contains(&0));
+    }
+}

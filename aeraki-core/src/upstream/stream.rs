@@ -128,7 +128,7 @@ struct Told {
 
 impl Arrivals {
     /// Notes that a stream has something, and returns the task where it has to be woken for that.
-    pub(super) fn put(&self, key: u64) -> Option<Waker> {
+    pub(crate) fn put(&self, key: u64) -> Option<Waker> {
         let mut told = lock(&self.state);
         told.keys.push(key);
         told.task.clone()

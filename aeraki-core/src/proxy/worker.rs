@@ -105,7 +105,11 @@ impl Worker {
         if let Err(error) = socket.set_keepalive(prepared.config.tcp_keepalive.as_ref()) {
             tracing::warn!(listener = name, %error, "the system will not ask silent clients whether they are there");
         }
-        let socket = socket.with_limit(self.limit.clone()).with_original_dst(prepared.config.original_dst);
+        if let Err(error) = socket.set_backlog(prepared.config.tcp_backlog_size) {
+            tracing::warn!(listener = name, %error, "the system does not complete as many connections as it should");
+        }
+        let limit = if prepared.config.ignore_global_conn_limit { ProcessLimit::default() } else { self.limit.clone() };
+        let socket = socket.with_limit(limit).with_original_dst(prepared.config.original_dst);
         let services = prepared.services.iter().map(|service| service.clone().serve(self));
         let (services, counting): (Vec<_>, Vec<_>) = services.unzip();
         let serve = self.chains(&prepared, &services, &stats);

@@ -139,6 +139,18 @@ impl Listener {
         }
     }
 
+    /// Sets how many connections the system completes before they are accepted; those that have come stay.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn set_backlog(&self, size: u32) -> io::Result<()> {
+        let size = i32::try_from(size).unwrap_or(i32::MAX);
+        match &self.socket {
+            Bound::Tcp(socket) => SockRef::from(socket).listen(size),
+            Bound::Pipe(pipe) => pipe.set_backlog(size),
+        }
+    }
+
     /// Has the connections count towards a limit of the process.
     #[must_use]
     pub fn with_limit(mut self, limit: ProcessLimit) -> Self {
@@ -184,4 +196,30 @@ fn bind(address: SocketAddr, options: &ListenerOptions) -> io::Result<Listener> 
     let socket = std::net::TcpListener::from(socket);
     let local = socket.local_addr()?;
     Ok(Listener::of(Bound::Tcp(socket), local))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Begins connections to a listener that accepts none, and returns how many of them the system has completed.
+    fn completed(listener: &Listener) -> usize {
+        let clients = (0..8).map(|_| {
+            let client = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).expect("room for it");
+            client.set_nonblocking(true).expect("a socket");
+            let _ = client.connect(&listener.local_addr().into());
+            client
+        });
+        clients.collect::<Vec<_>>().iter().filter(|client| client.peer_addr().is_ok()).count()
+    }
+
+    #[test]
+    fn the_backlog_may_change_while_it_listens() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = Listener::bind("in", address, &ListenerOptions::default()).expect("a free port");
+        listener.set_backlog(1).expect("listens");
+        // the system lets in one more than it is told to
+        assert!(completed(&listener) <= 2);
+        listener.set_backlog(u32::MAX).expect("listens");
+    }
 }

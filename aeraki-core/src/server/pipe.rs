@@ -15,7 +15,7 @@ use std::{
 use std::{os::fd::OwnedFd, sync::atomic::Ordering::Relaxed};
 
 use aeraki_route::config;
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use super::{Accepted, accept::Accept};
 use crate::io::Io;
@@ -52,6 +52,10 @@ impl Pipe {
         // nobody can connect before, so that the mode of the file holds from the start
         socket.listen(backlog)?;
         Ok(Self { socket: socket.into(), file })
+    }
+
+    pub(super) fn set_backlog(&self, size: i32) -> io::Result<()> {
+        SockRef::from(&self.socket).listen(size)
     }
 
     pub(super) fn try_clone(&self) -> io::Result<Self> {

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use crate::{
-    support::{ANY, Backend, Fixture, PATIENCE, all_to},
+    support::{ANY, Backend, Fixture, PATIENCE, Peer, all_to},
     wire::{self, Wire},
 };
 
@@ -41,6 +41,32 @@ async fn a_connection_beyond_the_limit_of_the_listener_is_closed() {
         let samples = fixture.proxy.stats().samples();
         assert_eq!(samples.get("connection_limit.few.limited_connections"), Some(Value::Counter(1)));
     }
+}
+
+#[tokio::test]
+async fn a_listener_may_stay_out_of_the_limit_of_the_process() {
+    let wire = wire::ALL[0];
+    let server = Backend::bind(wire).await.echo();
+    let listener = |name, ignores| {
+        let (address, routes) = (ANY.parse().expect("an address"), RouteSource::Inline(all_to("one")));
+        Listener::new(name, address, ProtocolConfig::new(wire.name), routes).with_ignored_global_conn_limit(ignores)
+    };
+    let config = config::Proxy::default()
+        .with_max_connections(1)
+        .with_cluster(Cluster::new("one").with_endpoint(server))
+        .with_listener(listener("in", false))
+        .with_listener(listener("free", true));
+    let fixture = Fixture::of(wire, config);
+    let free = fixture.proxy.address("free").expect("the listener");
+    let mut clients = vec![fixture.client().await];
+    for _ in 0..2 {
+        clients.push(Peer::connect(free, wire).await);
+    }
+    for client in &mut clients {
+        client.call(1, "hello").await;
+        client.message().await;
+    }
+    assert!(fixture.client().await.next().await.is_none(), "those of the other listener are bounded");
 }
 
 #[tokio::test]

@@ -51,6 +51,13 @@ pub struct Listener {
     /// How it takes the header of the PROXY protocol, which comes before TLS; none: not at all.
     #[serde(default)]
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// Connections that the system completes before they are accepted, for each worker; default 1024. Not zero.
+    #[serde(default = "default_tcp_backlog_size")]
+    pub tcp_backlog_size: u32,
+    /// Whether its connections count for nothing where [those of all listeners](super::Proxy::max_connections) are bounded;
+    /// default: no.
+    #[serde(default)]
+    pub ignore_global_conn_limit: bool,
 }
 
 impl Listener {
@@ -79,6 +86,8 @@ impl Listener {
             tcp_keepalive: None,
             original_dst: false,
             proxy_protocol: None,
+            tcp_backlog_size: default_tcp_backlog_size(),
+            ignore_global_conn_limit: false,
         }
     }
 
@@ -146,6 +155,20 @@ impl Listener {
         self
     }
 
+    /// Sets how many connections the system completes before they are accepted.
+    #[must_use]
+    pub fn with_tcp_backlog_size(mut self, size: u32) -> Self {
+        self.tcp_backlog_size = size;
+        self
+    }
+
+    /// Sets whether its connections count for nothing where those of all listeners are bounded.
+    #[must_use]
+    pub fn with_ignored_global_conn_limit(mut self, ignored: bool) -> Self {
+        self.ignore_global_conn_limit = ignored;
+        self
+    }
+
     /// Lists the filter chains, the default one behind the others, each with its path in error texts.
     pub fn chains(&self) -> impl Iterator<Item = (String, &FilterChain)> {
         let matched = self.filter_chains.iter().enumerate().map(|(index, chain)| (self.chain_path(index), chain));
@@ -195,6 +218,7 @@ impl Listener {
         }
         self.index()?;
         duration::check_optional(self.listener_filters_timeout, "listenerFiltersTimeout")?;
+        ensure(self.tcp_backlog_size > 0, "tcpBacklogSize", "must not be zero")?;
         if let Some(keepalive) = &self.tcp_keepalive {
             keepalive.check().map_err(|error| error.within("tcpKeepalive"))?;
         }
@@ -240,6 +264,10 @@ pub enum TrafficDirection {
 #[expect(clippy::unnecessary_wraps, reason = "the default of an optional field")]
 fn default_listener_filters_timeout() -> Option<Duration> {
     Some(Duration::from_secs(15))
+}
+
+const fn default_tcp_backlog_size() -> u32 {
+    1024
 }
 
 /// What a [`Listener`] is called in error texts.

@@ -23,14 +23,12 @@ use crate::proto::envoy::config::listener::v3 as proto;
 ///
 /// Names the listener, the field and the reason: an address that is neither an IP address nor a Unix socket, another number
 /// or kind of filters, TLS that is not supported, an unknown layer-7 filter, a source of routes other than inline ones or
-/// gRPC, a way to choose filter chains that is not supported, and everything that [`Listener::validate`] refuses.
+/// gRPC, a way to choose filter chains that is not supported, what is not to be bound or needs more than one TCP or Unix socket,
+/// and everything that [`Listener::validate`] refuses.
 pub fn listener_from_proto(listener: &proto::Listener, known: &KnownFilters) -> Result<Listener, ConfigError> {
     let at = &At::resource("listener", &listener.name);
     let address = listening_from_proto(listener.address.as_ref(), &at.field("address"))?;
-    at.refuse_used(&[
-        ("filter_chain_matcher", listener.filter_chain_matcher.is_some()),
-        ("fcds_config", listener.fcds_config.is_some()),
-    ])?;
+    refuse_unsupported(listener, at)?;
     let mut converted = Listener::without_chains(&listener.name, address).with_direction(direction(listener));
     let chains = listener.filter_chains.iter().enumerate();
     let chains =
@@ -43,12 +41,39 @@ pub fn listener_from_proto(listener: &proto::Listener, known: &KnownFilters) -> 
         // Envoy's word for never
         converted.listener_filters_timeout = Some(timeout).filter(|timeout| !timeout.is_zero());
     }
+    converted.tcp_backlog_size = listener.tcp_backlog_size.unwrap_or(converted.tcp_backlog_size);
+    converted.ignore_global_conn_limit = listener.ignore_global_conn_limit;
     converted.tcp_keepalive = listener.tcp_keepalive.as_ref().and_then(tcp_keepalive::from_proto);
     let ListenerFilters { proxy_protocol, original_dst } = listener_filters::from_proto(listener, at)?;
     converted.proxy_protocol = proxy_protocol;
     converted.original_dst = original_dst;
     converted.validate()?;
     Ok(converted)
+}
+
+/// Refuses what would have other connections served, or none.
+fn refuse_unsupported(listener: &proto::Listener, at: &At<'_>) -> Result<(), ConfigError> {
+    let deprecated = listener.deprecated_v1.as_ref().and_then(|deprecated| deprecated.bind_to_port);
+    for (field, binds) in [("bind_to_port", listener.bind_to_port), ("deprecated_v1.bind_to_port", deprecated)] {
+        if binds == Some(false) {
+            let reason =
+                "must be true: only what is bound is served, by one listener with the chains for all destinations";
+            return Err(at.field(field).refuse(reason));
+        }
+    }
+    if !listener.additional_addresses.is_empty() {
+        return Err(at
+            .field("additional_addresses")
+            .refuse("is not supported: let each address have its own listener"));
+    }
+    at.refuse_used(&[
+        ("filter_chain_matcher", listener.filter_chain_matcher.is_some()),
+        ("fcds_config", listener.fcds_config.is_some()),
+        ("transparent", listener.transparent.unwrap_or_default()),
+        ("udp_listener_config", listener.udp_listener_config.is_some()),
+        ("api_listener", listener.api_listener.is_some()),
+        ("internal_listener", listener.listener_specifier.is_some()),
+    ])
 }
 
 fn default_chain(

@@ -170,7 +170,33 @@ fn a_listener_has_chains_a_default_one_and_patience() {
         ("filter_chains: [{use_proxy_proto: true}]", "filter_chains[0].use_proxy_proto: is not supported"),
         ("filter_chain_matcher: {}", "filter_chain_matcher: is not supported"),
         ("fcds_config: {}", "fcds_config: is not supported"),
+        ("transparent: true", "transparent: is not supported"),
+        ("udp_listener_config: {}", "udp_listener_config: is not supported"),
+        ("api_listener: {}", "api_listener: is not supported"),
+        ("internal_listener: {}", "internal_listener: is not supported"),
+        (
+            "additional_addresses: [{address: {pipe: {path: /a}}}]",
+            "additional_addresses: is not supported: let each address have its own listener",
+        ),
     ] {
         assert_eq!(listener(fields), Err(format!("listener \"l\": {expected}")), "{fields}");
+    }
+}
+
+#[test]
+fn a_listener_is_bound_as_it_is_said_to_be() {
+    let chains = format!("filter_chains: [{{filters: [{}]}}]", tcp("cluster: c"));
+    let read = |fields: &str| listener(&format!("{chains}, {fields}"));
+    let plain = read("bind_to_port: true, deprecated_v1: {bind_to_port: true}, transparent: false").expect("is good");
+    assert_eq!((plain.tcp_backlog_size, plain.ignore_global_conn_limit), (1024, false));
+    let more = read("tcp_backlog_size: 7, ignore_global_conn_limit: true").expect("is good");
+    assert_eq!(more, plain.with_tcp_backlog_size(7).with_ignored_global_conn_limit(true));
+    let reason = "must be true: only what is bound is served, by one listener with the chains for all destinations";
+    for (fields, expected) in [
+        ("bind_to_port: false", format!("bind_to_port: {reason}")),
+        ("deprecated_v1: {bind_to_port: false}", format!("deprecated_v1.bind_to_port: {reason}")),
+        ("tcp_backlog_size: 0", "tcpBacklogSize: must not be zero".to_owned()),
+    ] {
+        assert_eq!(read(fields), Err(format!("listener \"l\": {expected}")), "{fields}");
     }
 }

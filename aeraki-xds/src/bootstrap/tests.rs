@@ -445,3 +445,51 @@ fn the_connections_of_all_listeners_are_bounded_by_a_monitor_and_other_monitors_
     let other = read("envoy.resource_monitors.fixed_heap", 1).expect_err("is not known");
     assert!(other.ends_with(&format!("is not supported: use {name}")), "{other}");
 }
+
+#[test]
+fn secrets_that_are_to_come_by_sds_are_refused_by_name() {
+    let socket = |kind: &str, fields: &str| {
+        let context = format!("type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.{kind}");
+        format!(
+            "transport_socket: {{name: envoy.transport_sockets.tls, typed_config: {{'@type': {context}, {fields}}}}}"
+        )
+    };
+    let listener = |fields: &str| {
+        let chain = format!("filterChains:\n      {}\n", socket("DownstreamTlsContext", fields));
+        let text = bootstrap(FILTER, "").replace("filterChains:\n", &chain);
+        Bootstrap::from_yaml(&text).expect_err("is refused").to_string()
+    };
+    let own = "tls_certificates: [{certificate_chain: {filename: /c.pem}, private_key: {filename: /k.pem}}]";
+    let sds = "sds_config: {api_config_source: {api_type: GRPC, grpc_services: [{envoy_grpc: {cluster_name: sds}}]}}";
+    let reason =
+        |name| format!("the secret {name:?} is to come by SDS, which is not supported: name files or write it inline");
+    for (field, named, fields) in [
+        (
+            "tls_certificate_sds_secret_configs",
+            "default",
+            format!("tls_certificate_sds_secret_configs: [{{name: default, {sds}}}]"),
+        ),
+        (
+            "validation_context_sds_secret_config",
+            "ROOTCA",
+            format!("{own}, validation_context_sds_secret_config: {{name: ROOTCA, {sds}}}"),
+        ),
+        (
+            "combined_validation_context",
+            "ROOTCA",
+            format!(
+                "{own}, combined_validation_context: {{default_validation_context: {{}}, \
+                 validation_context_sds_secret_config: {{name: ROOTCA, {sds}}}}}"
+            ),
+        ),
+    ] {
+        let fields = format!("common_tls_context: {{{fields}}}");
+        let expected = format!("transport_socket.typed_config.common_tls_context.{field}: {}", reason(named));
+        assert_eq!(listener(&fields), format!("listener \"in\": filter_chains[0].{expected}"));
+        assert_eq!(refused(FILTER, &socket("UpstreamTlsContext", &fields)), format!("cluster \"c\": {expected}"));
+    }
+    let tickets =
+        format!("common_tls_context: {{{own}}}, session_ticket_keys_sds_secret_config: {{name: tickets, {sds}}}");
+    let place = "listener \"in\": filter_chains[0].transport_socket.typed_config";
+    assert_eq!(listener(&tickets), format!("{place}.session_ticket_keys_sds_secret_config: is not supported"));
+}

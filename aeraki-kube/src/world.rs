@@ -135,6 +135,13 @@ impl World {
         self.rules.get(host, namespace)
     }
 
+    /// Lists the destination rules whose host no service has, by host; wildcards are not looked at.
+    pub fn destination_rules_without_service(&self) -> impl Iterator<Item = (&str, &Arc<DestinationRule>)> {
+        let known = |host: &str| self.services.0.contains_key(host) || host.contains('*');
+        let unknown = self.rules.0.iter().filter(move |(host, _)| !known(host));
+        unknown.flat_map(|(host, rules)| rules.iter().map(|rule| (host.as_str(), rule)))
+    }
+
     /// Lists the policies of who may ask for what, by namespace and in order of precedence.
     pub fn authorization_policies(&self) -> impl Iterator<Item = &Arc<MetaAuthorizationPolicy>> {
         self.policies.0.values().flatten()

@@ -1,5 +1,7 @@
 //! Objects in YAML, as users write them.
 
+mod unknown;
+
 use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, de::DeserializeOwned};
@@ -41,7 +43,8 @@ impl Document {
 ///
 /// # Errors
 ///
-/// The first document that is not YAML, that lacks a kind, or that has a field or value its kind does not know.
+/// The first document that is not YAML, that lacks a kind, that has a field or value its kind does not know, or whose kind
+/// or API version is surely that of a kind which is read here, misspelt.
 pub fn parse(file: &str, text: &str) -> Result<Vec<Document>, YamlError> {
     documents(text).filter(|document| !document.is_blank()).map(|document| document.parse(file)).collect()
 }
@@ -100,9 +103,26 @@ impl Source<'_> {
             (ServiceEntrySpec::GROUP, ServiceEntrySpec::KIND) => AnyObject::ServiceEntry(self.object(file)?),
             (DestinationRuleSpec::GROUP, DestinationRuleSpec::KIND) => AnyObject::DestinationRule(self.object(file)?),
             (ServiceSpec::GROUP, ServiceSpec::KIND) => AnyObject::Service(self.object(file)?),
-            _ => return Ok(Document::Other { kind: format!("{api_version} {kind}"), origin: self.origin(file) }),
+            _ => return self.other(file, &api_version, &kind),
         };
         Ok(Document::Object(Box::new(object)))
+    }
+
+    /// Takes an object of another kind, unless that is a slip of the pen.
+    fn other(&self, file: &str, api_version: &str, kind: &str) -> Result<Document, YamlError> {
+        let Some((field, reason)) = unknown::fault(api_version, kind) else {
+            return Ok(Document::Other { kind: format!("{api_version} {kind}"), origin: self.origin(file) });
+        };
+        let Named { metadata } = self.read(file).unwrap_or_default();
+        let name = match (metadata.namespace.as_str(), metadata.name.as_str()) {
+            (_, "") => "without a name".to_owned(),
+            ("", name) => name.to_owned(),
+            (namespace, name) => format!("{namespace}/{name}"),
+        };
+        let is_field = |line: &str| line.strip_prefix(field).is_some_and(|rest| rest.trim_start().starts_with(':'));
+        let line = self.text.lines().map(strip_marker).position(is_field).unwrap_or(0) + self.line + 1;
+        let reason = format!("{kind} {name}: {reason}");
+        Err(YamlError { file: file.to_owned(), line, column: 1, field: field.to_owned(), reason })
     }
 
     fn object<S: Resource + DeserializeOwned>(&self, file: &str) -> Result<Object<S>, YamlError> {
@@ -141,6 +161,20 @@ impl Source<'_> {
 struct Header {
     api_version: String,
     kind: String,
+}
+
+/// What an object of any kind is called, as far as it is.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Named {
+    metadata: NamedMetadata,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct NamedMetadata {
+    name: String,
+    namespace: String,
 }
 
 /// Cuts a text before each `---` and behind each `...`: YAML allows neither at the start of a line inside a document.

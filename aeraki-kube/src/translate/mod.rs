@@ -138,6 +138,11 @@ pub fn translate(world: &World, options: &Options) -> Translation {
     for router in world.meta_routers() {
         validate(router).into_iter().for_each(|rejection| translation.reject(rejection));
         routes::warn_of_unserved_hosts(world, router, &mut translation);
+        routes::warn_of_unknown_destinations(world, router, &mut translation);
+    }
+    for (host, rule) in world.destination_rules_without_service() {
+        let reason = format!("no service has the host `{host}`");
+        translation.reject(Rejection::ineffective(&**rule, "spec.host", reason));
     }
     services::reject_unreachable(world, &mut translation);
     protocols::reject_faulty(world, &mut translation);

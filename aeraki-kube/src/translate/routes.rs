@@ -75,6 +75,27 @@ pub(super) fn warn_of_unserved_hosts(world: &World, router: &MetaRouter, transla
     }
 }
 
+/// Tells of the destinations of a router that no service has; its own hosts are told of already.
+pub(super) fn warn_of_unknown_destinations(world: &World, router: &MetaRouter, translation: &mut Translation) {
+    let namespace = router.metadata.namespace.as_str();
+    let own: Vec<_> = router.spec.hosts.iter().map(|host| world.resolve(host, namespace)).collect();
+    for (index, route) in router.spec.routes.iter().enumerate() {
+        let field = |list: &str, place| format!("spec.routes[{index}].{list}[{place}].destination.host");
+        let weighted = route.route.iter().enumerate().map(|(place, to)| (field("route", place), &to.destination));
+        let mirrors = route.mirrors.iter().enumerate().map(|(place, to)| (field("mirrors", place), &to.destination));
+        let mirror = route.mirror.iter().map(|to| (format!("spec.routes[{index}].mirror.host"), to));
+        for (field, Destination { host, .. }) in weighted.chain(mirrors).chain(mirror) {
+            let host = world.resolve(host, namespace);
+            if world.services(&host).is_empty() && !own.contains(&host) {
+                let reason = format!(
+                    "no service has the host `{host}`: requests find no cluster unless it comes from elsewhere"
+                );
+                translation.reject(Rejection::ineffective(router, field, reason));
+            }
+        }
+    }
+}
+
 /// Finds the router of a host; the others that claim it are told that they lost.
 fn in_force<'a>(world: &'a World, service: &Service<'_>, translation: &mut Translation) -> Option<&'a MetaRouter> {
     let mut routers = world.routers(service.host, service.namespace);

@@ -74,6 +74,56 @@ fn a_fault_is_reported_with_place_field_and_reason() {
 }
 
 #[test]
+fn a_kind_that_is_misspelt_is_refused_with_the_name_of_its_object() {
+    let own = "apiVersion: metaprotocol.aeraki.io/v1alpha1\nkind: MetaRouter";
+    for (header, expected) in [
+        (
+            "apiVersion: metaprotocol.aeraki.io/v1alpha1\nkind: MetaRoute",
+            "a.yaml:2:1: kind: MetaRoute shop/greet: there is no kind `MetaRoute`: use `MetaRouter`",
+        ),
+        (
+            "kind: metarouter\napiVersion: metaprotocol.aeraki.io/v1alpha1",
+            "a.yaml:1:1: kind: metarouter shop/greet: there is no kind `metarouter`: use `MetaRouter`",
+        ),
+        (
+            "apiVersion: dubbo.aeraki.io/v1alpha1\nkind: Router",
+            "a.yaml:2:1: kind: Router shop/greet: there is no kind `Router` in `dubbo.aeraki.io`, only \
+             `DubboAuthorizationPolicy`",
+        ),
+        (
+            "apiVersion: metaprotocol.aeraki.com/v1alpha1\nkind: MetaRouter",
+            "a.yaml:1:1: apiVersion: MetaRouter shop/greet: must be `metaprotocol.aeraki.io/v1alpha1`, \
+             not `metaprotocol.aeraki.com/v1alpha1`, for a `MetaRouter`",
+        ),
+        (
+            "apiVersion: networking.istio.io/v1\nkind: ServiceEntrys",
+            "a.yaml:2:1: kind: ServiceEntrys shop/greet: there is no kind `ServiceEntrys`: use `ServiceEntry`",
+        ),
+        (
+            "apiVersion: security.istio.io/v1\nkind: DestinationRule",
+            "a.yaml:1:1: apiVersion: DestinationRule shop/greet: must be `networking.istio.io/v1`, \
+             not `security.istio.io/v1`, for a `DestinationRule`",
+        ),
+        (
+            "apiVersion: v1\nkind: Servcie",
+            "a.yaml:2:1: kind: Servcie shop/greet: there is no kind `Servcie`: use `Service`",
+        ),
+    ] {
+        assert_eq!(error(&ROUTER.replace(own, header)), expected);
+    }
+    for others in [
+        "apiVersion: serving.knative.dev/v1\nkind: Service",
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService",
+        "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy",
+        "apiVersion: redis.aeraki.io/v1alpha1\nkind: RedisService",
+        "apiVersion: v1\nkind: Secret",
+    ] {
+        let documents = parse("a.yaml", &ROUTER.replace(own, others)).expect(others);
+        assert!(matches!(documents.as_slice(), [Document::Other { .. }]), "{documents:?}");
+    }
+}
+
+#[test]
 fn a_text_that_is_not_yaml_is_reported_on_one_line() {
     for text in ["a: &a [*a]".to_owned(), "\"\u{1b}[31m\": 1".to_owned(), ROUTER.replace("[greet]", "[greet")] {
         let error = error(&text);

@@ -35,6 +35,11 @@ spec:
   - {name: v1, labels: {version: v1}, trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}}}
   - {name: v2, labels: {version: v2}}
 ---
+apiVersion: networking.istio.io/v1beta1
+kind: ServiceEntry
+metadata: {name: copy, namespace: shop}
+spec: {hosts: [copy.example.internal], ports: [{number: 7002, name: tcp, protocol: TCP}], resolution: STATIC}
+---
 ";
 
 const ROUTER: &str = "
@@ -265,10 +270,49 @@ fn a_host_that_cannot_be_routed_is_told() {
         ),
     ] {
         let translation = run(&format!("{service}{ROUTER}"));
-        let [told] = translation.rejections.as_slice() else { panic!("{:?}", translation.rejections) };
+        let told = &translation.rejections[0];
         assert_eq!((told.field.as_str(), told.reason.as_str(), told.refuses()), ("spec.hosts[0]", expected, false));
         assert!(translation.routes.is_empty());
+        assert_eq!(
+            translation.rejections.len(),
+            if service.is_empty() { 2 } else { 1 },
+            "the mirror is not there either"
+        );
     }
+}
+
+#[test]
+fn hosts_that_no_service_has_are_told_with_the_object_that_names_them() {
+    let router =
+        ROUTER.replace("host: book.example.internal, subset: v2}, weight: 7", "host: gone.example}, weight: 7");
+    let router = router.replace("{host: copy.example.internal, ", "{host: copied, ");
+    let rule = SERVICE.replace("host: book.example.internal\n", "host: boko.example.internal\n");
+    let rules = rule.replace("- {name: v1, ", "- {name: v0, ").replace("name: v2,", "name: w2,");
+    let (_, rules) = rules.split_once("---").expect("a rule");
+    let wildcard =
+        rules.replace("boko.", "'*.").replace("internal\n", "internal'\n").replace("name: book,", "name: all,");
+    let translation = run(&format!("{SERVICE}{router}{}---{wildcard}", rules.replace("{name: book,", "{name: boko,")));
+    let told: Vec<_> = translation.rejections.iter().map(ToString::to_string).collect();
+    let unknown = |host| format!("no service has the host `{host}`");
+    let from_elsewhere = "requests find no cluster unless it comes from elsewhere";
+    assert_eq!(told.len(), 3, "{told:#?}");
+    for (expected, told) in [
+        format!(
+            "MetaRouter shop/book: spec.routes[0].mirror.host: {}: {from_elsewhere}",
+            unknown("copied.shop.svc.cluster.local")
+        ),
+        format!(
+            "MetaRouter shop/book: spec.routes[1].route[0].destination.host: {}: {from_elsewhere}",
+            unknown("gone.example")
+        ),
+        format!("DestinationRule shop/boko: spec.host: {}", unknown("boko.example.internal")),
+    ]
+    .iter()
+    .zip(&told)
+    {
+        assert!(told.ends_with(expected), "{told} is not {expected}");
+    }
+    assert!(translation.rejections.iter().all(|rejection| !rejection.refuses()) && !translation.routes.is_empty());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
-use aeraki_kube::{Controller, FileOptions, FileSource, Options, Translation, source::files::FileError};
+use aeraki_kube::{Controller, FileOptions, FileSource, Options, Rejection, Translation, source::files::FileError};
 use aeraki_xds::{Publisher, Server};
 use anyhow::{Context, Result, bail};
 use tokio::{net::TcpListener, sync::watch};
@@ -53,7 +53,8 @@ impl ControlPlane {
 async fn tell_faults(mut faults: watch::Receiver<Arc<[FileError]>>, messages: Messages) {
     let mut told = Vec::new();
     while faults.changed().await.is_ok() {
-        let now = faults.borrow_and_update().iter().map(ToString::to_string).collect();
+        let now =
+            faults.borrow_and_update().iter().map(|fault| format!("{fault}; the last good state stays")).collect();
         tell(now, &mut told, "all files can be read again", &messages);
     }
 }
@@ -62,9 +63,14 @@ async fn tell_faults(mut faults: watch::Receiver<Arc<[FileError]>>, messages: Me
 async fn tell_rejections(mut published: watch::Receiver<Translation>, messages: Messages) {
     let mut told = Vec::new();
     while published.changed().await.is_ok() {
-        let now = published.borrow_and_update().rejections.iter().map(ToString::to_string).collect();
+        let now = published.borrow_and_update().rejections.iter().map(text).collect();
         tell(now, &mut told, "all objects are good again", &messages);
     }
+}
+
+/// Says what is wrong with an object, and what follows from it: only of one that is refused does the last good state stay.
+fn text(rejection: &Rejection) -> String {
+    if rejection.refuses() { format!("{rejection}; the last good state stays") } else { rejection.to_string() }
 }
 
 /// Tells what is wrong now, unless it has been told.
@@ -73,7 +79,7 @@ fn tell(now: Vec<String>, told: &mut Vec<String>, all_is_well: &str, messages: &
         if now.is_empty() {
             say(messages, all_is_well.to_owned());
         }
-        now.iter().for_each(|fault| say(messages, format!("{fault}; the last good state stays")));
+        now.iter().for_each(|fault| say(messages, fault.clone()));
         *told = now;
     }
 }

@@ -37,9 +37,15 @@ fn command(args: &[&str]) -> Command {
 
 /// Runs the program until it refuses to start; returns what it says.
 fn refusal(args: &[&str]) -> String {
+    let (code, said) = ended(args);
+    assert_eq!(code, Some(1), "{said}");
+    said
+}
+
+/// Runs the program until it ends by itself; returns its exit code and what it says.
+fn ended(args: &[&str]) -> (Option<i32>, String) {
     let output = command(args).output().expect("the program runs");
-    assert_eq!(output.status.code(), Some(1));
-    String::from_utf8(output.stderr).expect("text")
+    (output.status.code(), String::from_utf8(output.stderr).expect("text"))
 }
 
 fn mesh_with(change: impl Fn(String) -> String) -> tempfile::TempDir {
@@ -54,8 +60,14 @@ fn write_mesh(dir: &Path, change: impl Fn(String) -> String) {
 }
 
 #[test]
-fn bad_arguments_are_one_line() {
-    assert_eq!(refusal(&["--config-dir", MESH, "--prot", "1"]), "aeraki: error: unexpected argument '--prot' found\n");
+fn bad_arguments_are_told_with_the_usage() {
+    let (code, said) = ended(&["--config-dir", MESH, "--prot", "1"]);
+    assert!(code == Some(2) && said.starts_with("error: unexpected argument '--prot' found\n"), "{code:?} {said}");
+    assert!(said.contains("Usage: aeraki --config-dir <DIR>"), "{said}");
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_one_line() {
     let missing = refusal(&["--config-dir", "/nowhere/at/all"]);
     assert_eq!(missing, "aeraki: /nowhere/at/all: No such file or directory (os error 2)\n");
 }

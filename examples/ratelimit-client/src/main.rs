@@ -45,11 +45,7 @@ type Descriptor = Vec<(String, String)>;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let args = match Args::try_parse() {
-        Ok(args) => args,
-        Err(error) if !error.use_stderr() => error.exit(),
-        Err(error) => return fail(error.to_string().lines().next().unwrap_or_default()),
-    };
+    let args = Args::parse();
     match ask(args).await {
         Ok(answer) => {
             println!("{answer}");

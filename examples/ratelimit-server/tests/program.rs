@@ -56,8 +56,10 @@ fn write(dir: &Path, text: &str) {
 #[test]
 fn a_start_that_cannot_be_is_one_line() {
     let good = folder(GOOD);
-    let said = refusal(good.path(), &["--prot", "1"]);
-    assert_eq!(said, "error: unexpected argument '--prot' found");
+    let output = command(good.path(), &["--prot", "1"]).output().expect("the program runs");
+    let said = String::from_utf8(output.stderr).expect("is text");
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.starts_with("error: unexpected argument '--prot' found\n") && said.contains("Usage: "), "{said}");
     let said = refusal(good.path(), &["--redis", "redis://127.0.0.1:1"]);
     assert!(
         said.starts_with("--redis: the counters cannot be reached: ") && said.matches("refused").count() == 1,

@@ -159,6 +159,13 @@ pub trait Protocol: Send + Sync + fmt::Debug + 'static {
         Carries::Never
     }
 
+    /// Tells whether the proxy's own answers can have this [status](LocalReply::with_status) of the protocol; the default is
+    /// a protocol without numeric statuses.
+    fn writes_status(&self, status: u32) -> bool {
+        let _ = status;
+        false
+    }
+
     /// Tells whether a client that begins with these bytes, of which there may be none yet, speaks this protocol; none, the
     /// default: that cannot be told.
     fn detect(&self, first: &[u8]) -> Option<Detection> {

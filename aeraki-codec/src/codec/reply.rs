@@ -79,7 +79,7 @@ impl LocalReply {
     }
 
     /// Asks for this status of the protocol instead of the one that stands for the reason; a codec without numeric
-    /// statuses, or without this one, goes by the reason.
+    /// statuses, or without this one ([`Protocol::writes_status`](crate::Protocol::writes_status)), goes by the reason.
     #[must_use]
     pub fn with_status(mut self, status: u32) -> Self {
         self.status = Some(status);

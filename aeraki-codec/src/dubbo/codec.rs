@@ -98,6 +98,10 @@ impl Protocol for Dubbo {
         Carries::Always
     }
 
+    fn writes_status(&self, status: u32) -> bool {
+        reply::failure(status).is_some()
+    }
+
     fn detect(&self, first: &[u8]) -> Option<Detection> {
         Some(match header::check_magic(first) {
             Err(_) => Detection::No,

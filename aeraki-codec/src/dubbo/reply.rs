@@ -33,8 +33,13 @@ pub(super) fn write(to: &Receipt, reply: &LocalReply, coarse: bool, out: &mut Ou
 ///
 /// A status that is asked for is taken if it says that the call failed.
 fn status_of(reply: &LocalReply, coarse: bool) -> u8 {
-    let asked = reply.status().and_then(|status| u8::try_from(status).ok()).filter(|asked| *asked != status::OK);
+    let asked = reply.status().and_then(failure);
     asked.unwrap_or_else(|| if coarse { coarse_status_of(reply.reason()) } else { status_of_reason(reply.reason()) })
+}
+
+/// Returns what stands for a status in an answer; none where it says that the call succeeded, or is too large.
+pub(super) fn failure(status: u32) -> Option<u8> {
+    u8::try_from(status).ok().filter(|status| *status != status::OK)
 }
 
 /// The statuses that upstream's documents promise.

@@ -245,6 +245,18 @@ fn every_reason_has_an_answer_that_names_it() {
 }
 
 #[test]
+fn a_status_that_is_said_to_be_written_is() {
+    let receipt = message(&call("2.0.2", &[])).receipt();
+    for status in 0..1000 {
+        let reply = LocalReply::new(Reason::Fault, "no luck").with_status(status);
+        let frame = written(|out| assert_eq!(codec(Role::Server).reply(&receipt, &reply, out), Ok(Answer::Written)));
+        let is_written = u32::from(response(&frame).expect("well-formed").header().status()) == status;
+        assert_eq!(Dubbo::default().writes_status(status), is_written, "{status}");
+    }
+    assert!(Dubbo::default().writes_status(31) && !Dubbo::default().writes_status(20));
+}
+
+#[test]
 fn statuses_are_coarse_where_that_is_asked_for() {
     let receipt = message(&call("2.0.2", &[])).receipt();
     let protocol = Dubbo::default().with_option("coarse_statuses", "true").expect("an option");

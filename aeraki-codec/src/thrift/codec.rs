@@ -68,6 +68,10 @@ impl Protocol for Thrift {
     fn carries(&self) -> Carries {
         Carries::Sometimes
     }
+
+    fn writes_status(&self, status: u32) -> bool {
+        reply::failure(status).is_some()
+    }
 }
 
 /// The codec of one connection.

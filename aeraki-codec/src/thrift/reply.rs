@@ -51,8 +51,7 @@ pub(super) fn write(
 fn write_exception(encoding: Encoding, reply: &LocalReply, out: &mut Output) {
     let text = if reply.text().is_empty() { reply.reason().as_str() } else { reply.text() };
     let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
-    // compact encoding writes the type in one byte
-    let asked = reply.status().and_then(|status| u8::try_from(status).ok()).filter(|asked| *asked < 64);
+    let asked = reply.status().and_then(failure);
     let code = asked.unwrap_or_else(|| exception_type(reply.reason()));
     if encoding == Encoding::Compact {
         out.put(&[0x18]);
@@ -66,6 +65,11 @@ fn write_exception(encoding: Encoding, reply: &LocalReply, out: &mut Output) {
         out.put(text.as_bytes());
         out.put(&[8, 0, 2, 0, 0, 0, code, 0]);
     }
+}
+
+/// Returns the type of exception that a status asks for; none where it is too large for the one byte of compact encoding.
+pub(super) fn failure(status: u32) -> Option<u8> {
+    u8::try_from(status).ok().filter(|status| *status < 64)
 }
 
 /// Returns the type of a `TApplicationException`.

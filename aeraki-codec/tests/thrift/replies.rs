@@ -44,6 +44,22 @@ fn every_reason_is_an_exception_in_the_dialect_of_the_request() {
 }
 
 #[test]
+fn a_status_that_is_said_to_be_written_is() {
+    for dialect in DIALECTS {
+        let call = decode(dialect, &frame(dialect, CALL, b"add", 4, &[0]));
+        for status in 0..300 {
+            let asked = LocalReply::new(Reason::Fault, "no luck").with_status(status);
+            let (_, written) = reply(dialect, &call, &asked).expect("a reply");
+            let view = thrift::message_as(&written, dialect.0, dialect.1).expect("a good frame");
+            let found = view.body().field(2);
+            let is_written = matches!(found, Some(Value::I32(found)) if u32::try_from(found) == Ok(status));
+            assert_eq!(Thrift::default().writes_status(status), is_written, "{dialect:?} {status}");
+        }
+    }
+    assert!(Thrift::default().writes_status(63) && !Thrift::default().writes_status(64));
+}
+
+#[test]
 fn replies_are_the_documented_bytes() {
     let no_route = LocalReply::new(Reason::RouteNotFound, "Unknown function add");
     let dialect = (Transport::Framed, Encoding::Compact);

@@ -2,7 +2,9 @@
 
 use std::{
     fmt,
+    future::poll_fn,
     sync::{Arc, Mutex},
+    task::{Poll, Waker},
 };
 
 use aeraki_codec::{Attributes, Demand};
@@ -84,6 +86,8 @@ pub struct SharedRules {
     retired: Mutex<Vec<Arc<Rules>>>,
     /// Held while rules are put in force, so that users and rules always belong together.
     users: Mutex<Users>,
+    /// Those who wait for the first table.
+    waiting: Mutex<Vec<Waker>>,
 }
 
 /// Those who judge messages by the rules, whichever are in force.
@@ -115,7 +119,8 @@ impl SharedRules {
     pub fn with_demand(rules: Rules, demand: Demand) -> Self {
         let current = ArcSwap::from_pointee(rules.with_demand(&demand));
         let users = Users { demand, check: Arc::new(|_| Ok(())), config: None };
-        Self { current: Arc::new(current), retired: Mutex::default(), users: Mutex::new(users) }
+        let (retired, waiting) = Default::default();
+        Self { current: Arc::new(current), retired, users: Mutex::new(users), waiting }
     }
 
     /// Lets `check` refuse configurations, such as those that ask for what their protocol cannot do.
@@ -178,6 +183,22 @@ impl SharedRules {
         self.current.load_full()
     }
 
+    /// Waits until there is a table.
+    pub async fn in_force(&self) {
+        poll_fn(|cx| {
+            // before the look, so that no table comes between the two
+            let mut waiting = lock(&self.waiting);
+            if self.load().table().is_some() {
+                return Poll::Ready(());
+            }
+            if !waiting.iter().any(|known| known.will_wake(cx.waker())) {
+                waiting.push(cx.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
     /// Creates a reader that checks for new rules in a few nanoseconds: one for each worker.
     pub fn reader(&self) -> RulesReader {
         RulesReader { cache: Cache::new(Arc::clone(&self.current)) }
@@ -193,7 +214,11 @@ impl SharedRules {
     }
 
     fn replace(&self, rules: Rules) {
+        let is_there = rules.table.is_some();
         let old = self.current.swap(Arc::new(rules));
+        if is_there {
+            lock(&self.waiting).drain(..).for_each(Waker::wake);
+        }
         lock(&self.retired).push(old);
         self.reclaim();
     }
@@ -217,5 +242,46 @@ impl RulesReader {
     #[inline]
     pub fn load(&mut self) -> &Arc<Rules> {
         self.cache.load()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::Future,
+        pin::pin,
+        sync::atomic::{AtomicUsize, Ordering::Relaxed},
+        task::{Context, Wake},
+    };
+
+    use super::*;
+    use crate::config::{Route, RouteAction};
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    #[test]
+    fn who_waits_for_the_first_table_is_woken_by_it() {
+        let rules = SharedRules::new(Rules::empty());
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut cx = Context::from_waker(&waker);
+        let mut waiting = pin!(rules.in_force());
+        for _ in 0..3 {
+            assert!(waiting.as_mut().poll(&mut cx).is_pending());
+        }
+        rules.swap(Rules::empty());
+        assert_eq!(woken.0.load(Relaxed), 0, "that is no table");
+        let table = RouteConfig::new("table", [Route::new("all", RouteAction::cluster("c"))]);
+        rules.update(&table).expect("good");
+        assert_eq!(woken.0.load(Relaxed), 1, "once, however often it was polled");
+        assert!(waiting.poll(&mut cx).is_ready());
+        assert!(pin!(rules.in_force()).poll(&mut cx).is_ready());
     }
 }

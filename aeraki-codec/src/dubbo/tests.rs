@@ -250,7 +250,7 @@ fn a_status_that_is_said_to_be_written_is() {
     for status in 0..1000 {
         let reply = LocalReply::new(Reason::Fault, "no luck").with_status(status);
         let frame = written(|out| assert_eq!(codec(Role::Server).reply(&receipt, &reply, out), Ok(Answer::Written)));
-        let is_written = u32::from(response(&frame).expect("well-formed").header().status()) == status;
+        let is_written = u32::from(frame[3]) == status;
         assert_eq!(Dubbo::default().writes_status(status), is_written, "{status}");
     }
     assert!(Dubbo::default().writes_status(31) && !Dubbo::default().writes_status(20));

@@ -9,6 +9,7 @@ mod service;
 mod sockets;
 mod tables;
 mod update;
+mod warming;
 mod worker;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -33,6 +34,7 @@ use crate::{
     server::{ConnectionLimit, Inspection},
     stack::{Filters, LocalLimitStats},
     tls::Secrets,
+    upstream::has_sign_of_life,
 };
 
 /// A proxy that has been checked and can be started.
@@ -142,7 +144,7 @@ impl Proxy {
     }
 
     /// Lists which route tables a control plane is to deliver, and the rules to swap when they come: each table once,
-    /// however many listeners ask for it. Until then requests are answered that there is no route.
+    /// however many listeners ask for it. Until then, or for as long as the subscription says, connections to them wait.
     pub fn subscriptions(&self) -> impl Iterator<Item = (&RouteSubscription, &Arc<SharedRules>)> {
         subscriptions(&self.listeners)
     }
@@ -211,15 +213,19 @@ fn limit_stats<'a>(listeners: impl IntoIterator<Item = &'a Prepared> + Clone) ->
     LocalLimitStats::new(limits, rpcs().map(|rpc| Arc::clone(&rpc.rules)))
 }
 
-/// Finds the protocol in which the endpoints of a cluster are asked, where they are asked in one.
+/// Finds the protocol in which the endpoints of a cluster are asked, where they are asked in one, and whether they can be.
 fn find_check(cluster: &config::Cluster, registry: &Registry) -> Result<(), ConfigError> {
-    match cluster.health_check.as_ref().map(|check| &check.kind) {
-        Some(HealthCheckKind::Heartbeat { protocol }) if registry.get(protocol).is_none() => {
-            let reason = format!("there is no codec {protocol:?}; known are: {}", known(registry));
-            Err(ConfigError::new(format!("cluster {:?}", cluster.name), "healthCheck.kind.protocol", reason))
+    let Some(HealthCheckKind::Heartbeat { protocol }) = cluster.health_check.as_ref().map(|check| &check.kind) else {
+        return Ok(());
+    };
+    let reason = match registry.get(protocol) {
+        None => format!("there is no codec {protocol:?}; known are: {}", known(registry)),
+        Some(found) if !has_sign_of_life(&**found) => {
+            format!("{protocol:?} has no sign of life to ask for: use a check over TCP")
         }
-        _ => Ok(()),
-    }
+        Some(_) => return Ok(()),
+    };
+    Err(ConfigError::new(format!("cluster {:?}", cluster.name), "healthCheck.kind.protocol", reason))
 }
 
 fn known(registry: &Registry) -> String {

@@ -30,6 +30,7 @@ use super::{
     limit_stats,
     sockets::Sockets,
     subscriptions,
+    warming::Warming,
     worker::{Common, Worker, until_done},
 };
 #[cfg(feature = "admin")]
@@ -70,6 +71,7 @@ pub(super) struct Serving {
     pub(super) prepared: Prepared,
     pub(super) address: SocketAddr,
     pub(super) drain: Drain,
+    pub(super) warming: Warming,
 }
 
 impl Running {
@@ -155,6 +157,14 @@ impl Running {
         subscriptions(self.listeners.values().map(|serving| &serving.prepared))
     }
 
+    /// Waits until all listeners take connections. One that subscribes to route tables takes none before they have come, or
+    /// have not come within their [`initial_fetch_timeout`](RouteSubscription::initial_fetch_timeout).
+    pub async fn warmed(&self) {
+        for listener in self.listeners.values() {
+            listener.warming.over().await;
+        }
+    }
+
     /// Waits at `path`, a Unix socket, for a process that takes the sockets over, in the place of whoever waited there
     /// before. What is returned ends when the successor serves; it is for the caller to [shut down](Self::shutdown) then.
     ///
@@ -198,11 +208,12 @@ impl Running {
         let Some(address) = sockets.first().map(server::Listener::local_addr) else { return };
         let drain = self.listener_drains.of_direction(prepared.config.direction).part();
         self.close_with_drain(&prepared.config, drain.clone());
+        let warming = Warming::of(&prepared);
         for (worker, socket) in self.workers.iter().cycle().zip(sockets) {
-            worker.serve(prepared.clone(), socket, drain.clone());
+            worker.serve(prepared.clone(), socket, warming.clone(), drain.clone());
         }
         let name = prepared.config.name.clone();
-        self.listeners.insert(name, Serving { prepared, address, drain });
+        self.listeners.insert(name, Serving { prepared, address, drain, warming });
     }
 
     /// Has the sockets of a listener closed when it drains with others, unless it has `ended` before.

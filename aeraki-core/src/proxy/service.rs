@@ -5,10 +5,16 @@ use std::{collections::BTreeMap, sync::Arc};
 use aeraki_codec::{Protocol, Registry};
 use aeraki_route::{
     SharedRules,
-    config::{self, ConfigError, Listener, MetaProtocolProxy, NetworkFilter, RouteSource, TrafficDirection},
+    config::{
+        self, ConfigError, FilterConfig, Listener, MetaProtocolProxy, NetworkFilter, RouteSource, TrafficDirection,
+    },
 };
 
-use super::{known, tables::Tables, worker::Worker};
+use super::{
+    known,
+    tables::{Tables, check_abort},
+    worker::Worker,
+};
 use crate::{
     observe::Metrics,
     server::{Rpc, Serve},
@@ -117,6 +123,7 @@ impl Found {
         match filter {
             NetworkFilter::MetaProtocolProxy(proxy) => {
                 let codec = find_codec(proxy, registry, &place)?;
+                check_faults(proxy, &*codec.protocol, &place)?;
                 let filters = filters.compile(proxy, direction, node).map_err(|error| place.place("", error))?;
                 Ok(Self::Rpc(Box::new(FoundRpc { place, config: (**proxy).clone(), codec, filters })))
             }
@@ -233,6 +240,15 @@ fn rpc(service: RpcService, clusters: Arc<dyn Resolve>, wheel: &Wheel, metrics: 
         .with_limits(config.limits)
         .with_idle_timeout(config.idle_timeout)
         .with_stream_timeouts(config.streams)
+}
+
+fn check_faults(proxy: &MetaProtocolProxy, protocol: &dyn Protocol, place: &Place) -> Result<(), ConfigError> {
+    for (index, filter) in proxy.filters.iter().enumerate() {
+        let FilterConfig::Fault(fault) = &filter.config else { continue };
+        let field = || format!("filters[{index}] {:?}.config.abort.with.status", filter.name);
+        check_abort(fault, protocol).map_err(|reason| place.refuse(&field(), reason))?;
+    }
+    Ok(())
 }
 
 fn find_codec(proxy: &MetaProtocolProxy, registry: &Registry, place: &Place) -> Result<Codec, ConfigError> {

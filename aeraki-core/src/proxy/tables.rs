@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use aeraki_codec::{Carries, Demand, Protocol};
 use aeraki_route::{
     Rules, SharedRules,
-    config::{ConfigError, Route, RouteConfig, RouteSource},
+    config::{AbortWith, ConfigError, Fault, Route, RouteConfig, RouteSource},
 };
 
 use super::service::FoundRpc;
@@ -104,11 +104,25 @@ impl Users {
                 }
             }
         }
+        for protocol in &self.protocols {
+            let abort = route.fault.as_ref().map_or(Ok(()), |fault| check_abort(fault, &**protocol));
+            abort.map_err(|reason| ("fault.abort.with.status", reason))?;
+        }
         match &route.global_rate_limit {
             Some(limit) if self.services.find(&limit.cluster).is_none() => {
                 Err(("globalRateLimit.cluster", unknown_service(&limit.cluster)))
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// Tells why a protocol cannot end requests as a fault wants it.
+pub(super) fn check_abort(fault: &Fault, protocol: &dyn Protocol) -> Result<(), String> {
+    match fault.abort.map(|abort| abort.with) {
+        Some(AbortWith::Status(status)) if !protocol.writes_status(status) => {
+            Err(format!("{:?} has no failure with the status {status}", protocol.name()))
+        }
+        _ => Ok(()),
     }
 }

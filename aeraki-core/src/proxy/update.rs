@@ -9,7 +9,9 @@ use std::{
 use aeraki_route::config::{ConfigError, NetworkFilter, RouteSource};
 use tokio::time::{Instant, sleep_until};
 
-use super::{Prepared, Proxy, Running, find_check, leaving::NewUsers, service::share_codecs, worker::Common};
+use super::{
+    Prepared, Proxy, Running, find_check, leaving::NewUsers, running::Serving, service::share_codecs, worker::Common,
+};
 use crate::server::{self, Drain, Phase};
 
 /// What became of the listeners in an [update](Running::update), by their names.
@@ -56,7 +58,9 @@ impl Running {
         let gone = self.listeners.keys().filter(|name| !kept.contains(name.as_str())).cloned().collect();
         let updated = self.apply(plan, gone, grace)?;
         if updated.ends_any() {
-            self.in_force.ends_within(grace);
+            let changed = updated.changed.iter().filter_map(|name| self.listeners.get(name));
+            let longest = changed.map(|serving| serving.warming.longest()).max().unwrap_or_default();
+            self.in_force.ends_within(longest + grace);
         }
         match rest.due() {
             Some(due) => self.at(due, move || rest.settle()),
@@ -130,12 +134,12 @@ impl Running {
         }
         for (prepared, sockets) in plan.starts {
             let name = prepared.config.name.clone();
-            // the new ones accept before the old ones cease to
+            // the new ones accept before the old ones cease to, also where they wait for their routes first
             let before = self.listeners.remove(&name);
             self.serve(prepared, sockets);
             match before {
                 Some(before) => {
-                    self.end(&before.drain, grace);
+                    self.end_after(&name, before.drain, grace);
                     updated.changed.push(name);
                 }
                 None => updated.added.push(name),
@@ -148,6 +152,25 @@ impl Running {
             }
         }
         Ok(updated)
+    }
+
+    /// Has what came before a listener finish within `grace`, once that takes connections or goes itself.
+    fn end_after(&self, listener: &str, before: Drain, grace: Duration) {
+        match (self.listeners.get(listener), self.workers.first()) {
+            (Some(Serving { warming, drain, .. }), Some(worker)) if !warming.was_warm() => {
+                let (warming, drain) = (warming.clone(), drain.clone());
+                worker.handle().spawn(async move {
+                    tokio::select! {
+                        () = warming.over() => {}
+                        () = drain.reached(Phase::Draining) => {}
+                    }
+                    before.begin();
+                    sleep_until(Instant::now() + grace).await;
+                    before.close();
+                });
+            }
+            _ => self.end(&before, grace),
+        }
     }
 
     /// Has what a drain tells finish within `grace`.

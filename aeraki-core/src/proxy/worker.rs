@@ -7,7 +7,7 @@ use aeraki_route::config::{self, ConfigError};
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
-use super::{Prepared, counting::Shown};
+use super::{Prepared, counting::Shown, warming::Warming};
 use crate::{
     io::Buffers,
     observe::{ListenerStats, Metrics, Stats},
@@ -97,8 +97,8 @@ impl Worker {
         &self.clusters
     }
 
-    /// Serves a listener until `drain` is through.
-    pub(super) fn serve(&self, prepared: Prepared, socket: Listener, drain: Drain) {
+    /// Serves a listener from the end of `warming` until `drain` is through.
+    pub(super) fn serve(&self, prepared: Prepared, socket: Listener, warming: Warming, drain: Drain) {
         let _runtime = self.handle().enter();
         let name = prepared.config.name.clone();
         let stats = self.numbers.listeners.of(name.clone(), |name| ListenerStats::new(&**name));
@@ -113,9 +113,13 @@ impl Worker {
         let services = prepared.services.iter().map(|service| service.clone().serve(self));
         let (services, counting): (Vec<_>, Vec<_>) = services.unzip();
         let serve = self.chains(&prepared, &services, &stats);
-        let served = serve.map(|serve| socket.serve(serve, Arc::clone(&*stats), drain));
+        let served = serve.map(|serve| socket.serve(serve, Arc::clone(&*stats), drain.clone()));
         let served = async move {
             let _counting = (stats, counting);
+            tokio::select! {
+                () = warming.over() => {}
+                () = drain.reached(Phase::Draining) => {}
+            }
             let result = match served {
                 Ok(served) => served.await.map_err(|error| error.to_string()),
                 Err(error) => Err(error.to_string()),

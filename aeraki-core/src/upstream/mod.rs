@@ -57,6 +57,7 @@ use self::{announce::Announcing, shared::Shared, stats::Usage};
 pub(crate) use self::{
     binding::Bindings,
     cluster::Flight,
+    health::has_sign_of_life,
     stream::{Arrival, Arrivals, Backlog},
 };
 pub use self::{

@@ -11,10 +11,12 @@ use aeraki_core::{
         config::{
             self, AttributeMatch, AuthorizationAction, AuthorizationPolicy, AuthorizationRule, Cluster, Descriptor,
             DescriptorEntry, GlobalRateLimit, Listener, LocalRateLimit, MutationEntry, Operation, Patterns,
-            ProtocolConfig, Route, RouteAction, RouteConfig, RouteSource, TokenBucket,
+            ProtocolConfig, Route, RouteAction, RouteConfig, RouteSource, RouteSubscription, TokenBucket,
         },
     },
 };
+
+use tokio::time::timeout;
 
 use crate::{
     support::{ANY, Backend, Fixture, Peer, all_to, served},
@@ -108,7 +110,9 @@ async fn without_a_table_there_is_no_route() {
             "in",
             ANY.parse().expect("an address"),
             ProtocolConfig::new(wire.name),
-            RouteSource::dynamic("table", "control"),
+            RouteSource::Dynamic(
+                RouteSubscription::new("table", "control").with_initial_fetch_timeout(Duration::from_millis(1)),
+            ),
         );
         let config = config::Proxy::default().with_cluster(Cluster::new("control")).with_listener(listener);
         let proxy = Proxy::new(config, &Registry::builtin()).expect("a good configuration");
@@ -126,6 +130,33 @@ async fn without_a_table_there_is_no_route() {
             assert_eq!(count, Some(Value::Counter(1)), "{name}");
             rules.swap(Rules::compile(&all_to("control")).expect("good routes"));
         }
+    }
+}
+
+#[tokio::test]
+async fn a_listener_takes_no_connections_before_its_table_has_come() {
+    for wire in wire::ALL {
+        let backend = Backend::bind(wire).await.echo();
+        let listener = Listener::new(
+            "in",
+            ANY.parse().expect("an address"),
+            ProtocolConfig::new(wire.name),
+            RouteSource::dynamic("table", "one"),
+        );
+        let config =
+            config::Proxy::default().with_cluster(Cluster::new("one").with_endpoint(backend)).with_listener(listener);
+        let proxy = Proxy::new(config, &Registry::builtin()).expect("a good configuration");
+        let rules = Arc::clone(proxy.subscriptions().next().expect("one table").1);
+        let running = proxy.start_here().expect("a free port");
+        let mut client = Peer::connect(running.address("in").expect("the listener"), wire).await;
+        client.call(1, "hello").await;
+        assert!(timeout(Duration::from_millis(100), running.warmed()).await.is_err(), "it waits");
+        let taken = || running.stats().samples().get("listener.in.downstream_cx_total");
+        assert_eq!(taken(), Some(Value::Counter(0)), "{}", wire.name);
+        rules.swap(Rules::compile(&all_to("one")).expect("good routes"));
+        running.warmed().await;
+        assert_eq!(client.message().await.kind(), Kind::Response, "{}", wire.name);
+        assert_eq!(taken(), Some(Value::Counter(1)), "{}", wire.name);
     }
 }
 

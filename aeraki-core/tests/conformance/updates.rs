@@ -1,6 +1,6 @@
 //! Another configuration while the proxy runs.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use aeraki_core::{
     codec::{Kind, Registry},
@@ -164,6 +164,36 @@ async fn what_cannot_be_changes_nothing() {
     node.node = config::Node::new("another", "cluster");
     let error = fixture.proxy.update(proxy(node), PATIENCE).expect_err("another node");
     assert_eq!((error.object(), error.field()), ("proxy", "node"));
+}
+
+#[tokio::test]
+async fn a_listener_that_changes_serves_as_before_until_its_table_has_come() {
+    for wire in wire::ALL {
+        let backend = Backend::bind(wire).await.echo();
+        let clusters = [("one", backend)];
+        let mut fixture = Fixture::of(wire, config(vec![listener("in", wire, "one")], &clusters));
+        let address = fixture.proxy.address("in").expect("it is there");
+        let next = Listener::new(
+            "in",
+            ANY.parse().expect("an address"),
+            ProtocolConfig::new(wire.name),
+            RouteSource::dynamic("table", "one"),
+        );
+        let next = proxy(config(vec![next], &clusters));
+        let table = Arc::clone(next.subscriptions().next().expect("one table").1);
+        let updated = fixture.proxy.update(next, Duration::ZERO).expect("good");
+        assert_eq!(updated.changed, names(&["in"]));
+        let mut client = Peer::connect(address, wire).await;
+        client.call(1, "hello").await;
+        assert_eq!(client.message().await.kind(), Kind::Response, "{}", wire.name);
+
+        table.update(&all_to("one")).expect("good");
+        fixture.proxy.warmed().await;
+        while client.next().await.is_some() {}
+        let mut client = Peer::connect(address, wire).await;
+        client.call(2, "hello").await;
+        assert_eq!(client.message().await.kind(), Kind::Response, "{}", wire.name);
+    }
 }
 
 #[tokio::test]

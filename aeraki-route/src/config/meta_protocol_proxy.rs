@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     duration,
     error::{Checked, ensure},
-    filter::{Filter, FilterOrder},
+    filter::{Filter, FilterConfig, FilterOrder},
     listener_limits::ListenerLimits,
     route::RouteConfig,
     stream::StreamTimeouts,
@@ -96,6 +96,10 @@ impl MetaProtocolProxy {
         ensure(!self.protocol.name.is_empty(), "protocol.name", "must not be empty")?;
         for (index, filter) in self.filters.iter().enumerate() {
             filter.check().map_err(|error| error.within(filter.path(index)))?;
+        }
+        let router = self.filters.iter().position(|filter| filter.config == FilterConfig::Router);
+        if let Some((index, behind)) = router.and_then(|at| Some((at + 1, self.filters.get(at + 1)?))) {
+            ensure(false, behind.path(index), "stands behind the router, which ends the list")?;
         }
         duration::check_optional(self.idle_timeout, "idleTimeout")?;
         self.streams.check().map_err(|error| error.within("streams"))?;
@@ -200,7 +204,8 @@ pub struct RouteSubscription {
     pub route_config_name: String,
     /// Cluster of the control plane (gRPC); not empty.
     pub cluster: String,
-    /// How long the listener waits for its first table before it serves without one; default 15 s, zero: for ever.
+    /// How long the listener waits for its first table before it takes connections without one; default 15 s, at most 365
+    /// days, zero: for ever.
     #[serde(default = "default_initial_fetch_timeout", with = "duration")]
     pub initial_fetch_timeout: Duration,
 }
@@ -215,9 +220,17 @@ impl RouteSubscription {
         }
     }
 
+    /// Sets how long the listener waits for its first table; zero: for ever.
+    #[must_use]
+    pub fn with_initial_fetch_timeout(mut self, timeout: Duration) -> Self {
+        self.initial_fetch_timeout = timeout;
+        self
+    }
+
     fn check(&self) -> Checked {
         ensure(!self.route_config_name.is_empty(), "routeConfigName", "must not be empty")?;
-        ensure(!self.cluster.is_empty(), "cluster", "must not be empty")
+        ensure(!self.cluster.is_empty(), "cluster", "must not be empty")?;
+        duration::check_longest(self.initial_fetch_timeout, "initialFetchTimeout")
     }
 }
 

@@ -10,6 +10,7 @@ use super::{
     endpoint::Locality,
     error::ConfigError,
     listener::{self, Listener},
+    socket_address::SocketAddress,
 };
 
 /// Everything that a proxy starts with; the parts of `envoy.config.bootstrap.v3.Bootstrap` that mean something here.
@@ -77,8 +78,9 @@ impl Proxy {
     ///
     /// # Errors
     ///
-    /// The first fault: one of a single object, two listeners or clusters of one name, two listeners on one address, or a
-    /// route, mirror or subscription that names a cluster that is not there, or that the proxy is said to belong to.
+    /// The first fault: one of a single object, two listeners or clusters of one name, two listeners, or one and the admin
+    /// interface, on one address, or a route, mirror or subscription that names a cluster that is not there, or that the
+    /// proxy is said to belong to.
     pub fn validate(&self) -> Result<(), ConfigError> {
         if self.max_connections == Some(0) {
             return Err(ConfigError::new("proxy", "maxConnections", "must not be zero; leave it out for no limit"));
@@ -97,13 +99,12 @@ impl Proxy {
 
     fn check_addresses(&self) -> Result<(), ConfigError> {
         for (index, listener) in self.listeners.iter().enumerate() {
-            let taken = self.listeners[..index].iter().find(|other| other.address == listener.address);
-            if let Some(other) = taken.filter(|_| !listener.address.is_any()) {
-                let reason = format!("{} is taken by listener {:?}", listener.address, other.name);
+            if let Some(reason) = taken(&listener.address, &self.listeners[..index]) {
                 return Err(of_listener(listener, "address", reason));
             }
         }
-        Ok(())
+        let admin = self.admin.and_then(|admin| taken(&admin.into(), &self.listeners));
+        admin.map_or(Ok(()), |reason| Err(ConfigError::new("proxy", "admin", reason)))
     }
 }
 
@@ -149,6 +150,15 @@ fn check_unique<'a>(kind: &str, names: impl Iterator<Item = &'a str>) -> Result<
         Some(name) => Err(ConfigError::new(format!("{kind} {name:?}"), "name", "is there twice")),
         None => Ok(()),
     }
+}
+
+/// Tells why an address cannot be had beside these listeners; none: it can.
+fn taken(address: &SocketAddress, listeners: &[Listener]) -> Option<String> {
+    let other = listeners.iter().find(|other| other.address.excludes(address))?;
+    Some(match &other.address {
+        same if same == address => format!("{address} is taken by listener {:?}", other.name),
+        wider => format!("{address} is taken by listener {:?} on {wider}", other.name),
+    })
 }
 
 fn of_listener(listener: &Listener, field: impl Into<String>, reason: impl Into<String>) -> ConfigError {

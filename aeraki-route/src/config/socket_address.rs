@@ -1,6 +1,11 @@
 //! Where listeners listen and endpoints are.
 
-use std::{fmt, net::SocketAddr, str::FromStr, sync::Arc};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +38,17 @@ impl SocketAddress {
         match self {
             Self::Ip(address) => Some(*address),
             Self::Pipe(_) => None,
+        }
+    }
+
+    /// Tells whether the system gives only one of the two away: the same address, or one of all addresses with this port.
+    pub(super) fn excludes(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Ip(one), Self::Ip(other)) => {
+                let together = one.port() == other.port() && one.port() != 0;
+                together && (one.ip() == other.ip() || covers(one.ip(), other.ip()) || covers(other.ip(), one.ip()))
+            }
+            _ => self == other,
         }
     }
 
@@ -82,6 +98,11 @@ impl FromStr for SocketAddress {
         }
         text.parse().map(Self::Ip).map_err(|_| AddressError::new(text))
     }
+}
+
+/// Tells whether whoever listens on `all` listens on `address` too: `[::]` takes IPv4 as well.
+fn covers(all: IpAddr, address: IpAddr) -> bool {
+    all.is_unspecified() && (all.is_ipv6() || address.is_ipv4())
 }
 
 /// A Unix socket; `envoy.config.core.v3.Pipe`.

@@ -89,8 +89,13 @@ pub struct Decision<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Why<'a> {
-    /// This policy matches it.
-    Policy(&'a Arc<str>),
+    /// A rule of this policy matches it.
+    Policy {
+        /// Name of the policy.
+        name: &'a Arc<str>,
+        /// Place of the rule in the policy, from 0.
+        rule: usize,
+    },
     /// No policy denies it, and none need allow it.
     NoPolicy,
     /// There are policies that allow, and none of them matches.
@@ -125,9 +130,11 @@ impl Authorization {
         Decision { allowed, why, dry_run }
     }
 
-    /// Lists the attributes that any policy asks for, in lower case.
+    /// Lists the attributes that any policy asks for, in lower case, and those that tell a record of the decision what was
+    /// called.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
-        self.enforced.attributes.iter().chain(&self.dry_run.attributes).map(|name| &**name)
+        let asked = self.enforced.attributes.iter().chain(&self.dry_run.attributes).map(|name| &**name);
+        CALLED.into_iter().chain(asked.filter(|name| !CALLED.contains(name)))
     }
 }
 
@@ -153,14 +160,14 @@ impl Policies {
             return (false, Why::Ambiguous(name));
         }
         let subject = &Subject { message, peer, attributes: &self.attributes };
-        if let Some(policy) = self.deny.find(subject) {
-            return (false, Why::Policy(policy));
+        if let Some(found) = self.deny.find(subject) {
+            return (false, found.why());
         }
         if !self.selective {
             return (true, Why::NoPolicy);
         }
         match self.allow.find(subject) {
-            Some(policy) => (true, Why::Policy(policy)),
+            Some(found) => (true, found.why()),
             None => (false, Why::NotAllowed),
         }
     }
@@ -180,6 +187,8 @@ fn attributes<'a>(policies: impl Iterator<Item = &'a AuthorizationPolicy>) -> Bo
 }
 
 const METHOD: &str = "method";
+/// What says which call a message is, in every protocol that has it.
+const CALLED: [&str; 2] = ["interface", METHOD];
 /// The method that a generic call is about.
 const GENERIC_METHOD: &str = "generic.method";
 

@@ -291,6 +291,6 @@ mod tests {
     fn a_range_that_is_none_is_refused() {
         let shed = Shed::default().with_adaptive(AdaptiveConcurrency::default().with_range(5, 4));
         let text = Concurrency::new(&shed).expect_err("wrong").to_string();
-        assert_eq!(text, "shedding \"\": adaptive.maxRequests: must not be below minRequests");
+        assert_eq!(text, "shedding \"\": adaptive.maxRequests: must not be below the least number");
     }
 }

@@ -1,6 +1,8 @@
 //! An Envoy bootstrap YAML as a [`Proxy`]: the subset that the configurations of upstream's own tests use.
 
+mod doubtful;
 mod used;
+mod words;
 
 use std::net::SocketAddr;
 
@@ -8,7 +10,9 @@ use aeraki_route::config::{ConfigError, Listener, NetworkFilter, Node, Proxy};
 use prost::{Message, Name};
 use prost_reflect::{DynamicMessage, Value as Field};
 use serde_json::Value;
+use serde_saphyr::{MessageFormatter, UserMessageFormatter};
 
+pub use self::words::in_words_of_bootstrap;
 use crate::convert::{KnownFilters, cluster_from_proto, listener_from_proto, locality, max_connections, socket_of};
 use crate::json::{self, JsonError, Reader};
 use crate::proto::envoy::config::core::v3::Address;
@@ -31,8 +35,8 @@ impl Bootstrap {
     ///
     /// # Errors
     ///
-    /// Names the place and the reason: text that is not YAML, a field that is unknown or of the wrong type, and everything
-    /// that [`Proxy::validate`] and the conversions refuse.
+    /// Names the place and the reason, in the words of the file: text that is not YAML, a field that is unknown or of the
+    /// wrong type, and everything that [`Proxy::validate`] and the conversions refuse.
     pub fn from_yaml(text: &str) -> Result<Self, BootstrapError> {
         Self::from_yaml_with(text, &KnownFilters::default())
     }
@@ -47,16 +51,20 @@ impl Bootstrap {
     pub fn from_yaml_with(text: &str, known: &KnownFilters) -> Result<Self, BootstrapError> {
         let options = serde_saphyr::options! { with_snippet: false };
         let document: Value = serde_saphyr::from_str_with_options(text, options)
-            .map_err(|error| BootstrapError::Yaml(error.to_string()))?;
+            .map_err(|error| BootstrapError::Yaml(place_and_reason(&error)))?;
         let descriptor = json::descriptor(BOOTSTRAP).ok_or_else(|| refuse("", format!("{BOOTSTRAP} is unknown")))?;
         let mut reader = Reader::new(used::of);
         let message = reader.read(&descriptor, &document)?;
         if message.has_field_by_name("dynamic_resources") {
             return Err(refuse("dynamic_resources", "is not supported: listeners and clusters must be static"));
         }
-        let proxy = proxy(&message, node(&document, &message)?, known)?;
+        let proxy = proxy(&message, node(&document, &message)?, known).map_err(|error| match error {
+            BootstrapError::Config(error) => in_words_of_bootstrap(&error).into(),
+            error => error,
+        })?;
         let unused = reader.into_unused().into_iter().map(|path| Warning::Unused { path });
-        let warnings = unused.chain(proxy.listeners.iter().flat_map(unenforced)).collect();
+        let doubtful = doubtful::admin(&message).into_iter().chain(doubtful::names(&proxy));
+        let warnings = unused.chain(doubtful).chain(proxy.listeners.iter().flat_map(unenforced)).collect();
         Ok(Self { proxy, warnings })
     }
 }
@@ -70,6 +78,14 @@ pub enum Warning {
     Unused {
         /// Its path in the file.
         path: String,
+    },
+    /// A setting that is taken as it is and hardly meant so.
+    #[error("{path}: {reason}")]
+    Doubtful {
+        /// The object and the field.
+        path: String,
+        /// What follows from it.
+        reason: String,
     },
     /// A filter that is known and not built yet: what it would refuse passes.
     #[error("listener {listener:?}: filter {filter}: NOT ENFORCED")]
@@ -104,6 +120,14 @@ pub enum BootstrapError {
 impl From<JsonError> for BootstrapError {
     fn from(error: JsonError) -> Self {
         Self::Field { path: error.path, reason: error.reason }
+    }
+}
+
+fn place_and_reason(error: &serde_saphyr::Error) -> String {
+    let reason = UserMessageFormatter.format_message(error).replace(char::is_control, "?");
+    match error.location() {
+        Some(at) => format!("line {}, column {}: {reason}", at.line(), at.column()),
+        None => reason,
     }
 }
 

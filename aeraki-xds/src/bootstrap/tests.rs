@@ -205,7 +205,7 @@ fn a_check_may_be_a_sign_of_life_and_what_is_wrong_with_one_is_named() {
         ("health_checks: [{}, {}]", "health_checks: must not hold more than one check"),
         (
             "outlier_detection: {max_ejection_percent: 101}",
-            "outlierDetection.maxEjectionPercent: must not be above 100",
+            "outlier_detection.max_ejection_percent: must not be above 100",
         ),
         (
             "circuit_breakers: {thresholds: [{priority: HIGH}, {max_retries: 1}, {priority: HIGH, max_retries: 2}]}",
@@ -213,18 +213,24 @@ fn a_check_may_be_a_sign_of_life_and_what_is_wrong_with_one_is_named() {
         ),
         (
             "circuit_breakers: {thresholds: {priority: HIGH, max_retries: 0}}",
-            "limits.highThresholds.maxRetries: must not be zero",
+            "circuit_breakers.thresholds[HIGH].max_retries: must not be zero",
         ),
         (
             "preconnect_policy: {per_upstream_preconnect_ratio: 3.5}",
-            "preconnect.perUpstreamRatio: must lie between 1 and 3",
+            "preconnect_policy.per_upstream_preconnect_ratio: must lie between 1 and 3",
         ),
         (
             "metadata: {filter_metadata: {aeraki: {spare_connections: 17}}}",
-            "preconnect.spareConnections: must not exceed 16",
+            "metadata.filter_metadata.aeraki.spare_connections: must not exceed 16",
         ),
-        ("outlier_detection: {interval: 0s}", "outlierDetection.interval: must not be zero"),
-        ("outlier_detection: {max_ejection_time: 1s}", "outlierDetection.maxEjectionTime: must not be below"),
+        ("outlier_detection: {interval: 0s}", "outlier_detection.interval: must not be zero"),
+        ("outlier_detection: {max_ejection_time: 1s}", "outlier_detection.max_ejection_time: must not be below"),
+        ("connect_timeout: 0s", "connect_timeout: must not be zero"),
+        ("type: STRICT_DNS, dns_refresh_rate: 0s", "dns_refresh_rate: must not be zero"),
+        (
+            "lb_policy: RING_HASH, ring_hash_lb_config: {minimum_ring_size: 0}",
+            "ring_hash_lb_config.minimum_ring_size: must not be zero",
+        ),
         (
             "metadata: {filter_metadata: {aeraki: {error_statuses: [1]}}}",
             "metadata.filter_metadata.aeraki.error_statuses: has no outlier_detection to apply to",
@@ -255,10 +261,13 @@ fn the_zone_of_the_proxy_is_read_and_its_own_cluster_must_be_there() {
         .with_fail_traffic_on_panic(true);
     assert_eq!(read.proxy.clusters[0].common_lb.zone_aware, expected);
     let refused = Bootstrap::from_yaml(&bootstrap("other")).expect_err("is refused").to_string();
-    assert_eq!(refused, "proxy: localCluster: there is no cluster \"other\"");
+    assert_eq!(refused, "proxy: cluster_manager.local_cluster_name: there is no cluster \"other\"");
     let hashed = bootstrap("own").replace("{name: own,", "{name: own, lb_policy: MAGLEV,");
     let refused = Bootstrap::from_yaml(&hashed).expect_err("is refused").to_string();
-    assert_eq!(refused, "cluster \"own\": commonLb.zoneAware: has no effect under policies with hashes");
+    assert_eq!(
+        refused,
+        "cluster \"own\": common_lb_config.zone_aware_lb_config: has no effect under policies with hashes"
+    );
 }
 
 #[test]
@@ -370,7 +379,18 @@ fn refusals_name_the_path_and_the_reason() {
         ),
         (
             refused(&FILTER.replace("cluster: c", "cluster: d"), "type: STATIC"),
-            "listener \"in\": filterChains[0].filter.metaProtocolProxy.routes.inline.routes[0].action: there is no cluster \"d\"".to_owned(),
+            "listener \"in\": filter_chains[0].filters.typed_config.route_config.routes[0].route: there is no cluster \"d\""
+                .to_owned(),
+        ),
+        (
+            refused(
+                &with("metaProtocolFilters: [{name: aeraki.meta_protocol.filters.router}, \
+                       {name: aeraki.meta_protocol.filters.request_id}]"),
+                "type: STATIC",
+            ),
+            "listener \"in\": filter_chains[0].filters.typed_config.meta_protocol_filters[1] \
+             \"aeraki.meta_protocol.filters.request_id\": stands behind the router, which ends the list"
+                .to_owned(),
         ),
     ];
     for (text, expected) in cases {
@@ -379,9 +399,71 @@ fn refusals_name_the_path_and_the_reason() {
 }
 
 #[test]
+fn values_of_another_type_are_told_what_is_wanted() {
+    for (cluster, expected) in [
+        (
+            "connect_timeout: 100ms",
+            "connect_timeout: must be a number of seconds with an s, such as 5s or 0.1s, not \"100ms\"",
+        ),
+        ("connect_timeout: 5", "connect_timeout: must be a number of seconds with an s, such as 5s or 0.1s, not 5"),
+        (
+            "circuit_breakers: {thresholds: {max_retries: -1}}",
+            "circuit_breakers.thresholds.max_retries: must be a whole number from 0 to 4294967295, not -1",
+        ),
+        ("respect_dns_ttl: yes please", "respect_dns_ttl: must be true or false, not \"yes please\""),
+        ("lb_policy: FASTEST", "lb_policy: must be one of ROUND_ROBIN, LEAST_REQUEST, RING_HASH, RANDOM, "),
+        (
+            "load_assignment: {endpoints: {lb_endpoints: {load_balancing_weight: heavy}}}",
+            "load_assignment.endpoints[0].lb_endpoints[0].load_balancing_weight: \
+             must be a whole number from 0 to 4294967295, not \"heavy\"",
+        ),
+        (
+            "lb_subset_config: {subset_selectors: {keys: [a, 7]}}",
+            "lb_subset_config.subset_selectors[0].keys[1]: must be a text, not 7",
+        ),
+        ("metadata: {filter_metadata: {a: b}}", "metadata.filter_metadata.a: must be a mapping, not \"b\""),
+    ] {
+        let text = refused(FILTER, cluster);
+        let text = text.strip_prefix("static_resources.clusters[0].").unwrap_or(&text).to_owned();
+        let text = text.replace("thresholds[0]", "thresholds");
+        assert!(text.starts_with(expected), "{text:?} should start with {expected:?}");
+        assert!(text.len() < 300 && !text.contains("line"), "{text}");
+    }
+}
+
+#[test]
+fn what_is_hardly_meant_so_is_named() {
+    let policies = "metaProtocolFilters: {name: aeraki.meta_protocol.filters.authorization, config: {'@type': \
+        type.googleapis.com/aeraki.meta_protocol_proxy.filters.authorization.v1alpha.Authorization, \
+        policies: [{name: p}, {name: q}, {name: p}]}}, codec:";
+    let filter = FILTER.replace("codec:", policies);
+    let filter = filter.replace(
+        "[{route: {cluster: c}}]",
+        "[{name: a, route: {cluster: c}}, {route: {cluster: c}}, \
+        {route: {cluster: c}}, {name: a, route: {cluster: c}}]",
+    );
+    let admin = "{address: {socket_address: {address: '::1', port_value: 15000}}}";
+    let text = bootstrap(&filter, "type: STATIC").replace(admin, "{}");
+    let read = Bootstrap::from_yaml(&text).expect("is valid");
+    assert_eq!(
+        read.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        [
+            "admin: has no address: there is no admin interface",
+            "listener \"in\": filter_chains[0].filters.typed_config.route_config.routes[3] \"a\".name: \
+             is the name of routes[0] too: records cannot tell them apart",
+            "listener \"in\": filter_chains[0].filters.typed_config.meta_protocol_filters[0] \
+             \"aeraki.meta_protocol.filters.authorization\".config.policies[2] \"p\".name: \
+             is the name of policies[0] too: records cannot tell them apart",
+        ]
+    );
+}
+
+#[test]
 fn bad_yaml_is_refused_with_line_and_column() {
     let error = Bootstrap::from_yaml("node: {id: a\nadmin: [").expect_err("is no YAML").to_string();
-    assert!(error.contains("line 2"), "{error}");
+    assert!(error.starts_with("line 2, column "), "{error}");
+    let error = Bootstrap::from_yaml("node: {id: a}\nnode: {id: b}").expect_err("is given twice").to_string();
+    assert_eq!(error, "line 2, column 1: duplicate mapping key `node` is not allowed here");
     for text in ["", "[]", "3", "node: 3", "static_resources: []"] {
         Bootstrap::from_yaml(text).expect_err("is no bootstrap");
     }

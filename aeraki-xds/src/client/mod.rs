@@ -6,6 +6,7 @@
 mod backoff;
 pub(crate) mod channel;
 mod node;
+mod stats;
 mod subscription;
 
 use std::fmt;
@@ -20,6 +21,7 @@ use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
 pub use self::backoff::Backoff;
+pub use self::stats::UpdateStats;
 use self::subscription::Subscription;
 use crate::proto::envoy::config::core::v3::Node as NodeProto;
 use crate::proto::envoy::service::route::v3::route_discovery_service_client::RouteDiscoveryServiceClient;
@@ -32,6 +34,7 @@ pub struct Subscriber {
     channel: OnceLock<Channel>,
     node: NodeProto,
     backoff: Backoff,
+    stats: Arc<UpdateStats>,
     observer: Box<dyn Fn(&Event<'_>) + Send + Sync>,
 }
 
@@ -47,6 +50,7 @@ impl Subscriber {
             channel: OnceLock::new(),
             node: node::to_proto(node),
             backoff: Backoff::default(),
+            stats: Arc::default(),
             observer: Box::new(|_| {}),
         })
     }
@@ -55,6 +59,13 @@ impl Subscriber {
     #[must_use]
     pub fn with_backoff(mut self, backoff: Backoff) -> Self {
         self.backoff = backoff;
+        self
+    }
+
+    /// Counts what happens in `stats`, which other subscribers may share.
+    #[must_use]
+    pub fn with_stats(mut self, stats: Arc<UpdateStats>) -> Self {
+        self.stats = stats;
         self
     }
 
@@ -81,7 +92,7 @@ impl Subscriber {
             let end = self.stream(&mut subscription, &mut apply, &mut backoff).await;
             let reason = end.err().map_or_else(|| "the stream ended".to_owned(), |status| status.message().to_owned());
             let retry_in = backoff.next();
-            (self.observer)(&Event::Disconnected { name, reason: &reason, retry_in });
+            self.tell(&Event::Disconnected { name, reason: &reason, retry_in });
             tokio::time::sleep(retry_in).await;
         }
     }
@@ -98,14 +109,19 @@ impl Subscriber {
         requests.send(subscription.open()).await.map_err(closed)?;
         let mut client = RouteDiscoveryServiceClient::new(self.channel()).max_decoding_message_size(MAX_RESPONSE_BYTES);
         let mut responses = client.stream_routes(ReceiverStream::new(outgoing)).await?.into_inner();
-        (self.observer)(&Event::Connected { name: subscription.name() });
+        self.tell(&Event::Connected { name: subscription.name() });
         while let Some(response) = responses.message().await? {
             backoff.reset();
             let (answer, outcome) = subscription.on_response(response, apply);
-            (self.observer)(&outcome.event(subscription.name()));
+            self.tell(&outcome.event(subscription.name()));
             requests.send(answer).await.map_err(closed)?;
         }
         Ok(())
+    }
+
+    fn tell(&self, event: &Event<'_>) {
+        self.stats.count(event);
+        (self.observer)(event);
     }
 
     /// The shared connection; made on first use, because that needs the runtime.

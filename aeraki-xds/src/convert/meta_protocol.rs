@@ -62,11 +62,12 @@ fn codec_options(codec: &proto::Codec, at: &At<'_>) -> Result<BTreeMap<String, S
 }
 
 fn routes(proxy: &proto::MetaProtocolProxy, at: &At<'_>) -> Result<RouteSource, ConfigError> {
-    match at.field("route_specifier").require(proxy.route_specifier.as_ref())? {
-        RouteSpecifier::RouteConfig(routes) => {
+    match &proxy.route_specifier {
+        None => Err(at.refuse("must hold route_config or rds")),
+        Some(RouteSpecifier::RouteConfig(routes)) => {
             native::routes_from_proto(routes, &at.field("route_config")).map(RouteSource::Inline)
         }
-        RouteSpecifier::Rds(rds) => {
+        Some(RouteSpecifier::Rds(rds)) => {
             let at = &at.field("rds");
             let at = &at.field("config_source");
             let source = at.require(rds.config_source.as_ref())?;

@@ -26,9 +26,10 @@ fn route_from_proto(route: &proto::Route, at: &At<'_>) -> Result<Route, ConfigEr
 }
 
 fn action_from_proto(action: &proto::RouteAction, at: &At<'_>) -> Result<RouteAction, ConfigError> {
-    let destination = match at.field("cluster_specifier").require(action.cluster_specifier.as_ref())? {
-        ClusterSpecifier::Cluster(name) => Destination::Cluster(name.clone()),
-        ClusterSpecifier::WeightedClusters(clusters) => weighted::from_proto(clusters, at)?,
+    let destination = match &action.cluster_specifier {
+        Some(ClusterSpecifier::Cluster(name)) => Destination::Cluster(name.clone()),
+        Some(ClusterSpecifier::WeightedClusters(clusters)) => weighted::from_proto(clusters, at)?,
+        None => return Err(at.refuse("must hold cluster or weighted_clusters")),
     };
     let mirror = |(index, policy): (usize, &RequestMirrorPolicy)| {
         let at = at.named("request_mirror_policies", index, &policy.cluster);

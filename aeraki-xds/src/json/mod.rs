@@ -4,6 +4,7 @@
 //! unknown field, a wrong type and two members of one `oneof` are refused with the path of the field.
 
 mod reader;
+mod wanted;
 
 use std::sync::LazyLock;
 

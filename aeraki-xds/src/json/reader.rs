@@ -6,7 +6,7 @@ use prost_reflect::{
 };
 use serde_json::{Map, Value};
 
-use super::{JsonError, descriptor};
+use super::{JsonError, descriptor, wanted};
 
 /// What the caller does with a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,11 +118,27 @@ impl<U: Fn(&FieldDescriptor) -> Use> Reader<U> {
         Ok(Field::Map(entries))
     }
 
-    /// Has the library read the one field, as if it were alone in its message.
-    fn scalar(&self, field: &FieldDescriptor, value: &Value) -> Result<Field, JsonError> {
-        let value = if field.is_list() { Value::from(as_list(value)) } else { value.clone() };
+    fn scalar(&mut self, field: &FieldDescriptor, value: &Value) -> Result<Field, JsonError> {
+        if !field.is_list() {
+            return self.alone(field, value.clone(), value);
+        }
+        let mut items = Vec::new();
+        for (index, item) in as_list(value).iter().enumerate() {
+            let outer = self.path.len();
+            self.path.push_str(&format!("[{index}]"));
+            let read = self.alone(field, Value::from(std::slice::from_ref(item)), item)?;
+            items.extend(read.as_list().into_iter().flatten().cloned());
+            self.path.truncate(outer);
+        }
+        Ok(Field::List(items))
+    }
+
+    /// Has the library read the one field, as if it were alone in its message; `shown` is what is refused.
+    fn alone(&self, field: &FieldDescriptor, value: Value, shown: &Value) -> Result<Field, JsonError> {
         let alone = Value::from(Map::from_iter([(field.json_name().to_owned(), value)]));
-        let mut message = self.deserialize(field.parent_message(), &alone)?;
+        let mut message = strictly(field.parent_message(), &alone).map_err(|error| {
+            self.refuse(wanted::by_field(field).map_or(error, |wanted| wanted::refusal(&wanted, shown)))
+        })?;
         Ok(message.take_field(field).unwrap_or_else(|| Field::default_value_for_field(field)))
     }
 
@@ -141,9 +157,9 @@ impl<U: Fn(&FieldDescriptor) -> Use> Reader<U> {
     }
 
     fn deserialize(&self, message: &MessageDescriptor, value: &Value) -> Result<DynamicMessage, JsonError> {
-        let strict = DeserializeOptions::new().deny_unknown_fields(true);
-        DynamicMessage::deserialize_with_options(message.clone(), value, &strict)
-            .map_err(|error| self.refuse(error.to_string()))
+        strictly(message, value).map_err(|error| {
+            self.refuse(wanted::by_message(message).map_or(error, |wanted| wanted::refusal(&wanted, value)))
+        })
     }
 
     fn object<'v>(&self, value: &'v Value) -> Result<&'v Map<String, Value>, JsonError> {
@@ -164,6 +180,11 @@ impl<U: Fn(&FieldDescriptor) -> Use> Reader<U> {
         let path = if self.path.is_empty() { "document" } else { &self.path };
         JsonError { path: path.to_owned(), reason: reason.into() }
     }
+}
+
+fn strictly(message: &MessageDescriptor, value: &Value) -> Result<DynamicMessage, String> {
+    let strict = DeserializeOptions::new().deny_unknown_fields(true);
+    DynamicMessage::deserialize_with_options(message.clone(), value, &strict).map_err(|error| error.to_string())
 }
 
 fn as_list(value: &Value) -> &[Value] {

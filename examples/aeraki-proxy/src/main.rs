@@ -15,7 +15,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use self::serve::Program;
 
@@ -30,8 +30,8 @@ struct Args {
     #[arg(long, value_enum, default_value_t = Mode::Serve)]
     mode: Mode,
     /// Number of worker threads; one for each core unless said.
-    #[arg(long, alias = "concurrency", value_name = "N")]
-    workers: Option<usize>,
+    #[arg(long, alias = "concurrency", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    workers: Option<u16>,
     /// Seconds that requests under way have to finish after SIGTERM, for a successor, and where listeners change.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     drain_time_s: u64,
@@ -39,12 +39,12 @@ struct Args {
     /// a restart refuses no connection.
     #[arg(long, value_name = "PATH")]
     hot_restart_path: Option<PathBuf>,
-    /// Serve although the configuration names filters that are not enforced.
+    /// Take a configuration although it names filters that are not enforced.
     #[arg(long)]
     allow_unenforced: bool,
     /// What to log: off, error, warn, info, debug or trace; RUST_LOG is finer.
-    #[arg(short = 'l', long, value_name = "LEVEL", default_value = "info")]
-    log_level: String,
+    #[arg(short = 'l', long, value_name = "LEVEL", default_value_t = LevelFilter::INFO)]
+    log_level: LevelFilter,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -54,12 +54,9 @@ enum Mode {
 }
 
 fn main() -> ExitCode {
-    let args = match Args::try_parse() {
-        Ok(args) => args,
-        Err(error) if !error.use_stderr() => error.exit(),
-        Err(error) => return fail(error.to_string().lines().next().unwrap_or_default()),
-    };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(&args.log_level));
+    let args = Args::parse();
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::default().add_directive(args.log_level.into()));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
     log.with_ansi(io::stderr().is_terminal()).with_writer(io::stderr).init();
     match run(&args).with_context(|| args.config_path.display().to_string()) {
@@ -70,12 +67,11 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<()> {
     let program = Program::new(args);
-    let (proxy, warnings) = program.load()?;
+    let proxy = program.load()?;
     if args.mode == Mode::Validate {
         tracing::info!("{}: the configuration is good", args.config_path.display());
         return Ok(());
     }
-    program.check_enforced(&warnings)?;
     program.serve(proxy)
 }
 

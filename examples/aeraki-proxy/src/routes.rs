@@ -3,24 +3,22 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
 
 use aeraki_core::route::{
     SharedRules,
     config::{Cluster, Proxy, RouteSubscription},
 };
-use aeraki_xds::client::{Event, Subscriber};
+use aeraki_xds::client::{Event, Subscriber, UpdateStats};
 use anyhow::{Context, Result};
-use tokio::{sync::Notify, task::AbortHandle, time::timeout};
+use tokio::task::AbortHandle;
 
 /// The route tables that control planes keep up to date, and one connection for each control plane.
 #[derive(Default)]
 pub(crate) struct Routes {
     control_planes: BTreeMap<String, (Cluster, Arc<Subscriber>)>,
     tables: BTreeMap<String, Table>,
-    /// Told when routes come into force.
-    accepted: Arc<Notify>,
+    stats: Arc<UpdateStats>,
 }
 
 struct Table {
@@ -52,23 +50,13 @@ impl Routes {
             }
             stays
         });
+        self.stats.keep(self.tables.keys());
         Ok(())
     }
 
-    /// Waits until all tables are there, or too long.
-    pub(crate) async fn in_force(&self) {
-        let all = async {
-            loop {
-                let accepted = self.accepted.notified();
-                if self.tables.values().all(|table| table.rules.load().table().is_some()) {
-                    return;
-                }
-                accepted.await;
-            }
-        };
-        if timeout(INITIAL_FETCH, all).await.is_err() {
-            tracing::warn!("some routes have not come within {INITIAL_FETCH:?}; it goes on without them");
-        }
+    /// Returns what became of the tables that came.
+    pub(crate) const fn stats(&self) -> &Arc<UpdateStats> {
+        &self.stats
     }
 
     fn subscribe(&mut self, name: &str, rules: &Arc<SharedRules>, subscriber: Arc<Subscriber>) {
@@ -88,24 +76,31 @@ impl Routes {
 
     /// Returns the subscriber at a control plane: the one that there is, unless its cluster is another now.
     fn subscriber(&mut self, config: &Proxy, cluster: &str) -> Result<Arc<Subscriber>> {
-        let found = config.clusters.iter().find(|known| known.name == cluster);
-        let found = found.with_context(|| format!("cluster {cluster:?} of a control plane does not exist"))?;
+        let found = control_plane(config, cluster)?;
         if let Some((known, subscriber)) = self.control_planes.get(cluster)
             && known == found
         {
             return Ok(Arc::clone(subscriber));
         }
-        let accepted = Arc::clone(&self.accepted);
-        let subscriber = Subscriber::new(found, &config.node)?.with_observer(move |event| {
-            log(event);
-            if matches!(event, Event::Accepted { .. }) {
-                accepted.notify_waiters();
-            }
-        });
+        let subscriber = Subscriber::new(found, &config.node)?.with_stats(Arc::clone(&self.stats)).with_observer(log);
         let subscriber = Arc::new(subscriber);
         self.control_planes.insert(cluster.to_owned(), (found.clone(), Arc::clone(&subscriber)));
         Ok(subscriber)
     }
+}
+
+/// Checks that the control plane of a table can be subscribed to.
+///
+/// # Errors
+/// When its cluster has no endpoint.
+pub(crate) fn check(config: &Proxy, subscription: &RouteSubscription) -> Result<()> {
+    Subscriber::new(control_plane(config, &subscription.cluster)?, &config.node)?;
+    Ok(())
+}
+
+fn control_plane<'a>(config: &'a Proxy, cluster: &str) -> Result<&'a Cluster> {
+    let found = config.clusters.iter().find(|known| known.name == cluster);
+    found.with_context(|| format!("cluster {cluster:?} of a control plane does not exist"))
 }
 
 fn log(event: &Event<'_>) {
@@ -122,6 +117,3 @@ fn log(event: &Event<'_>) {
         _ => {}
     }
 }
-
-/// How long a proxy that takes over waits for its routes; as Envoy's `initial_fetch_timeout`.
-const INITIAL_FETCH: Duration = Duration::from_secs(15);

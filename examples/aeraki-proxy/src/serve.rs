@@ -4,18 +4,22 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use aeraki_codec::Registry;
 use aeraki_core::{
+    observe::{Collect, Counter, Samples, Value},
     proxy::{Predecessor, Proxy, Running, Updated},
     route::config,
     stack::Filters,
 };
 use aeraki_xds::{
-    bootstrap::{Bootstrap, Warning},
+    bootstrap::{Bootstrap, Warning, in_words_of_bootstrap},
     ratelimit::Clients,
 };
 use anyhow::{Context, Result, bail};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{Args, routes::Routes};
+use crate::{
+    Args,
+    routes::{self, Routes},
+};
 
 /// What its configuration needs of the program.
 pub(crate) struct Program<'a> {
@@ -24,6 +28,25 @@ pub(crate) struct Program<'a> {
     /// The same for every configuration, so that connections to servers go on.
     registry: Registry,
     filters: Filters,
+    reloads: Arc<Reloads>,
+}
+
+/// What became of the configuration at each SIGHUP.
+#[derive(Debug, Default)]
+struct Reloads {
+    success: Counter,
+    rejected: Counter,
+}
+
+impl Collect for Reloads {
+    fn collect(&self, samples: &mut Samples) {
+        let [success, rejected] = [&self.success, &self.rejected].map(|counter| Value::Counter(counter.get()));
+        samples.scope("server", &[]).add("config_update_success", "Configurations taken up at SIGHUP.", success).add(
+            "config_update_rejected",
+            "Configurations refused at SIGHUP.",
+            rejected,
+        );
+    }
 }
 
 /// Ends when another process serves.
@@ -43,24 +66,27 @@ impl<'a> Program<'a> {
     pub(crate) fn new(args: &'a Args) -> Self {
         let clients = Clients::new([]);
         let filters = Filters::new().with_rate_limiters(Arc::clone(&clients) as _);
-        Self { args, clients, registry: Registry::builtin(), filters }
+        Self { args, clients, registry: Registry::builtin(), filters, reloads: Arc::default() }
     }
 
-    /// Reads and checks the configuration.
-    pub(crate) fn load(&self) -> Result<(Proxy, Vec<Warning>)> {
+    /// Reads the configuration and checks it as a whole: what is wrong with it is wrong here, whatever becomes of it then.
+    pub(crate) fn load(&self) -> Result<Proxy> {
         let text = std::fs::read_to_string(&self.args.config_path)?;
         let Bootstrap { proxy: config, warnings, .. } = Bootstrap::from_yaml(&text)?;
         self.clients.add(&config.clusters);
-        let proxy = Proxy::with_filters(config, &self.registry, &self.filters)?;
+        let proxy = Proxy::with_filters(config, &self.registry, &self.filters);
+        let proxy = proxy.map_err(|error| in_words_of_bootstrap(&error))?;
+        proxy.subscriptions().try_for_each(|(subscription, _)| routes::check(proxy.config(), subscription))?;
         warn(&warnings);
-        Ok((proxy, warnings))
+        self.check_enforced(&warnings)?;
+        Ok(proxy)
     }
 
     /// Refuses what the configuration asks for and nobody does, unless the user wants it so.
-    pub(crate) fn check_enforced(&self, warnings: &[Warning]) -> Result<()> {
+    fn check_enforced(&self, warnings: &[Warning]) -> Result<()> {
         let not_enforced = warnings.iter().find(|warning| matches!(warning, Warning::NotEnforced { .. }));
         match not_enforced.filter(|_| !self.args.allow_unenforced) {
-            Some(warning) => bail!("{warning}; --allow-unenforced serves all the same"),
+            Some(warning) => bail!("{warning}; --allow-unenforced takes it all the same"),
             None => Ok(()),
         }
     }
@@ -73,7 +99,9 @@ impl<'a> Program<'a> {
             let mut events = Events::new()?;
             let mut routes = Routes::default();
             routes.follow(proxy.config(), proxy.subscriptions())?;
-            let (mut running, mut successor) = self.start(proxy, &routes).await?;
+            proxy.stats().register(Arc::clone(routes.stats()) as _);
+            proxy.stats().register(Arc::clone(&self.reloads) as _);
+            let (mut running, mut successor) = self.start(proxy).await?;
             loop {
                 match events.next(&mut successor).await {
                     Event::Reload => self.reload(&mut running, &mut routes),
@@ -92,8 +120,9 @@ impl<'a> Program<'a> {
     }
 
     /// Starts in the place of the process before, if there is one and the user wants it so.
-    async fn start(&self, mut proxy: Proxy, routes: &Routes) -> Result<(Running, Option<Successor>)> {
-        let workers = self.args.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    async fn start(&self, mut proxy: Proxy) -> Result<(Running, Option<Successor>)> {
+        let all = || std::thread::available_parallelism().map_or(1, usize::from);
+        let workers = self.args.workers.map_or_else(all, usize::from);
         let Some(path) = &self.args.hot_restart_path else {
             let running = proxy.start(workers)?;
             tell_addresses(&running, workers);
@@ -103,10 +132,10 @@ impl<'a> Program<'a> {
         if let Some(predecessor) = &mut predecessor {
             tracing::info!("takes the sockets of the proxy before");
             proxy = proxy.with_sockets_of(predecessor);
-            routes.in_force().await;
         }
         let running = proxy.start(workers)?;
         let successor = running.await_successor(path).with_context(|| format!("the socket {}", path.display()))?;
+        running.warmed().await;
         tell_addresses(&running, workers);
         if let Some(predecessor) = predecessor
             && let Err(error) = predecessor.relieve()
@@ -118,22 +147,23 @@ impl<'a> Program<'a> {
 
     /// Puts the file in force as it is now; what is wrong with it is said, and the last good one stays.
     fn reload(&self, running: &mut Running, routes: &mut Routes) {
+        let file = self.args.config_path.display();
         match self.try_reload(running, routes) {
             Ok(Updated { added, changed, removed, .. }) => {
-                tracing::info!(?added, ?changed, ?removed, "the configuration is in force");
+                self.reloads.success.inc();
+                tracing::info!(%file, ?added, ?changed, ?removed, "the configuration is in force");
             }
-            Err(error) => tracing::error!("refused, the last good configuration stays: {error:#}"),
+            Err(error) => {
+                self.reloads.rejected.inc();
+                tracing::error!("{file}: refused, the last good configuration stays: {error:#}");
+            }
         }
         self.clients.keep(&running.config().clusters);
     }
 
     fn try_reload(&self, running: &mut Running, routes: &mut Routes) -> Result<Updated> {
         let before: Vec<config::Cluster> = running.config().clusters.clone();
-        let mut load = || -> Result<Updated> {
-            let (proxy, warnings) = self.load()?;
-            self.check_enforced(&warnings)?;
-            Ok(running.update(proxy, self.grace())?)
-        };
+        let mut load = || -> Result<Updated> { Ok(running.update(self.load()?, self.grace())?) };
         let updated = load().inspect_err(|_| self.clients.add(&before))?;
         routes.follow(running.config(), running.subscriptions())?;
         Ok(updated)

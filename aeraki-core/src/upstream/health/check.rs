@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
-use aeraki_codec::{Control, Decoded, Demand, Flow, Framer, Kind, Limits, Output, Protocol, Role};
+use aeraki_codec::{Codec, Control, Decoded, Demand, Flow, Framer, Kind, Limits, Output, Protocol, Role};
 use aeraki_route::config::{HealthCheck, HealthCheckKind, SocketAddress};
 use bytes::BytesMut;
 use tokio::{
@@ -140,12 +140,10 @@ fn holds(mut bytes: &[u8], blocks: &[Vec<u8>]) -> bool {
 async fn ping(io: &mut Box<dyn Io>, protocol: &dyn Protocol) -> io::Result<()> {
     let mut framer = Framer::new(protocol.codec(Role::Client, &Limits::default()));
     let mut out = Output::new();
-    let codec = framer.codec();
-    let asked = codec.control(Control::Open, &mut out).and_then(|_| codec.control(Control::Ping, &mut out));
-    match asked {
-        Ok(Flow::Ignored) | Err(_) => return Err(io::Error::other("the protocol has no sign of life")),
-        Ok(_) => io.write_all_buf(&mut out).await?,
+    if !ask(framer.codec(), &mut out) {
+        return Err(io::Error::other("the protocol has no sign of life"));
     }
+    io.write_all_buf(&mut out).await?;
     io.flush().await?;
     let mut answer = BytesMut::new();
     loop {
@@ -158,6 +156,17 @@ async fn ping(io: &mut Box<dyn Io>, protocol: &dyn Protocol) -> io::Result<()> {
             Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error.to_string())),
         }
     }
+}
+
+/// Tells whether endpoints can be asked for a sign of life in this protocol.
+pub(crate) fn has_sign_of_life(protocol: &dyn Protocol) -> bool {
+    ask(&mut *protocol.codec(Role::Client, &Limits::default()), &mut Output::new())
+}
+
+/// Writes the question for a sign of life; false where the protocol has none.
+fn ask(codec: &mut dyn Codec, out: &mut Output) -> bool {
+    let asked = codec.control(Control::Open, out).and_then(|_| codec.control(Control::Ping, out));
+    !matches!(asked, Ok(Flow::Ignored) | Err(_))
 }
 
 async fn read_more(io: &mut Box<dyn Io>, answer: &mut BytesMut) -> io::Result<()> {

@@ -22,6 +22,7 @@ use std::{
 use aeraki_route::config::{Cluster, SocketAddress};
 use tokio::sync::watch;
 
+pub(crate) use self::check::has_sign_of_life;
 #[cfg(test)]
 use self::stats::Reason;
 pub(super) use self::{check::Checks, outlier::Ended, stats::HealthStats, watched::Watched};

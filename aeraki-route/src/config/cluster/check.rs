@@ -68,7 +68,11 @@ impl Cluster {
         if let Some(subsets) = &self.subsets {
             subsets.check().map_err(|error| error.within("subsets"))?;
             let weighted = self.common_lb.locality_weighted || !subsets.locality_weight_aware;
-            ensure(weighted, "subsets.localityWeightAware", "needs commonLb.localityWeighted")?;
+            ensure(
+                weighted,
+                "subsets.localityWeightAware",
+                "needs localities that have weights, by locality_weighted_lb_config",
+            )?;
         }
         self.check_localities()
     }

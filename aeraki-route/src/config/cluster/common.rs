@@ -138,7 +138,7 @@ impl Subsets {
         }
         let uses = |fallback| fallback == SubsetFallback::DefaultSubset;
         let used = uses(self.fallback) || self.selectors.iter().filter_map(|selector| selector.fallback).any(uses);
-        let reason = "is not used: no fallback is defaultSubset";
+        let reason = "is not used: no fallback policy is DEFAULT_SUBSET";
         ensure(used || self.default_subset.is_empty(), "defaultSubset", reason)
     }
 }

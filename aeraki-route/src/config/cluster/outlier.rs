@@ -66,7 +66,7 @@ impl OutlierDetection {
         duration::check(self.base_ejection_time, "baseEjectionTime")?;
         duration::check_optional(self.max_ejection_time, "maxEjectionTime")?;
         let longest = self.max_ejection_time.is_none_or(|max| max >= self.base_ejection_time);
-        ensure(longest, "maxEjectionTime", "must not be below baseEjectionTime")?;
+        ensure(longest, "maxEjectionTime", "must not be below the base ejection time")?;
         duration::check_longest(self.max_ejection_time_jitter, "maxEjectionTimeJitter")?;
         percent(self.max_ejection_percent, "maxEjectionPercent")
     }

@@ -252,7 +252,7 @@ impl SlowStart {
 
     pub(super) fn check(&self, policy: &LbPolicy) -> Checked {
         let fits = matches!(policy, LbPolicy::RoundRobin | LbPolicy::LeastRequest(_));
-        ensure(fits, "", "needs the policy roundRobin or leastRequest")?;
+        ensure(fits, "", "needs the policy round robin or least request")?;
         duration::check(self.window, "window")?;
         ensure(self.aggression > Decimal::ZERO, "aggression", "must not be zero")?;
         let part = self.min_weight_percent <= Decimal::from(100);

@@ -67,7 +67,7 @@ fn policies_out_of_range_are_refused() {
 fn slow_start_belongs_to_two_policies_and_has_bounds() {
     let slow = SlowStart::new(Duration::from_secs(1));
     let with = |slow| cluster().with_slow_start(slow);
-    let needs = "slowStart: needs the policy roundRobin or leastRequest";
+    let needs = "slowStart: needs the policy round robin or least request";
     assert_refused([
         (with(slow).with_lb_policy(LbPolicy::Random), needs),
         (with(slow).with_lb_policy(LbPolicy::Maglev(Maglev::default())), needs),
@@ -117,11 +117,11 @@ fn subsets_that_cannot_be_told_apart_are_refused() {
         ),
         (
             with(Subsets::new([keys(&["a"])]).with_default("a", "1").with_fallback(SubsetFallback::AnyEndpoint)),
-            "subsets.defaultSubset: is not used: no fallback is defaultSubset",
+            "subsets.defaultSubset: is not used: no fallback policy is DEFAULT_SUBSET",
         ),
         (
             with(Subsets::new([keys(&["a"])]).with_locality_weight_aware(true)),
-            "subsets.localityWeightAware: needs commonLb.localityWeighted",
+            "subsets.localityWeightAware: needs localities that have weights, by locality_weighted_lb_config",
         ),
     ]);
     let selector = keys(&["a"]).with_fallback(SubsetFallback::DefaultSubset);

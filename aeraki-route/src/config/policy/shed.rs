@@ -80,10 +80,10 @@ impl AdaptiveConcurrency {
 
     fn check(&self) -> Checked {
         ensure(self.min_requests > 0, "minRequests", "must not be zero")?;
-        ensure(self.min_requests <= self.max_requests, "maxRequests", "must not be below minRequests")?;
+        ensure(self.min_requests <= self.max_requests, "maxRequests", "must not be below the least number")?;
         duration::check(self.update_interval, "updateInterval")?;
         let longer = self.baseline_interval >= self.update_interval;
-        ensure(longer, "baselineInterval", "must not be below updateInterval")?;
+        ensure(longer, "baselineInterval", "must not be below the update interval")?;
         duration::check(self.baseline_interval, "baselineInterval")
     }
 }

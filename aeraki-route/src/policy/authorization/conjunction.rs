@@ -5,13 +5,15 @@ use std::{collections::HashSet, net::IpAddr, sync::Arc};
 use aeraki_codec::Attributes;
 use foldhash::fast::RandomState;
 
-use super::{Field, Subject};
+use super::{Field, Subject, Why};
 use crate::config::{AuthorizationPolicy, Operation, Patterns, Source, ip_block};
 
 /// One source and one operation of a rule, all of which must hold.
 #[derive(Debug)]
 pub(super) struct Conjunction {
-    pub(super) policy: Arc<str>,
+    policy: Arc<str>,
+    /// Place of the rule in the policy.
+    rule: usize,
     pub(super) clauses: Box<[Clause]>,
     networks: Network,
     ports: Box<[u16]>,
@@ -48,18 +50,18 @@ pub(super) fn of_policy(policy: &AuthorizationPolicy, attributes: &[Box<str>]) -
     let name: Arc<str> = policy.name.as_str().into();
     let (anywhere, anything) = (Source::default(), Operation::default());
     let mut conjunctions = Vec::new();
-    for rule in &policy.rules {
+    for (place, rule) in policy.rules.iter().enumerate() {
         let from = if rule.from.is_empty() { std::slice::from_ref(&anywhere) } else { &rule.from };
         let to = if rule.to.is_empty() { std::slice::from_ref(&anything) } else { &rule.to };
         for (source, operation) in from.iter().flat_map(|source| to.iter().map(move |operation| (source, operation))) {
-            conjunctions.push(Conjunction::new(Arc::clone(&name), source, operation, attributes));
+            conjunctions.push(Conjunction::new((Arc::clone(&name), place), source, operation, attributes));
         }
     }
     conjunctions
 }
 
 impl Conjunction {
-    fn new(policy: Arc<str>, source: &Source, operation: &Operation, attributes: &[Box<str>]) -> Self {
+    fn new((policy, rule): (Arc<str>, usize), source: &Source, operation: &Operation, attributes: &[Box<str>]) -> Self {
         let identity = [
             (Field::Principal, &source.principals),
             (Field::Namespace, &source.namespaces),
@@ -71,11 +73,16 @@ impl Conjunction {
         let clauses = identity.into_iter().chain(asked).filter(|(_, patterns)| !patterns.is_empty());
         Self {
             policy,
+            rule,
             clauses: clauses.map(|(field, patterns)| Clause::new(field, patterns)).collect(),
             networks: Network::new(&source.ip_blocks),
             ports: operation.ports.as_slice().into(),
             not_ports: operation.not_ports.as_slice().into(),
         }
+    }
+
+    pub(super) const fn why(&self) -> Why<'_> {
+        Why::Policy { name: &self.policy, rule: self.rule }
     }
 
     pub(super) fn holds<A: Attributes + ?Sized>(&self, subject: &Subject<'_, A>) -> bool {

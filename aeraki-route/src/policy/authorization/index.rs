@@ -1,6 +1,6 @@
 //! Finds the conjunctions that may hold for a message: each is filed under the patterns of one of its clauses.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 use aeraki_codec::Attributes;
 use foldhash::fast::RandomState;
@@ -54,8 +54,8 @@ impl Index {
         self.conjunctions.is_empty()
     }
 
-    /// Returns the policy of the first conjunction that holds.
-    pub(super) fn find<A: Attributes + ?Sized>(&self, subject: &Subject<'_, A>) -> Option<&Arc<str>> {
+    /// Returns the first conjunction that holds.
+    pub(super) fn find<A: Attributes + ?Sized>(&self, subject: &Subject<'_, A>) -> Option<&Conjunction> {
         let mut best = NONE;
         let mut consider = |candidates: &[u32]| {
             let mut better = candidates.iter().copied().take_while(|id| *id < best);
@@ -68,7 +68,7 @@ impl Index {
             }
         }
         consider(&self.scan);
-        self.conjunctions.get(best as usize).map(|conjunction| &conjunction.policy)
+        self.conjunctions.get(best as usize)
     }
 }
 

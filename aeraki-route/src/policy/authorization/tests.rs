@@ -52,6 +52,22 @@ fn a_policy_without_rules_that_allows_denies_everything() {
 }
 
 #[test]
+fn the_rule_that_decides_is_named() {
+    let rules = ["a", "b"].map(|name| rule(Source::default(), method(Patterns::of([name]))));
+    let policies = [AuthorizationAction::Deny, AuthorizationAction::Allow].map(|action| {
+        let name = format!("{action:?}");
+        rules.iter().cloned().fold(AuthorizationPolicy::new(name, action), AuthorizationPolicy::with_rule)
+    });
+    for (policy, name) in [(&policies[0], "Deny"), (&policies[1], "Allow")] {
+        let authorization = Authorization::compile(std::slice::from_ref(policy)).expect("valid");
+        let decision = authorization.judge(&[("method", "b")], &peer(""));
+        assert_eq!(decision.why, Why::Policy { name: &name.into(), rule: 1 });
+    }
+    let authorization = Authorization::compile(&policies).expect("valid");
+    assert_eq!(authorization.keys().collect::<Vec<_>>(), ["interface", "method", "generic.method"]);
+}
+
+#[test]
 fn identity_is_taken_apart() {
     let shop = Source { namespaces: Patterns::of(["shop"]), ..Source::default() };
     let foreign = Source { trust_domains: Patterns::not(["cluster.local"]), ..Source::default() };
@@ -105,7 +121,7 @@ fn what_cannot_be_judged_is_denied_and_what_is_only_tried_decides_nothing() {
     assert_eq!(authorization.judge(&Twice, &peer("")).why, Why::Ambiguous("method"));
     let decision = authorization.judge(&[("method", "hello")], &peer(""));
     assert!(decision.allowed);
-    assert_eq!(decision.dry_run, Some((false, Why::Policy(&"t".into()))));
+    assert_eq!(decision.dry_run, Some((false, Why::Policy { name: &"t".into(), rule: 0 })));
 }
 
 #[test]

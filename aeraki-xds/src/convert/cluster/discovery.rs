@@ -28,7 +28,7 @@ pub(super) fn from_proto(cluster: &proto::Cluster, at: &At<'_>) -> Result<Discov
 }
 
 fn dns(cluster: &proto::Cluster, at: &At<'_>) -> Result<Dns, ConfigError> {
-    let refresh = duration::positive_from_proto(cluster.dns_refresh_rate.as_ref(), &at.field("dns_refresh_rate"))?;
+    let refresh = duration::exact_from_proto(cluster.dns_refresh_rate.as_ref(), &at.field("dns_refresh_rate"))?;
     Ok(Dns::every(refresh.unwrap_or(DNS_REFRESH)).with_respect_ttl(cluster.respect_dns_ttl))
 }
 
@@ -38,7 +38,7 @@ fn original_dst(cluster: &proto::Cluster, at: &At<'_>) -> Result<OriginalDst, Co
     }
     let mut converted = OriginalDst::default();
     let interval = cluster.cleanup_interval.as_ref();
-    if let Some(interval) = duration::positive_from_proto(interval, &at.field("cleanup_interval"))? {
+    if let Some(interval) = duration::exact_from_proto(interval, &at.field("cleanup_interval"))? {
         converted.cleanup_interval = interval;
     }
     let Some(LbConfig::OriginalDstLbConfig(config)) = &cluster.lb_config else { return Ok(converted) };

@@ -50,9 +50,7 @@ pub fn cluster_from_proto(cluster: &proto::Cluster) -> Result<Cluster, ConfigErr
         Some((_, inner)) => tls::upstream(Some(inner), &at.field("transport_socket.typed_config"))?,
         None => tls::upstream(socket, at)?,
     };
-    if let Some(timeout) =
-        duration::positive_from_proto(cluster.connect_timeout.as_ref(), &at.field("connect_timeout"))?
-    {
+    if let Some(timeout) = duration::exact_from_proto(cluster.connect_timeout.as_ref(), &at.field("connect_timeout"))? {
         converted.connect_timeout = timeout;
     }
     if let Some(settings) = cluster.metadata.as_ref().and_then(|metadata| metadata.filter_metadata.get(OWN_METADATA)) {

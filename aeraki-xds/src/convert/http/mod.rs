@@ -89,7 +89,7 @@ fn action_from_proto(action: &proto::RouteAction, at: &At<'_>) -> Result<RouteAc
             }
             weighted::from_proto(clusters, at)?
         }
-        _ => return Err(at.field("cluster_specifier").refuse("must be cluster or weighted_clusters")),
+        _ => return Err(at.refuse("must hold cluster or weighted_clusters")),
     };
     let mirror = |(index, policy): (usize, &RequestMirrorPolicy)| {
         let at = at.named("request_mirror_policies", index, &policy.cluster);

@@ -212,7 +212,7 @@ fn refusals_name_resource_field_and_reason() {
         (no_action, format!("{place}.route: is required: no other action can be taken")),
         (
             resource(|_, action| action.cluster_specifier = None),
-            format!("{place}.route.cluster_specifier: must be cluster or weighted_clusters"),
+            format!("{place}.route: must hold cluster or weighted_clusters"),
         ),
         (weighted(&[Some(1), None]), format!(r#"{place}.route.weighted_clusters.clusters[1] "w".weight: is required"#)),
         (

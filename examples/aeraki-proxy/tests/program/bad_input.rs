@@ -1,4 +1,4 @@
-//! What is refused: exit code 1 and one line that names file, field and reason.
+//! What is refused: exit code 1 and one line that names file, field and reason; bad arguments are shown the usage.
 
 use std::net::TcpListener;
 
@@ -27,7 +27,7 @@ fn bad_configurations_name_field_and_reason() {
         (vec![unknown_field], "stat_prefixes: aeraki.meta_protocol_proxy.v1alpha.MetaProtocolProxy has no such field"),
         (
             vec![unknown_cluster],
-            "listener \"in\": filterChains[0].filter.metaProtocolProxy.routes.inline.routes[0] \"all\".action: there is no cluster \"d\"",
+            "listener \"in\": filter_chains[0].filters.typed_config.route_config.routes[0] \"all\".route: there is no cluster \"d\"",
         ),
         (vec![good_listener(0), good_listener(0)], "listener \"in\": name: is there twice"),
         (vec![good_listener(20880), other], "listener \"other\": address: 127.0.0.1:20880 is taken by listener \"in\""),
@@ -46,12 +46,80 @@ fn bad_configurations_name_field_and_reason() {
 }
 
 #[test]
-fn a_missing_file_and_bad_arguments_are_one_line() {
+fn validate_refuses_what_serve_refuses() {
+    let good = || good_listener(0);
+    let cluster_with = |fields: &str| cluster("c", 1).replacen("{name: c,", &format!("{{name: c, {fields},"), 1);
+    let check = "timeout: 1s, interval: 1s, unhealthy_threshold: 1, healthy_threshold: 1";
+    let heartbeat =
+        format!("health_checks: [{{{check}, custom_health_check: {{name: aeraki.health_checkers.thrift}}}}]");
+    let tls = "transport_socket: {name: envoy.transport_sockets.tls, typed_config: {'@type': \
+               type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext, common_tls_context: \
+               {validation_context: {trusted_ca: {filename: /nowhere/ca.pem}}}}}";
+    let rds = "rds: {route_config_name: table, config_source: {resource_api_version: V3, api_config_source: \
+               {api_type: GRPC, transport_api_version: V3, grpc_services: {envoy_grpc: {cluster_name: c}}}}}";
+    let fault = "stat_prefix: test, meta_protocol_filters: {name: aeraki.meta_protocol.filters.fault, config: {'@type': \
+                 type.googleapis.com/aeraki.meta_protocol_proxy.filters.fault.v1alpha.Fault, abort: {status: 256}}},";
+    let other = |address: &str| {
+        good_listener(20880).replace("name: in", "name: other").replacen("127.0.0.1", &format!("'{address}'"), 1)
+    };
+    let admin = |port: u16| format!("address: 127.0.0.1, port_value: {port}");
+    let at_port = bootstrap(&[good_listener(20880)], &[cluster("c", 1)]).replacen(&admin(0), &admin(20880), 1);
+    for (text, expected) in [
+        (
+            bootstrap(&[good_listener(20880), other("0.0.0.0")], &[cluster("c", 1)]),
+            "listener \"other\": address: 0.0.0.0:20880 is taken by listener \"in\" on 127.0.0.1:20880",
+        ),
+        (
+            bootstrap(&[good_listener(20880), other("::")], &[cluster("c", 1)]),
+            "listener \"other\": address: [::]:20880 is taken by listener \"in\" on 127.0.0.1:20880",
+        ),
+        (at_port, "proxy: admin.address: 127.0.0.1:20880 is taken by listener \"in\""),
+        (
+            bootstrap(&[good()], &[cluster_with(&heartbeat)]),
+            "cluster \"c\": health_checks[0].custom_health_check.name: \
+             \"thrift\" has no sign of life to ask for: use a check over TCP",
+        ),
+        (
+            bootstrap(&[good().replacen("stat_prefix: test,", fault, 1)], &[cluster("c", 1)]),
+            "listener \"in\": filter_chains[0].filters.typed_config.meta_protocol_filters[0] \
+             \"aeraki.meta_protocol.filters.fault\".config.abort.status: \"dubbo\" has no failure with the status 256",
+        ),
+        (
+            bootstrap(&[good()], &[cluster_with(tls)]),
+            "trusted_ca: /nowhere/ca.pem: cannot be read: No such file or directory (os error 2)",
+        ),
+        (
+            bootstrap(&[listener(0, &format!("{}, {rds}", protocol("dubbo")))], &["{name: c}".to_owned()]),
+            "cluster \"c\": endpoints: a control plane must have at least one",
+        ),
+    ] {
+        for mode in ["validate", "serve"] {
+            let said = refused(&text, &["--mode", mode]);
+            assert!(said.ends_with(expected), "{mode}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_missing_file_is_one_line() {
     let (code, said) = run(&["-c", "/nowhere/at/all.yaml"]);
     let expected = "aeraki-proxy: /nowhere/at/all.yaml: No such file or directory (os error 2)\n";
     assert_eq!((code, &*said), (Some(1), expected));
-    let (code, said) = run(&["--confg", "x"]);
-    assert_eq!((code, &*said), (Some(1), "aeraki-proxy: error: unexpected argument '--confg' found\n"));
+}
+
+#[test]
+fn bad_arguments_are_told_with_the_usage() {
+    for (arguments, expected) in [
+        (&["--confg", "x"][..], "unexpected argument '--confg' found"),
+        (&[], "the following required arguments were not provided:\n  --config-path <FILE>"),
+        (&["-c", "x", "--mode", "lint"], "invalid value 'lint' for '--mode <MODE>'"),
+        (&["-c", "x", "--workers", "0"], "invalid value '0' for '--workers <N>': 0 is not in 1..=1024"),
+        (&["-c", "x", "--log-level", "loud"], "invalid value 'loud' for '--log-level <LEVEL>'"),
+    ] {
+        let (code, said) = run(arguments);
+        assert!(code == Some(2) && said.starts_with(&format!("error: {expected}")), "{code:?} {said}");
+        assert!(said.contains("--help"), "{said}");
+    }
 }
 
 #[test]

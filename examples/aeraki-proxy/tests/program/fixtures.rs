@@ -28,7 +28,7 @@ fn those_of_known_protocols_are_valid() {
         ("thrift/test.yaml", &[]),
     ] {
         let path = folder.join(file).display().to_string();
-        let (code, said) = run(&["--mode", "validate", "-c", &path]);
+        let (code, said) = run(&["--mode", "validate", "--allow-unenforced", "-c", &path]);
         assert_eq!(code, Some(0), "{file}: {said}");
         let lines = |part: &str| said.lines().filter(|line| line.contains(part)).collect::<Vec<_>>();
         assert_eq!(lines("accepted, but has no effect").len(), 1, "{file}: {said}");
@@ -49,18 +49,20 @@ fn an_unknown_protocol_is_one_line() {
     let path = folder.join("brpc/test.yaml").display().to_string();
     let (code, said) = run(&["--mode", "validate", "-c", &path]);
     let expected = format!(
-        "aeraki-proxy: {path}: listener \"listener_meta_protocol\": filterChains[0].filter.metaProtocolProxy.protocol.codec: \
+        "aeraki-proxy: {path}: listener \"listener_meta_protocol\": filter_chains[0].filters.typed_config.protocol.codec: \
          there is no codec \"aeraki.meta_protocol.codec.brpc\"; known are: "
     );
     assert!(code == Some(1) && said.starts_with(&expected) && said.lines().count() == 1, "{said}");
 }
 
 #[test]
-fn filters_that_are_not_enforced_are_served_only_on_request() {
+fn filters_that_are_not_enforced_are_taken_only_on_request() {
     let Some(folder) = folder() else { return };
     let path = folder.join("dubbo/test.yaml").display().to_string();
-    let (code, said) = run(&["-c", &path]);
-    let last = said.lines().last().expect("a reason");
-    assert!(code == Some(1) && last.starts_with(&format!("aeraki-proxy: {path}: listener ")), "{said}");
-    assert!(last.ends_with("NOT ENFORCED; --allow-unenforced serves all the same"), "{said}");
+    for mode in ["validate", "serve"] {
+        let (code, said) = run(&["-c", &path, "--mode", mode]);
+        let last = said.lines().last().expect("a reason");
+        assert!(code == Some(1) && last.starts_with(&format!("aeraki-proxy: {path}: listener ")), "{said}");
+        assert!(last.ends_with("NOT ENFORCED; --allow-unenforced takes it all the same"), "{said}");
+    }
 }

@@ -1,10 +1,12 @@
 //! The program as its user meets it: what it prints, how it ends, and what it serves.
 
+mod audit;
 mod bad_input;
 mod fixtures;
 mod replacing;
 mod running;
 mod serving;
+mod shipped;
 #[path = "../../../quickstart/src/socket.rs"]
 mod socket;
 #[path = "../../../quickstart/src/wire.rs"]

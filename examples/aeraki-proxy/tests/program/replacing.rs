@@ -24,8 +24,12 @@ async fn sighup_puts_the_file_in_force_under_open_connections() {
 
     proxy.reload(&bootstrap(&[listener(0, &format!("{}, {}", protocol("dubbo"), to_cluster("nowhere")))], &[])).await;
     let said = proxy.wait_for("the last good configuration stays").await;
-    assert!(said.contains("nowhere"), "{said}");
+    assert!(said.contains(&format!("{}: refused", proxy.path())) && said.contains("nowhere"), "{said}");
     assert_eq!(call(&mut socket, wire, 3).await.as_deref(), Some("v2"));
+    let (_, stats) = proxy.get("/stats").await;
+    for counted in ["config_update_success: 1\n", "config_update_rejected: 1\n"] {
+        assert!(stats.contains(&format!("server.{counted}")), "{stats}");
+    }
 
     let fields = format!("{}, {}", protocol("dubbo"), to_cluster("other"));
     proxy.reload(&bootstrap(&[listener(0, &fields)], &[cluster("other", one)])).await;

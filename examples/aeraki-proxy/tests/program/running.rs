@@ -42,6 +42,11 @@ impl Running {
         Self { child, lines, listener, admin, file }
     }
 
+    /// Returns the path of its bootstrap.
+    pub(crate) fn path(&self) -> String {
+        self.file.path().display().to_string()
+    }
+
     pub(crate) async fn wait_for(&mut self, part: &str) -> String {
         wait_for(&mut self.lines, part).await
     }

@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 
 use aeraki_codec::{Kind, Message, Role};
-use aeraki_route::config::{Route, RouteAction, RouteConfig};
+use aeraki_route::config::{AbortWith, Fault, FractionalPercent, Route, RouteAction, RouteConfig};
 use aeraki_xds::{Publisher, Server, Snapshot};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::oneshot,
+    time::{Duration, timeout},
 };
 
 use crate::{bootstrap, cluster, listener, protocol, running::Running, socket::Socket, to_cluster, wire::Wire};
@@ -119,24 +120,59 @@ async fn dynamic_routes_come_and_change() {
     tokio::spawn(Server::new(publisher.clone()).serve(socket, async { drop(stopped.await) }));
 
     let (one, two) = (service(Wire::Thrift, "one").await, service(Wire::Thrift, "two").await);
-    let rds = "rds: {route_config_name: table, config_source: {resource_api_version: V3, api_config_source: \
-               {api_type: GRPC, transport_api_version: V3, \
-               grpc_services: {envoy_grpc: {cluster_name: control_plane}}}}}";
     let text = bootstrap(
-        &[listener(0, &format!("{}, {rds}", protocol("thrift")))],
+        &[listener(0, &format!("{}, {}", protocol("thrift"), rds("")))],
         &[cluster("control_plane", control_plane), cluster("one", one), cluster("two", two)],
     );
     let mut proxy = Running::start(&text, &["--workers", "2"]).await;
     assert_eq!(proxy.get("/ready").await, (503, "INITIALIZING\n".to_owned()));
     let mut client = connect(proxy.listener, Wire::Thrift).await;
-    assert_eq!(call(&mut client, Wire::Thrift, 1).await, None, "no route yet");
+    send(&mut client, Wire::Thrift, 1).await;
+    let early = timeout(Duration::from_millis(100), next(&mut client)).await;
+    assert!(early.is_err(), "there are no routes yet");
 
-    for (id, version) in [(2, "one"), (3, "two")] {
-        publisher.publish(table(version));
-        proxy.wait_for("in force").await;
-        assert_eq!(call(&mut client, Wire::Thrift, id).await.as_deref(), Some(version));
-    }
+    publisher.publish(table("one"));
+    proxy.wait_for("in force").await;
+    assert_eq!(Wire::Thrift.version(&next(&mut client).await).as_deref(), Some("one"));
+    publisher.publish(table("two"));
+    proxy.wait_for("in force").await;
+    assert_eq!(call(&mut client, Wire::Thrift, 2).await.as_deref(), Some("two"));
+
+    let fault = Fault::new().with_abort(AbortWith::Status(64), FractionalPercent::ALWAYS);
+    let routes = RouteConfig::new("table", [Route::new("all", RouteAction::cluster("one")).with_fault(fault)]);
+    publisher.publish(Snapshot::builder().routes([routes]).build().expect("can be said"));
+    let said = proxy.wait_for("the last good routes stay").await;
+    let reason = "route configuration \"table\": routes[0] \"all\".fault.abort.with.status: \
+                  \"thrift\" has no failure with the status 64";
+    assert!(said.contains(reason), "{said}");
+    assert_eq!(call(&mut client, Wire::Thrift, 3).await.as_deref(), Some("two"));
     assert_eq!(proxy.get("/ready").await, (200, "LIVE\n".to_owned()));
+    let (_, stats) = proxy.get("/stats").await;
+    for counted in ["update_success: 2\n", "update_rejected: 1\n", "update_failure: 0\n"] {
+        assert!(stats.contains(&format!("rds.table.{counted}")), "{stats}");
+    }
+}
+
+#[tokio::test]
+async fn routes_that_do_not_come_are_not_waited_for_for_ever() {
+    let nobody = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address").port();
+    let text = bootstrap(
+        &[listener(0, &format!("{}, {}", protocol("thrift"), rds("initial_fetch_timeout: 0.05s, ")))],
+        &[cluster("control_plane", nobody)],
+    );
+    let mut proxy = Running::start(&text, &["--workers", "2"]).await;
+    let said = proxy.wait_for("have not come within 50ms").await;
+    assert!(said.contains("listener=\"in\"") && said.contains("routes=\"table\""), "{said}");
+    let mut client = connect(proxy.listener, Wire::Thrift).await;
+    assert_eq!(call(&mut client, Wire::Thrift, 1).await, None, "there is no route");
+}
+
+/// A MetaProtocol proxy's routes from a control plane.
+fn rds(more: &str) -> String {
+    format!(
+        "rds: {{route_config_name: table, config_source: {{resource_api_version: V3, {more}api_config_source: \
+         {{api_type: GRPC, transport_api_version: V3, grpc_services: {{envoy_grpc: {{cluster_name: control_plane}}}}}}}}}}"
+    )
 }
 
 /// Checks that a scraper can read every line: comments, or `name{labels} number` of a family that was announced.

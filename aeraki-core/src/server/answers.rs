@@ -222,14 +222,20 @@ impl Answers {
         self.open.len() + self.leaving.len()
     }
 
-    /// Returns the number of bytes held for this connection; what is kept of an answer may be more than the answer.
+    /// Returns the number of bytes that wait here; what is kept of an answer may be more than the answer.
     pub(super) fn held(&self) -> usize {
-        self.held + self.unread() + self.leaving.len() * RECORD
+        self.held + self.kept + self.output.len() + self.leaving.len() * RECORD
     }
 
-    /// Returns the number of bytes of answers that the client has not taken yet.
+    /// Returns the number of bytes of answers that the client has not taken yet, or not to their end.
     pub(super) fn unread(&self) -> usize {
-        self.kept + self.output.len()
+        self.kept + self.output.len() + self.begun()
+    }
+
+    /// Returns the number of bytes that the client has taken of an answer: its memory is freed as a whole.
+    pub(super) fn begun(&self) -> usize {
+        let begun = self.leaving.front().map_or(0, |first| self.written.saturating_sub(first.end - first.len));
+        usize::try_from(begun).unwrap_or(usize::MAX)
     }
 
     /// Returns the length of the largest answer that the client has not taken yet, in bytes.

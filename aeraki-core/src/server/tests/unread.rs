@@ -70,28 +70,42 @@ async fn more_than_one_answer_that_nobody_reads_is_too_much_once_memory_is_short
     assert_eq!(budget.used(), 0);
 }
 
-/// Leaves a client with one answer of 200 kB, of which its pipe takes 64 KiB, while others hold so much.
+/// Leaves a client with one answer of 150 kB, of which its pipe takes 64 KiB, while others hold so much.
 async fn large(others: usize) -> (Fixture, impl Drop) {
     let (mut fixture, budget) = bounded();
     let mut other = budget.charge();
     fixture.send("Q 1 a\n").await;
     let (request, responder) = fixture.request().await;
     other.set(others);
-    responder.send_response(answer(&request, &format!("R {}", "x".repeat(200_000))));
+    responder.send_response(answer(&request, &format!("R {}", "x".repeat(150_000))));
     (fixture, other)
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_takes_its_memory_until_its_last_byte_is_gone() {
+    let budget = Budget::new(1 << 20);
+    let mut fixture = Fixture::with(Lines::new(Replies::AnyOrder), |rpc| rpc.with_budget(budget.clone()));
+    stuff(&mut fixture).await;
+    assert!((68_004..69_000).contains(&budget.used()), "{}", budget.used());
+    fixture.client.read_exact(&mut [0; 1000]).await.expect("the beginning");
+    sleep(Duration::from_millis(1)).await;
+    assert!((68_004..69_000).contains(&budget.used()), "{}", budget.used());
+    fixture.client.read_exact(&mut [0; 67_004]).await.expect("the rest");
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(budget.used(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_large_answer_passes_while_memory_is_short() {
-    let (mut fixture, _other) = large(50_000).await;
+    let (mut fixture, _other) = large(40_000).await;
     sleep(Duration::from_secs(4)).await;
-    fixture.expect(&format!("R 1 {}\n", "x".repeat(200_000))).await;
+    fixture.expect(&format!("R 1 {}\n", "x".repeat(150_000))).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_large_answer_must_be_taken_the_sooner_the_shorter_memory_is() {
     for (others, seconds, reason) in
-        [(100_000, 0, "outbound_flood"), (50_000, 5, "tx_flush_timeout"), (0, 5, "tx_flush_timeout")]
+        [(100_000, 0, "outbound_flood"), (40_000, 5, "tx_flush_timeout"), (0, 5, "tx_flush_timeout")]
     {
         let (mut fixture, _other) = large(others).await;
         let start = Instant::now();
@@ -102,7 +116,7 @@ async fn one_large_answer_must_be_taken_the_sooner_the_shorter_memory_is() {
 
 #[tokio::test(start_paused = true)]
 async fn a_few_bytes_now_and_then_are_not_enough_while_memory_is_short() {
-    let (mut fixture, _other) = large(50_000).await;
+    let (mut fixture, _other) = large(40_000).await;
     let start = Instant::now();
     while !fixture.served.is_finished() && start.elapsed() < Duration::from_secs(100) {
         sleep(Duration::from_millis(500)).await;

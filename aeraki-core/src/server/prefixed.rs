@@ -4,10 +4,10 @@ use std::{
     future::poll_fn,
     io::{self, IoSlice},
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::budget::{Budget, Charge};
 use crate::io::Io;
@@ -35,10 +35,17 @@ impl Prefixed {
     pub(super) async fn read_more(&mut self, most: usize) -> io::Result<bool> {
         poll_fn(|cx| self.charge.poll_room(cx)).await;
         let missing = most.saturating_sub(self.prefix.len());
-        self.prefix.reserve(missing.min(LOOK));
+        poll_fn(|cx| self.poll_read_more(cx, missing.min(LOOK))).await
+    }
+
+    /// Reads once, at most so many bytes; who is silent holds no memory.
+    fn poll_read_more(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<bool>> {
+        let mut room = [0; LOOK];
+        let mut bytes = ReadBuf::new(room.get_mut(..most).unwrap_or_default());
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut bytes))?;
+        self.prefix.extend_from_slice(bytes.filled());
         self.charge.set(self.prefix.capacity());
-        let count = (&mut self.io).take(missing as u64).read_buf(&mut self.prefix).await?;
-        Ok(count > 0)
+        Poll::Ready(Ok(!bytes.filled().is_empty()))
     }
 
     /// Takes bytes that were looked at off the stream.
@@ -90,12 +97,12 @@ impl AsyncWrite for Prefixed {
     }
 }
 
-/// Bytes that a look at a stream makes room for.
+/// Bytes that a look at a stream takes at most.
 const LOOK: usize = 1024;
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncWriteExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio_test::{assert_pending, assert_ready_ok, task};
 
     use super::*;
@@ -108,6 +115,8 @@ mod tests {
         assert_eq!(budget.used(), 0);
         let (mut other, far) = tokio::io::duplex(1 << 14);
         let mut waiting = Prefixed::new(Box::new(far), &budget);
+        assert_pending!(task::spawn(waiting.read_more(1 << 14)).poll());
+        assert_eq!((budget.used(), waiting.prefix.capacity()), (0, 0), "who is silent holds nothing");
         other.write_all(b"hello").await.expect("room in the pipe");
         assert!(waiting.read_more(1 << 14).await.expect("bytes"));
         let first = budget.used();

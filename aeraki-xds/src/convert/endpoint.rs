@@ -1,5 +1,6 @@
 //! `envoy.config.core.v3.Address` and `envoy.config.endpoint.v3.ClusterLoadAssignment`.
 
+#[cfg(feature = "bootstrap")]
 use std::net::SocketAddr;
 
 use aeraki_route::config::{Address, ConfigError, Endpoint, HealthStatus, Pipe, SocketAddress};
@@ -29,21 +30,18 @@ pub(super) fn endpoints_from_proto(
 /// Converts the address that `object`, of which there is one, listens on.
 #[cfg(feature = "bootstrap")]
 pub(crate) fn socket_of(object: &str, address: &core::Address) -> Result<SocketAddr, ConfigError> {
-    socket_from_proto(Some(address), &At::resource(object, "").field("address"))
+    let at = &At::resource(object, "");
+    let at = &at.field("address");
+    match listening_from_proto(Some(address), at)? {
+        SocketAddress::Ip(address) => Ok(address),
+        other => Err(at.refuse(format!("{other} is not an IP address"))),
+    }
 }
 
 /// Converts the address that a listener listens on.
 pub(super) fn listening_from_proto(address: Option<&core::Address>, at: &At<'_>) -> Result<SocketAddress, ConfigError> {
     match address_from_proto(address, at)? {
         Address::Socket(address) => Ok(address),
-        other => Err(at.refuse(format!("{other} is not an IP address"))),
-    }
-}
-
-/// Converts an IP address to listen on.
-pub(super) fn socket_from_proto(address: Option<&core::Address>, at: &At<'_>) -> Result<SocketAddr, ConfigError> {
-    match listening_from_proto(address, at)? {
-        SocketAddress::Ip(address) => Ok(address),
         other => Err(at.refuse(format!("{other} is not an IP address"))),
     }
 }

@@ -73,24 +73,31 @@ fn fragments(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Reads the body of the message; none where it is none.
+/// Reads the body of the message; none where it is none, or says a thing twice, of which servers may hear either.
 fn asked(mut body: &[u8]) -> Option<Seen> {
     let body = &mut body;
     take(body, VERSION_AND_RANDOM)?;
     let [_session, _cipher_suites, _compressions] = [vector::<1>(body)?, vector::<2>(body)?, vector::<1>(body)?];
-    let mut seen = Seen { transport_protocol: TransportProtocol::Tls, ..Seen::default() };
     // the oldest clients have none
     let mut extensions = if body.is_empty() { *body } else { vector::<2>(body)? };
+    let (mut name, mut protocols) = (None, None);
     while !extensions.is_empty() {
         let kind = take(&mut extensions, 2)?;
         let extension = vector::<2>(&mut extensions)?;
-        match kind {
-            SERVER_NAME => seen.server_name = server_name(extension)?,
-            APPLICATION_PROTOCOLS => seen.application_protocols = application_protocols(extension)?,
-            _ => {}
+        let again = match kind {
+            SERVER_NAME => name.replace(server_name(extension)?).is_some(),
+            APPLICATION_PROTOCOLS => protocols.replace(application_protocols(extension)?).is_some(),
+            _ => false,
+        };
+        if again {
+            return None;
         }
     }
-    Some(seen)
+    body.is_empty().then(|| Seen {
+        transport_protocol: TransportProtocol::Tls,
+        server_name: name.unwrap_or_default(),
+        application_protocols: protocols.unwrap_or_default(),
+    })
 }
 
 /// Reads the name of a host (RFC 6066 §3), in lower case; empty where it is none.
@@ -216,7 +223,10 @@ mod tests {
         let plain = Looked::Enough(Seen::default());
         let good = message([3, 1], Some(asking()));
         let cut = |at: usize| [&[CLIENT_HELLO][..], &prefixed(3, &good[4..at])].concat();
-        for message in [b"\x02\0\0\x01\0".to_vec(), cut(20), cut(40), cut(good.len() - 1), b"garbage".to_vec()] {
+        let twice = message([3, 3], Some([asking(), extension(SERVER_NAME, b"\0\0")].concat()));
+        let longer = [&[CLIENT_HELLO][..], &prefixed(3, &[&good[4..], b"x"].concat())].concat();
+        let others = [b"\x02\0\0\x01\0".to_vec(), b"garbage".to_vec(), twice, longer];
+        for message in others.into_iter().chain([20, 40, good.len() - 1].map(cut)) {
             assert_eq!(Hello::default().look(&records(1, &message, 99)), plain, "{message:?}");
         }
         for record in

@@ -49,9 +49,9 @@ mod tests {
         let early = Instant::now();
         tokio::time::advance(Duration::from_secs(1)).await;
         for _ in 0..3 {
-            assert!(alarm.enter(|cx, mut alarm| alarm.poll(cx, early)));
-            assert!(!alarm.enter(|cx, mut alarm| alarm.poll(cx, early + Duration::from_secs(5))));
-            assert!(!alarm.is_woken());
+            let later = early + Duration::from_secs(5);
+            let passed = alarm.enter(|cx, mut alarm| (alarm.poll(cx, early), alarm.poll(cx, later)));
+            assert_eq!((passed, alarm.is_woken()), ((true, false), false));
         }
         tokio::time::advance(Duration::from_secs(5)).await;
         tokio::task::yield_now().await;

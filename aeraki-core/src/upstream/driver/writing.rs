@@ -57,6 +57,10 @@ impl Driver<'_> {
                 }
             }
             self.boxes.empty(message);
+            if self.out.len() > OUTPUT {
+                // what is not written can still be given up by whoever asked for it
+                self.link().take_back(&mut self.batch);
+            }
         }
         self.stats().upstream_rq_total.add(requests);
         self.reset_streams();
@@ -110,3 +114,6 @@ fn unwritable(error: EncodeError) -> LocalReply {
     };
     LocalReply::new(reason, error.to_string())
 }
+
+/// Bytes that are written at a time, and a message more.
+const OUTPUT: usize = 1 << 20;

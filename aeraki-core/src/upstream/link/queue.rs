@@ -1,8 +1,11 @@
 //! What the callers of a connection have for its driver.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, mem};
 
 use aeraki_codec::{LocalReply, Message, Receipt};
+
+use super::Link;
+use crate::sync::lock;
 
 /// What waits to be written.
 #[derive(Debug, Default)]
@@ -21,5 +24,14 @@ impl Queue {
     /// Returns the request in this slot.
     pub(super) fn position(&self, slot: u32) -> Option<usize> {
         self.messages.iter().position(|(queued, message)| *queued == slot && !message.kind().is_stream_frame())
+    }
+}
+
+impl Link {
+    /// Takes messages back that were handed over and are not to be written yet; they come before all others.
+    pub(in super::super) fn take_back(&self, batch: &mut Queue) {
+        let mut state = lock(&self.state);
+        batch.messages.append(&mut state.queue.messages);
+        mem::swap(&mut state.queue.messages, &mut batch.messages);
     }
 }

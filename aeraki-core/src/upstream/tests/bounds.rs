@@ -288,3 +288,20 @@ async fn reading_stops_while_callers_do_not_take_their_answers() {
     }
     assert!((2..6).contains(&written), "{written} of ten answers were taken in, nobody having asked for one");
 }
+
+#[tokio::test(start_paused = true)]
+async fn large_requests_that_a_server_does_not_take_are_given_up_with_their_callers() {
+    let mut bench = Bench::new(Serving::Concurrent);
+    let large = "l".repeat(900_000);
+    let calls: Vec<Call> = (0..6).map(|n| bench.call(REQUEST, n, &large)).collect();
+    let mut server = bench.server().await;
+    settle().await;
+    calls.iter().for_each(Call::abort);
+    settle().await;
+    let last = bench.call(REQUEST, 7, "last");
+    for _ in 0..2 {
+        assert_eq!(server.read().await.2.len(), large.len(), "what was begun");
+    }
+    server.echo().await;
+    assert_eq!(answer(last).await, (7, "last".to_owned()));
+}

@@ -76,7 +76,7 @@ pub enum Resolution {
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct WorkloadEntry {
-    /// An address or, with DNS resolution, a name.
+    /// An address or, with DNS resolution, a name; `unix://` and the path of a Unix socket, or `@` and its name.
     #[serde(default)]
     pub address: String,
     /// Its own port numbers, by the name of the service's port.

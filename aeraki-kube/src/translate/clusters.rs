@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
-use aeraki_route::config::{Address, Cluster, Discovery, Dns, Endpoint, Locality};
+use aeraki_route::config::{Address, Cluster, Discovery, Dns, Endpoint, Locality, Pipe};
 
 use super::{
     Options, Translation,
@@ -77,7 +77,7 @@ fn endpoints(host: &str, declared: &[Declared<'_>], labels: &BTreeMap<String, St
         for workload in &entry.spec.endpoints {
             if labels.iter().all(|(key, value)| workload.labels.get(key) == Some(value)) {
                 let own = workload.ports.get(&port.name).copied();
-                let mut endpoint = Endpoint::new(Address::new(&workload.address, own.unwrap_or(common)));
+                let mut endpoint = Endpoint::new(address(&workload.address, own.unwrap_or(common)));
                 endpoint.weight = workload.weight.max(1);
                 endpoint.metadata.clone_from(&workload.labels);
                 endpoint.locality = locality(&workload.locality);
@@ -86,6 +86,11 @@ fn endpoints(host: &str, declared: &[Declared<'_>], labels: &BTreeMap<String, St
         }
     }
     endpoints
+}
+
+/// Returns where a workload is: a Unix socket has no port.
+fn address(text: &str, port: u16) -> Address {
+    text.strip_prefix("unix://").map_or_else(|| Address::new(text, port), |path| Pipe::new(path).into())
 }
 
 fn locality(text: &str) -> Locality {

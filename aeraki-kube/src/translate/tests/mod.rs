@@ -4,7 +4,7 @@ mod authorization;
 mod policies;
 mod traffic;
 
-use aeraki_route::config::{AttributeMatch, Destination, HashPolicy, LbPolicy, RouteAction};
+use aeraki_route::config::{AttributeMatch, Destination, HashPolicy, LbPolicy, Pipe, RouteAction};
 
 use super::*;
 use crate::{
@@ -157,6 +157,20 @@ fn names_are_looked_up_where_the_entry_says_so() {
         rejections(&refused)[0]
             .starts_with("t.yaml:2: ServiceEntry shop/book: spec.endpoints[0].address: \"one.example\"")
     );
+}
+
+#[test]
+fn a_workload_may_be_a_unix_socket() {
+    let address = |text: &str| run(&SERVICE.replace("address: 127.0.0.1", &format!("address: '{text}'")));
+    for (text, expected) in [("unix:///run/book.sock", "/run/book.sock"), ("unix://@book", "@book")] {
+        let translation = address(text);
+        let cluster = &translation.clusters[&cluster_name(7001, "v1", HOST)];
+        assert_eq!(cluster.endpoints[0].address, Pipe::new(expected).into());
+        assert_eq!(rejections(&translation), [""; 0]);
+    }
+    let refused = rejections(&address("unix://run/book.sock"));
+    let expected = "ServiceEntry shop/book: spec.endpoints[0].address.path: must begin with \"/\" or \"@\"";
+    assert!(refused[0].contains(expected), "{refused:?}");
 }
 
 #[test]

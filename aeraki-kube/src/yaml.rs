@@ -1,12 +1,14 @@
 //! Objects in YAML, as users write them.
 
+mod reason;
 mod unknown;
 
 use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, de::DeserializeOwned};
-use serde_saphyr::{Error, MessageFormatter, UserMessageFormatter};
+use serde_saphyr::Error;
 
+use self::reason::reason;
 use crate::{
     crd::{ApplicationProtocolSpec, DubboAuthorizationPolicySpec, MetaAuthorizationPolicySpec, MetaRouterSpec},
     istio::{DestinationRuleSpec, ServiceEntrySpec, ServiceSpec},
@@ -146,8 +148,8 @@ impl Source<'_> {
     fn error(&self, file: &str, error: &Error, field: String) -> YamlError {
         let place = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         let (line, column) = error.location().map_or((0, 0), |at| (place(at.line()) + self.line, place(at.column())));
-        let reason = UserMessageFormatter.format_message(error).replace(char::is_control, "?");
-        YamlError { file: file.to_owned(), line, column, field: field.trim_end_matches(['.', '?']).to_owned(), reason }
+        let (file, reason) = (file.to_owned(), reason(error));
+        YamlError { file, line, column, field: field.trim_end_matches(['.', '?']).to_owned(), reason }
     }
 
     fn origin(&self, file: &str) -> Arc<str> {

@@ -47,10 +47,19 @@ fn a_fault_is_reported_with_place_field_and_reason() {
         |text: &str| ROUTER.replace("    route:", &format!("    match: {{attributes: {text}}}\n    route:"));
     for (text, expected) in [
         (ROUTER.replace("kind:", "kidn:"), "a.yaml:4:1: missing field `kind`"),
-        (ROUTER.replace("[greet]", "greet"), "a.yaml:5:10: spec.hosts: expected sequence start"),
+        (ROUTER.replace("[greet]", "greet"), "a.yaml:5:10: spec.hosts: must be a list"),
         (
             ROUTER.replace("{host: greet}", "{host: greet}\n      weight: -1"),
-            "a.yaml:10:15: spec.routes[0].route[0].weight: invalid u32",
+            "a.yaml:10:15: spec.routes[0].route[0].weight: must be a whole number from 0 to 4294967295",
+        ),
+        (
+            ROUTER.replace("{host: greet}", "greet"),
+            "a.yaml:9:20: spec.routes[0].route[0].destination: must be a mapping",
+        ),
+        (ROUTER.replace("[greet]", "[[greet]]"), "a.yaml:5:11: spec.hosts[0]: must be a text"),
+        (
+            ROUTER.replace("    route:", "    retries: {repeatable: maybe}\n    route:"),
+            "a.yaml:8:27: spec.routes[0].retries.repeatable: must be true or false",
         ),
         (
             ROUTER.replace("{host: greet}", "{hots: greet}"),

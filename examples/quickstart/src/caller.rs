@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use aeraki_codec::{Message, Role};
+use aeraki_codec::{
+    Message, Role, dubbo,
+    thrift::{self, Value},
+};
 use anyhow::{Context, Result};
 use tokio::{
     net::TcpStream,
@@ -49,10 +52,27 @@ async fn call_for_ever(group: &Group, pause: Duration, proxy: SocketAddr, tally:
         let answer = call(&mut socket, id, &group.wire.call(id, group.interface, group.method, group.user)).await?;
         match group.wire.version(&answer) {
             Some(version) => tally.answered(&version, started.elapsed()),
-            None => tally.failed("an error instead of an answer"),
+            None => tally.failed(&told(group.wire, &answer)),
         }
     }
     Ok(())
+}
+
+/// Returns what an answer that is an error says.
+fn told(wire: Wire, answer: &Message) -> String {
+    let text = match wire {
+        Wire::Dubbo => dubbo::response(answer.frame())
+            .ok()
+            .and_then(|answer| answer.error_message()?.to_str().map(|text| text.into_owned())),
+        Wire::Thrift => thrift::message(answer.frame()).ok().and_then(|answer| match answer.body().field(1)? {
+            Value::String(text) => Some(String::from_utf8_lossy(text).into_owned()),
+            _ => None,
+        }),
+    };
+    text.map_or_else(
+        || "an error instead of an answer".to_owned(),
+        |text| format!("an error instead of an answer: {text}"),
+    )
 }
 
 /// Sends the call with this id and waits for its answer.

@@ -145,6 +145,20 @@ fn a_subset_may_go_together_with_its_routes() {
 }
 
 #[test]
+fn a_destination_that_is_not_there_is_told_and_nothing_is_said_to_be_answered() {
+    let mesh = certain_mesh();
+    let mut program = Quickstart::start(&mesh, &[]);
+    program.next_report("dubbo, everybody");
+    edit(&mesh, GREETER, |text| text.replace("        host: dubbo.demo.greeter", "        host: dubbo.demo.nobody"));
+    let said = program.wait_for(&["MetaRouter demo/dubbo-greeter: spec.routes[0].route[0].destination.host: "]);
+    assert!(said.contains("no service has the host `dubbo.demo.nobody`") && !said.contains("last good"), "{said}");
+    program.wait_for(&["routes dubbo.demo.greeter_20880", "are in force"]);
+    let report = program.next_report("dubbo, everybody");
+    assert!(report.contains("     0/s  no answers  errors "), "{report}");
+    assert!(report.contains("(the last: an error instead of an answer: cluster_not_found: "), "{report}");
+}
+
+#[test]
 fn a_broken_file_is_shown_and_changes_nothing() {
     let mesh = mesh();
     let mut program = Quickstart::start(&mesh, &[]);

@@ -83,9 +83,9 @@ fn table_of<'a>(rows: &'a [Row], title: &'a str) -> Table<'a> {
         TableRow::new([
             Cell::from(row.name.as_str()).bold(),
             Cell::from(format!("{:.0}/s", row.rate)),
-            Cell::from(row.shares.iter().map(share_of).collect::<Vec<_>>().join("  ")),
-            Cell::from(milliseconds(row.p50)),
-            Cell::from(milliseconds(row.p99)),
+            Cell::from(if row.answers == 0 { "no answers".to_owned() } else { shares_of(row) }),
+            Cell::from(milliseconds(row, row.p50)),
+            Cell::from(milliseconds(row, row.p99)),
             if row.errors == 0 { errors.green() } else { errors.red() },
             Cell::from(row.route.as_str()),
         ])
@@ -112,12 +112,17 @@ fn log_of<'a>(rows: &'a [Row], messages: &'a VecDeque<String>) -> Paragraph<'a> 
     Paragraph::new(lines).wrap(Wrap { trim: true }).block(Block::bordered().title(" what happened, newest first "))
 }
 
+fn shares_of(row: &Row) -> String {
+    row.shares.iter().map(share_of).collect::<Vec<_>>().join("  ")
+}
+
 fn share_of(share: &Share) -> String {
     format!("{} {:.0}/{:.0} %", share.version, share.seen, share.promised)
 }
 
-fn milliseconds(duration: Duration) -> String {
-    format!("{:.2}", duration.as_secs_f64() * 1e3)
+/// Writes a latency of a row, of which there is none without answers.
+fn milliseconds(row: &Row, latency: Duration) -> String {
+    if row.answers == 0 { "-".to_owned() } else { format!("{:.2}", latency.as_secs_f64() * 1e3) }
 }
 
 const BORDERS_AND_HEADER: u16 = 3;

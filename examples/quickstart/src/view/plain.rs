@@ -17,15 +17,13 @@ fn text(row: &Row) -> String {
         .shares
         .iter()
         .map(|Share { version, seen, promised }| format!("{version} {seen:.1} % (weight {promised:.1} %)"));
-    let mut text = format!(
-        "{:<18} {:>6.0}/s  {}  p50 {:.2} ms  p99 {:.2} ms  errors {}",
-        row.name,
-        row.rate,
-        shares.collect::<Vec<_>>().join("  "),
-        row.p50.as_secs_f64() * 1e3,
-        row.p99.as_secs_f64() * 1e3,
-        row.errors,
-    );
+    let seen = if row.answers == 0 {
+        "no answers".to_owned()
+    } else {
+        let [p50, p99] = [row.p50, row.p99].map(|latency| latency.as_secs_f64() * 1e3);
+        format!("{}  p50 {p50:.2} ms  p99 {p99:.2} ms", shares.collect::<Vec<_>>().join("  "))
+    };
+    let mut text = format!("{:<18} {:>6.0}/s  {seen}  errors {}", row.name, row.rate, row.errors);
     if let Some(error) = &row.last_error {
         text += &format!(" (the last: {error})");
     }

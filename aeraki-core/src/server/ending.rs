@@ -9,7 +9,10 @@ use super::{
     connection::{Connection, End, Intake},
     drain::Phase,
 };
-use crate::stack::{Request, Response};
+use crate::{
+    io::Inbox,
+    stack::{Request, Response},
+};
 
 impl<S> Connection<S>
 where
@@ -82,12 +85,10 @@ where
     /// Tells whether the client holds too much for the memory that is left: beyond its bound one large answer may wait, and
     /// nothing when there is no memory at all. Whoever shares the connections to servers with it cannot wait for it.
     fn floods(&self) -> bool {
-        if !self.charge.is_over() {
-            return false;
-        }
         let (unread, bound) = (self.answers.unread(), self.bounds.bytes);
-        unread > bound + self.answers.largest_unread()
-            || (self.charge.is_far_over() && unread + self.streams.held() > bound)
+        self.charge.is_over()
+            && unread + self.streams.held() > bound
+            && (self.charge.is_far_over() || unread > bound + self.answers.largest_unread())
     }
 
     /// Tells whether the client has not taken what was there long before: where there is room, only what is beyond its
@@ -105,9 +106,11 @@ where
         held > self.bounds.bytes && self.alarm.poll(cx, self.batch.moved_at + UNREAD)
     }
 
-    /// Tells whether the client has not sent the rest of a frame for long, while the budget of all connections has no room.
+    /// Tells whether the rest of a frame has not come for long, while the budget of all connections has no room; that of a
+    /// small one may wait for the requests that are under way.
     fn poll_stuck(&mut self, cx: &mut Context<'_>, busy: bool) -> bool {
-        let holds = !busy && !self.inbox.is_empty();
+        let little = if busy { Inbox::CHUNK } else { 0 };
+        let holds = self.inbox.bytes().len() > little;
         if !holds || !self.alarm.poll(cx, self.batch.moved_at + STUCK) {
             return false;
         }

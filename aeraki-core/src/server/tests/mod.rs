@@ -245,6 +245,23 @@ async fn a_part_of_a_frame_does_not_hold_a_full_budget_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_part_of_a_large_frame_does_not_hold_it_behind_a_request_either() {
+    for (len, cut) in [(20_000, true), (1000, false)] {
+        let budget = Budget::new(100_000);
+        let shared = budget.clone();
+        let mut fixture = Fixture::with(Lines::new(Replies::AnyOrder), |rpc| rpc.with_budget(shared));
+        fixture.send("Q 1 a\n").await;
+        let _never_answered = fixture.request().await;
+        fixture.send(&format!("Q 2 {}", "x".repeat(len))).await;
+        sleep(Duration::from_millis(1)).await;
+        let mut other = budget.charge();
+        other.set(100_000);
+        sleep(Duration::from_secs(11)).await;
+        assert_eq!((fixture.served.is_finished(), fixture.count("idle_timeout")), (cut, u64::from(cut)), "{len}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn last_answers_that_nobody_reads_are_given_up() {
     let mut fixture = Fixture::new(Lines::new(Replies::AnyOrder));
     stuff(&mut fixture).await;

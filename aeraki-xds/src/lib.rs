@@ -16,7 +16,7 @@
 //! |---|---|---|
 //! | `server` | [`server`]: MetaRDS and ADS, state of the world | tonic |
 //! | `client` | [`client`]: subscribes to route tables and keeps rules in force | tonic, `aeraki-core` |
-//! | `bootstrap` | [`bootstrap`]: an Envoy bootstrap YAML as plain configuration | no tonic |
+//! | `bootstrap` | [`bootstrap`]: an Envoy bootstrap YAML as plain configuration; beside `client` route tables in files | no tonic |
 //! | `ratelimit` | module `ratelimit`: Envoy's rate limit service; beside `client` what asks it, beside `server` the service | |
 //! | `redis` | counters of the rate limit service in Redis, for several replicas | `ratelimit`, `server` |
 //!
@@ -81,6 +81,8 @@ mod json;
 pub mod proto;
 #[cfg(feature = "ratelimit")]
 pub mod ratelimit;
+#[cfg(all(feature = "bootstrap", feature = "client"))]
+mod route_file;
 #[cfg(feature = "server")]
 pub mod server;
 mod snapshot;
@@ -89,6 +91,8 @@ mod source;
 pub mod type_url;
 
 pub use self::any::{Any, UnpackError};
+#[cfg(all(feature = "bootstrap", feature = "client"))]
+pub use self::route_file::{RouteFile, RouteFileError};
 #[cfg(feature = "server")]
 pub use self::server::Server;
 pub use self::snapshot::{Resource, Snapshot, SnapshotBuilder, SnapshotError, Version};

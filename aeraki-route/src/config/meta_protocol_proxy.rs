@@ -1,6 +1,6 @@
 //! The service of a listener for a protocol of requests and responses.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -117,9 +117,10 @@ impl MetaProtocolProxy {
                 }
                 None => Ok(()),
             },
-            RouteSource::Dynamic(RouteSubscription { cluster, .. }) => {
-                ensure(is_known(cluster), "routes.dynamic.cluster", unknown_cluster(cluster))
+            RouteSource::Dynamic(RouteSubscription { origin: RouteOrigin::Cluster(cluster), .. }) => {
+                ensure(is_known(cluster), "routes.dynamic.origin.cluster", unknown_cluster(cluster))
             }
+            RouteSource::Dynamic(RouteSubscription { origin: RouteOrigin::File(_), .. }) => Ok(()),
         }
     }
 }
@@ -177,7 +178,7 @@ impl ProtocolConfig {
 pub enum RouteSource {
     /// From the listener itself.
     Inline(RouteConfig),
-    /// From a control plane.
+    /// From a control plane or a file, while the proxy runs.
     Dynamic(RouteSubscription),
 }
 
@@ -200,10 +201,10 @@ impl RouteSource {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
 pub struct RouteSubscription {
-    /// Name of the table at the control plane; not empty.
+    /// Name of the table there; not empty.
     pub route_config_name: String,
-    /// Cluster of the control plane (gRPC); not empty.
-    pub cluster: String,
+    /// Who has it.
+    pub origin: RouteOrigin,
     /// How long the listener waits for its first table before it takes connections without one; default 15 s, at most 365
     /// days, zero: for ever.
     #[serde(default = "default_initial_fetch_timeout", with = "duration")]
@@ -211,13 +212,19 @@ pub struct RouteSubscription {
 }
 
 impl RouteSubscription {
-    /// Creates a subscription that waits 15 s for its first table.
+    /// Creates a subscription at the control plane behind `cluster` that waits 15 s for its first table.
     pub fn new(route_config_name: impl Into<String>, cluster: impl Into<String>) -> Self {
-        Self {
-            route_config_name: route_config_name.into(),
-            cluster: cluster.into(),
-            initial_fetch_timeout: default_initial_fetch_timeout(),
-        }
+        Self::from(route_config_name, RouteOrigin::Cluster(cluster.into()))
+    }
+
+    /// Creates a subscription to a table in a file.
+    pub fn in_file(route_config_name: impl Into<String>, path: impl Into<PathBuf>) -> Self {
+        Self::from(route_config_name, RouteOrigin::File(path.into()))
+    }
+
+    fn from(route_config_name: impl Into<String>, origin: RouteOrigin) -> Self {
+        let route_config_name = route_config_name.into();
+        Self { route_config_name, origin, initial_fetch_timeout: default_initial_fetch_timeout() }
     }
 
     /// Sets how long the listener waits for its first table; zero: for ever.
@@ -229,9 +236,23 @@ impl RouteSubscription {
 
     fn check(&self) -> Checked {
         ensure(!self.route_config_name.is_empty(), "routeConfigName", "must not be empty")?;
-        ensure(!self.cluster.is_empty(), "cluster", "must not be empty")?;
+        match &self.origin {
+            RouteOrigin::Cluster(cluster) => ensure(!cluster.is_empty(), "origin.cluster", "must not be empty"),
+            RouteOrigin::File(path) => ensure(!path.as_os_str().is_empty(), "origin.file", "must not be empty"),
+        }?;
         duration::check_longest(self.initial_fetch_timeout, "initialFetchTimeout")
     }
+}
+
+/// Who has a table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum RouteOrigin {
+    /// A control plane (gRPC), by the name of its cluster; not empty.
+    Cluster(String),
+    /// A file, which is read again when it changes; not empty.
+    File(PathBuf),
 }
 
 fn default_initial_fetch_timeout() -> Duration {

@@ -50,7 +50,7 @@ pub use self::{
     listener::{Listener, TrafficDirection},
     listener_limits::ListenerLimits,
     matches::{AttributeMatch, ValueMatch},
-    meta_protocol_proxy::{MetaProtocolProxy, ProtocolConfig, RouteSource, RouteSubscription},
+    meta_protocol_proxy::{MetaProtocolProxy, ProtocolConfig, RouteOrigin, RouteSource, RouteSubscription},
     mutation::{MutationEntry, MutationValue},
     placement::{HashPolicy, HashSource, RoutingPriority},
     policy::{

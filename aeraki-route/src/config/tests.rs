@@ -197,7 +197,7 @@ fn proxy_refusals_name_object_field_and_reason() {
         ),
         (
             proxy_refusal(|proxy| drop(proxy.clusters.pop())),
-            r#"listener "thrift": filterChains[0].filter.metaProtocolProxy.routes.dynamic.cluster: there is no cluster "aeraki-xds""#,
+            r#"listener "thrift": filterChains[0].filter.metaProtocolProxy.routes.dynamic.origin.cluster: there is no cluster "aeraki-xds""#,
         ),
         (
             proxy_refusal(|proxy| dubbo(proxy).limits.max_requests_in_flight = 0),

@@ -10,7 +10,6 @@ use aeraki_route::config::{ConfigError, Listener, NetworkFilter, Node, Proxy};
 use prost::{Message, Name};
 use prost_reflect::{DynamicMessage, Value as Field};
 use serde_json::Value;
-use serde_saphyr::{MessageFormatter, UserMessageFormatter};
 
 pub use self::words::in_words_of_bootstrap;
 use crate::convert::{KnownFilters, cluster_from_proto, listener_from_proto, locality, max_connections, socket_of};
@@ -49,9 +48,7 @@ impl Bootstrap {
     ///
     /// As [`from_yaml`](Self::from_yaml).
     pub fn from_yaml_with(text: &str, known: &KnownFilters) -> Result<Self, BootstrapError> {
-        let options = serde_saphyr::options! { with_snippet: false };
-        let document: Value = serde_saphyr::from_str_with_options(text, options)
-            .map_err(|error| BootstrapError::Yaml(place_and_reason(&error)))?;
+        let document = json::from_yaml(text).map_err(BootstrapError::Yaml)?;
         let descriptor = json::descriptor(BOOTSTRAP).ok_or_else(|| refuse("", format!("{BOOTSTRAP} is unknown")))?;
         let mut reader = Reader::new(used::of);
         let message = reader.read(&descriptor, &document)?;
@@ -120,14 +117,6 @@ pub enum BootstrapError {
 impl From<JsonError> for BootstrapError {
     fn from(error: JsonError) -> Self {
         Self::Field { path: error.path, reason: error.reason }
-    }
-}
-
-fn place_and_reason(error: &serde_saphyr::Error) -> String {
-    let reason = UserMessageFormatter.format_message(error).replace(char::is_control, "?");
-    match error.location() {
-        Some(at) => format!("line {}, column {}: {reason}", at.line(), at.column()),
-        None => reason,
     }
 }
 

@@ -8,7 +8,7 @@ use aeraki_core::observe::{Collect, Samples, Value};
 use super::Event;
 
 /// Counts what happens to subscriptions, as `rds.<table>.update_success` and the like; given to
-/// [`Subscriber::with_stats`](super::Subscriber::with_stats) and registered with
+/// [`Subscriber::with_stats`](super::Subscriber::with_stats) and `RouteFile::with_stats`, and registered with
 /// [`Stats`](aeraki_core::observe::Stats).
 #[derive(Debug, Default)]
 pub struct UpdateStats(Mutex<BTreeMap<String, Numbers>>);
@@ -28,7 +28,7 @@ impl UpdateStats {
         self.numbers().retain(|table, _| kept.contains(table));
     }
 
-    pub(super) fn count(&self, event: &Event<'_>) {
+    pub(crate) fn count(&self, event: &Event<'_>) {
         let (Event::Connected { name }
         | Event::Accepted { name, .. }
         | Event::Rejected { name, .. }

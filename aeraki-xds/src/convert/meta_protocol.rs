@@ -77,10 +77,14 @@ fn routes(proxy: &proto::MetaProtocolProxy, at: &At<'_>) -> Result<RouteSource, 
 }
 
 fn subscription(name: &str, source: &ConfigSource, at: &At<'_>) -> Result<RouteSubscription, ConfigError> {
-    let Some(ConfigSourceSpecifier::ApiConfigSource(api)) = &source.config_source_specifier else {
-        return Err(at.refuse("must be an api_config_source"));
+    let mut subscription = match &source.config_source_specifier {
+        Some(ConfigSourceSpecifier::ApiConfigSource(api)) => {
+            RouteSubscription::new(name, grpc_cluster(api, &at.field("api_config_source"))?)
+        }
+        Some(ConfigSourceSpecifier::PathConfigSource(file)) => RouteSubscription::in_file(name, &file.path),
+        Some(ConfigSourceSpecifier::Path(path)) => RouteSubscription::in_file(name, path),
+        _ => return Err(at.refuse("must be an api_config_source or a path_config_source")),
     };
-    let mut subscription = RouteSubscription::new(name, grpc_cluster(api, &at.field("api_config_source"))?);
     if let Some(timeout) = &source.initial_fetch_timeout {
         let at = &at.field("initial_fetch_timeout");
         subscription.initial_fetch_timeout = duration::positive_from_proto(Some(timeout), at)?.unwrap_or_default();

@@ -40,4 +40,4 @@ pub use self::listener::listener_from_proto;
 pub(crate) use self::overload::max_connections;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -803,13 +803,30 @@ impl ::prost::Name for AggregatedConfigSource {
         "type.googleapis.com/envoy.config.core.v3.AggregatedConfigSource".into()
     }
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PathConfigSource {
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "3")]
+    pub poll_interval: ::core::option::Option<::prost_types::Duration>,
+}
+impl ::prost::Name for PathConfigSource {
+    const NAME: &'static str = "PathConfigSource";
+    const PACKAGE: &'static str = "envoy.config.core.v3";
+    fn full_name() -> ::prost::alloc::string::String {
+        "envoy.config.core.v3.PathConfigSource".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/envoy.config.core.v3.PathConfigSource".into()
+    }
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ConfigSource {
     #[prost(message, optional, tag = "4")]
     pub initial_fetch_timeout: ::core::option::Option<::prost_types::Duration>,
     #[prost(enumeration = "ApiVersion", tag = "6")]
     pub resource_api_version: i32,
-    #[prost(oneof = "config_source::ConfigSourceSpecifier", tags = "1, 2, 3")]
+    #[prost(oneof = "config_source::ConfigSourceSpecifier", tags = "1, 8, 2, 3")]
     pub config_source_specifier: ::core::option::Option<
         config_source::ConfigSourceSpecifier,
     >,
@@ -820,6 +837,8 @@ pub mod config_source {
     pub enum ConfigSourceSpecifier {
         #[prost(string, tag = "1")]
         Path(::prost::alloc::string::String),
+        #[prost(message, tag = "8")]
+        PathConfigSource(super::PathConfigSource),
         #[prost(message, tag = "2")]
         ApiConfigSource(super::ApiConfigSource),
         #[prost(message, tag = "3")]

@@ -1,4 +1,4 @@
-//! Keeps dynamic routes at what their control planes say.
+//! Keeps dynamic routes at what their control planes and files say.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,13 +7,16 @@ use std::{
 
 use aeraki_core::route::{
     SharedRules,
-    config::{Cluster, Proxy, RouteSubscription},
+    config::{Cluster, Proxy, RouteOrigin, RouteSubscription},
 };
-use aeraki_xds::client::{Event, Subscriber, UpdateStats};
-use anyhow::{Context, Result};
+use aeraki_xds::{
+    RouteFile,
+    client::{Event, Subscriber, UpdateStats},
+};
+use anyhow::{Context, Result, bail};
 use tokio::task::AbortHandle;
 
-/// The route tables that control planes keep up to date, and one connection for each control plane.
+/// The route tables that control planes and files keep up to date, and one connection for each control plane.
 #[derive(Default)]
 pub(crate) struct Routes {
     control_planes: BTreeMap<String, (Cluster, Arc<Subscriber>)>,
@@ -23,8 +26,32 @@ pub(crate) struct Routes {
 
 struct Table {
     rules: Arc<SharedRules>,
-    subscriber: Arc<Subscriber>,
+    source: Source,
     task: AbortHandle,
+}
+
+/// What keeps a table up to date.
+#[derive(Clone)]
+enum Source {
+    ControlPlane(Arc<Subscriber>),
+    File(Arc<RouteFile>),
+}
+
+impl Source {
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::ControlPlane(one), Self::ControlPlane(other)) => Arc::ptr_eq(one, other),
+            (Self::File(one), Self::File(other)) => one.path() == other.path(),
+            _ => false,
+        }
+    }
+
+    async fn drive(self, name: &str, rules: Arc<SharedRules>) {
+        match self {
+            Self::ControlPlane(subscriber) => subscriber.drive(name, rules).await,
+            Self::File(file) => file.drive(name, rules).await,
+        }
+    }
 }
 
 impl Routes {
@@ -39,9 +66,9 @@ impl Routes {
     ) -> Result<()> {
         let mut wanted = BTreeSet::new();
         for (subscription, rules) in subscriptions {
-            let subscriber = self.subscriber(config, &subscription.cluster)?;
+            let source = self.source(config, &subscription.origin)?;
             wanted.insert(subscription.route_config_name.clone());
-            self.subscribe(&subscription.route_config_name, rules, subscriber);
+            self.subscribe(&subscription.route_config_name, rules, source);
         }
         self.tables.retain(|name, table| {
             let stays = wanted.contains(name);
@@ -59,19 +86,30 @@ impl Routes {
         &self.stats
     }
 
-    fn subscribe(&mut self, name: &str, rules: &Arc<SharedRules>, subscriber: Arc<Subscriber>) {
+    fn subscribe(&mut self, name: &str, rules: &Arc<SharedRules>, source: Source) {
         if let Some(table) = self.tables.get(name) {
-            if Arc::ptr_eq(&table.rules, rules) && Arc::ptr_eq(&table.subscriber, &subscriber) {
+            if Arc::ptr_eq(&table.rules, rules) && table.source.is(&source) {
                 return;
             }
             table.task.abort();
         }
-        let (rules, drives) = (Arc::clone(rules), (name.to_owned(), Arc::clone(&subscriber), Arc::clone(rules)));
+        let (rules, drives) = (Arc::clone(rules), (name.to_owned(), source.clone(), Arc::clone(rules)));
         let task = tokio::spawn(async move {
-            let (name, subscriber, rules) = drives;
-            subscriber.drive(&name, rules).await;
+            let (name, source, rules) = drives;
+            source.drive(&name, rules).await;
         });
-        self.tables.insert(name.to_owned(), Table { rules, subscriber, task: task.abort_handle() });
+        self.tables.insert(name.to_owned(), Table { rules, source, task: task.abort_handle() });
+    }
+
+    fn source(&mut self, config: &Proxy, origin: &RouteOrigin) -> Result<Source> {
+        match origin {
+            RouteOrigin::Cluster(cluster) => self.subscriber(config, cluster).map(Source::ControlPlane),
+            RouteOrigin::File(path) => {
+                let file = RouteFile::new(path).with_stats(Arc::clone(&self.stats)).with_observer(log);
+                Ok(Source::File(Arc::new(file)))
+            }
+            _ => bail!("routes come from where this proxy does not know"),
+        }
     }
 
     /// Returns the subscriber at a control plane: the one that there is, unless its cluster is another now.
@@ -89,12 +127,19 @@ impl Routes {
     }
 }
 
-/// Checks that the control plane of a table can be subscribed to.
+/// Checks that a table can be had: puts that of a file in force at once, and looks for the control plane of another.
 ///
 /// # Errors
-/// When its cluster has no endpoint.
-pub(crate) fn check(config: &Proxy, subscription: &RouteSubscription) -> Result<()> {
-    Subscriber::new(control_plane(config, &subscription.cluster)?, &config.node)?;
+/// When the file or its table cannot be used, or the cluster of the control plane has no endpoint.
+pub(crate) fn check(config: &Proxy, subscription: &RouteSubscription, rules: &SharedRules) -> Result<()> {
+    match &subscription.origin {
+        RouteOrigin::Cluster(cluster) => _ = Subscriber::new(control_plane(config, cluster)?, &config.node)?,
+        RouteOrigin::File(path) => {
+            let table = RouteFile::new(path).read(&subscription.route_config_name)?;
+            rules.update(&table).with_context(|| path.display().to_string())?;
+        }
+        _ => {}
+    }
     Ok(())
 }
 

@@ -76,7 +76,9 @@ impl<'a> Program<'a> {
         self.clients.add(&config.clusters);
         let proxy = Proxy::with_filters(config, &self.registry, &self.filters);
         let proxy = proxy.map_err(|error| in_words_of_bootstrap(&error))?;
-        proxy.subscriptions().try_for_each(|(subscription, _)| routes::check(proxy.config(), subscription))?;
+        proxy
+            .subscriptions()
+            .try_for_each(|(subscription, rules)| routes::check(proxy.config(), subscription, rules))?;
         warn(&warnings);
         self.check_enforced(&warnings)?;
         Ok(proxy)

@@ -13,7 +13,8 @@ use aeraki_core::{
     stack::Filters,
 };
 use aeraki_kube::{FileOptions, FileSource, Options, translate};
-use aeraki_xds::{bootstrap::Bootstrap, ratelimit::Clients};
+use aeraki_route::RouteTable;
+use aeraki_xds::{RouteFile, bootstrap::Bootstrap, ratelimit::Clients};
 
 const TEXT: &str = include_str!("../../../docs/policies.md");
 
@@ -33,7 +34,7 @@ fn indented(text: &str, by: usize) -> String {
 fn every_block_is_of_a_known_kind() {
     let all = TEXT.matches("```yaml\n").count();
     assert_eq!(
-        ["codec", "filter", "metards", "route", "object"].map(|kind| blocks(kind).len()).iter().sum::<usize>(),
+        ["codec", "file", "filter", "metards", "route", "object"].map(|kind| blocks(kind).len()).iter().sum::<usize>(),
         all
     );
 }
@@ -95,6 +96,19 @@ fn every_codec_is_read_and_has_options() {
             panic!("{codec}")
         };
         assert!(!service.protocol.options.is_empty(), "{codec}");
+    }
+}
+
+#[test]
+fn every_file_of_routes_is_read_and_compiled() {
+    for file in blocks("file") {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("routes.yaml");
+        fs::write(&path, file).expect("written");
+        let table = RouteFile::new(path).read("greeter").unwrap_or_else(|error| panic!("{error}"));
+        let [hello, rest] = &table.routes[..] else { panic!("two routes") };
+        assert!(hello.action.timeout.is_some() && hello.action.retry.is_some() && rest.action.retry.is_none());
+        RouteTable::compile(&table).unwrap_or_else(|error| panic!("{error}"));
     }
 }
 

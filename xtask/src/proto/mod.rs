@@ -248,6 +248,7 @@ const MESSAGES: &[&str] = &[
     "envoy.config.core.v3.Locality",
     "envoy.config.core.v3.Metadata",
     "envoy.config.core.v3.Node",
+    "envoy.config.core.v3.PathConfigSource",
     "envoy.config.core.v3.Pipe",
     "envoy.config.core.v3.ProxyProtocolConfig",
     "envoy.config.core.v3.ProxyProtocolPassThroughTLVs",

@@ -9,7 +9,7 @@ mod mutations;
 mod policies;
 #[cfg(feature = "bootstrap")]
 mod sockets;
-mod strategies;
+pub(crate) mod strategies;
 #[cfg(feature = "bootstrap")]
 mod tls;
 

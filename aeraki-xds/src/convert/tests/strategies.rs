@@ -269,7 +269,7 @@ pub(super) fn mutation_value() -> impl Strategy<Value = MutationValue> {
     ]
 }
 
-pub(super) fn config() -> impl Strategy<Value = RouteConfig> {
+pub(crate) fn config() -> impl Strategy<Value = RouteConfig> {
     let policies = (
         prop::collection::vec(authorization(), 0..2),
         prop::option::of(local_limit()),

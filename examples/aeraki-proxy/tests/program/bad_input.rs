@@ -2,7 +2,11 @@
 
 use std::net::TcpListener;
 
-use crate::{bootstrap, cluster, file, listener, protocol, run, to_cluster};
+use crate::{
+    bootstrap, cluster, file, listener, protocol, run,
+    serving::{in_file, routes_file},
+    to_cluster,
+};
 
 fn refused(text: &str, arguments: &[&str]) -> String {
     let file = file(text);
@@ -134,4 +138,16 @@ fn a_port_in_use_is_one_line() {
     let text = bootstrap(&[good_listener(0)], &[cluster("c", 1)]);
     let said = refused(&text.replacen("port_value: 0", &format!("port_value: {}", address.port()), 1), &[]);
     assert!(said.starts_with(&format!("proxy: admin: cannot listen on {address}: ")), "{said}");
+}
+
+#[test]
+fn a_file_of_routes_is_part_of_the_configuration() {
+    let routes = file(&routes_file("cluster: c, timeout: soon"));
+    let path = routes.path().display().to_string();
+    for mode in ["validate", "serve"] {
+        let said = refused(&in_file(routes.path(), &[cluster("c", 1)]), &["--mode", mode]);
+        assert!(said.starts_with(&format!("{path}: ")) && said.contains("routes[0].route.timeout: "), "{said}");
+        let said = refused(&in_file("/nowhere/routes.yaml".as_ref(), &[cluster("c", 1)]), &["--mode", mode]);
+        assert!(said.starts_with("/nowhere/routes.yaml: "), "{said}");
+    }
 }

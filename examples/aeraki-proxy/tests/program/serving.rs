@@ -1,17 +1,18 @@
 //! Calls through the served proxy.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::Path};
 
 use aeraki_codec::{Kind, Message, Role};
 use aeraki_route::config::{AbortWith, Fault, FractionalPercent, Route, RouteAction, RouteConfig};
 use aeraki_xds::{Publisher, Server, Snapshot};
+use tempfile::NamedTempFile;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::oneshot,
     time::{Duration, timeout},
 };
 
-use crate::{bootstrap, cluster, listener, protocol, running::Running, socket::Socket, to_cluster, wire::Wire};
+use crate::{bootstrap, cluster, file, listener, protocol, running::Running, socket::Socket, to_cluster, wire::Wire};
 
 /// A service that answers with `version`; returns its port.
 pub(crate) async fn service(wire: Wire, version: &'static str) -> u16 {
@@ -165,6 +166,67 @@ async fn routes_that_do_not_come_are_not_waited_for_for_ever() {
     assert!(said.contains("listener=\"in\"") && said.contains("routes=\"table\""), "{said}");
     let mut client = connect(proxy.listener, Wire::Thrift).await;
     assert_eq!(call(&mut client, Wire::Thrift, 1).await, None, "there is no route");
+}
+
+#[tokio::test]
+async fn routes_come_from_a_file_with_all_that_a_control_plane_may_say() {
+    let (one, two) = (service(Wire::Thrift, "one").await, service(Wire::Thrift, "two").await);
+    let routes = file(&routes_file("cluster: one"));
+    let text = in_file(routes.path(), &[cluster("one", one), cluster("two", two)]);
+    let mut proxy = Running::start(&text, &["--workers", "2"]).await;
+    let mut client = connect(proxy.listener, Wire::Thrift).await;
+    assert_eq!(call(&mut client, Wire::Thrift, 1).await.as_deref(), Some("one"), "from the first request on");
+
+    replace(&routes, &routes_file("cluster: two, prefix_rewrite: x"));
+    let said = proxy.wait_for("the last good routes stay").await;
+    let path = routes.path().display();
+    let place = "resources[0].virtual_hosts[0].routes[0].route.prefix_rewrite: has no effect here";
+    assert!(said.contains(&format!("{path}: {place}")), "{said}");
+    assert_eq!(call(&mut client, Wire::Thrift, 2).await.as_deref(), Some("one"));
+
+    let fault = "typed_per_filter_config: {aeraki.meta_protocol.filters.fault: {'@type': \
+                 type.googleapis.com/aeraki.meta_protocol_proxy.filters.fault.v1alpha.Fault, \
+                 abort: {reason: over_limit, percentage: {numerator: 100}}}}";
+    let route = "cluster: two, timeout: 5s, retry_policy: {retry_on: connect-failure, num_retries: 1}";
+    replace(&routes, &routes_file(route));
+    proxy.wait_for("in force").await;
+    assert_eq!(call(&mut client, Wire::Thrift, 3).await.as_deref(), Some("two"));
+    replace(&routes, &format!("{}      {fault}\n", routes_file(route)));
+    proxy.wait_for("in force").await;
+    assert_eq!(call(&mut client, Wire::Thrift, 4).await, None, "the route has a fault");
+    let (_, stats) = proxy.get("/stats").await;
+    for counted in ["update_success: 3\n", "update_rejected: 1\n"] {
+        assert!(stats.contains(&format!("rds.table.{counted}")), "{stats}");
+    }
+}
+
+/// Replaces a file as a whole: nobody may read the half of it.
+fn replace(replaced: &NamedTempFile, text: &str) {
+    std::fs::rename(file(text).into_temp_path().keep().expect("kept"), replaced.path()).expect("on one file system");
+}
+
+/// Writes a file with the table `table` of one route.
+pub(crate) fn routes_file(route: &str) -> String {
+    format!(
+        "resources:
+- '@type': type.googleapis.com/envoy.config.route.v3.RouteConfiguration
+  name: table
+  virtual_hosts:
+  - name: all
+    domains: ['*']
+    routes:
+    - name: all
+      match: {{prefix: ''}}
+      route: {{{route}}}
+"
+    )
+}
+
+/// Makes a bootstrap whose routes are in a file.
+pub(crate) fn in_file(path: &Path, clusters: &[String]) -> String {
+    let source = format!("path_config_source: {{path: {}}}", path.display());
+    let rds = format!("rds: {{route_config_name: table, config_source: {{resource_api_version: V3, {source}}}}}");
+    bootstrap(&[listener(0, &format!("{}, {rds}", protocol("thrift")))], clusters)
 }
 
 /// A MetaProtocol proxy's routes from a control plane.

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
-    net::{Ipv4Addr, TcpListener},
+    net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream},
     os::unix::net::UnixListener,
     path::{Path, PathBuf},
     thread,
@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use socket2::{Domain, Socket, Type};
 
 use crate::{
     interop::{
@@ -43,16 +44,28 @@ impl Servers {
 /// Asks over HTTP once for each key; returns who answers.
 pub(super) fn ask_in_http(port: u16, keys: &[String]) -> Result<Vec<String>> {
     let mut stream = BufReader::new(connect(port, LIMIT)?);
-    let ask = |key: &String| {
-        write!(stream.get_mut(), "GET / HTTP/1.1\r\nhost: balance\r\n{KEY}: {key}\r\n\r\n")?;
-        let head = head(&mut stream)?.context("the connection ended")?;
-        let length =
-            head.iter().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
-        let mut body = vec![0; length.with_context(|| format!("an answer of unknown length: {head:?}"))?];
-        stream.read_exact(&mut body)?;
-        Ok(String::from_utf8(body)?)
+    keys.iter().map(|key| ask(&mut stream, key)).collect()
+}
+
+/// Asks over HTTP once from each address; returns who answers.
+pub(super) fn ask_from(sources: impl Iterator<Item = Ipv4Addr>, port: u16) -> Result<Vec<String>> {
+    let connect = |source| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.bind(&SocketAddrV4::new(source, 0).into())?;
+        socket.connect(&SocketAddrV4::new(Ipv4Addr::LOCALHOST, port).into())?;
+        socket.set_read_timeout(Some(LIMIT))?;
+        anyhow::Ok(TcpStream::from(socket))
     };
-    keys.iter().map(ask).collect()
+    sources.map(|source| ask(&mut BufReader::new(connect(source)?), "")).collect()
+}
+
+fn ask(stream: &mut BufReader<TcpStream>, key: &str) -> Result<String> {
+    write!(stream.get_mut(), "GET / HTTP/1.1\r\nhost: balance\r\n{KEY}: {key}\r\n\r\n")?;
+    let head = head(stream)?.context("the connection ended")?;
+    let length = head.iter().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    let mut body = vec![0; length.with_context(|| format!("an answer of unknown length: {head:?}"))?];
+    stream.read_exact(&mut body)?;
+    Ok(String::from_utf8(body)?)
 }
 
 /// Asks over Thrift once for each key, which is the method; returns who answers.

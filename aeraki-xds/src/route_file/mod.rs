@@ -1,0 +1,142 @@
+//! Route tables in a file, Envoy's `path_config_source`: the same resources that a control plane sends.
+
+mod used;
+
+use std::error::Error;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use aeraki_route::SharedRules;
+use aeraki_route::config::RouteConfig;
+use prost::Name;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+
+use crate::client::{Event, UpdateStats};
+use crate::convert::routes_from_http;
+use crate::json::{self, Reader};
+use crate::proto::envoy::config::route::v3::RouteConfiguration;
+use crate::proto::envoy::service::discovery::v3::DiscoveryResponse;
+
+/// A file of route tables: an `envoy.service.discovery.v3.DiscoveryResponse` in YAML or JSON, whose `resources` are
+/// `envoy.config.route.v3.RouteConfiguration`s.
+pub struct RouteFile {
+    path: PathBuf,
+    stats: Arc<UpdateStats>,
+    observer: Box<dyn Fn(&Event<'_>) + Send + Sync>,
+}
+
+impl RouteFile {
+    /// Takes the tables of the file at `path`, which is read when they are asked for.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), stats: Arc::default(), observer: Box::new(|_| {}) }
+    }
+
+    /// Counts what becomes of the file when it [changes](Self::drive).
+    #[must_use]
+    pub fn with_stats(mut self, stats: Arc<UpdateStats>) -> Self {
+        self.stats = stats;
+        self
+    }
+
+    /// Tells `observer` what becomes of the file when it [changes](Self::drive). It must not block.
+    #[must_use]
+    pub fn with_observer(mut self, observer: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
+        self.observer = Box::new(observer);
+        self
+    }
+
+    /// Returns the path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads the table `name`.
+    ///
+    /// # Errors
+    ///
+    /// Names the file, the field and the reason: what is no YAML, unknown, of a wrong type or without any effect here, a
+    /// table that is not there or there twice, and what [`routes_from_http`] refuses.
+    pub fn read(&self, name: &str) -> Result<RouteConfig, RouteFileError> {
+        self.read_versioned(name).map(|(_, table)| table)
+    }
+
+    fn read_versioned(&self, name: &str) -> Result<(String, RouteConfig), RouteFileError> {
+        let text = std::fs::read_to_string(&self.path).map_err(|error| self.refuse(&error))?;
+        table(&text, name).map_err(|error| self.refuse(&error))
+    }
+
+    /// Keeps `rules` at what the file says of the table `name`, until the future is dropped. The file is looked at once a
+    /// second; while it cannot be used, the last good table stays in force.
+    pub async fn drive(self: Arc<Self>, name: &str, rules: Arc<SharedRules>) {
+        let mut last = None;
+        loop {
+            let (this, table) = (Arc::clone(&self), name.to_owned());
+            if let Ok(read) = spawn_blocking(move || this.read_versioned(&table)).await
+                && last.as_ref() != Some(&read)
+            {
+                let applied = read.as_ref().map_err(ToString::to_string).and_then(|(version, table)| {
+                    rules.update(table).map_err(|error| self.refuse(&error).to_string())?;
+                    Ok(version)
+                });
+                let event = match &applied {
+                    Ok(version) => Event::Accepted { name, version },
+                    Err(reason) => Event::Rejected { name, version: "", reason },
+                };
+                self.stats.count(&event);
+                (self.observer)(&event);
+                last = Some(read);
+            }
+            sleep(INTERVAL).await;
+        }
+    }
+
+    fn refuse(&self, reason: &dyn fmt::Display) -> RouteFileError {
+        RouteFileError { path: self.path.clone(), reason: reason.to_string() }
+    }
+}
+
+impl fmt::Debug for RouteFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RouteFile").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// Why a table of a file cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {reason}", path.display())]
+#[non_exhaustive]
+pub struct RouteFileError {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong, and where in the file.
+    pub reason: String,
+}
+
+/// Finds a table in the text of a file, and the version that the text says it is of.
+fn table(text: &str, name: &str) -> Result<(String, RouteConfig), Box<dyn Error + Send + Sync>> {
+    let descriptor = json::descriptor(&DiscoveryResponse::full_name()).ok_or("this build reads no such file")?;
+    let mut reader = Reader::new(used::of);
+    let response: DiscoveryResponse = reader.read(&descriptor, &json::from_yaml(text)?)?.transcode_to()?;
+    let mut found = None;
+    for (index, resource) in response.resources.iter().enumerate() {
+        let at = |error: &dyn fmt::Display| format!("resources[{index}]: {error}");
+        let table: RouteConfiguration = resource.unpack().map_err(|error| at(&error))?;
+        if table.name == name && found.replace(table).is_some() {
+            return Err(at(&format!("there are two tables {name:?}")).into());
+        }
+    }
+    if let Some(path) = reader.into_unused().first() {
+        return Err(format!("{path}: has no effect here").into());
+    }
+    let table = found.ok_or_else(|| format!("there is no table {name:?} in it"))?;
+    Ok((response.version_info, routes_from_http(&table)?))
+}
+
+/// How often files are looked at.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

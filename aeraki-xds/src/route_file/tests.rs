@@ -1,0 +1,146 @@
+use std::fs;
+use std::sync::Mutex;
+
+use aeraki_route::Rules;
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::*;
+use crate::Any;
+use crate::convert::{routes_to_http, tests::strategies};
+
+fn resource(name: &str, route: &str) -> String {
+    format!(
+        "- '@type': type.googleapis.com/envoy.config.route.v3.RouteConfiguration
+  name: {name}
+  virtual_hosts:
+  - name: all
+    domains: ['*']
+    routes:
+    - name: calls
+      match: {{prefix: ''}}
+      route: {{{route}}}
+"
+    )
+}
+
+fn document(resources: &[String]) -> String {
+    format!("version_info: v1\nresources:\n{}", resources.concat())
+}
+
+struct File {
+    file: Arc<RouteFile>,
+    events: Arc<Mutex<Vec<String>>>,
+    _folder: TempDir,
+}
+
+impl File {
+    fn with(text: &str) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let path = folder.path().join("routes.yaml");
+        fs::write(&path, text).expect("written");
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&events);
+        let file = RouteFile::new(path).with_observer(move |event| {
+            let text = match event {
+                Event::Accepted { version, .. } => format!("accepted {version}"),
+                Event::Rejected { reason, .. } => format!("rejected {reason}"),
+                other => panic!("{other:?}"),
+            };
+            seen.lock().expect("no panic").push(text);
+        });
+        Self { file: Arc::new(file), events, _folder: folder }
+    }
+
+    fn write(&self, text: &str) {
+        fs::write(self.file.path(), text).expect("written");
+    }
+
+    fn refusal(&self) -> String {
+        let text = self.file.read("mine").expect_err("refused").to_string();
+        text.split_once(": ").expect("the file and the reason").1.to_owned()
+    }
+}
+
+#[test]
+fn a_table_is_found_by_its_name_and_may_say_all_that_a_control_plane_may() {
+    let route = "cluster: one, timeout: 1s, retry_policy: {retry_on: connect-failure, num_retries: 2}";
+    let file = File::with(&document(&[resource("other", "cluster: two"), resource("mine", route)]));
+    let table = file.file.read("mine").expect("good");
+    assert_eq!(table.name, "mine");
+    assert_eq!(table.routes[0].action.timeout, Some(Duration::from_secs(1)));
+    assert!(table.routes[0].action.retry.is_some());
+}
+
+#[test]
+fn what_cannot_be_used_is_refused_with_its_place() {
+    let mine = || resource("mine", "cluster: one");
+    for (text, reason) in [
+        ("a: [".to_owned(), "line 1"),
+        ("resource: []".to_owned(), "resource: "),
+        (document(&[resource("other", "cluster: one")]), r#"there is no table "mine" in it"#),
+        (document(&[mine(), mine()]), r#"resources[1]: there are two tables "mine""#),
+        (
+            document(&[resource("mine", "cluster: one, prefix_rewrite: /x")]),
+            "resources[0].virtual_hosts[0].routes[0].route.prefix_rewrite: has no effect here",
+        ),
+        (document(&[resource("mine", "timeout: 1s")]), "route: must hold cluster or weighted_clusters"),
+        (document(&[resource("mine", "clusters: one")]), "clusters"),
+        (
+            "resources: [{'@type': type.googleapis.com/envoy.config.cluster.v3.Cluster, name: mine}]".to_owned(),
+            "resources[0]: expected type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
+        ),
+    ] {
+        let refusal = File::with(&text).refusal();
+        assert!(refusal.contains(reason), "{text}: {refusal}");
+    }
+    let missing = RouteFile::new("/nowhere/routes.yaml").read("mine").expect_err("no file").to_string();
+    assert!(missing.starts_with("/nowhere/routes.yaml: "), "{missing}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn changes_come_into_force_and_what_is_wrong_leaves_the_last_good_table() {
+    let file = File::with(&document(&[resource("mine", "cluster: one")]));
+    let rules = Arc::new(SharedRules::new(Rules::empty()));
+    let target = || {
+        let rules = rules.load();
+        let clusters = rules.table()?.routes().first()?.clusters().map(|(name, _)| name.to_string());
+        Some(clusters.collect::<Vec<_>>())
+    };
+    let (drive, driven) = (Arc::clone(&file.file), Arc::clone(&rules));
+    let task = tokio::spawn(async move { drive.drive("mine", driven).await });
+    let events = async |count: usize| {
+        while file.events.lock().expect("no panic").len() < count {
+            sleep(INTERVAL).await;
+        }
+        file.events.lock().expect("no panic").clone()
+    };
+    assert_eq!(events(1).await, ["accepted v1"]);
+    assert_eq!(target(), Some(vec!["one".to_owned()]));
+    file.write("nonsense: true");
+    assert!(events(2).await[1].starts_with("rejected "));
+    assert_eq!(target(), Some(vec!["one".to_owned()]));
+    file.write(&document(&[resource("mine", "cluster: two")]).replace("v1", "v2"));
+    assert_eq!(events(3).await[2], "accepted v2");
+    assert_eq!(target(), Some(vec!["two".to_owned()]));
+    sleep(INTERVAL * 5).await;
+    assert_eq!(events(3).await.len(), 3, "what did not change is not told again");
+    task.abort();
+}
+
+/// Writes characters that YAML takes in escaped form only, unlike JSON.
+fn escaped(json: &str) -> String {
+    let escape = |char: char| if char.is_control() { format!("\\u{:04x}", u32::from(char)) } else { char.to_string() };
+    json.chars().map(escape).collect()
+}
+
+proptest! {
+    /// What our control plane writes is all of use, and means the same in a file.
+    #[test]
+    fn what_a_control_plane_sends_may_stand_in_a_file(config in strategies::config()) {
+        let resource = Any::pack(&routes_to_http(&config).expect("has a form"));
+        let response = DiscoveryResponse { resources: vec![resource], ..DiscoveryResponse::default() };
+        let text = escaped(&json::text(&response).expect("has a form"));
+        prop_assert_eq!(table(&text, &config.name).map_err(|error| error.to_string()), Ok((String::new(), config)));
+    }
+}

@@ -33,7 +33,7 @@ use crate::sync::lock;
 #[derive(Debug, Default)]
 pub(super) struct Health {
     hosts: Mutex<HashMap<SocketAddress, Weak<Host>>>,
-    pub(super) stats: HealthStats,
+    pub(super) stats: Arc<HealthStats>,
     /// Grows when a verdict has changed.
     verdicts: watch::Sender<u64>,
 }
@@ -46,6 +46,7 @@ pub(super) struct Host {
     ill: AtomicBool,
     tallies: Tallies,
     leaving: Leaving,
+    stats: Arc<HealthStats>,
 }
 
 impl Health {
@@ -64,7 +65,9 @@ impl Health {
             ill: AtomicBool::new(checked),
             tallies: Tallies::default(),
             leaving: Leaving::default(),
+            stats: Arc::clone(&self.stats),
         });
+        self.stats.known.inc();
         hosts.insert(address.clone(), Arc::downgrade(&host));
         host
     }
@@ -107,6 +110,15 @@ impl Host {
     #[inline]
     pub(super) fn is_leaving(&self) -> bool {
         self.leaving.is_said()
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.stats.known.dec();
+        if self.tallies.is_ejected() {
+            self.stats.active.dec();
+        }
     }
 }
 

@@ -125,9 +125,9 @@ impl Health {
     }
 
     fn may_eject(&self, config: &OutlierDetection) -> bool {
-        let hosts = self.hosts();
-        let out = hosts.iter().filter(|host| host.tallies.is_ejected()).count();
-        let share = (out + 1) * 100 <= hosts.len() * config.max_ejection_percent as usize;
+        // counted, not listed: there may be thousands, and a request waits for it
+        let (out, all) = (self.stats.active.get(), self.stats.known.get());
+        let share = (out + 1) * 100 <= all * i64::from(config.max_ejection_percent);
         share || (config.always_eject_one_host && out == 0)
     }
 

@@ -11,6 +11,8 @@ pub(in crate::upstream) struct HealthStats {
     pub(super) success: Counter,
     /// Checks that did not.
     pub(super) failure: Counter,
+    /// Endpoints that there are; not shown.
+    pub(super) known: Gauge,
     /// Endpoints that are out now.
     pub(super) active: Gauge,
     /// Endpoints that were taken out.

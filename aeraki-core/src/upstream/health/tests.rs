@@ -171,6 +171,24 @@ async fn a_check_that_passes_brings_an_endpoint_back() {
     assert!(!verdicts.has_changed().expect("open"), "nothing was new");
 }
 
+#[tokio::test(start_paused = true)]
+async fn endpoints_that_are_gone_are_neither_out_nor_among_those_of_whom_a_share_may_be() {
+    let health = Health::default();
+    let mut hosts = hosts(&health, 5);
+    let mut detection = detection();
+    detection.max_ejection_percent = 40;
+    for host in &hosts {
+        note(&health, host, &[Ended::Error; 5], &detection);
+    }
+    assert_eq!((out(&hosts), health.stats.active.get()), (vec![0, 1], 2));
+    drop(hosts.drain(..2));
+    assert_eq!(health.stats.active.get(), 0);
+    for host in &hosts {
+        note(&health, host, &[Ended::Error; 5], &detection);
+    }
+    assert_eq!((out(&hosts), health.stats.active.get()), (vec![0], 1), "of three one may be out");
+}
+
 #[test]
 fn what_is_known_of_an_endpoint_is_forgotten_with_it() {
     let health = Health::default();

@@ -2,7 +2,8 @@
 //!
 //! A connection without bytes in progress owns no buffer: [`Inbox`] borrows one of its worker's [`Buffers`] to try a
 //! read and hands it back when nothing came. While a frame longer than [`Inbox::CHUNK`] is in progress it reads exactly
-//! up to that frame's end, so a large allocation never holds the small frames that follow.
+//! up to that frame's end, so a large allocation never holds the small frames that follow. Where frame after frame is
+//! large, each is read at once into a buffer of its size, of 80 KiB at most.
 
 use std::{
     future::Future,
@@ -25,7 +26,14 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + ?Sized> Io for T {}
 
 /// The read buffers of one worker; a handle, cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Buffers(Arc<Mutex<Vec<BytesMut>>>);
+pub struct Buffers(Arc<Mutex<Kept>>);
+
+/// Buffers that nobody uses, though frames may still hold their memory.
+#[derive(Debug, Default)]
+struct Kept {
+    ordinary: Vec<BytesMut>,
+    large: Vec<BytesMut>,
+}
 
 impl Buffers {
     /// Makes an empty store, which fills as connections hand their buffers back.
@@ -36,25 +44,52 @@ impl Buffers {
 
     /// Lends a buffer with room for a useful read; parts of its memory may still be held by frames cut from it.
     fn lend(&self) -> BytesMut {
-        let kept = lock(&self.0).pop();
+        let kept = lock(&self.0).ordinary.pop();
         kept.and_then(|mut buffer| (buffer.try_reclaim(Inbox::CHUNK) || buffer.capacity() >= USEFUL).then_some(buffer))
             .unwrap_or_else(|| BytesMut::with_capacity(Inbox::CHUNK))
     }
 
-    fn give_back(&self, buffer: BytesMut) {
+    /// Lends a buffer with this much room for a large frame. To allocate one each time would cost more than to read
+    /// into it: memory of this size goes back to the system, and comes anew page by page.
+    fn lend_large(&self, room: usize) -> BytesMut {
+        let large = &mut lock(&self.0).large;
+        let free = large.iter_mut().position(|buffer| buffer.try_reclaim(room));
+        free.map_or_else(|| BytesMut::with_capacity(room), |place| large.swap_remove(place))
+    }
+
+    fn give_back(&self, mut buffer: BytesMut, size: Size) {
+        buffer.clear();
         let mut kept = lock(&self.0);
-        if kept.len() < KEPT {
+        let (kept, most) = match size {
+            Size::Ordinary => (&mut kept.ordinary, KEPT),
+            Size::Large => (&mut kept.large, KEPT_LARGE),
+            Size::Grown => return,
+        };
+        if kept.len() < most {
             kept.push(buffer);
         }
     }
+}
+
+/// How large a read buffer is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Size {
+    /// [`Inbox::CHUNK`].
+    #[default]
+    Ordinary,
+    /// Up to [`LARGE`], for large frames.
+    Large,
+    /// Grown for one frame, and not to be kept beyond it.
+    Grown,
 }
 
 /// The receiving end of one connection: bytes that were read and not yet cut into frames.
 #[derive(Debug)]
 pub struct Inbox {
     bytes: BytesMut,
-    /// Whether `bytes` grew for a large frame, and is not to be kept beyond it.
-    large: bool,
+    size: Size,
+    /// The room that the next large frame will take if it is like the last one; 0: none was large of late.
+    expected: usize,
     buffers: Buffers,
 }
 
@@ -65,7 +100,7 @@ impl Inbox {
     /// Makes an end that owns no memory yet.
     #[must_use]
     pub fn new(buffers: Buffers) -> Self {
-        Self { bytes: BytesMut::new(), large: false, buffers }
+        Self { bytes: BytesMut::new(), size: Size::Ordinary, expected: 0, buffers }
     }
 
     /// Returns what was read, for [`Framer::decode`](aeraki_codec::Framer::decode) to cut from.
@@ -92,7 +127,11 @@ impl Inbox {
     {
         let most = self.make_room(wanted);
         let read = pin!(io.read_buf(&mut (&mut self.bytes).limit(most))).poll(cx);
-        if read.is_pending() && self.bytes.is_empty() {
+        if read.is_ready() {
+            if self.bytes.len() < Self::CHUNK {
+                self.expected = 0;
+            }
+        } else if self.bytes.is_empty() {
             self.hand_back();
         }
         read
@@ -100,9 +139,8 @@ impl Inbox {
 
     /// Makes room to read into and returns how much of it may be used.
     fn make_room(&mut self, wanted: Wanted) -> usize {
-        if self.bytes.is_empty() && (self.large || self.bytes.capacity() < USEFUL) {
-            self.bytes = self.buffers.lend();
-            self.large = false;
+        if self.bytes.is_empty() && (self.size != Size::Ordinary || self.bytes.capacity() < USEFUL) {
+            self.begin();
         }
         let len = self.bytes.len();
         let room = self.bytes.capacity() - len;
@@ -113,23 +151,52 @@ impl Inbox {
             }
             return usize::MAX;
         }
-        self.large = true;
         let (missing, most) = match wanted {
-            Wanted::Exactly(_) => (missing, missing),
+            Wanted::Exactly(len) => {
+                // with room to spare a read that took all there was tells so, and need not be tried again
+                self.expected = (len + 1).next_multiple_of(Self::CHUNK).min(LARGE);
+                (missing, missing)
+            }
             // no more may be missing than a byte or two: each is not worth a read
             Wanted::AtLeast(_) => (missing.max(USEFUL), usize::MAX),
         };
         if room < missing.min(USEFUL) {
-            self.bytes.reserve(missing.min(len.max(STEP)));
+            self.grow(missing.min(len.max(STEP)));
         }
         most
     }
 
-    fn hand_back(&mut self) {
-        let buffer = std::mem::take(&mut self.bytes);
-        if !std::mem::take(&mut self.large) {
-            self.buffers.give_back(buffer);
+    /// Takes a buffer for what comes next.
+    fn begin(&mut self) {
+        let (next, size) = match self.expected {
+            0 => (None, Size::Ordinary),
+            room => (Some(room), Size::Large),
+        };
+        let before = std::mem::take(&mut self.bytes);
+        // an ordinary one without room is let go, and so are its frames one day
+        if self.size != Size::Ordinary {
+            self.buffers.give_back(before, self.size);
         }
+        self.bytes = next.map_or_else(|| self.buffers.lend(), |room| self.buffers.lend_large(room));
+        self.size = size;
+    }
+
+    /// Makes room for so much more of a large frame.
+    fn grow(&mut self, more: usize) {
+        let whole = self.bytes.len() + more;
+        if whole > LARGE {
+            self.bytes.reserve(more);
+            self.size = Size::Grown;
+            return;
+        }
+        let mut larger = self.buffers.lend_large(whole.next_multiple_of(Self::CHUNK));
+        larger.extend_from_slice(&self.bytes);
+        self.buffers.give_back(std::mem::replace(&mut self.bytes, larger), self.size);
+        self.size = Size::Large;
+    }
+
+    fn hand_back(&mut self) {
+        self.buffers.give_back(std::mem::take(&mut self.bytes), std::mem::take(&mut self.size));
     }
 }
 
@@ -173,6 +240,10 @@ const KEPT: usize = 64;
 const USEFUL: usize = 4 * 1024;
 /// Memory that is reserved at a time on the word of a peer, in bytes.
 const STEP: usize = 64 * 1024;
+/// The largest buffers that are kept: 64 KiB of payload and what comes with it.
+const LARGE: usize = STEP + Inbox::CHUNK;
+/// So many of them a worker keeps at most while nobody uses them.
+const KEPT_LARGE: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -193,14 +264,14 @@ mod tests {
         let (mut inbox, buffers) = inbox();
         let (mut near, mut far) = tokio::io::duplex(64);
         assert_pending!(task::spawn(()).enter(|cx, _| inbox.poll_fill(&mut near, cx, Wanted::AtLeast(1))));
-        assert_eq!((inbox.bytes.capacity(), lock(&buffers.0).len()), (0, 1));
+        assert_eq!((inbox.bytes.capacity(), lock(&buffers.0).ordinary.len()), (0, 1));
 
         far.write_all(b"abc").await.expect("room in the pipe");
         assert_eq!(
             assert_ready_ok!(task::spawn(()).enter(|cx, _| inbox.poll_fill(&mut near, cx, Wanted::AtLeast(1)))),
             3
         );
-        assert_eq!((&inbox.bytes[..], lock(&buffers.0).len()), (&b"abc"[..], 0));
+        assert_eq!((&inbox.bytes[..], lock(&buffers.0).ordinary.len()), (&b"abc"[..], 0));
     }
 
     #[tokio::test]
@@ -220,8 +291,59 @@ mod tests {
 
         drop(inbox.bytes.split());
         std::future::poll_fn(|cx| inbox.poll_fill(&mut io, cx, Wanted::AtLeast(1))).await.expect("bytes are there");
-        assert!(inbox.bytes.capacity() <= Inbox::CHUNK, "{}", inbox.bytes.capacity());
+        assert!(inbox.bytes.capacity() <= super::LARGE, "{}", inbox.bytes.capacity());
         assert_eq!(inbox.bytes.len(), Inbox::CHUNK);
+    }
+
+    #[tokio::test]
+    async fn reads_large_frames_at_once_after_the_first() {
+        const FRAME: usize = 70_000;
+        let (mut inbox, _) = inbox();
+        let large = vec![1; FRAME];
+        let mut io = Builder::new().read(&large).read(&large).read(&large).read(&[1; 1000]).read(&[1; 10]).build();
+        let mut reads = Vec::new();
+        for _ in 0..3 {
+            let mut count = 0;
+            while inbox.bytes.len() < FRAME {
+                let wanted = if inbox.bytes.is_empty() { Wanted::AtLeast(1) } else { Wanted::Exactly(FRAME) };
+                std::future::poll_fn(|cx| inbox.poll_fill(&mut io, cx, wanted)).await.expect("bytes are there");
+                count += 1;
+            }
+            drop(inbox.bytes.split());
+            reads.push(count);
+        }
+        assert_eq!(reads, [2, 1, 1]);
+        for room in [STEP..=LARGE, 0..=Inbox::CHUNK] {
+            std::future::poll_fn(|cx| inbox.poll_fill(&mut io, cx, Wanted::AtLeast(1))).await.expect("bytes are there");
+            assert!(room.contains(&(inbox.bytes.capacity())), "{} is not {room:?}", inbox.bytes.capacity());
+            drop(inbox.bytes.split());
+        }
+    }
+
+    #[tokio::test]
+    async fn reuses_the_memory_of_large_frames_once_they_are_gone() {
+        const FRAME: usize = 40_000;
+        let (mut inbox, buffers) = inbox();
+        let (mut near, mut far) = tokio::io::duplex(64 * 1024);
+        let mut places = std::collections::BTreeSet::new();
+        let mut last = None;
+        for _ in 0..50 {
+            far.write_all(&[1; FRAME]).await.expect("room in the pipe");
+            while inbox.bytes.len() < FRAME {
+                let wanted = if inbox.bytes.is_empty() { Wanted::AtLeast(1) } else { Wanted::Exactly(FRAME) };
+                std::future::poll_fn(|cx| inbox.poll_fill(&mut near, cx, wanted)).await.expect("bytes are there");
+            }
+            let frame: Bytes = inbox.bytes.split().freeze();
+            assert_eq!(frame, &[1; FRAME][..]);
+            places.insert(frame.as_ptr() as usize);
+            // one is under way while the next one comes
+            last = Some(frame);
+        }
+        assert!(places.len() <= 4, "{places:?}");
+        drop(last);
+        assert_pending!(task::spawn(()).enter(|cx, _| inbox.poll_fill(&mut near, cx, Wanted::AtLeast(1))));
+        assert_eq!(inbox.bytes.capacity(), 0, "an idle connection owns no buffer");
+        assert!(lock(&buffers.0).large.len() <= 3);
     }
 
     #[tokio::test]

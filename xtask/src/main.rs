@@ -57,6 +57,6 @@ cargo xtask RECIPE
   chaos [--seconds N] [--protocols dubbo,thrift]
         [--targets envoy,ours,ours-changing,ours-tls,ours-cut,ours-cut-checked]
                     servers that misbehave under load: every request has one end, and nobody gets another's answer
-  bench [--protocols dubbo,thrift] [--targets direct,relay,framed,envoy,ours,ours-concurrent]
-        [--loads 64x1x128,...] [--rounds N] [--ms N] [--cachegrind] [--no-keep]
-                    what a request costs; tables kept under benches/results/";
+  bench [--protocols dubbo,thrift] [--targets direct,relay,framed,envoy-tcp,envoy,ours,ours-concurrent]
+        [--loads 64x1x128,...] [--rounds N] [--ms N] [--cachegrind] [--tls] [--crowds] [--no-keep]
+                    what a request costs, and an idle client; tables kept under benches/results/";

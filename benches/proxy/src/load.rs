@@ -3,6 +3,7 @@
 use std::{
     cell::RefCell,
     net::SocketAddr,
+    path::PathBuf,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -14,16 +15,16 @@ use hdrhistogram::Histogram;
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
     time::sleep,
 };
 
 use crate::{
+    client::{Client, Stream},
     cost::{Cost, Meter, connections, resident_kib},
     protocol::{Protocol, Template},
 };
 
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Load {
     #[arg(long)]
     target: SocketAddr,
@@ -45,16 +46,22 @@ pub(crate) struct Load {
     /// The port of the server behind it.
     #[arg(long, default_value_t = 0)]
     upstream_port: u16,
+    /// Speaks TLS to a target whose certificate the one in this file has issued.
+    #[arg(long)]
+    authority: Option<PathBuf>,
 }
 
-/// Runs the load and prints its figures.
-pub(crate) async fn run(protocol: Protocol, load: Load) -> Result<()> {
+/// Runs the load and returns its figures.
+pub(crate) async fn run(protocol: Protocol, load: Load) -> Result<serde_json::Value> {
+    let client = Client::new(load.authority.as_deref())?;
     let tally = Rc::new(RefCell::new(Tally::new()?));
     let request = Rc::new(protocol.request(load.size));
     for _ in 0..load.connections {
-        let (tally, request) = (Rc::clone(&tally), Rc::clone(&request));
+        let (tally, request, client) = (Rc::clone(&tally), Rc::clone(&request), client.clone());
+        let (target, depth) = (load.target, load.depth);
         tokio::task::spawn_local(async move {
-            if let Err(error) = drive(protocol, load, &request, &tally).await {
+            let driven = async { drive(protocol, client.connect(target).await?, depth, &request, &tally).await };
+            if let Err(error) = driven.await {
                 eprintln!("a connection failed: {error:#}");
                 tally.borrow_mut().errors += 1;
             }
@@ -69,13 +76,7 @@ pub(crate) async fn run(protocol: Protocol, load: Load) -> Result<()> {
     tally.borrow_mut().counting = false;
     let paid = cost() - before;
     // the connections end with the process
-    print(&figures(load, &tally.borrow(), paid, began.elapsed()));
-    Ok(())
-}
-
-#[expect(clippy::print_stdout, reason = "the line is what the part is run for")]
-fn print(figures: &serde_json::Value) {
-    println!("{figures}");
+    Ok(figures(&load, &tally.borrow(), paid, began.elapsed()))
 }
 
 struct Tally {
@@ -92,17 +93,22 @@ impl Tally {
 }
 
 /// Keeps one connection busy; an error when it breaks.
-async fn drive(protocol: Protocol, load: Load, request: &Template, tally: &RefCell<Tally>) -> Result<()> {
-    let mut stream = TcpStream::connect(load.target).await?;
-    stream.set_nodelay(true)?;
-    let mut window = Window::new(load.depth);
+async fn drive(
+    protocol: Protocol,
+    mut stream: impl Stream,
+    depth: u32,
+    request: &Template,
+    tally: &RefCell<Tally>,
+) -> Result<()> {
+    let mut window = Window::new(depth);
     let mut output = Vec::with_capacity(BUFFER);
     let mut input = BytesMut::with_capacity(BUFFER);
-    for slot in 0..load.depth {
+    for slot in 0..depth {
         request.write(window.open(slot)?, &mut output);
     }
     loop {
         stream.write_all(&output).await?;
+        stream.flush().await?;
         output.clear();
         input.reserve(BUFFER);
         anyhow::ensure!(stream.read_buf(&mut input).await? > 0, "closed by the target");
@@ -152,7 +158,7 @@ impl Window {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-fn figures(load: Load, tally: &Tally, paid: Cost, elapsed: Duration) -> serde_json::Value {
+fn figures(load: &Load, tally: &Tally, paid: Cost, elapsed: Duration) -> serde_json::Value {
     let answered = tally.latency.len();
     let each = |total: u64| total as f64 / answered.max(1) as f64;
     let quantile = |at: f64| tally.latency.value_at_quantile(at) as f64 / 1e3;

@@ -1,20 +1,22 @@
 //! The parts of the whole-proxy yardstick; `cargo xtask bench` starts, pins and interleaves them.
 //!
 //! One thread each: `serve` answers with a canned reply, `relay` marks the floor, `load` drives a target and prints what its
-//! process paid per answered request.
+//! process paid per answered request, `crowd` connects clients that ask for nothing and prints what they cost in memory.
 
 use std::net::SocketAddr;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+mod client;
 mod cost;
+mod crowd;
 mod load;
 mod protocol;
 mod relay;
 mod serve;
 
-use self::{load::Load, protocol::Protocol, relay::Mode};
+use self::{crowd::Crowd, load::Load, protocol::Protocol, relay::Mode};
 
 #[derive(Debug, Parser)]
 #[command(about, version)]
@@ -46,6 +48,8 @@ enum Part {
     },
     /// Sends requests in a closed loop and prints one line of JSON.
     Load(Load),
+    /// Connects clients that are quiet after one request and prints one line of JSON.
+    Crowd(Crowd),
 }
 
 fn main() -> Result<()> {
@@ -56,7 +60,13 @@ fn main() -> Result<()> {
         match part {
             Part::Serve { listen, size } => serve::run(protocol, listen, size).await,
             Part::Relay { mode, listen, to } => relay::run(protocol, mode, listen, to).await,
-            Part::Load(load) => load::run(protocol, load).await,
+            Part::Load(load) => load::run(protocol, load).await.map(print),
+            Part::Crowd(crowd) => crowd::run(protocol, crowd).await.map(print),
         }
     })
+}
+
+#[expect(clippy::print_stdout, reason = "the line is what the part is run for")]
+fn print(figures: serde_json::Value) {
+    println!("{figures}");
 }

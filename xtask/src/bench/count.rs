@@ -26,11 +26,12 @@ pub(crate) fn table(rig: &Rig, load: Load, targets: &[Target]) -> Result<String>
     for &target in targets.iter().filter(|target| target.applies(rig.protocol) && **target != Target::Direct) {
         counts.push((target, count(rig, load, target)?));
     }
-    let envoy = counts.iter().find(|(target, _)| *target == Target::Envoy).map_or(f64::NAN, |(_, count)| *count);
+    let of = |base| counts.iter().find(|(target, _)| *target == base).map_or(f64::NAN, |(_, count)| *count);
+    let (envoy, tcp) = (of(Target::Envoy), of(Target::EnvoyTcp));
     let mut table =
         format!("\n## {}, {load}: user instructions per request, by cachegrind\n\n{HEADER}\n", rig.protocol);
-    for (target, count) in counts {
-        writeln!(table, "| {target} | {count:.0} | {:.3} |", count / envoy)?;
+    for (target, count) in &counts {
+        writeln!(table, "| {target} | {count:.0} | {:.3} | {:.3} |", count / envoy, count / tcp)?;
     }
     Ok(table)
 }
@@ -78,7 +79,7 @@ fn under_cachegrind(file: &Path) -> Command {
     command
 }
 
-const HEADER: &str = "| target | instr/req user | : Envoy |\n| --- | --- | --- |";
+const HEADER: &str = "| target | instr/req user | : Envoy | : its tcp_proxy |\n| --- | --- | --- | --- |";
 const SHORT_MS: u64 = 500;
 const LONG_MS: u64 = 4000;
 const START_LIMIT: Duration = Duration::from_secs(120);

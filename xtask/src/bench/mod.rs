@@ -7,14 +7,16 @@ use std::{fs, process::Command};
 
 use anyhow::{Context, Result, ensure};
 
-use self::{options::Options, rig::Rig};
+use self::{options::Options, rig::Rig, tls::Tls};
 use crate::peers::install::workspace;
 
 mod count;
+mod crowd;
 mod options;
 mod rig;
 mod sample;
 mod table;
+mod tls;
 mod what;
 
 /// Measures what `arguments` ask for, prints the tables and keeps them under `benches/results/`.
@@ -26,22 +28,36 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     for &protocol in &options.protocols {
         for size in options.sizes() {
             let timed: &[_] = if options.rounds > 0 { &options.targets } else { &[] };
-            let rig = Rig::start(protocol, size, timed)?;
-            for &load in options.loads.iter().filter(|load| load.size == size) {
-                if options.rounds > 0 {
-                    let table = rig.measure(load, &options)?;
-                    errors += table.errors();
-                    show(&mut document, &table.to_string());
-                }
-                if options.cachegrind {
-                    show(&mut document, &count::table(&rig, load, &options.targets)?);
-                }
+            errors += loads(&Rig::start(protocol, size, timed, None)?, size, &options, &mut document)?;
+            if options.tls && options.rounds > 0 {
+                let rig = Rig::start(protocol, size, &options.proxies(), Some(Tls::new()?))?;
+                errors += loads(&rig, size, &options, &mut document)?;
             }
+        }
+        if options.crowds {
+            let rig = Rig::start(protocol, crowd::SIZE, &options.proxies(), None)?;
+            show(&mut document, &crowd::table(&rig)?);
         }
     }
     keep(&document, &options)?;
     ensure!(errors == 0.0, "{errors} requests failed: the rows with errors are void");
     Ok(())
+}
+
+/// Measures all loads of a size, and returns how many requests failed.
+fn loads(rig: &Rig, size: usize, options: &Options, document: &mut String) -> Result<f64> {
+    let mut errors = 0.0;
+    for &load in options.loads.iter().filter(|load| load.size == size) {
+        if options.rounds > 0 {
+            let table = rig.measure(load, options)?;
+            errors += table.errors();
+            show(document, &table.to_string());
+        }
+        if options.cachegrind && !rig.is_secured() {
+            show(document, &count::table(rig, load, &options.targets)?);
+        }
+    }
+    Ok(errors)
 }
 
 fn show(document: &mut String, table: &str) {

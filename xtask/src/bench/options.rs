@@ -16,6 +16,10 @@ pub(crate) struct Options {
     pub(crate) measure_ms: u64,
     /// Whether user instructions are counted by cachegrind as well.
     pub(crate) cachegrind: bool,
+    /// Whether the loads are driven over TLS as well.
+    pub(crate) tls: bool,
+    /// Whether the memory of thousands of idle clients is measured as well.
+    pub(crate) crowds: bool,
     /// Whether the tables are kept under `benches/results/`.
     pub(crate) keep: bool,
 }
@@ -25,10 +29,12 @@ impl Options {
         let mut options = Self {
             protocols: Protocol::ALL.to_vec(),
             targets: Target::ALL.to_vec(),
-            loads: list("1x1x128,64x1x128,8x32x128")?,
+            loads: list("1x1x128,64x1x128,8x32x128,16x1x16384,8x1x65536")?,
             rounds: 5,
             measure_ms: 450,
             cachegrind: false,
+            tls: false,
+            crowds: false,
             keep: true,
         };
         let mut arguments = arguments.iter();
@@ -41,11 +47,18 @@ impl Options {
                 "--rounds" => options.rounds = value()?.parse()?,
                 "--ms" => options.measure_ms = value()?.parse()?,
                 "--cachegrind" => options.cachegrind = true,
+                "--tls" => options.tls = true,
+                "--crowds" => options.crowds = true,
                 "--no-keep" => options.keep = false,
                 _ => bail!("bench has no option {name}"),
             }
         }
         Ok(options)
+    }
+
+    /// The targets that are proxies of a protocol.
+    pub(crate) fn proxies(&self) -> Vec<Target> {
+        self.targets.iter().copied().filter(|target| target.is_proxy()).collect()
     }
 
     /// The payload sizes of all loads: a server has one.

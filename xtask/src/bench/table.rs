@@ -12,16 +12,18 @@ use super::{
 pub(crate) struct Table {
     protocol: Protocol,
     load: Load,
+    /// Whether clients speak TLS.
+    secured: bool,
     rows: Vec<(Target, Vec<Sample>)>,
     before: Machine,
     after: Machine,
 }
 
 impl Table {
-    pub(crate) fn new(protocol: Protocol, load: Load, targets: impl Iterator<Item = Target>) -> Self {
+    pub(crate) fn new(protocol: Protocol, load: Load, secured: bool, targets: impl Iterator<Item = Target>) -> Self {
         let machine = Machine::now();
         let rows = targets.map(|target| (target, Vec::new())).collect();
-        Self { protocol, load, rows, before: machine, after: machine }
+        Self { protocol, load, secured, rows, before: machine, after: machine }
     }
 
     pub(crate) fn push(&mut self, row: usize, sample: Sample) {
@@ -58,7 +60,7 @@ impl Table {
 
     fn row(&self, f: &mut fmt::Formatter<'_>, target: Target, samples: &[Sample]) -> fmt::Result {
         if target == Target::Direct {
-            write!(f, "| {target} |{}", " - |".repeat(9))?;
+            write!(f, "| {target} |{}", " - |".repeat(10))?;
         } else {
             self.cost(f, target, samples)?;
         }
@@ -73,9 +75,16 @@ impl Table {
         let ratio = |base, figure: Figure| shown(self.ratio(samples, base, figure, |_| true));
         let judged = self.ratio(samples, Target::Envoy, |it| it.cpu_us, |round| self.is_cheap(round));
         write!(f, "| {target} | {} | {} |", counted(samples, |it| it.user, 0), counted(samples, |it| it.kernel, 0))?;
-        write!(f, " {} |", ratio(Target::Envoy, Sample::instructions))?;
+        let instructions = |base| ratio(base, Sample::instructions);
+        write!(f, " {} / {} |", instructions(Target::Envoy), instructions(Target::EnvoyTcp))?;
         write!(f, " {} | {} |", range(samples, |it| it.cpu_us, 2), ratio(Target::Relay, |it| it.cpu_us))?;
-        write!(f, " {} ({}) |", ratio(Target::Envoy, |it| it.cpu_us), shown(judged))?;
+        write!(
+            f,
+            " {} ({}) | {} |",
+            ratio(Target::Envoy, |it| it.cpu_us),
+            shown(judged),
+            ratio(Target::EnvoyTcp, |it| it.cpu_us)
+        )?;
         write!(f, " {}, {:.3} |", counted(samples, |it| it.syscalls, 2), median_of(samples, |it| it.switches))?;
         let upstream = median_of(samples, |it| it.upstream_connections);
         write!(f, " {upstream:.0} x {:.1} |", self.load.in_flight() / upstream)?;
@@ -89,7 +98,8 @@ impl fmt::Display for Table {
         let rounds = self.rows.first().map_or(0, |row| row.1.len());
         let cheap = (0..rounds).filter(|round| self.is_cheap(*round)).count();
         let Load { connections, depth, size } = self.load;
-        writeln!(f, "\n## {}, {connections} connections x {depth} in flight, {size} B\n", self.protocol)?;
+        let secured = if self.secured { ", over TLS" } else { "" };
+        writeln!(f, "\n## {}, {connections} connections x {depth} in flight, {size} B{secured}\n", self.protocol)?;
         writeln!(
             f,
             "Load average {:.1} -> {:.1}, steal {:.1} %; relay at most {CHEAP_RELAY_US} µs in {cheap} of {rounds} rounds.\n",
@@ -162,6 +172,6 @@ fn shown(ratio: Option<f64>) -> String {
 /// Above it, waking the other core costs more than the work: performance figures in time are void.
 const CHEAP_RELAY_US: f64 = 5.0;
 const HEADER: &str = "\
-| target | user instr/req | kernel instr/req | instr : Envoy | CPU µs/req | CPU : relay | CPU : Envoy (in cheap rounds) \
+| target | user instr/req | kernel instr/req | instr : Envoy / its tcp_proxy | CPU µs/req | CPU : relay | CPU : Envoy (in cheap rounds) | CPU : its tcp_proxy \
 | syscalls, switches/req | upstream connections x in flight | busy, RSS | rps | rps : Envoy | p50 / p99 µs | errors |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |";
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |";

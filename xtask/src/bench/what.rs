@@ -49,6 +49,8 @@ pub(crate) enum Target {
     Relay,
     /// A relay that finds frames, routes and rewrites ids.
     Framed,
+    /// Envoy's `tcp_proxy`, which looks at no frame: what bulk is held against.
+    EnvoyTcp,
     /// Envoy's own filter for the protocol.
     Envoy,
     Ours,
@@ -57,12 +59,17 @@ pub(crate) enum Target {
 }
 
 impl Target {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Direct, Self::Relay, Self::Framed, Self::Envoy, Self::Ours, Self::OursConcurrent];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Direct, Self::Relay, Self::Framed, Self::EnvoyTcp, Self::Envoy, Self::Ours, Self::OursConcurrent];
 
     /// Whether the target differs from another one for this protocol.
     pub(crate) fn applies(self, protocol: Protocol) -> bool {
         self != Self::OursConcurrent || protocol == Protocol::Thrift
+    }
+
+    /// Whether it is a proxy of the protocol, which ends TLS and gathers many clients.
+    pub(crate) const fn is_proxy(self) -> bool {
+        matches!(self, Self::Envoy | Self::Ours | Self::OursConcurrent)
     }
 }
 
@@ -72,6 +79,7 @@ impl fmt::Display for Target {
             Self::Direct => "direct",
             Self::Relay => "relay",
             Self::Framed => "framed",
+            Self::EnvoyTcp => "envoy-tcp",
             Self::Envoy => "envoy",
             Self::Ours => "ours",
             Self::OursConcurrent => "ours-concurrent",

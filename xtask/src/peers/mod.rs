@@ -1,6 +1,7 @@
 //! Other software on this machine: installed, started, bounded in time, and ended with the recipe.
 
 pub(crate) mod admin;
+pub(crate) mod certificates;
 pub(crate) mod install;
 pub(crate) mod mesh;
 pub(crate) mod process;

@@ -13,13 +13,14 @@ use std::{
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use self::openssl::{Authority, Client, Pair, Server, WIRE};
+use self::openssl::{Client, Server, WIRE};
 use super::{
     backend::{self, Backend, Frames},
     report::{Answer, Report},
     way::Target,
 };
 use crate::peers::{
+    certificates::{Authority, Pair, certificate, file, socket},
     install::{self, peers_dir},
     process::{Process, free_port},
     proxy::{Config, Software},
@@ -247,19 +248,6 @@ fn upstream(authority: &Authority, says: &Value, shown: Option<&Pair>) -> Value 
         common["tls_certificates"] = json!([certificate(pair)]);
     }
     socket("UpstreamTlsContext", json!({"sni": says["sni"].as_str().unwrap_or_default(), "common_tls_context": common}))
-}
-
-fn socket(kind: &str, mut context: Value) -> Value {
-    context["@type"] = format!("type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.{kind}").into();
-    json!({"name": "envoy.transport_sockets.tls", "typed_config": context})
-}
-
-fn certificate(pair: &Pair) -> Value {
-    json!({"certificate_chain": file(&pair.chain), "private_key": file(&pair.key)})
-}
-
-fn file(path: &Path) -> Value {
-    json!({"filename": path})
 }
 
 /// Puts TLS on a listener, and a policy that allows one identity only.

@@ -1,9 +1,7 @@
-//! The command line of OpenSSL: an authority, a client and a server.
+//! The command line of OpenSSL: a client and a server.
 
 use std::{
-    fs,
     io::{self, Read, Write},
-    path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
     thread,
@@ -14,66 +12,11 @@ use anyhow::{Context, Result};
 
 use crate::{
     interop::{backend::Frames, frames::Wire},
-    peers::{install, process::free_port},
+    peers::{
+        certificates::{Authority, Pair, openssl},
+        process::free_port,
+    },
 };
-
-/// An authority whose files lie in a folder.
-#[derive(Debug)]
-pub(super) struct Authority {
-    folder: PathBuf,
-    name: &'static str,
-}
-
-/// A certificate and its key.
-#[derive(Clone, Debug)]
-pub(super) struct Pair {
-    pub(super) chain: PathBuf,
-    pub(super) key: PathBuf,
-}
-
-impl Authority {
-    pub(super) fn new(folder: &Path, name: &'static str) -> Result<Self> {
-        let authority = Self { folder: folder.to_owned(), name };
-        let mut command = new_key(&authority.file("key"));
-        command.args(["-x509", "-days", "2", "-subj", "/CN=authority", "-addext", "basicConstraints=critical,CA:TRUE"]);
-        install::run(command.arg("-out").arg(authority.certificate()))?;
-        Ok(authority)
-    }
-
-    pub(super) fn certificate(&self) -> PathBuf {
-        self.file("pem")
-    }
-
-    /// Issues a certificate for names as `subjectAltName` has them, valid for a number of days: 0 is for less than a
-    /// second.
-    pub(super) fn issue(&self, name: &str, names: &str, days: u32) -> Result<Pair> {
-        let file = |kind: &str| self.folder.join(format!("{}-{name}.{kind}", self.name));
-        let pair = Pair { chain: file("pem"), key: file("key") };
-        install::run(new_key(&pair.key).args(["-subj", "/CN=peer"]).arg("-out").arg(file("csr")))?;
-        fs::write(file("ext"), format!("subjectAltName={names}\n"))?;
-        let mut command = openssl("x509");
-        command.args(["-req", "-days", &days.to_string(), "-in"]).arg(file("csr")).arg("-out").arg(&pair.chain);
-        command.arg("-extfile").arg(file("ext")).arg("-CA").arg(self.certificate());
-        install::run(command.arg("-CAkey").arg(self.file("key")))?;
-        Ok(pair)
-    }
-
-    fn file(&self, kind: &str) -> PathBuf {
-        self.folder.join(format!("{}.{kind}", self.name))
-    }
-}
-
-fn new_key(key: &Path) -> Command {
-    let mut command = openssl("req");
-    command.args(["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout"]).arg(key);
-    command
-}
-
-fn openssl(tool: &str) -> Command {
-    let mut command = Command::new("openssl");
-    command.arg(tool);
-    command
-}
 
 /// A client that is connected, or was refused, to a port of 127.0.0.1.
 #[derive(Debug)]

@@ -32,16 +32,19 @@ pub(super) struct Declared<'a> {
 }
 
 impl<'a> Service<'a> {
-    /// Gathers the ports of a host; a port whose name is wrong or contradicts an earlier one is rejected.
+    /// Gathers the ports of a host; a port that is none, or whose name is wrong or contradicts an earlier one, is rejected.
     pub(super) fn collect(world: &'a World, host: &'a str, translation: &mut Translation) -> Self {
         let entries = world.services(host);
         let namespace = entries.first().map_or("", |entry| entry.metadata.namespace.as_str());
         let mut service = Self { host, namespace, ports: BTreeMap::new(), entries };
         for entry in entries {
             for (index, port) in entry.spec.ports.iter().enumerate() {
-                if let Err((reason, kind)) = service.declare(Declared { entry, port }) {
-                    let field = format!("spec.ports[{index}].name");
-                    translation.reject(Rejection::new(&**entry, field, reason, kind));
+                let (field, fault) = match port.number {
+                    0 => ("number", Err(("must be from 1 to 65535".to_owned(), RejectionKind::Invalid))),
+                    _ => ("name", service.declare(Declared { entry, port })),
+                };
+                if let Err((reason, kind)) = fault {
+                    translation.reject(Rejection::new(&**entry, format!("spec.ports[{index}].{field}"), reason, kind));
                 }
             }
         }

@@ -4,7 +4,10 @@ mod limits;
 mod mutations;
 mod resilience;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use aeraki_route::{
     RouteTable,
@@ -46,6 +49,7 @@ impl Check<'_> {
             self.route(route, &format!("spec.routes[{index}]"));
         }
         self.unreachable_routes();
+        self.repeated_names();
         self.export_to();
         if let Some(limit) = &spec.local_rate_limit {
             self.local_rate_limit(limit, "spec.localRateLimit");
@@ -147,6 +151,18 @@ impl Check<'_> {
         for index in last + 1..routes.len() {
             let reason = format!("is never reached, since spec.routes[{last}] matches everything");
             self.ineffective(format!("spec.routes[{index}]"), reason);
+        }
+    }
+
+    /// Tells of routes that go by the name of an earlier one.
+    fn repeated_names(&mut self) {
+        let mut places = HashMap::new();
+        for (index, route) in self.router.spec.routes.iter().enumerate().filter(|(_, route)| !route.name.is_empty()) {
+            let first = *places.entry(route.name.as_str()).or_insert(index);
+            if first != index {
+                let reason = format!("is the name of spec.routes[{first}] too: records cannot tell them apart");
+                self.ineffective(format!("spec.routes[{index}].name"), reason);
+            }
         }
     }
 

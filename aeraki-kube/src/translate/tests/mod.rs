@@ -330,6 +330,23 @@ fn hosts_that_no_service_has_are_told_with_the_object_that_names_them() {
 }
 
 #[test]
+fn a_port_that_is_none_is_refused() {
+    let translation = run(&format!("{}{ROUTER}", SERVICE.replace("number: 7001", "number: 0")));
+    let told = &translation.rejections.iter().find(|rejection| rejection.refuses()).expect("is refused");
+    assert_eq!(told.to_string(), "t.yaml:2: ServiceEntry shop/book: spec.ports[0].number: must be from 1 to 65535");
+    assert!(translation.routes.is_empty());
+}
+
+#[test]
+fn routes_of_one_name_are_told() {
+    let translation = run(&format!("{SERVICE}{}", ROUTER.replace("name: rest", "name: share")));
+    let [told] = translation.rejections.as_slice() else { panic!("{:?}", translation.rejections) };
+    assert_eq!((told.field.as_str(), told.refuses()), ("spec.routes[1].name", false));
+    assert_eq!(told.reason, "is the name of spec.routes[0] too: records cannot tell them apart");
+    assert_eq!(translation.routes.len(), 1);
+}
+
+#[test]
 fn limits_must_be_complete() {
     let bucket = "tokenBucket: {maxTokens: 1, fillInterval: 1s}";
     let whole = "domain: d, rateLimitService: s, descriptors: [{property: method, descriptorKey: m}]";

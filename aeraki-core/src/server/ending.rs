@@ -1,8 +1,13 @@
 //! When a connection ends.
 
-use std::{convert::Infallible, task::Context, time::Duration};
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use tokio::time::Instant;
+use tokio::{io::AsyncWrite, time::Instant};
 use tower_service::Service;
 
 use super::{
@@ -30,6 +35,9 @@ where
             && self.answers.are_written()
         {
             return Some(End::Finished { eof });
+        }
+        if self.poll_gone(cx) {
+            return Some(self.gone());
         }
         if self.floods() {
             self.metrics.counters.outbound_flood.inc();
@@ -80,6 +88,17 @@ where
     fn poll_unfinished(&mut self, cx: &mut Context<'_>, busy: bool) -> bool {
         let limit = self.bounds.unfinished.filter(|_| self.unfinished && !busy);
         limit.is_some_and(|limit| self.alarm.poll(cx, self.batch.moved_at + limit))
+    }
+
+    /// Tells whether a client is gone of whom nothing is read at present, for reading would say so: who is gone would not
+    /// even take nothing.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> bool {
+        let reads = !self.paused && !matches!(self.intake, Intake::Closed { .. });
+        if reads || !self.answers.are_written() || !self.alarm.poll(cx, self.batch.moved_at + LOOK) {
+            return false;
+        }
+        self.alarm.poll(cx, Instant::now() + LOOK);
+        matches!(Pin::new(&mut self.io).poll_write(cx, &[]), Poll::Ready(Err(_)))
     }
 
     /// Tells whether the client holds too much for the memory that is left: beyond its bound one large answer may wait, and
@@ -138,7 +157,7 @@ const QUIET: Duration = Duration::from_millis(100);
 /// How long a connection may hold a part of a frame, or a [`little`](LITTLE) that its client does not take, while the budget
 /// of all connections has no room.
 const STUCK: Duration = Duration::from_secs(10);
-/// How long it may hold much of it. How often it is looked for room, too.
+/// How long it may hold much of it. How often it is looked for room, too, and for the client.
 const LOOK: Duration = Duration::from_secs(1);
 /// Bytes for which a client has all that time.
 const LITTLE: usize = 64 * 1024;

@@ -262,6 +262,26 @@ async fn a_part_of_a_large_frame_does_not_hold_it_behind_a_request_either() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_is_gone_is_noticed_though_nothing_is_read_of_it() {
+    let limits = ListenerLimits::default().with_max_requests_in_flight(1);
+    for finishes in [false, true] {
+        let mut fixture = Fixture::with(Lines::new(Replies::AnyOrder), |rpc| rpc.with_limits(limits));
+        fixture.send("Q 1 a\n").await;
+        let _never_answered = fixture.request().await;
+        if finishes {
+            fixture.client.shutdown().await.expect("the connection is open");
+        } else {
+            fixture.send("Q 2 b\n").await;
+        }
+        sleep(Duration::from_secs(100)).await;
+        assert!(!fixture.served.is_finished(), "it waits for its answer");
+        fixture.client = tokio::io::duplex(1).0;
+        timeout(Duration::from_secs(2), &mut fixture.served).await.expect("it is noticed").expect("no panic");
+        assert_eq!((fixture.count("cx_destroy_remote_with_active_rq"), fixture.count("request_active")), (1, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn last_answers_that_nobody_reads_are_given_up() {
     let mut fixture = Fixture::new(Lines::new(Replies::AnyOrder));
     stuff(&mut fixture).await;

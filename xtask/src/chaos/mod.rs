@@ -89,7 +89,7 @@ struct Options {
 
 impl Options {
     fn parse(arguments: &[String]) -> Result<Self> {
-        let mut options = Self { seconds: 60, targets: Target::ALL.to_vec(), wires: Wire::ALL.to_vec() };
+        let mut options = Self { seconds: 240, targets: Target::ALL.to_vec(), wires: Wire::ALL.to_vec() };
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
             match (argument.as_str(), arguments.next().map(String::as_str)) {

@@ -93,7 +93,7 @@ impl FromStr for SocketAddress {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        if text.starts_with(STARTS) {
+        if is_path(text) {
             return Ok(Pipe::new(text).into());
         }
         text.parse().map(Self::Ip).map_err(|_| AddressError::new(text))
@@ -141,12 +141,15 @@ impl Pipe {
 
     fn check_target(&self) -> Checked {
         self.check()?;
-        ensure(self.path.starts_with(STARTS), "path", "must begin with \"/\" or \"@\"")?;
+        ensure(is_path(&self.path), "path", "must hold a \"/\" or begin with \"@\"")?;
         ensure(self.mode.is_none(), "mode", "is for who listens there")
     }
 }
 
 /// What Linux takes (`unix(7)`), less the zero byte at the end.
 const LONGEST: usize = 107;
-/// What tells a Unix socket from an IP address in a text.
-const STARTS: [char; 2] = ['/', '@'];
+
+/// Tells a Unix socket from an address with a port in a text.
+fn is_path(text: &str) -> bool {
+    text.starts_with('@') || text.contains('/')
+}

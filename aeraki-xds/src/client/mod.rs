@@ -43,10 +43,10 @@ impl Subscriber {
     ///
     /// # Errors
     ///
-    /// Fails if the cluster has no endpoint.
+    /// Fails if the cluster has no endpoint, or one on a Unix socket beside others.
     pub fn new(cluster: &Cluster, node: &Node) -> Result<Self, ConfigError> {
         Ok(Self {
-            endpoints: channel::endpoints(cluster, "a control plane")?,
+            endpoints: channel::balanced(cluster, "a control plane")?,
             channel: OnceLock::new(),
             node: node::to_proto(node),
             backoff: Backoff::default(),

@@ -1,8 +1,13 @@
 //! The data plane's client against the server.
 
+use std::net::SocketAddr;
+
 use aeraki_route::RouteTable;
-use aeraki_route::config::{AttributeMatch, Route, RouteAction, RouteConfig};
+use aeraki_route::config::{AttributeMatch, Cluster, Node, Pipe, Route, RouteAction, RouteConfig};
+use aeraki_xds::client::Subscriber;
 use aeraki_xds::{Publisher, type_url};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpStream, UnixListener};
 
 use crate::support::{Client, ControlPlane, Port, table};
 
@@ -76,6 +81,40 @@ async fn the_rules_outlive_the_control_plane_and_follow_the_next_one() {
     control.publish([table("t", "new")]);
     client.events.wait("accepted").await;
     assert_eq!(client.cluster().as_deref(), Some("new"));
+}
+
+#[tokio::test]
+async fn the_control_plane_may_be_on_a_unix_socket() {
+    let port = Port::new();
+    let control = ControlPlane::start(&port, Publisher::new());
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("xds.sock").to_str().expect("text").to_owned();
+    let name = format!("aeraki-test-xds-{}", std::process::id());
+    let places = [(path.clone(), path), (format!("\0{name}"), format!("@{name}"))];
+    // only Linux has names
+    for (bound, known) in places.into_iter().take(if cfg!(target_os = "linux") { 2 } else { 1 }) {
+        lead(UnixListener::bind(bound).expect("is free"), port.address());
+        let cluster = Cluster::new("aeraki-xds").with_endpoint(Pipe::new(known));
+        let mut client = Client::of(&cluster, "t");
+        client.events.wait("connected").await;
+        control.publish([table("t", "v1")]);
+        client.events.wait("accepted").await;
+        assert_eq!(client.cluster().as_deref(), Some("v1"));
+
+        let two = cluster.with_endpoint(port.address());
+        let refused = Subscriber::new(&two, &Node::new("sidecar", "test")).expect_err("is refused");
+        let reason = "a control plane on a Unix socket must be the only one";
+        assert_eq!(refused.to_string(), format!("cluster \"aeraki-xds\": endpoints: {reason}"));
+    }
+}
+
+/// Passes every connection on to a server.
+fn lead(listener: UnixListener, server: SocketAddr) {
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move { copy_bidirectional(&mut stream, &mut TcpStream::connect(server).await?).await });
+        }
+    });
 }
 
 #[tokio::test]

@@ -77,9 +77,13 @@ pub(crate) struct Client {
 impl Client {
     /// Subscribes to the table `name`.
     pub(crate) fn start(port: &Port, name: &'static str) -> Self {
+        Self::of(&Cluster::new("aeraki-xds").with_endpoint(port.address()), name)
+    }
+
+    /// Subscribes to the table `name` at the control plane behind a cluster.
+    pub(crate) fn of(cluster: &Cluster, name: &'static str) -> Self {
         let (observer, events) = Events::new();
-        let cluster = Cluster::new("aeraki-xds").with_endpoint(port.address());
-        let subscriber = Subscriber::new(&cluster, &Node::new("sidecar", "test"))
+        let subscriber = Subscriber::new(cluster, &Node::new("sidecar", "test"))
             .expect("the cluster has an endpoint")
             .with_backoff(Backoff::new(Duration::from_millis(10), Duration::from_millis(50)))
             .with_observer(move |event: &client::Event<'_>| observer.send(client_line(event)));

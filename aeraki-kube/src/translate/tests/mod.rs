@@ -168,8 +168,8 @@ fn a_workload_may_be_a_unix_socket() {
         assert_eq!(cluster.endpoints[0].address, Pipe::new(expected).into());
         assert_eq!(rejections(&translation), [""; 0]);
     }
-    let refused = rejections(&address("unix://run/book.sock"));
-    let expected = "ServiceEntry shop/book: spec.endpoints[0].address.path: must begin with \"/\" or \"@\"";
+    let refused = rejections(&address("unix://book.sock"));
+    let expected = "ServiceEntry shop/book: spec.endpoints[0].address.path: must hold a \"/\" or begin with \"@\"";
     assert!(refused[0].contains(expected), "{refused:?}");
 }
 

@@ -191,13 +191,13 @@ fn an_endpoint_may_be_a_unix_socket() {
         let endpoint = format!("{{endpoint: {{address: {{pipe: {{{pipe}}}}}}}}}");
         cluster(&format!("load_assignment: {{cluster_name: c, endpoints: [{{lb_endpoints: [{endpoint}]}}]}}"))
     };
-    for path in ["/run/a.sock", "@name"] {
+    for path in ["/run/a.sock", "./etc/istio/proxy/XDS", "@name"] {
         let read = cluster(&format!("path: '{path}'")).expect("is good");
         assert_eq!(read, Cluster::new("c").with_endpoint(Pipe::new(path)));
     }
     for (pipe, expected) in [
         ("", "path: must not be empty"),
-        ("path: a.sock", "path: must begin with \"/\" or \"@\""),
+        ("path: a.sock", "path: must hold a \"/\" or begin with \"@\""),
         ("path: /a, mode: 1", "mode: is for who listens there"),
     ] {
         let refused = cluster(pipe).expect_err("is refused");

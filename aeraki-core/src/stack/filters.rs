@@ -136,7 +136,7 @@ impl fmt::Debug for Filters {
 
 /// What is said of a rate limit service that nobody knows.
 pub(crate) fn unknown_service(cluster: &str) -> String {
-    format!("there is no rate limit service {cluster:?}: no such cluster, or none with endpoints")
+    format!("there is no rate limit service {cluster:?}: no such cluster, or none with endpoints in plain text")
 }
 
 /// The field at fault, and why.

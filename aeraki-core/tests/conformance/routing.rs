@@ -261,7 +261,7 @@ async fn tables_that_ask_for_what_cannot_be_done_are_refused_and_the_last_one_st
     assert_eq!(
         refused,
         "route configuration \"table\": routes[0] \"limited\".globalRateLimit.cluster: \
-         there is no rate limit service \"nobody\": no such cluster, or none with endpoints"
+         there is no rate limit service \"nobody\": no such cluster, or none with endpoints in plain text"
     );
     let mut client = fixture.client().await;
     served(&mut client, &backend, 1, "hello").await;

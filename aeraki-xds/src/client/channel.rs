@@ -9,11 +9,17 @@ use tonic::transport::Endpoint;
 ///
 /// # Errors
 ///
-/// Fails if the cluster has no endpoint.
+/// Fails if the cluster has no endpoint, or asks for more than plain text.
 pub(crate) fn endpoints(cluster: &Cluster, role: &str) -> Result<Vec<Endpoint>, ConfigError> {
-    let refuse = |reason: String| ConfigError::new(format!("cluster {:?}", cluster.name), "endpoints", reason);
+    let object = || format!("cluster {:?}", cluster.name);
+    let refuse = |reason: String| ConfigError::new(object(), "endpoints", reason);
     if cluster.endpoints.is_empty() {
         return Err(refuse(format!("{role} must have at least one")));
+    }
+    if cluster.tls.is_some() || cluster.proxy_protocol.is_some() {
+        // rather than to send it in plain text what was to be kept from others
+        let reason = format!("is not supported for {role}, which is spoken to in plain text");
+        return Err(ConfigError::new(object(), "transport_socket", reason));
     }
     let endpoint = |address: &_| -> Result<Endpoint, ConfigError> {
         let endpoint = Endpoint::from_shared(uri(address)).map_err(|e| refuse(e.to_string()))?;
@@ -46,3 +52,28 @@ fn uri(address: &Address) -> String {
 }
 
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use aeraki_route::config::{CertificateValidationContext, DataSource, ProxyProtocolVersion, UpstreamTlsContext};
+
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_spoken_to_as_its_cluster_says_is_refused() {
+        let cluster =
+            Cluster::new("c").with_endpoint("127.0.0.1:1".parse::<std::net::SocketAddr>().expect("an address"));
+        assert_eq!(endpoints(&cluster, "a control plane").map(|endpoints| endpoints.len()), Ok(1));
+        let authority = CertificateValidationContext::new(DataSource::InlineString("pem".to_owned()));
+        let secured = cluster.clone().with_tls(UpstreamTlsContext::new(authority));
+        let announced = cluster.with_proxy_protocol(ProxyProtocolVersion::V2);
+        for (cluster, expected) in [
+            (Cluster::new("c"), "endpoints: a control plane must have at least one"),
+            (secured, "transport_socket: is not supported for a control plane, which is spoken to in plain text"),
+            (announced, "transport_socket: is not supported for a control plane, which is spoken to in plain text"),
+        ] {
+            let refused = endpoints(&cluster, "a control plane").map(drop).map_err(|error| error.to_string());
+            assert_eq!(refused, Err(format!("cluster \"c\": {expected}")));
+        }
+    }
+}

@@ -36,8 +36,9 @@ pub(super) type Found<'a> = (&'a SocketAddress, &'a config::Endpoint);
 impl Members {
     /// Makes them of what was found, each address once. Takes over the endpoints that `old` has too, with their connections.
     pub(super) fn new<'a>(found: impl Iterator<Item = Found<'a>>, old: Option<&Self>, shared: &Arc<Shared>) -> Self {
-        let (mut all, now) = (Vec::with_capacity(found.size_hint().0), Instant::now());
-        let mut places = HashMap::with_capacity_and_hasher(found.size_hint().0, RandomState::default());
+        let (most, now) = (found.size_hint().1.unwrap_or_default(), Instant::now());
+        let mut all = Vec::with_capacity(most);
+        let mut places = HashMap::with_capacity_and_hasher(most, RandomState::default());
         let mut before = old.map(Walk::new);
         for (address, config) in found {
             if let Entry::Vacant(place) = places.entry(address.clone()) {

@@ -55,13 +55,23 @@ enum Mode {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::default().add_directive(args.log_level.into()));
+    let filter = match log_filter(&args) {
+        Ok(filter) => filter,
+        Err(error) => return fail(&format!("{error:#}")),
+    };
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
     log.with_ansi(io::stderr().is_terminal()).with_writer(io::stderr).init();
     match run(&args).with_context(|| args.config_path.display().to_string()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&format!("{error:#}")),
+    }
+}
+
+/// A filter that is misspelt would hide what somebody wants to see, so that it is refused.
+fn log_filter(args: &Args) -> Result<EnvFilter> {
+    match std::env::var(EnvFilter::DEFAULT_ENV) {
+        Ok(finer) if !finer.is_empty() => EnvFilter::try_new(finer).context(EnvFilter::DEFAULT_ENV),
+        _ => Ok(EnvFilter::default().add_directive(args.log_level.into())),
     }
 }
 

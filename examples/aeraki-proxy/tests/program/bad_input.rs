@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 
 use crate::{
-    bootstrap, cluster, file, listener, protocol, run,
+    bootstrap, cluster, command, file, listener, protocol, run,
     serving::{in_file, routes_file},
     to_cluster,
 };
@@ -124,6 +124,15 @@ fn bad_arguments_are_told_with_the_usage() {
         assert!(code == Some(2) && said.starts_with(&format!("error: {expected}")), "{code:?} {said}");
         assert!(said.contains("--help"), "{said}");
     }
+}
+
+#[test]
+fn a_log_filter_that_cannot_be_read_is_one_line() {
+    let output =
+        command(&["-c", "x"]).env("RUST_LOG", "aeraki::authorization=loud").output().expect("the program runs");
+    let said = String::from_utf8(output.stderr).expect("text");
+    assert_eq!((output.status.code(), said.lines().count()), (Some(1), 1), "{said}");
+    assert!(said.starts_with("aeraki-proxy: RUST_LOG: "), "{said}");
 }
 
 #[test]

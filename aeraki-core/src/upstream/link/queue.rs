@@ -28,10 +28,39 @@ impl Queue {
 }
 
 impl Link {
-    /// Takes messages back that were handed over and are not to be written yet; they come before all others.
+    /// Takes back what was handed over and is not to be written yet; it comes before all else. A reset comes back with the
+    /// messages, one of which may open the stream that it ends.
     pub(in super::super) fn take_back(&self, batch: &mut Queue) {
         let mut state = lock(&self.state);
         batch.messages.append(&mut state.queue.messages);
-        mem::swap(&mut state.queue.messages, &mut batch.messages);
+        batch.resets.append(&mut state.queue.resets);
+        mem::swap(&mut state.queue, batch);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aeraki_codec::{Head, Id, IdSpace, Kind, Reason};
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn a_reset_stays_behind_what_it_resets() {
+        let link = Link::new(IdSpace::Bits(32), 2);
+        let mut head = Head::new();
+        head.set_kind(Kind::StreamOpen);
+        head.set_id(Id::Number(7));
+        let slot = link.submit(Box::new(Message::new(Bytes::from_static(b"open"), head))).expect("the link is open");
+        let mut batch = Queue::default();
+        link.work(true, &mut batch);
+        // the opening is with the driver, which does not get to write it
+        link.end_stream(slot, Some(LocalReply::new(Reason::Unspecified, "given up")));
+        for _ in 0..2 {
+            link.take_back(&mut batch);
+            assert!(batch.is_empty());
+            link.work(true, &mut batch);
+            assert_eq!((batch.messages.len(), batch.resets.len()), (1, 1));
+        }
     }
 }

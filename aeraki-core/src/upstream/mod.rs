@@ -262,6 +262,9 @@ impl Clusters {
                 next => cluster.drain(next.map(|next| &**next)),
             }
         }
+        drop((old, new));
+        // a name that comes no more is not to be kept for ever; what is still under way keeps it for a while
+        lock(&self.usage).retain(|_, usage| Arc::strong_count(usage) > 1);
         drop(updating);
     }
 

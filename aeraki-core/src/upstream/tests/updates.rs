@@ -109,6 +109,25 @@ async fn a_change_about_connections_makes_new_ones() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_cluster_uses_is_forgotten_with_it() {
+    let bench = Bench::new(Serving::Serial);
+    let sibling = bench.clusters.sibling(bench.clusters.context.clone());
+    let names = || {
+        let mut names: Vec<_> = lock(&bench.clusters.usage).keys().map(ToString::to_string).collect();
+        names.sort();
+        names
+    };
+    let other = config::Cluster::new("d").with_endpoint(at(2));
+    for clusters in [&bench.clusters, &sibling] {
+        clusters.update([cluster(), other.clone()]);
+    }
+    bench.clusters.update([cluster()]);
+    assert_eq!(names(), ["c", "d"], "another worker has it");
+    sibling.update([cluster()]);
+    assert_eq!(names(), ["c"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_removed_cluster_finishes_what_it_has() {
     let mut bench = Bench::new(Serving::Serial);
     let call = bench.call(REQUEST, 1, "x");

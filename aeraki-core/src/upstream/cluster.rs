@@ -48,8 +48,8 @@ impl Cluster {
     ) -> Self {
         let previous = previous.filter(|previous| previous.connects_like(&shared.config));
         let changes = shared.changes();
-        if looks_after && config.outlier_detection.is_none() {
-            shared.usage.health.uneject_all();
+        if looks_after {
+            shared.usage.health.detect_outliers(config.outlier_detection.is_some());
         }
         let before = previous.map(|previous| previous.directory.members());
         let given = discovery::given(&config).map(|given| Members::new(given, before.as_deref(), &shared));

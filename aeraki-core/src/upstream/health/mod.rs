@@ -34,6 +34,8 @@ use crate::sync::lock;
 pub(super) struct Health {
     hosts: Mutex<HashMap<SocketAddress, Weak<Host>>>,
     pub(super) stats: Arc<HealthStats>,
+    /// Whether no endpoint is taken out: the cluster has no rules for it any more.
+    takes_none_out: AtomicBool,
     /// Grows when a verdict has changed.
     verdicts: watch::Sender<u64>,
 }

@@ -110,7 +110,8 @@ impl Health {
             return;
         }
         let mut ejection = lock(&host.tallies.ejection);
-        if host.tallies.ejected.swap(true, Relaxed) {
+        // asked under the lock: who brings all back comes before, and is heard, or after, and finds it
+        if self.takes_none_out.load(Relaxed) || host.tallies.ejected.swap(true, Relaxed) {
             return;
         }
         ejection.times = ejection.times.saturating_add(1);
@@ -147,9 +148,10 @@ impl Health {
         self.changed();
     }
 
-    /// Brings all endpoints back: nobody takes any out any more.
-    pub(in crate::upstream) fn uneject_all(&self) {
-        if self.stats.active.get() > 0 {
+    /// Takes endpoints out from now on, or none any more and brings all back, whatever requests have still to say that were
+    /// under way before.
+    pub(in crate::upstream) fn detect_outliers(&self, whether: bool) {
+        if !self.takes_none_out.swap(!whether, Relaxed) && !whether {
             self.hosts().iter().for_each(|host| self.uneject(host));
         }
     }

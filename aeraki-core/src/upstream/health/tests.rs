@@ -218,3 +218,18 @@ fn what_is_found_counts_by_the_rules_that_find_it() {
     assert_eq!(well(&checking), [false, true], "nobody takes any out any more");
     assert_eq!(well(&Cluster::new("c")), [true, true]);
 }
+
+#[test]
+fn nobody_is_taken_out_by_rules_that_are_no_more() {
+    let health = Health::default();
+    let hosts = hosts(&health, 2);
+    note(&health, &hosts[0], &[Ended::Error; 5], &detection());
+    assert_eq!(out(&hosts), [0]);
+    health.detect_outliers(false);
+    // requests that were under way go by the rules of then
+    hosts.iter().for_each(|host| note(&health, host, &[Ended::Error; 5], &detection()));
+    assert_eq!((out(&hosts), health.stats.active.get()), (vec![], 0));
+    health.detect_outliers(true);
+    note(&health, &hosts[1], &[Ended::Error; 5], &detection());
+    assert_eq!((out(&hosts), health.stats.active.get()), (vec![1], 1));
+}

@@ -42,6 +42,7 @@ impl Endpoint {
     pub(super) fn new(address: SocketAddress, shared: Arc<Shared>) -> Self {
         let (name, active, pools, gone, spares) = Default::default();
         let host = shared.usage.health.host(&address, shared.config.health_check.is_some());
+        host.judge_by(&shared.config);
         Self { address, name, active, latency: Latency::new(), pools, gone, host, spares, shared }
     }
 

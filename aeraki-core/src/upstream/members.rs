@@ -143,7 +143,7 @@ fn target(
     let make = || Arc::new(Endpoint::new(address.clone(), Arc::clone(shared)));
     let endpoint = known.map_or_else(make, |known| Arc::clone(&known.endpoint));
     let same = known.filter(|known| ptr::eq(&*known.config, config) || *known.config == *config);
-    let health = if endpoint.host.is_well(&shared.config) { config.health_status } else { HealthStatus::Unhealthy };
+    let health = if endpoint.host.judge_by(&shared.config) { config.health_status } else { HealthStatus::Unhealthy };
     // who becomes healthy is as new
     let since = known.filter(|known| takes_requests(known.health) || !takes_requests(health));
     Target {

@@ -47,6 +47,10 @@ pub(super) struct Host {
     /// Whether its checks fail, or none has passed yet.
     ill: AtomicBool,
     tallies: Tallies,
+    /// Whether checks count by the rules in force.
+    checked: AtomicBool,
+    /// Whether it counts by them that it is taken out.
+    watched: AtomicBool,
     leaving: Leaving,
     stats: Arc<HealthStats>,
 }
@@ -66,6 +70,8 @@ impl Health {
             address: address.clone(),
             ill: AtomicBool::new(checked),
             tallies: Tallies::default(),
+            checked: AtomicBool::new(checked),
+            watched: AtomicBool::new(false),
             leaving: Leaving::default(),
             stats: Arc::clone(&self.stats),
         });
@@ -96,11 +102,22 @@ impl Health {
 }
 
 impl Host {
-    /// Tells whether it should get requests by the rules of its cluster: what was found by others counts no more.
-    pub(super) fn is_well(&self, rules: &Cluster) -> bool {
-        let ill = rules.health_check.is_some() && self.ill.load(Relaxed);
-        let out = rules.outlier_detection.is_some() && self.tallies.is_ejected();
-        !ill && !out
+    /// Judges it from now on by the rules of its cluster, and tells whether it should get requests: what was found by others
+    /// counts no more.
+    pub(super) fn judge_by(&self, rules: &Cluster) -> bool {
+        let (checked, watched) = (rules.health_check.is_some(), rules.outlier_detection.is_some());
+        self.checked.store(checked, Relaxed);
+        self.watched.store(watched, Relaxed);
+        self.verdict(checked, watched)
+    }
+
+    /// Tells whether it should get requests by the rules in force.
+    pub(super) fn is_well(&self) -> bool {
+        self.verdict(self.checked.load(Relaxed), self.watched.load(Relaxed))
+    }
+
+    fn verdict(&self, checked: bool, watched: bool) -> bool {
+        !(checked && self.ill.load(Relaxed) || watched && self.tallies.is_ejected())
     }
 
     /// Takes note that it has said goodbye.

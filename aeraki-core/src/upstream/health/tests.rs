@@ -36,7 +36,7 @@ fn note(health: &Health, host: &Host, ended: &[Ended], detection: &OutlierDetect
 }
 
 fn out(hosts: &[Arc<Host>]) -> Vec<usize> {
-    hosts.iter().enumerate().filter(|(_, host)| !host.is_well(&rules())).map(|(place, _)| place).collect()
+    hosts.iter().enumerate().filter(|(_, host)| !host.judge_by(&rules())).map(|(place, _)| place).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -84,7 +84,7 @@ async fn an_endpoint_is_out_longer_every_time_and_its_past_is_forgotten() {
         note(&health, &hosts[0], &[Ended::Error; 5], &detection);
         assert_eq!(out(&hosts), [0]);
         let mut seconds = 0;
-        while !hosts[0].is_well(&rules()) {
+        while !hosts[0].judge_by(&rules()) {
             seconds += 10;
             advance(10 * SECOND).await;
             health.sweep(&detection);
@@ -194,13 +194,13 @@ fn what_is_known_of_an_endpoint_is_forgotten_with_it() {
     let health = Health::default();
     let host = |checked| health.host(&address(1), checked);
     let first = host(true);
-    assert!(!first.is_well(&rules()), "before its first check");
+    assert!(!first.judge_by(&rules()), "before its first check");
     health.judge(&first, true);
-    assert!(host(true).is_well(&rules()), "the same one");
+    assert!(host(true).judge_by(&rules()), "the same one");
     health.judge(&first, false);
-    assert!(!host(false).is_well(&rules()));
+    assert!(!host(false).judge_by(&rules()));
     drop(first);
-    assert!(host(false).is_well(&rules()));
+    assert!(host(false).judge_by(&rules()));
     assert_eq!(health.hosts().len(), 0);
 }
 
@@ -209,7 +209,7 @@ fn what_is_found_counts_by_the_rules_that_find_it() {
     let health = Health::default();
     let (ill, out) = (health.host(&address(1), true), &hosts(&health, 2)[1]);
     note(&health, out, &[Ended::Error; 5], &detection());
-    let well = |rules: &Cluster| [ill.is_well(rules), out.is_well(rules)];
+    let well = |rules: &Cluster| [ill.judge_by(rules), out.judge_by(rules)];
     let detecting = Cluster::new("c").with_outlier_detection(detection());
     assert_eq!(well(&rules()), [false, false]);
     assert_eq!(well(&detecting), [true, false], "nobody asks any more");

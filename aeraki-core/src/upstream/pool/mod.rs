@@ -144,7 +144,7 @@ impl Pool {
     fn open_ahead(self: &Arc<Self>, state: &mut State, ratio: f64) {
         for _ in 0..OPENED_AHEAD {
             let enough = f64::from(state.demand()) * ratio <= f64::from(state.capacity());
-            if enough || !self.host.is_well(&self.shared.config) || !self.open(state) {
+            if enough || !self.host.is_well() || !self.open(state) {
                 return;
             }
         }

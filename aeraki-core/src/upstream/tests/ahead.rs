@@ -113,14 +113,19 @@ async fn connections_are_opened_ahead_of_requests_within_the_limit() {
 async fn nothing_is_opened_ahead_to_an_endpoint_that_is_ill() {
     let mut detection = OutlierDetection::default();
     (detection.consecutive_errors, detection.max_ejection_percent) = (Consecutive::new(1, 100), 100);
-    let mut bench = Bench::with(Serving::Serial, twice().with_outlier_detection(detection));
-    let failing = bench.call(REQUEST, 1, "fails");
-    drop(bench.server().await);
-    let mut left = bench.server().await;
-    assert_eq!(failure(failing).await.0, Reason::UpstreamClosed);
-    assert_eq!(bench.count("outlier_detection.ejections_active"), 1);
-    let next = bench.call(REQUEST, 2, "in panic");
-    left.echo().await;
-    assert_eq!(answer(next).await.1, "in panic");
-    bench.no_server().await;
+    let judged = twice().with_outlier_detection(detection);
+    // by the rules in force, also where the endpoint came with others
+    for before in [judged.clone(), twice()] {
+        let mut bench = Bench::with(Serving::Serial, before);
+        bench.clusters.update([judged.clone()]);
+        let failing = bench.call(REQUEST, 1, "fails");
+        drop(bench.server().await);
+        let mut left = bench.server().await;
+        assert_eq!(failure(failing).await.0, Reason::UpstreamClosed);
+        assert_eq!(bench.count("outlier_detection.ejections_active"), 1);
+        let next = bench.call(REQUEST, 2, "in panic");
+        left.echo().await;
+        assert_eq!(answer(next).await.1, "in panic");
+        bench.no_server().await;
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{SocketAddr, UdpSocket},
+    net::{IpAddr, SocketAddr, UdpSocket},
 };
 
 use aeraki_route::config::TcpKeepalive;
@@ -42,11 +42,15 @@ pub(crate) const fn original_dst(_: &SockRef<'_>, _: SocketAddr) -> Option<Socke
 }
 
 /// Tells whether a connection to `address` would come back to the listener that one to `local` has come to: whatever address
-/// of this machine it is by.
+/// of this machine it is by. Where that cannot be found out, it is taken for so.
 pub(crate) fn is_own(address: SocketAddr, local: SocketAddr) -> bool {
     let (ip, own) = (address.ip().to_canonical(), local.ip().to_canonical());
-    // only addresses of this machine can be bound
-    address.port() == local.port() && (ip == own || UdpSocket::bind((ip, 0)).is_ok())
+    address.port() == local.port() && (ip == own || !is_elsewhere(ip))
+}
+
+/// Tells whether an address is of another machine: only those of this one can be bound.
+fn is_elsewhere(ip: IpAddr) -> bool {
+    UdpSocket::bind((ip, 0)).is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
 }
 
 #[cfg(test)]
@@ -57,6 +61,15 @@ mod tests {
     };
 
     use super::*;
+
+    #[test]
+    fn an_address_is_own_unless_the_system_says_that_it_is_elsewhere() {
+        let local = SocketAddr::from(([127, 0, 0, 1], 9));
+        let is_own = |address: &str| is_own(address.parse().expect("an address"), local);
+        assert!(is_own("127.0.0.2:9"));
+        assert!(!is_own("127.0.0.2:10") && !is_own("192.0.2.1:9"));
+        assert!(is_own("[fe80::1]:9"), "without an interface nothing is known of it");
+    }
 
     /// Tells whether silent peers are asked, and when.
     fn keepalive(stream: &TcpStream) -> io::Result<(bool, [u64; 3])> {

@@ -3,7 +3,7 @@
 //! A connection without bytes in progress owns no buffer: [`Inbox`] borrows one of its worker's [`Buffers`] to try a
 //! read and hands it back when nothing came. While a frame longer than [`Inbox::CHUNK`] is in progress it reads exactly
 //! up to that frame's end, so a large allocation never holds the small frames that follow. Where frame after frame is
-//! large, each is read at once into a buffer of its size, of 80 KiB at most.
+//! large, each is read at once into a buffer of its size, of 80 KiB at most; what then comes and is small moves out of it.
 
 use std::{
     future::Future,
@@ -114,6 +114,12 @@ impl Inbox {
         self.bytes.is_empty()
     }
 
+    /// Returns the bytes that what waits to be cut takes: all of a buffer that is larger than those that every connection may
+    /// borrow.
+    pub(crate) fn held(&self) -> usize {
+        if self.size == Size::Ordinary || self.bytes.is_empty() { self.bytes.len() } else { self.bytes.capacity() }
+    }
+
     /// Reads once and returns the number of bytes that came; 0 means that the peer has finished writing.
     ///
     /// `wanted` is the length that the input must reach before a frame can come out
@@ -128,8 +134,8 @@ impl Inbox {
         let most = self.make_room(wanted);
         let read = pin!(io.read_buf(&mut (&mut self.bytes).limit(most))).poll(cx);
         if read.is_ready() {
-            if self.bytes.len() < Self::CHUNK {
-                self.expected = 0;
+            if self.bytes.len() < Self::CHUNK && wanted.len() <= Self::CHUNK {
+                self.expect_little();
             }
         } else if self.bytes.is_empty() {
             self.hand_back();
@@ -179,6 +185,17 @@ impl Inbox {
         }
         self.bytes = next.map_or_else(|| self.buffers.lend(), |room| self.buffers.lend_large(room));
         self.size = size;
+    }
+
+    /// Takes frames for small from now on; what has come of the first one moves into a buffer of its size.
+    fn expect_little(&mut self) {
+        self.expected = 0;
+        if self.size != Size::Ordinary {
+            let mut ordinary = self.buffers.lend();
+            ordinary.extend_from_slice(&self.bytes);
+            let large = std::mem::replace(&mut self.bytes, ordinary);
+            self.buffers.give_back(large, std::mem::take(&mut self.size));
+        }
     }
 
     /// Makes room for so much more of a large frame.
@@ -298,7 +315,7 @@ mod tests {
     #[tokio::test]
     async fn reads_large_frames_at_once_after_the_first() {
         const FRAME: usize = 70_000;
-        let (mut inbox, _) = inbox();
+        let (mut inbox, buffers) = inbox();
         let large = vec![1; FRAME];
         let mut io = Builder::new().read(&large).read(&large).read(&large).read(&[1; 1000]).read(&[1; 10]).build();
         let mut reads = Vec::new();
@@ -313,11 +330,27 @@ mod tests {
             reads.push(count);
         }
         assert_eq!(reads, [2, 1, 1]);
-        for room in [STEP..=LARGE, 0..=Inbox::CHUNK] {
+        // small ones do not hold the memory of large ones
+        for len in [1000, 10] {
             std::future::poll_fn(|cx| inbox.poll_fill(&mut io, cx, Wanted::AtLeast(1))).await.expect("bytes are there");
-            assert!(room.contains(&(inbox.bytes.capacity())), "{} is not {room:?}", inbox.bytes.capacity());
-            drop(inbox.bytes.split());
+            assert!(inbox.bytes.capacity() <= Inbox::CHUNK, "{}", inbox.bytes.capacity());
+            assert_eq!(inbox.bytes.split(), [1; 1000][..len]);
         }
+        assert_eq!(lock(&buffers.0).large.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_large_buffer_counts_as_a_whole() {
+        let (mut inbox, _) = inbox();
+        let mut io = Builder::new().read(&[1; Inbox::CHUNK]).read(&[1]).build();
+        for held in [Inbox::CHUNK..=Inbox::CHUNK, 70_000..=LARGE] {
+            std::future::poll_fn(|cx| inbox.poll_fill(&mut io, cx, Wanted::Exactly(70_000)))
+                .await
+                .expect("bytes are there");
+            assert!(held.contains(&inbox.held()), "{} is not {held:?}", inbox.held());
+        }
+        inbox.bytes.clear();
+        assert_eq!(inbox.held(), 0);
     }
 
     #[tokio::test]

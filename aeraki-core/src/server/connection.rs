@@ -260,7 +260,7 @@ where
 
     /// Has the budget know what is held for this connection.
     fn recharge(&mut self) {
-        self.charge.set(self.answers.held() + self.answers.begun() + self.streams.held() + self.inbox.bytes().len());
+        self.charge.set(self.answers.held() + self.answers.begun() + self.streams.held() + self.inbox.held());
     }
 
     fn receive(&mut self, message: Box<Message>) {

@@ -87,7 +87,13 @@ impl Charge {
     /// Is ready when the budget has room, or hardly anything is held; else the task is woken once it has.
     #[inline]
     pub(super) fn poll_room(&mut self, cx: &Context<'_>) -> Poll<()> {
-        if self.is_over() && self.held > self.budget.share() {
+        self.poll_room_beyond(self.budget.share(), cx)
+    }
+
+    /// Is ready when the budget has room, or no more than `little` is held; else the task is woken once it has.
+    #[inline]
+    pub(super) fn poll_room_beyond(&mut self, little: u64, cx: &Context<'_>) -> Poll<()> {
+        if self.is_over() && self.held > little {
             self.wait(cx.waker());
             // room may have been made before the waker was there
             if self.is_over() {

@@ -32,10 +32,22 @@ impl Prefixed {
     }
 
     /// Looks at more bytes, up to `most` from the beginning, once the budget has room; tells whether any came.
+    ///
+    /// # Errors
+    /// Those of the stream; [`OutOfMemory`](io::ErrorKind::OutOfMemory) where the budget is used up twice.
     pub(super) async fn read_more(&mut self, most: usize) -> io::Result<bool> {
-        poll_fn(|cx| self.charge.poll_room(cx)).await;
+        poll_fn(|cx| self.poll_room(cx)).await?;
         let missing = most.saturating_sub(self.prefix.len());
         poll_fn(|cx| self.poll_read_more(cx, missing.min(LOOK))).await
+    }
+
+    /// Waits for room beyond the first look: thousands who are not served yet shall not hold so much that others who are have
+    /// to go.
+    fn poll_room(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        if self.prefix.len() > LOOK && self.charge.is_far_over() {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::OutOfMemory, "memory is short")));
+        }
+        self.charge.poll_room_beyond(LOOK as u64, cx).map(Ok)
     }
 
     /// Reads once, at most so many bytes; who is silent holds no memory.
@@ -109,34 +121,44 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_looked_at_is_charged_until_it_is_read() {
-        let budget = Budget::new(LOOK as u64 * 2);
+        let budget = Budget::default();
         let (mut client, far) = tokio::io::duplex(1 << 14);
         let mut io = Prefixed::new(Box::new(far), &budget);
-        assert_eq!(budget.used(), 0);
-        let (mut other, far) = tokio::io::duplex(1 << 14);
-        let mut waiting = Prefixed::new(Box::new(far), &budget);
-        assert_pending!(task::spawn(waiting.read_more(1 << 14)).poll());
-        assert_eq!((budget.used(), waiting.prefix.capacity()), (0, 0), "who is silent holds nothing");
-        other.write_all(b"hello").await.expect("room in the pipe");
-        assert!(waiting.read_more(1 << 14).await.expect("bytes"));
-        let first = budget.used();
+        assert_pending!(task::spawn(io.read_more(1 << 14)).poll());
+        assert_eq!((budget.used(), io.prefix.capacity()), (0, 0), "who is silent holds nothing");
         client.write_all(&[7; 3 * LOOK]).await.expect("room in the pipe");
+        for looks in 1..=3 {
+            assert!(io.read_more(1 << 14).await.expect("bytes"));
+            assert_eq!((io.prefix.len(), budget.used()), (looks * LOOK, io.prefix.capacity() as u64));
+        }
+        io.read_exact(&mut vec![0; 3 * LOOK]).await.expect("what was looked at");
+        assert_eq!(budget.used(), 0);
+        client.write_all(b"hello").await.expect("room in the pipe");
         assert!(io.read_more(1 << 14).await.expect("bytes"));
-        assert_eq!(budget.used() - first, io.prefix.capacity() as u64);
-        while budget.used() <= LOOK as u64 * 2 {
+        drop(io);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn little_is_looked_at_while_memory_is_short() {
+        const LIMIT: usize = 256 << 20;
+        let budget = Budget::new(LIMIT as u64);
+        let mut others = budget.charge();
+        others.set(LIMIT + 1);
+        let (mut client, far) = tokio::io::duplex(1 << 14);
+        let mut io = Prefixed::new(Box::new(far), &budget);
+        client.write_all(&[7; 4 * LOOK]).await.expect("room in the pipe");
+        while io.prefix.capacity() <= LOOK {
             assert!(io.read_more(1 << 14).await.expect("bytes"));
         }
-
-        // somebody else who holds something is not read while there is too much
-        other.write_all(b"hello").await.expect("room in the pipe");
-        let mut looks = task::spawn(waiting.read_more(1 << 14));
+        let mut looks = task::spawn(io.read_more(1 << 14));
         assert_pending!(looks.poll());
-        io.read_exact(&mut vec![0; 3 * LOOK]).await.expect("what was looked at");
+        others.set(0);
         assert!(looks.is_woken());
         assert!(assert_ready_ok!(looks.poll()));
         drop(looks);
-        assert_eq!(budget.used(), waiting.prefix.capacity() as u64);
-        drop(waiting);
-        assert_eq!(budget.used(), 0);
+        others.set(2 * LIMIT + 2);
+        let ended = io.read_more(1 << 14).await.expect_err("there is no memory");
+        assert_eq!(ended.kind(), io::ErrorKind::OutOfMemory);
     }
 }

@@ -55,7 +55,7 @@ numbers! {
             unfinished_frame_timeout,
             /// Connections closed because their client did not take answers that were there long before.
             tx_flush_timeout,
-            /// Connections closed because more answers came than their client took, and memory was short.
+            /// Connections closed because more answers waited than may, for their client or an earlier answer, and memory was short.
             outbound_flood,
             /// Connections that were served.
             downstream_cx_total,

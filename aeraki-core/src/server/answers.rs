@@ -227,7 +227,8 @@ impl Answers {
         self.held + self.kept + self.output.len() + self.leaving.len() * RECORD
     }
 
-    /// Returns the number of bytes of answers that the client has not taken yet, or not to their end.
+    /// Returns the number of bytes of answers that the client has not taken yet, or not to their end, those included that wait
+    /// for an earlier one.
     pub(super) fn unread(&self) -> usize {
         self.kept + self.output.len() + self.begun()
     }
@@ -238,11 +239,9 @@ impl Answers {
         usize::try_from(begun).unwrap_or(usize::MAX)
     }
 
-    /// Returns the length of the largest answer that the client has not taken yet, in bytes.
+    /// Returns the length of the largest answer that the client could have taken and has not, in bytes.
     pub(super) fn largest_unread(&self) -> usize {
-        let leaving = self.leaving.iter().map(|it| usize::try_from(it.len).unwrap_or(usize::MAX));
-        let kept = self.open.iter().filter_map(|(_, open)| open.done.as_deref()).map(len_of);
-        leaving.chain(kept).max().unwrap_or(0)
+        self.leaving.iter().map(|it| usize::try_from(it.len).unwrap_or(usize::MAX)).max().unwrap_or(0)
     }
 
     /// Returns since when something has been there that the client has not taken; none where nothing waits for it.

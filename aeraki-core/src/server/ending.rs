@@ -102,12 +102,13 @@ where
     }
 
     /// Tells whether the client holds too much for the memory that is left: beyond its bound one large answer may wait, and
-    /// nothing when there is no memory at all. Whoever shares the connections to servers with it cannot wait for it.
+    /// nothing when there is no memory at all. Whoever shares the connections to servers with it cannot wait for it. Where
+    /// answers have an order it cannot take those that wait for an earlier one, and then many fall due at once: it has
+    /// [time](Self::poll_unread) as long as there is any memory.
     fn floods(&self) -> bool {
         let (unread, bound) = (self.answers.unread(), self.bounds.bytes);
-        self.charge.is_over()
-            && unread + self.streams.held() > bound
-            && (self.charge.is_far_over() || unread > bound + self.answers.largest_unread())
+        let many = || !self.answers.is_in_order() && unread > bound + self.answers.largest_unread();
+        self.charge.is_over() && unread + self.streams.held() > bound && (self.charge.is_far_over() || many())
     }
 
     /// Tells whether the client has not taken what was there long before: where there is room, only what is beyond its

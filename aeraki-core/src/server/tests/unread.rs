@@ -70,6 +70,32 @@ async fn more_than_one_answer_that_nobody_reads_is_too_much_once_memory_is_short
     assert_eq!(budget.used(), 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn answers_that_wait_for_an_earlier_one_are_no_flood_while_there_is_any_memory() {
+    for (others, flood) in [(50_000, 0), (100_000, 1)] {
+        let budget = Budget::new(100_000);
+        let limits = ListenerLimits::default().with_max_buffered_bytes(10_000);
+        let adjust = |rpc: Rpc<Stack>| rpc.with_budget(budget.clone()).with_limits(limits);
+        let mut fixture = Fixture::with(Lines::new(Replies::InOrder), adjust);
+        let mut other = budget.charge();
+        other.set(others);
+        fixture.send("Q 1 a\nQ 2 b\nQ 3 c\n").await;
+        let (first, first_answer) = fixture.request().await;
+        for _ in 0..2 {
+            let (request, responder) = fixture.request().await;
+            responder.send_response(answer(&request, &format!("R {}", "x".repeat(60_000))));
+        }
+        sleep(Duration::from_secs(100)).await;
+        assert_eq!(fixture.count("outbound_flood"), flood, "{others}");
+        if flood == 0 {
+            // more falls due at once than its pipe takes
+            first_answer.send_response(answer(&first, "R one"));
+            let long = "x".repeat(60_000);
+            fixture.expect(&format!("R 1 one\nR 2 {long}\nR 3 {long}\n")).await;
+        }
+    }
+}
+
 /// Leaves a client with one answer of 150 kB, of which its pipe takes 64 KiB, while others hold so much.
 async fn large(others: usize) -> (Fixture, impl Drop) {
     let (mut fixture, budget) = bounded();

@@ -3,14 +3,15 @@
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
 use aeraki_route::{SharedRules, config::Cluster};
-use tokio::time::Instant;
 
 use super::worker::ClustersOfWorker;
-use crate::sync::lock;
+use crate::{
+    server::{Drain, Phase},
+    sync::lock,
+};
 
 /// The clusters in force, with those that are gone but still in use. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -20,23 +21,23 @@ pub(super) struct InForce(Arc<Mutex<State>>);
 struct State {
     workers: Vec<ClustersOfWorker>,
     clusters: Vec<Arc<Cluster>>,
-    /// Those that are gone, but not for connections that finish in the old way.
-    leaving: Vec<Arc<Cluster>>,
+    /// Those that are gone, but not for connections that finish in the old way, and which update took them away; the last
+    /// first.
+    leaving: Vec<(u64, Arc<Cluster>)>,
+    /// The users of tables since an update, as long as those before may judge too.
+    users: Vec<(u64, Vec<NewUsers>)>,
     /// Counts the updates.
     turn: u64,
-    /// When the last connection that finishes in an old way has ended.
-    until: Option<Instant>,
 }
 
 /// A table that is here already, and rules with the users that it will have.
 pub(super) type NewUsers = (Arc<SharedRules>, Arc<SharedRules>);
 
-/// What an update leaves to be done when nobody needs the old configuration any more.
+/// What an update leaves to be done when nobody needs the configuration before it any more.
 #[derive(Debug)]
 pub(super) struct Rest {
     in_force: InForce,
-    mine: u64,
-    tables: Vec<NewUsers>,
+    turn: u64,
 }
 
 impl InForce {
@@ -53,23 +54,17 @@ impl InForce {
     }
 
     /// Makes these the clusters of an update; those before, and the keys that the users of tables asked for, stay until its
-    /// [rest](Rest::settle) is done.
+    /// rest is done.
     pub(super) fn update(&self, clusters: &[Cluster], tables: Vec<NewUsers>) -> Rest {
         let mut state = lock(&self.0);
-        // of one that leaves again the later counts
-        let mut leaving = std::mem::take(&mut state.clusters);
-        leaving.append(&mut state.leaving);
-        state.leaving = leaving;
+        state.turn += 1;
+        let turn = state.turn;
+        let before = std::mem::take(&mut state.clusters).into_iter().map(|cluster| (turn, cluster));
+        state.leaving.splice(..0, before);
         state.put(clusters);
         tables.iter().for_each(|(table, users)| table.join_users(users));
-        state.turn += 1;
-        Rest { in_force: self.clone(), mine: state.turn, tables }
-    }
-
-    /// Notes that connections finish in the old way within `grace`.
-    pub(super) fn ends_within(&self, grace: Duration) {
-        let mut state = lock(&self.0);
-        state.until = state.until.max(Some(Instant::now() + grace));
+        state.users.push((turn, tables));
+        Rest { in_force: self.clone(), turn }
     }
 }
 
@@ -81,34 +76,45 @@ impl State {
             None => clusters.iter().cloned().map(Arc::new).collect(),
         };
         let mut known: BTreeSet<_> = clusters.iter().map(|cluster| cluster.name.clone()).collect();
-        self.leaving.retain(|gone| known.insert(gone.name.clone()));
+        self.leaving.retain(|(_, gone)| known.insert(gone.name.clone()));
         self.tell_workers();
     }
 
     fn all(&self) -> Vec<Arc<Cluster>> {
-        self.clusters.iter().chain(&self.leaving).cloned().collect()
+        self.clusters.iter().chain(self.leaving.iter().map(|(_, cluster)| cluster)).cloned().collect()
     }
 
     fn tell_workers(&self) {
         let all = self.all();
         self.workers.iter().for_each(|worker| worker.put(&all));
     }
+
+    /// Leaves tables to the users since an update.
+    fn forget_users_before(&mut self, turn: u64) {
+        self.users.retain(|(since, _)| *since >= turn);
+        for (since, tables) in &self.users {
+            for (table, users) in tables {
+                if *since == turn { table.take_users(users) } else { table.join_users(users) }
+            }
+        }
+    }
 }
 
 impl Rest {
-    /// Returns when it is to be done; none: at once.
-    pub(super) fn due(&self) -> Option<Instant> {
-        lock(&self.in_force.0).until.filter(|until| *until > Instant::now())
+    /// Lets go what only the configuration before the update needs, when all that `ending` tells has ended.
+    pub(super) async fn settle_after(self, ending: Vec<Drain>) {
+        for drain in ending {
+            drain.reached(Phase::Closing).await;
+        }
+        self.settle();
     }
 
-    /// Lets go what only the old configuration needs, unless there was another update since, whose rest includes it.
+    /// Lets go what only the configuration before the update needs.
     pub(super) fn settle(self) {
         let mut state = lock(&self.in_force.0);
-        if state.turn == self.mine {
-            self.tables.iter().for_each(|(table, users)| table.take_users(users));
-            state.leaving.clear();
-            state.tell_workers();
-        }
+        state.forget_users_before(self.turn);
+        state.leaving.retain(|(turn, _)| *turn > self.turn);
+        state.tell_workers();
     }
 }
 
@@ -116,10 +122,9 @@ impl Rest {
 mod tests {
     use aeraki_codec::Demand;
     use aeraki_route::Rules;
+    use tokio_test::{assert_pending, assert_ready, task};
 
     use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
 
     fn clusters(names: &[&str]) -> Vec<Cluster> {
         names.iter().map(|name| Cluster::new(*name)).collect()
@@ -133,30 +138,49 @@ mod tests {
         lock(&in_force.0).all().into_iter().map(|cluster| cluster.name.clone()).collect()
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn what_is_gone_stays_until_the_last_old_connection_has_ended() {
         let in_force = InForce::default();
         let table = users("a");
         let wants = |key: &str| table.load().demand().wants(key.as_bytes());
+        let now_used_by = |key: &str| vec![(Arc::clone(&table), users(key))];
+        let (one, two) = (Drain::new(), Drain::new());
         in_force.put(&clusters(&["one", "two"]));
 
-        let first = in_force.update(&clusters(&["two", "three"]), vec![(Arc::clone(&table), users("b"))]);
-        in_force.ends_within(30 * SECOND);
+        let first = in_force.update(&clusters(&["two", "three"]), now_used_by("b"));
+        let mut first = task::spawn(first.settle_after(vec![one.clone()]));
+        assert_pending!(first.poll());
         assert_eq!(in_use(&in_force), ["two", "three", "one"]);
-        let second = in_force.update(&clusters(&["four"]), vec![(Arc::clone(&table), users("c"))]);
-        in_force.ends_within(SECOND);
+        let second = in_force.update(&clusters(&["four"]), now_used_by("c"));
+        let mut second = task::spawn(second.settle_after(vec![one.clone(), two.clone()]));
+        assert_pending!(second.poll());
         assert_eq!(in_use(&in_force), ["four", "two", "three", "one"]);
-        in_force.put(&clusters(&["four", "one"]));
-        assert_eq!(in_use(&in_force), ["four", "one", "two", "three"]);
+        in_force.put(&clusters(&["four", "three"]));
+        assert_eq!(in_use(&in_force), ["four", "three", "two", "one"]);
         assert!(wants("a") && wants("b") && wants("c"));
 
-        assert_eq!((first.due(), second.due()), (Some(Instant::now() + 30 * SECOND), first.due()));
-        first.settle();
-        assert_eq!(in_use(&in_force).len(), 4, "the second update has yet to settle");
-        tokio::time::advance(30 * SECOND).await;
-        assert_eq!(second.due(), None);
+        one.close();
+        assert_ready!(first.poll());
+        assert_pending!(second.poll());
+        assert_eq!(in_use(&in_force), ["four", "three", "two"], "which left with the second");
+        assert!(!wants("a") && wants("b") && wants("c"));
+        two.close();
+        assert_ready!(second.poll());
+        assert_eq!(in_use(&in_force), ["four", "three"]);
+        assert!(!wants("b") && wants("c"));
+    }
+
+    #[test]
+    fn rests_may_be_done_in_any_order() {
+        let in_force = InForce::default();
+        let table = users("a");
+        in_force.put(&clusters(&["one"]));
+        let [first, second] =
+            ["b", "c"].map(|key| in_force.update(&clusters(&[key]), vec![(Arc::clone(&table), users(key))]));
         second.settle();
-        assert_eq!(in_use(&in_force), ["four", "one"]);
-        assert!(wants("c") && !wants("a") && !wants("b"));
+        first.settle();
+        assert_eq!(in_use(&in_force), ["c"]);
+        let demand = table.load().demand().clone();
+        assert!(demand.wants(b"c") && !demand.wants(b"a") && !demand.wants(b"b"));
     }
 }

@@ -96,6 +96,15 @@ impl Proxy {
     /// # Errors
     /// The first fault: the object, the field and the reason.
     pub fn with_filters(config: config::Proxy, registry: &Registry, filters: &Filters) -> Result<Self, ConfigError> {
+        Self::check(config, registry, filters, Secrets::new())
+    }
+
+    fn check(
+        config: config::Proxy,
+        registry: &Registry,
+        filters: &Filters,
+        secrets: Secrets,
+    ) -> Result<Self, ConfigError> {
         config.validate()?;
         if config.admin.is_some() && !cfg!(feature = "admin") {
             return Err(ConfigError::new("proxy", "admin", "this build has no admin interface (feature `admin`)"));
@@ -123,7 +132,6 @@ impl Proxy {
             })
         });
         let listeners = listeners.collect::<Result<Vec<_>, ConfigError>>()?;
-        let secrets = Secrets::new();
         config.listeners.iter().try_for_each(|listener| secrets.check_listener(listener))?;
         config.clusters.iter().try_for_each(|cluster| secrets.check_cluster(cluster))?;
         let stats = Stats::new();

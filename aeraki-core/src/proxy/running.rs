@@ -59,6 +59,8 @@ pub struct Running {
     /// Ends the listeners, perhaps before the rest.
     pub(super) listener_drains: ListenerDrains,
     pub(super) in_force: InForce,
+    /// What tells listeners to end that are gone or have been replaced, until they have.
+    pub(super) ending: Vec<Drain>,
     /// The tables of all listeners, as the admin interface sees them.
     tables: Arc<Mutex<Vec<Arc<SharedRules>>>>,
     /// Shows the limits of all listeners.
@@ -94,6 +96,7 @@ impl Running {
             listener_drains: ListenerDrains::of(&drain),
             drain,
             in_force: InForce::default(),
+            ending: Vec::new(),
             tables: Arc::default(),
             limits: Vec::new(),
         };
@@ -152,16 +155,25 @@ impl Running {
         &self.drain
     }
 
+    /// Returns what tells the listeners alone to finish, as `POST /drain_listeners` does: the proxy goes on without them.
+    #[must_use]
+    pub const fn listener_drains(&self) -> &ListenerDrains {
+        &self.listener_drains
+    }
+
     /// Lists which route tables a control plane is to deliver now; as [`Proxy::subscriptions`].
     pub fn subscriptions(&self) -> impl Iterator<Item = (&RouteSubscription, &Arc<SharedRules>)> {
         subscriptions(self.listeners.values().map(|serving| &serving.prepared))
     }
 
     /// Waits until all listeners take connections. One that subscribes to route tables takes none before they have come, or
-    /// have not come within their [`initial_fetch_timeout`](RouteSubscription::initial_fetch_timeout).
+    /// have not come within their [`initial_fetch_timeout`](RouteSubscription::initial_fetch_timeout), or when it drains.
     pub async fn warmed(&self) {
-        for listener in self.listeners.values() {
-            listener.warming.over().await;
+        for Serving { warming, drain, .. } in self.listeners.values() {
+            tokio::select! {
+                () = warming.over() => {}
+                () = drain.reached(Phase::Draining) => {}
+            }
         }
     }
 

@@ -6,13 +6,21 @@ use std::{
     time::Duration,
 };
 
-use aeraki_route::config::{ConfigError, NetworkFilter, RouteSource};
-use tokio::time::{Instant, sleep_until};
+use aeraki_codec::Registry;
+use aeraki_route::config::{self, ConfigError, NetworkFilter, RouteSource};
+use tokio::time::sleep;
 
 use super::{
-    Prepared, Proxy, Running, find_check, leaving::NewUsers, running::Serving, service::share_codecs, worker::Common,
+    Prepared, Proxy, Running, find_check,
+    leaving::{NewUsers, Rest},
+    running::Serving,
+    service::share_codecs,
+    worker::Common,
 };
-use crate::server::{self, Drain, Phase};
+use crate::{
+    server::{self, Drain, Phase},
+    stack::Filters,
+};
 
 /// What became of the listeners in an [update](Running::update), by their names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,13 +41,23 @@ struct Plan {
 }
 
 impl Running {
+    /// Checks a configuration that is to be the [next](Self::update), as [`Proxy::with_filters`] does, except that
+    /// certificates in use are not read again: one that has expired meanwhile is no reason to refuse another change.
+    ///
+    /// # Errors
+    /// The first fault: the object, the field and the reason.
+    pub fn prepare(&self, config: config::Proxy, registry: &Registry, filters: &Filters) -> Result<Proxy, ConfigError> {
+        Proxy::check(config, registry, filters, self.common.secrets.clone())
+    }
+
     /// Makes the configuration of `next` the one in force. What did not change is not touched: a listener that is the same
     /// but for its inline routes keeps its connections, and so does a cluster that is the same but for its endpoints.
     ///
     /// A listener that changed takes connections from the same socket as before, so that none is refused; connections that
     /// were open have `grace` to finish in the way they began, and so have those of listeners that are gone. Limits of such
     /// a listener count anew. What only the old configuration needs (clusters, keys that its filters look at) stays until all
-    /// of them have finished. Connections to servers go on where `next` was made with the same registry. Tables of a control plane stay in force as long as any listener asks for them.
+    /// of them have finished. Connections to servers go on where `next` was made with the same registry. Tables of a control
+    /// plane or a file stay in force as long as any listener asks for them.
     ///
     /// # Errors
     /// The first thing that cannot be: an address, a certificate, a table in force that a new listener cannot serve, another
@@ -57,15 +75,7 @@ impl Running {
         let kept: BTreeSet<_> = next.config.listeners.iter().map(|listener| listener.name.as_str()).collect();
         let gone = self.listeners.keys().filter(|name| !kept.contains(name.as_str())).cloned().collect();
         let updated = self.apply(plan, gone, grace)?;
-        if updated.ends_any() {
-            let changed = updated.changed.iter().filter_map(|name| self.listeners.get(name));
-            let longest = changed.map(|serving| serving.warming.longest()).max().unwrap_or_default();
-            self.in_force.ends_within(longest + grace);
-        }
-        match rest.due() {
-            Some(due) => self.at(due, move || rest.settle()),
-            None => rest.settle(),
-        }
+        self.settle(rest);
         self.common.limit.set(next.config.max_connections);
         self.config = next.config;
         self.sockets.keep(&self.config.listeners);
@@ -147,7 +157,7 @@ impl Running {
         }
         for name in gone {
             if let Some(before) = self.listeners.remove(&name) {
-                self.end(&before.drain, grace);
+                self.end(before.drain, grace);
                 updated.removed.push(name);
             }
         }
@@ -155,45 +165,51 @@ impl Running {
     }
 
     /// Has what came before a listener finish within `grace`, once that takes connections or goes itself.
-    fn end_after(&self, listener: &str, before: Drain, grace: Duration) {
-        match (self.listeners.get(listener), self.workers.first()) {
-            (Some(Serving { warming, drain, .. }), Some(worker)) if !warming.was_warm() => {
+    fn end_after(&mut self, listener: &str, before: Drain, grace: Duration) {
+        match self.listeners.get(listener) {
+            Some(Serving { warming, drain, .. }) if !warming.was_warm() => {
                 let (warming, drain) = (warming.clone(), drain.clone());
-                worker.handle().spawn(async move {
+                self.end_when(before, grace, async move {
                     tokio::select! {
                         () = warming.over() => {}
                         () = drain.reached(Phase::Draining) => {}
                     }
-                    before.begin();
-                    sleep_until(Instant::now() + grace).await;
-                    before.close();
                 });
             }
-            _ => self.end(&before, grace),
+            _ => self.end(before, grace),
         }
     }
 
     /// Has what a drain tells finish within `grace`.
-    fn end(&self, drain: &Drain, grace: Duration) {
+    fn end(&mut self, drain: Drain, grace: Duration) {
         drain.begin();
-        let drain = drain.clone();
-        self.at(Instant::now() + grace, move || drain.close());
+        self.end_when(drain, grace, std::future::ready(()));
     }
 
-    fn at(&self, due: Instant, act: impl FnOnce() + Send + 'static) {
-        if let Some(worker) = self.workers.first() {
-            worker.handle().spawn(async move {
-                sleep_until(due).await;
-                act();
-            });
+    fn end_when(&mut self, drain: Drain, grace: Duration, when: impl Future<Output = ()> + Send + 'static) {
+        self.ending.push(drain.clone());
+        self.spawn(async move {
+            when.await;
+            drain.begin();
+            sleep(grace).await;
+            drain.close();
+        });
+    }
+
+    /// Does the rest of an update when all has ended that goes by an earlier configuration.
+    fn settle(&mut self, rest: Rest) {
+        self.ending.retain(|drain| drain.phase() != Phase::Closing);
+        if self.ending.is_empty() {
+            rest.settle();
+        } else {
+            self.spawn(rest.settle_after(self.ending.clone()));
         }
     }
-}
 
-impl Updated {
-    /// Tells whether any connections finish in the old way.
-    const fn ends_any(&self) -> bool {
-        !self.changed.is_empty() || !self.removed.is_empty()
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        if let Some(worker) = self.workers.first() {
+            worker.handle().spawn(task);
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The time before a listener takes connections: until its route tables have come, or for as long as each of them may take.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use aeraki_route::{
     SharedRules,
@@ -18,8 +18,7 @@ use super::Prepared;
 #[derive(Clone, Debug)]
 pub(super) struct Warming {
     done: Shared<BoxFuture<'static, ()>>,
-    /// None: there was nothing to wait for.
-    longest: Option<Duration>,
+    was_warm: bool,
 }
 
 /// A table that has not come yet, and its place.
@@ -32,19 +31,13 @@ impl Warming {
             _ => None,
         });
         let missing: Vec<Missing> = subscribed.filter(|(_, rules)| rules.load().table().is_none()).collect();
-        let limits = missing.iter().map(|(subscription, _)| subscription.initial_fetch_timeout);
-        let longest = limits.map(|limit| if limit.is_zero() { FOR_EVER } else { limit }).max();
-        Self { done: wait(prepared.config.name.clone(), missing).boxed().shared(), longest }
+        let was_warm = missing.is_empty();
+        Self { done: wait(prepared.config.name.clone(), missing).boxed().shared(), was_warm }
     }
 
     /// Tells whether the listener had all its tables from the start.
     pub(super) const fn was_warm(&self) -> bool {
-        self.longest.is_none()
-    }
-
-    /// Returns how long the listener may wait from its start.
-    pub(super) fn longest(&self) -> Duration {
-        self.longest.unwrap_or_default()
+        self.was_warm
     }
 
     /// Waits until the listener takes connections.
@@ -67,6 +60,3 @@ async fn wait(listener: String, missing: Vec<Missing>) {
         }
     }
 }
-
-/// Longer than a process lives between two configurations.
-const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);

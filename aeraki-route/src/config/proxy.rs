@@ -1,6 +1,9 @@
 //! A whole proxy: what a bootstrap gives.
 
-use std::{collections::HashSet, net::SocketAddr};
+use std::{
+    collections::{HashMap, HashSet},
+    net::SocketAddr,
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -9,7 +12,9 @@ use super::{
     cluster::{self, Cluster},
     endpoint::Locality,
     error::ConfigError,
+    filter_chain::NetworkFilter,
     listener::{self, Listener},
+    meta_protocol_proxy::{RouteSource, RouteSubscription},
     socket_address::SocketAddress,
 };
 
@@ -90,11 +95,35 @@ impl Proxy {
         check_unique(cluster::KIND, self.clusters.iter().map(|cluster| &*cluster.name))?;
         check_unique(listener::KIND, self.listeners.iter().map(|listener| &*listener.name))?;
         self.check_addresses()?;
+        self.check_tables()?;
         let clusters: HashSet<_> = self.clusters.iter().map(|cluster| &*cluster.name).collect();
         if let Some(unknown) = self.local_cluster.as_deref().filter(|local| !clusters.contains(local)) {
             return Err(ConfigError::new("proxy", "localCluster", format!("there is no cluster {unknown:?}")));
         }
         self.listeners.iter().try_for_each(|listener| listener.check_clusters(&|name| clusters.contains(name)))
+    }
+
+    /// Refuses a table that is asked for in two places: listeners share a table by its name.
+    fn check_tables(&self) -> Result<(), ConfigError> {
+        let mut known = HashMap::new();
+        for listener in &self.listeners {
+            for (path, chain) in listener.chains() {
+                let NetworkFilter::MetaProtocolProxy(service) = &chain.filter else { continue };
+                let RouteSource::Dynamic(RouteSubscription { route_config_name: name, origin, .. }) = &service.routes
+                else {
+                    continue;
+                };
+                let (first, of) = known.entry(name).or_insert((origin, &listener.name));
+                if *first != origin {
+                    let path = format!("{path}.{}.routes.dynamic.origin", chain.filter.path());
+                    let reason = format!(
+                        "listener {of:?} takes the table {name:?} from elsewhere; tables are told apart by name"
+                    );
+                    return Err(of_listener(listener, path, reason));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn check_addresses(&self) -> Result<(), ConfigError> {

@@ -200,6 +200,13 @@ fn proxy_refusals_name_object_field_and_reason() {
             r#"listener "thrift": filterChains[0].filter.metaProtocolProxy.routes.dynamic.origin.cluster: there is no cluster "aeraki-xds""#,
         ),
         (
+            proxy_refusal(|proxy| {
+                let in_file = RouteSubscription::in_file("thrift_9090", "/etc/routes.yaml");
+                dubbo(proxy).routes = RouteSource::Dynamic(in_file);
+            }),
+            r#"listener "thrift": filterChains[0].filter.metaProtocolProxy.routes.dynamic.origin: listener "dubbo" takes the table "thrift_9090" from elsewhere; tables are told apart by name"#,
+        ),
+        (
             proxy_refusal(|proxy| dubbo(proxy).limits.max_requests_in_flight = 0),
             r#"listener "dubbo": filterChains[0].filter.metaProtocolProxy.limits.maxRequestsInFlight: must not be zero"#,
         ),

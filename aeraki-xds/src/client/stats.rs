@@ -23,9 +23,9 @@ struct Numbers {
 
 impl UpdateStats {
     /// Forgets all tables but these.
-    pub fn keep<'a>(&self, tables: impl IntoIterator<Item = &'a String>) {
+    pub fn keep<'a>(&self, tables: impl IntoIterator<Item = &'a str>) {
         let kept: BTreeSet<_> = tables.into_iter().collect();
-        self.numbers().retain(|table, _| kept.contains(table));
+        self.numbers().retain(|table, _| kept.contains(table.as_str()));
     }
 
     pub(crate) fn count(&self, event: &Event<'_>) {

@@ -13,6 +13,7 @@ use aeraki_route::config::RouteConfig;
 use prost::Name;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::client::{Event, UpdateStats};
 use crate::convert::routes_from_http;
@@ -60,37 +61,56 @@ impl RouteFile {
     /// Names the file, the field and the reason: what is no YAML, unknown, of a wrong type or without any effect here, a
     /// table that is not there or there twice, and what [`routes_from_http`] refuses.
     pub fn read(&self, name: &str) -> Result<RouteConfig, RouteFileError> {
-        self.read_versioned(name).map(|(_, table)| table)
-    }
-
-    fn read_versioned(&self, name: &str) -> Result<(String, RouteConfig), RouteFileError> {
-        let text = std::fs::read_to_string(&self.path).map_err(|error| self.refuse(&error))?;
-        table(&text, name).map_err(|error| self.refuse(&error))
+        let (_, table) = self.table(&self.text()?, name)?;
+        Ok(table)
     }
 
     /// Keeps `rules` at what the file says of the table `name`, until the future is dropped. The file is looked at once a
-    /// second; while it cannot be used, the last good table stays in force.
+    /// second, and read when it has changed; while it cannot be used, the last good table stays in force.
     pub async fn drive(self: Arc<Self>, name: &str, rules: Arc<SharedRules>) {
-        let mut last = None;
+        let mut last = Last::default();
         loop {
-            let (this, table) = (Arc::clone(&self), name.to_owned());
-            if let Ok(read) = spawn_blocking(move || this.read_versioned(&table)).await
-                && last.as_ref() != Some(&read)
-            {
-                let applied = read.as_ref().map_err(ToString::to_string).and_then(|(version, table)| {
-                    rules.update(table).map_err(|error| self.refuse(&error).to_string())?;
-                    Ok(version)
-                });
-                let event = match &applied {
-                    Ok(version) => Event::Accepted { name, version },
-                    Err(reason) => Event::Rejected { name, version: "", reason },
-                };
-                self.stats.count(&event);
-                (self.observer)(&event);
-                last = Some(read);
+            let this = Arc::clone(&self);
+            if let Ok(text) = spawn_blocking(move || this.text()).await {
+                self.take(text, name, &rules, &mut last);
             }
             sleep(INTERVAL).await;
         }
+    }
+
+    /// Puts a table in force, unless nothing has changed.
+    fn take(&self, text: Result<String, RouteFileError>, name: &str, rules: &SharedRules, last: &mut Last) {
+        let seen = text.as_ref().map(|text| xxh3_64(text.as_bytes())).map_err(Clone::clone);
+        if last.settled.as_ref() == Some(&seen) {
+            return;
+        }
+        let table = text.and_then(|text| self.table(&text, name));
+        // what those who judge by the table refuse they may take later: it is tried again
+        let outcome = table.map(|(version, table)| rules.update(&table).map(|()| version));
+        last.settled = (!matches!(outcome, Ok(Err(_)))).then_some(seen);
+        let outcome = outcome.and_then(|updated| updated.map_err(|error| self.refuse(&error)));
+        if last.told.as_ref() != Some(&outcome) {
+            self.tell(name, &outcome);
+            last.told = Some(outcome);
+        }
+    }
+
+    fn tell(&self, name: &str, outcome: &Result<String, RouteFileError>) {
+        let reason = outcome.as_ref().map_err(ToString::to_string);
+        let event = match &reason {
+            Ok(version) => Event::Accepted { name, version },
+            Err(reason) => Event::Rejected { name, version: "", reason },
+        };
+        self.stats.count(&event);
+        (self.observer)(&event);
+    }
+
+    fn text(&self) -> Result<String, RouteFileError> {
+        std::fs::read_to_string(&self.path).map_err(|error| self.refuse(&error))
+    }
+
+    fn table(&self, text: &str, name: &str) -> Result<(String, RouteConfig), RouteFileError> {
+        table(text, name).map_err(|error| self.refuse(&error))
     }
 
     fn refuse(&self, reason: &dyn fmt::Display) -> RouteFileError {
@@ -104,6 +124,14 @@ impl fmt::Debug for RouteFile {
     }
 }
 
+/// What became of a file before.
+#[derive(Default)]
+struct Last {
+    /// The hash of the text, or why there was none, with which nothing is left to be done.
+    settled: Option<Result<u64, RouteFileError>>,
+    told: Option<Result<String, RouteFileError>>,
+}
+
 /// Why a table of a file cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {reason}", path.display())]
@@ -115,7 +143,7 @@ pub struct RouteFileError {
     pub reason: String,
 }
 
-/// Finds a table in the text of a file, and the version that the text says it is of.
+/// Finds a table in the text of a file, and its version: what the text says, or else what tells texts apart.
 fn table(text: &str, name: &str) -> Result<(String, RouteConfig), Box<dyn Error + Send + Sync>> {
     let descriptor = json::descriptor(&DiscoveryResponse::full_name()).ok_or("this build reads no such file")?;
     let mut reader = Reader::new(used::of);
@@ -132,7 +160,9 @@ fn table(text: &str, name: &str) -> Result<(String, RouteConfig), Box<dyn Error 
         return Err(format!("{path}: has no effect here").into());
     }
     let table = found.ok_or_else(|| format!("there is no table {name:?} in it"))?;
-    Ok((response.version_info, routes_from_http(&table)?))
+    let version = Some(response.version_info).filter(|version| !version.is_empty());
+    let version = version.unwrap_or_else(|| format!("{:016x}", xxh3_64(text.as_bytes())));
+    Ok((version, routes_from_http(&table)?))
 }
 
 /// How often files are looked at.

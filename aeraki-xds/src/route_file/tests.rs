@@ -1,7 +1,9 @@
 use std::fs;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use aeraki_route::Rules;
+use aeraki_route::config::ConfigError;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -128,6 +130,26 @@ async fn changes_come_into_force_and_what_is_wrong_leaves_the_last_good_table() 
     task.abort();
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_table_that_its_users_refuse_is_tried_again_and_told_once() {
+    let file = File::with(&document(&[resource("mine", "cluster: one")]));
+    let willing = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&willing);
+    let rules = SharedRules::new(Rules::empty()).with_check(move |_| match asked.load(Ordering::Relaxed) {
+        true => Ok(()),
+        false => Err(ConfigError::new("table", "routes", "are not liked")),
+    });
+    let rules = Arc::new(rules);
+    let (drive, driven) = (Arc::clone(&file.file), Arc::clone(&rules));
+    let task = tokio::spawn(async move { drive.drive("mine", driven).await });
+    sleep(INTERVAL * 5).await;
+    willing.store(true, Ordering::Relaxed);
+    rules.in_force().await;
+    let events = file.events.lock().expect("no panic").clone();
+    assert!(events.len() == 2 && events[0].contains("are not liked") && events[1] == "accepted v1", "{events:?}");
+    task.abort();
+}
+
 /// Writes characters that YAML takes in escaped form only, unlike JSON.
 fn escaped(json: &str) -> String {
     let escape = |char: char| if char.is_control() { format!("\\u{:04x}", u32::from(char)) } else { char.to_string() };
@@ -141,6 +163,6 @@ proptest! {
         let resource = Any::pack(&routes_to_http(&config).expect("has a form"));
         let response = DiscoveryResponse { resources: vec![resource], ..DiscoveryResponse::default() };
         let text = escaped(&json::text(&response).expect("has a form"));
-        prop_assert_eq!(table(&text, &config.name).map_err(|error| error.to_string()), Ok((String::new(), config)));
+        prop_assert_eq!(table(&text, &config.name).map(|(_, read)| read).map_err(|error| error.to_string()), Ok(config));
     }
 }

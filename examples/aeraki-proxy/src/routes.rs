@@ -5,9 +5,12 @@ use std::{
     sync::Arc,
 };
 
-use aeraki_core::route::{
-    SharedRules,
-    config::{Cluster, Proxy, RouteOrigin, RouteSubscription},
+use aeraki_core::{
+    proxy::Proxy,
+    route::{
+        SharedRules,
+        config::{self, Cluster, RouteConfig, RouteOrigin, RouteSubscription},
+    },
 };
 use aeraki_xds::{
     RouteFile,
@@ -24,6 +27,9 @@ pub(crate) struct Routes {
     stats: Arc<UpdateStats>,
 }
 
+/// What keeps tables up to date, by their names.
+pub(crate) type Sources = BTreeMap<String, Source>;
+
 struct Table {
     rules: Arc<SharedRules>,
     source: Source,
@@ -32,7 +38,7 @@ struct Table {
 
 /// What keeps a table up to date.
 #[derive(Clone)]
-enum Source {
+pub(crate) enum Source {
     ControlPlane(Arc<Subscriber>),
     File(Arc<RouteFile>),
 }
@@ -55,20 +61,30 @@ impl Source {
 }
 
 impl Routes {
-    /// Subscribes to these tables of a proxy, and to no others any more.
+    /// Finds what keeps the tables of a proxy up to date.
     ///
     /// # Errors
     /// When the cluster of a control plane has no endpoint.
+    pub(crate) fn sources(&mut self, proxy: &Proxy) -> Result<Sources> {
+        let sources = proxy.subscriptions().map(|(subscription, _)| {
+            let source = self.source(proxy.config(), &subscription.origin)?;
+            Ok((subscription.route_config_name.clone(), source))
+        });
+        sources.collect()
+    }
+
+    /// Keeps these tables up to date, and no others any more.
     pub(crate) fn follow<'a>(
         &mut self,
-        config: &Proxy,
+        mut sources: Sources,
         subscriptions: impl Iterator<Item = (&'a RouteSubscription, &'a Arc<SharedRules>)>,
-    ) -> Result<()> {
+    ) {
         let mut wanted = BTreeSet::new();
-        for (subscription, rules) in subscriptions {
-            let source = self.source(config, &subscription.origin)?;
-            wanted.insert(subscription.route_config_name.clone());
-            self.subscribe(&subscription.route_config_name, rules, source);
+        for (RouteSubscription { route_config_name: name, .. }, rules) in subscriptions {
+            if let Some(source) = sources.remove(name) {
+                wanted.insert(name.clone());
+                self.subscribe(name, rules, source);
+            }
         }
         self.tables.retain(|name, table| {
             let stays = wanted.contains(name);
@@ -77,8 +93,7 @@ impl Routes {
             }
             stays
         });
-        self.stats.keep(self.tables.keys());
-        Ok(())
+        self.stats.keep(self.tables.keys().map(String::as_str));
     }
 
     /// Returns what became of the tables that came.
@@ -101,7 +116,7 @@ impl Routes {
         self.tables.insert(name.to_owned(), Table { rules, source, task: task.abort_handle() });
     }
 
-    fn source(&mut self, config: &Proxy, origin: &RouteOrigin) -> Result<Source> {
+    fn source(&mut self, config: &config::Proxy, origin: &RouteOrigin) -> Result<Source> {
         match origin {
             RouteOrigin::Cluster(cluster) => self.subscriber(config, cluster).map(Source::ControlPlane),
             RouteOrigin::File(path) => {
@@ -113,7 +128,7 @@ impl Routes {
     }
 
     /// Returns the subscriber at a control plane: the one that there is, unless its cluster is another now.
-    fn subscriber(&mut self, config: &Proxy, cluster: &str) -> Result<Arc<Subscriber>> {
+    fn subscriber(&mut self, config: &config::Proxy, cluster: &str) -> Result<Arc<Subscriber>> {
         let found = control_plane(config, cluster)?;
         if let Some((known, subscriber)) = self.control_planes.get(cluster)
             && known == found
@@ -131,19 +146,36 @@ impl Routes {
 ///
 /// # Errors
 /// When the file or its table cannot be used, or the cluster of the control plane has no endpoint.
-pub(crate) fn check(config: &Proxy, subscription: &RouteSubscription, rules: &SharedRules) -> Result<()> {
+pub(crate) fn check(config: &config::Proxy, subscription: &RouteSubscription, rules: &SharedRules) -> Result<()> {
     match &subscription.origin {
         RouteOrigin::Cluster(cluster) => _ = Subscriber::new(control_plane(config, cluster)?, &config.node)?,
         RouteOrigin::File(path) => {
             let table = RouteFile::new(path).read(&subscription.route_config_name)?;
-            rules.update(&table).with_context(|| path.display().to_string())?;
+            check_clusters(config, &table)
+                .and_then(|()| Ok(rules.update(&table)?))
+                .with_context(|| path.display().to_string())?;
         }
         _ => {}
     }
     Ok(())
 }
 
-fn control_plane<'a>(config: &'a Proxy, cluster: &str) -> Result<&'a Cluster> {
+/// Refuses a route to a cluster that is not there: all of them are in the bootstrap.
+fn check_clusters(config: &config::Proxy, table: &RouteConfig) -> Result<()> {
+    let is_known = |name: &str| config.clusters.iter().any(|cluster| cluster.name == name);
+    match table.clusters().find(|(.., name)| !is_known(name)) {
+        Some((index, name)) => {
+            bail!(
+                "route configuration {:?}: {}.route: there is no cluster {name:?}",
+                table.name,
+                table.routes[index].path(index)
+            )
+        }
+        None => Ok(()),
+    }
+}
+
+fn control_plane<'a>(config: &'a config::Proxy, cluster: &str) -> Result<&'a Cluster> {
     let found = config.clusters.iter().find(|known| known.name == cluster);
     found.with_context(|| format!("cluster {cluster:?} of a control plane does not exist"))
 }

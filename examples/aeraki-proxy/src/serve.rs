@@ -6,7 +6,7 @@ use aeraki_codec::Registry;
 use aeraki_core::{
     observe::{Collect, Counter, Samples, Value},
     proxy::{Predecessor, Proxy, Running, Updated},
-    route::config,
+    route::config::{self, ConfigError},
     stack::Filters,
 };
 use aeraki_xds::{
@@ -71,11 +71,14 @@ impl<'a> Program<'a> {
 
     /// Reads the configuration and checks it as a whole: what is wrong with it is wrong here, whatever becomes of it then.
     pub(crate) fn load(&self) -> Result<Proxy> {
+        self.load_with(|config| Proxy::with_filters(config, &self.registry, &self.filters))
+    }
+
+    fn load_with(&self, check: impl FnOnce(config::Proxy) -> Result<Proxy, ConfigError>) -> Result<Proxy> {
         let text = std::fs::read_to_string(&self.args.config_path)?;
         let Bootstrap { proxy: config, warnings, .. } = Bootstrap::from_yaml(&text)?;
         self.clients.add(&config.clusters);
-        let proxy = Proxy::with_filters(config, &self.registry, &self.filters);
-        let proxy = proxy.map_err(|error| in_words_of_bootstrap(&error))?;
+        let proxy = check(config).map_err(|error| in_words_of_bootstrap(&error))?;
         proxy
             .subscriptions()
             .try_for_each(|(subscription, rules)| routes::check(proxy.config(), subscription, rules))?;
@@ -100,10 +103,11 @@ impl<'a> Program<'a> {
         runtime.block_on(async {
             let mut events = Events::new()?;
             let mut routes = Routes::default();
-            routes.follow(proxy.config(), proxy.subscriptions())?;
+            let sources = routes.sources(&proxy)?;
+            routes.follow(sources, proxy.subscriptions());
             proxy.stats().register(Arc::clone(routes.stats()) as _);
             proxy.stats().register(Arc::clone(&self.reloads) as _);
-            let (mut running, mut successor) = self.start(proxy).await?;
+            let (mut running, mut successor) = self.start(proxy, &mut events).await?;
             loop {
                 match events.next(&mut successor).await {
                     Event::Reload => self.reload(&mut running, &mut routes),
@@ -122,11 +126,11 @@ impl<'a> Program<'a> {
     }
 
     /// Starts in the place of the process before, if there is one and the user wants it so.
-    async fn start(&self, mut proxy: Proxy) -> Result<(Running, Option<Successor>)> {
+    async fn start(&self, mut proxy: Proxy, events: &mut Events) -> Result<(Running, Option<Successor>)> {
         let all = || std::thread::available_parallelism().map_or(1, usize::from);
         let workers = self.args.workers.map_or_else(all, usize::from);
         let Some(path) = &self.args.hot_restart_path else {
-            let running = proxy.start(workers)?;
+            let running = proxy.start(workers).map_err(|error| in_words_of_bootstrap(&error))?;
             tell_addresses(&running, workers);
             return Ok((running, None));
         };
@@ -135,9 +139,12 @@ impl<'a> Program<'a> {
             tracing::info!("takes the sockets of the proxy before");
             proxy = proxy.with_sockets_of(predecessor);
         }
-        let running = proxy.start(workers)?;
+        let running = proxy.start(workers).map_err(|error| in_words_of_bootstrap(&error))?;
         let successor = running.await_successor(path).with_context(|| format!("the socket {}", path.display()))?;
-        running.warmed().await;
+        tokio::select! {
+            () = running.warmed() => {}
+            () = events.end() => bail!("told to end before its routes had come"),
+        }
         tell_addresses(&running, workers);
         if let Some(predecessor) = predecessor
             && let Err(error) = predecessor.relieve()
@@ -165,9 +172,14 @@ impl<'a> Program<'a> {
 
     fn try_reload(&self, running: &mut Running, routes: &mut Routes) -> Result<Updated> {
         let before: Vec<config::Cluster> = running.config().clusters.clone();
-        let mut load = || -> Result<Updated> { Ok(running.update(self.load()?, self.grace())?) };
-        let updated = load().inspect_err(|_| self.clients.add(&before))?;
-        routes.follow(running.config(), running.subscriptions())?;
+        let mut update = || -> Result<_> {
+            let proxy = self.load_with(|config| running.prepare(config, &self.registry, &self.filters))?;
+            let sources = routes.sources(&proxy)?;
+            let updated = running.update(proxy, self.grace()).map_err(|error| in_words_of_bootstrap(&error))?;
+            Ok((sources, updated))
+        };
+        let (sources, updated) = update().inspect_err(|_| self.clients.add(&before))?;
+        routes.follow(sources, running.subscriptions());
         Ok(updated)
     }
 
@@ -189,6 +201,14 @@ impl Events {
         let [terminate, interrupt, hangup] =
             [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
         Ok(Self { terminate: terminate?, interrupt: interrupt?, hangup: hangup? })
+    }
+
+    /// Waits for SIGTERM or SIGINT.
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 
     async fn next(&mut self, successor: &mut Option<Successor>) -> Event {

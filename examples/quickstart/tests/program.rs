@@ -39,6 +39,21 @@ impl Quickstart {
         found.unwrap_or_else(|| panic!("no line with {parts:?}"))
     }
 
+    /// Waits for a line for each of `wanted`, in any order.
+    fn wait_for_all<const N: usize>(&mut self, wanted: [&[&str]; N]) -> [String; N] {
+        let mut found = [const { None }; N];
+        while let Some(missing) = found.iter().position(Option::is_none) {
+            let line =
+                self.lines.next().and_then(Result::ok).unwrap_or_else(|| panic!("no line with {:?}", wanted[missing]));
+            for (place, parts) in found.iter_mut().zip(wanted) {
+                if place.is_none() && parts.iter().all(|part| line.contains(part)) {
+                    *place = Some(line.clone());
+                }
+            }
+        }
+        found.map(Option::unwrap_or_default)
+    }
+
     /// Waits for the next two reports of `group`, of which at least one began after now, and returns the later one.
     fn next_report(&mut self, group: &str) -> String {
         self.wait_for(&[group, "route"]);
@@ -150,9 +165,9 @@ fn a_destination_that_is_not_there_is_told_and_nothing_is_said_to_be_answered() 
     let mut program = Quickstart::start(&mesh, &[]);
     program.next_report("dubbo, everybody");
     edit(&mesh, GREETER, |text| text.replace("        host: dubbo.demo.greeter", "        host: dubbo.demo.nobody"));
-    let said = program.wait_for(&["MetaRouter demo/dubbo-greeter: spec.routes[0].route[0].destination.host: "]);
+    let field = "MetaRouter demo/dubbo-greeter: spec.routes[0].route[0].destination.host: ";
+    let [said, _] = program.wait_for_all([&[field], &["routes dubbo.demo.greeter_20880", "are in force"]]);
     assert!(said.contains("no service has the host `dubbo.demo.nobody`") && !said.contains("last good"), "{said}");
-    program.wait_for(&["routes dubbo.demo.greeter_20880", "are in force"]);
     let report = program.next_report("dubbo, everybody");
     assert!(report.contains("     0/s  no answers  errors "), "{report}");
     assert!(report.contains("(the last: an error instead of an answer: cluster_not_found: "), "{report}");

@@ -184,6 +184,19 @@ async fn a_certificate_is_taken_up_when_its_time_comes_and_not_when_it_has_gone(
 }
 
 #[test]
+fn a_certificate_that_expires_in_use_is_no_reason_to_refuse_another_change() {
+    let (authority, now) = (Authority::new(), in_2020());
+    let files = Files::new(&authority.issue_until(&[SHOP], 2021));
+    let listener = Listener::of("in", NOWHERE, FilterChain::new(service()).with_tls(files.server()));
+    let secrets = secrets_at(&now);
+    let _in_use = secrets.server(&files.server());
+    secrets.check_listener(&listener).expect("is valid");
+    now.fetch_add(2 * 365 * 24 * 60 * 60, Relaxed);
+    secrets.check_listener(&listener).expect("it is in use");
+    secrets_at(&now).check_listener(&listener).expect_err("nobody uses it");
+}
+
+#[test]
 fn the_first_certificate_to_expire_is_told_in_days() {
     let (authority, now) = (Authority::new(), in_2020());
     let secrets = secrets_at(&now);

@@ -146,7 +146,7 @@ fn a_port_in_use_is_one_line() {
     }
     let text = bootstrap(&[good_listener(0)], &[cluster("c", 1)]);
     let said = refused(&text.replacen("port_value: 0", &format!("port_value: {}", address.port()), 1), &[]);
-    assert!(said.starts_with(&format!("proxy: admin: cannot listen on {address}: ")), "{said}");
+    assert!(said.starts_with(&format!("proxy: admin.address: cannot listen on {address}: ")), "{said}");
 }
 
 #[test]
@@ -158,5 +158,9 @@ fn a_file_of_routes_is_part_of_the_configuration() {
         assert!(said.starts_with(&format!("{path}: ")) && said.contains("routes[0].route.timeout: "), "{said}");
         let said = refused(&in_file("/nowhere/routes.yaml".as_ref(), &[cluster("c", 1)]), &["--mode", mode]);
         assert!(said.starts_with("/nowhere/routes.yaml: "), "{said}");
+        let unknown = file(&routes_file("cluster: d"));
+        let said = refused(&in_file(unknown.path(), &[cluster("c", 1)]), &["--mode", mode]);
+        let place = "route configuration \"table\": routes[0] \"all\".route: there is no cluster \"d\"";
+        assert_eq!(said, format!("{}: {place}", unknown.path().display()));
     }
 }

@@ -64,7 +64,7 @@ impl Shared {
             biased;
             () = drain.leaves_silent() => Err(End::Cut),
             connected = self.connect(recording) => connected,
-            () = poll_fn(|cx| up.poll_gone(client, cx)) => Err(End::Client),
+            () = up.watch(client) => Err(End::Client),
         };
         recording.count(up.read, 0);
         let mut server = match connected {

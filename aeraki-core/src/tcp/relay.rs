@@ -1,13 +1,17 @@
 //! Two connections of which each gets the bytes of the other.
 
 use std::{
+    future::poll_fn,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use aeraki_codec::Wanted;
-use tokio::{io::AsyncWrite, time::Instant};
+use tokio::{
+    io::AsyncWrite,
+    time::{Instant, timeout},
+};
 
 use super::record::{End, Recording};
 use crate::{
@@ -140,9 +144,18 @@ impl Direction {
         Self { inbox: Inbox::new(buffers.clone()), offset, state: State::Open, read, written, seen }
     }
 
-    /// Reads while there is nobody to write to yet, as much as one buffer holds; is ready when the source is gone: it has
-    /// failed, or closed without a byte.
-    pub(super) fn poll_gone(&mut self, from: &mut Box<dyn Io>, cx: &mut Context<'_>) -> Poll<()> {
+    /// Reads while there is nobody to write to yet, as much as one buffer holds; ends when the source is gone: it has failed, or
+    /// closed without a byte.
+    pub(super) async fn watch(&mut self, from: &mut Box<dyn Io>) {
+        while timeout(LOOK, poll_fn(|cx| self.poll_gone(from, cx))).await.is_err() {
+            // reading would not say so any more once the buffer is full
+            if poll_fn(|cx| Poll::Ready(is_gone(from, cx))).await {
+                return;
+            }
+        }
+    }
+
+    fn poll_gone(&mut self, from: &mut Box<dyn Io>, cx: &mut Context<'_>) -> Poll<()> {
         while self.state == State::Open && self.inbox.bytes().len() < Inbox::CHUNK / 2 {
             let wanted = Wanted::AtLeast(self.inbox.bytes().len() + 1);
             match ready!(self.inbox.poll_fill(from, cx, wanted)) {
@@ -200,9 +213,9 @@ impl Direction {
         self.state == State::Open && !self.inbox.is_empty()
     }
 
-    /// Tells whether the sink, which has not been told that nothing more comes, is gone: it would not even take nothing.
+    /// Tells whether the sink, which has not been told that nothing more comes, is gone.
     fn is_gone(&self, to: &mut Box<dyn Io>, cx: &mut Context<'_>) -> bool {
-        self.state == State::Open && matches!(Pin::new(to).poll_write(cx, &[]), Poll::Ready(Err(_)))
+        self.state == State::Open && is_gone(to, cx)
     }
 
     /// Writes all that was read.
@@ -219,6 +232,11 @@ impl Direction {
         self.offset = 0;
         Poll::Ready(Ok(()))
     }
+}
+
+/// Tells whether nobody is there to write to: who is gone would not even take nothing.
+fn is_gone(to: &mut Box<dyn Io>, cx: &mut Context<'_>) -> bool {
+    matches!(Pin::new(to).poll_write(cx, &[]), Poll::Ready(Err(_)))
 }
 
 /// How often it is looked whether a side is gone of which nothing is read.

@@ -114,6 +114,18 @@ fn clusters_are_read_in_full() {
 }
 
 #[test]
+fn detectors_of_outliers_may_be_off() {
+    let off =
+        "outlier_detection: {consecutive_5xx: 0, consecutive_gateway_failure: 0, consecutive_local_origin_failure: 0}";
+    let read = read(FILTER, off).expect("is valid");
+    let mut expected = OutlierDetection::default();
+    expected.consecutive_errors.threshold = 0;
+    expected.consecutive_gateway_failure.threshold = 0;
+    expected.consecutive_local_origin_failure.threshold = 0;
+    assert_eq!(read.proxy.clusters[0].outlier_detection, Some(expected));
+}
+
+#[test]
 fn health_and_limits_are_read_in_full() {
     let detection = "outlier_detection: {consecutive_5xx: 1, interval: 2s, base_ejection_time: 3s, max_ejection_percent: 4, \
         enforcing_consecutive_5xx: 5, enforcing_success_rate: 6, success_rate_minimum_hosts: 7, \

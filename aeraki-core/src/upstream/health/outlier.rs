@@ -199,8 +199,11 @@ impl Health {
     }
 }
 
-/// Counts another failure in a row; tells whether that is one too many, and begins anew then.
+/// Counts another failure in a row, unless no number is too many; tells whether that is one too many, and begins anew then.
 fn another(row: &AtomicU32, rule: Consecutive) -> bool {
+    if rule.threshold == 0 {
+        return false;
+    }
     let too_many = row.fetch_add(1, Relaxed).saturating_add(1) >= rule.threshold;
     if too_many {
         row.store(0, Relaxed);

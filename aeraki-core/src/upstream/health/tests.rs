@@ -60,6 +60,25 @@ async fn so_many_failures_in_a_row_take_an_endpoint_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_number_of_failures_takes_an_endpoint_out_where_it_is_zero() {
+    use Ended::{Error, LocalOrigin, Refused};
+    let health = Health::default();
+    let hosts = hosts(&health, 1);
+    let mut detection = detection();
+    detection.split_external_local_origin_errors = true;
+    let off = Consecutive::new(0, 100);
+    detection.consecutive_errors = off;
+    detection.consecutive_gateway_failure = off;
+    detection.consecutive_local_origin_failure = off;
+    for ended in [Error, Refused, LocalOrigin] {
+        note(&health, &hosts[0], &[ended; 20], &detection);
+    }
+    assert_eq!(out(&hosts), [0; 0]);
+    let found = Reason::ALL.map(|reason| health.stats.of(reason).detected.get());
+    assert_eq!(found, [0; Reason::ALL.len()], "nor is anything counted");
+}
+
+#[tokio::test(start_paused = true)]
 async fn failures_of_local_origin_may_count_for_themselves() {
     use Ended::{Error, LocalOrigin, Well};
     let health = Health::default();

@@ -103,7 +103,7 @@ impl Default for OutlierDetection {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Consecutive {
-    /// The number; not zero.
+    /// The number; 0: no number does, and none is counted.
     pub threshold: u32,
     /// How often an endpoint that has reached it is taken out, per cent; else it is only counted.
     pub enforcing: u32,
@@ -116,7 +116,6 @@ impl Consecutive {
     }
 
     fn check(self) -> Checked {
-        ensure(self.threshold > 0, "threshold", "must not be zero")?;
         percent(self.enforcing, "enforcing")
     }
 }

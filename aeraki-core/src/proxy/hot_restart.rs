@@ -10,6 +10,7 @@ use std::{
     mem::MaybeUninit,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::FileTypeExt,
         unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream},
     },
     path::{Path, PathBuf},
@@ -115,6 +116,7 @@ pub(super) struct Waiting {
 impl Waiting {
     /// Begins to wait at `path`, in the place of whoever waited there before.
     pub(super) fn at(path: &Path, sockets: Sockets) -> io::Result<Self> {
+        check_place(path)?;
         // in one step, so that there is somebody at any time
         let mut new = path.as_os_str().to_owned();
         new.push(format!(".{}", process::id()));
@@ -197,6 +199,16 @@ fn receive(stream: &mut StdUnixStream) -> io::Result<Option<(Given, OwnedFd)>> {
         (Some(given), Some(socket)) => Ok(Some((given, socket))),
         (Some(given), None) => Err(invalid(format!("no socket came with {given:?}"))),
         (None, _) => Ok(None),
+    }
+}
+
+/// Only a socket may be replaced: any other file is there for something else.
+fn check_place(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.file_type().is_socket() => Ok(()),
+        Ok(_) => Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

@@ -107,3 +107,16 @@ async fn a_successor_that_fails_before_it_serves_does_no_harm() {
     let predecessor = tokio::task::spawn_blocking(move || Predecessor::ask(&asked)).await.expect("no panic");
     assert!(predecessor.expect("nobody").is_none());
 }
+
+#[tokio::test]
+async fn a_file_that_is_no_socket_is_left_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("proxy.yaml");
+    std::fs::write(&path, "admin:").expect("written");
+    let wire = wire::DUBBO;
+    let server = Backend::bind(wire).await.address();
+    let running = proxy(wire, ANY.parse().expect("an address"), server).start_here().expect("a free port");
+    let refused = running.await_successor(&path).map(drop).expect_err("it is a file");
+    assert_eq!(refused.to_string(), "there is a file that is no socket");
+    assert_eq!(std::fs::read_to_string(&path).expect("is there"), "admin:");
+}

@@ -4,6 +4,8 @@ mod used;
 
 use std::error::Error;
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +20,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::client::{Event, UpdateStats};
 use crate::convert::routes_from_http;
 use crate::json::{self, Reader};
-use crate::proto::envoy::config::route::v3::RouteConfiguration;
+use crate::proto::envoy::config::route::v3::{RouteConfiguration, route_match::PathSpecifier};
 use crate::proto::envoy::service::discovery::v3::DiscoveryResponse;
 
 /// A file of route tables: an `envoy.service.discovery.v3.DiscoveryResponse` in YAML or JSON, whose `resources` are
@@ -106,7 +108,17 @@ impl RouteFile {
     }
 
     fn text(&self) -> Result<String, RouteFileError> {
-        std::fs::read_to_string(&self.path).map_err(|error| self.refuse(&error))
+        // others can be read once at most, or have no end
+        if std::fs::metadata(&self.path).is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(self.refuse(&"is no ordinary file"));
+        }
+        let file = File::open(&self.path).map_err(|error| self.refuse(&error))?;
+        let mut text = String::new();
+        let read = file.take(MOST_BYTES + 1).read_to_string(&mut text).map_err(|error| self.refuse(&error))?;
+        if read as u64 > MOST_BYTES {
+            return Err(self.refuse(&format!("is larger than {MOST_BYTES} bytes")));
+        }
+        Ok(text)
     }
 
     fn table(&self, text: &str, name: &str) -> Result<(String, RouteConfig), RouteFileError> {
@@ -160,11 +172,36 @@ fn table(text: &str, name: &str) -> Result<(String, RouteConfig), Box<dyn Error 
         return Err(format!("{path}: has no effect here").into());
     }
     let table = found.ok_or_else(|| format!("there is no table {name:?} in it"))?;
+    check_matches(&table)?;
     let version = Some(response.version_info).filter(|version| !version.is_empty());
     let version = version.unwrap_or_else(|| format!("{:016x}", xxh3_64(text.as_bytes())));
     Ok((version, routes_from_http(&table)?))
 }
 
+/// Refuses what would match less than everything in HTTP: requests have neither hosts nor paths here.
+fn check_matches(table: &RouteConfiguration) -> Result<(), String> {
+    let name = &table.name;
+    for (index, host) in table.virtual_hosts.iter().enumerate() {
+        let host_at = format!("route configuration {name:?}: virtual_hosts[{index}]");
+        if host.domains.iter().any(|domain| domain != "*") {
+            return Err(format!("{host_at}.domains: must be '*': requests have no hosts"));
+        }
+        for (index, route) in host.routes.iter().enumerate() {
+            match route.r#match.as_ref().and_then(|matched| matched.path_specifier.as_ref()) {
+                Some(PathSpecifier::Prefix(prefix)) if !matches!(&**prefix, "" | "/") => {
+                    return Err(format!(
+                        "{host_at}.routes[{index}].match.prefix: must be empty: requests have no paths"
+                    ));
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// As much as a control plane may send at a time.
+const MOST_BYTES: u64 = 64 << 20;
 /// How often files are looked at.
 const INTERVAL: Duration = Duration::from_secs(1);
 

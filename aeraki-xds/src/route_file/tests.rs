@@ -89,6 +89,14 @@ fn what_cannot_be_used_is_refused_with_its_place() {
         (document(&[resource("mine", "timeout: 1s")]), "route: must hold cluster or weighted_clusters"),
         (document(&[resource("mine", "clusters: one")]), "clusters"),
         (
+            document(&[mine().replace("prefix: ''", "prefix: /x")]),
+            "virtual_hosts[0].routes[0].match.prefix: must be empty: requests have no paths",
+        ),
+        (
+            document(&[mine().replace("['*']", "[shop]")]),
+            "virtual_hosts[0].domains: must be '*': requests have no hosts",
+        ),
+        (
             "resources: [{'@type': type.googleapis.com/envoy.config.cluster.v3.Cluster, name: mine}]".to_owned(),
             "resources[0]: expected type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
         ),
@@ -96,6 +104,12 @@ fn what_cannot_be_used_is_refused_with_its_place() {
         let refusal = File::with(&text).refusal();
         assert!(refusal.contains(reason), "{text}: {refusal}");
     }
+    let large = File::with("");
+    let sparse = fs::File::options().write(true).open(large.file.path()).expect("is there");
+    sparse.set_len(MOST_BYTES + 1).expect("without any memory");
+    assert_eq!(large.refusal(), "is larger than 67108864 bytes");
+    let folder = RouteFile::new(std::env::temp_dir()).read("mine").expect_err("a folder").reason;
+    assert_eq!(folder, "is no ordinary file");
     let missing = RouteFile::new("/nowhere/routes.yaml").read("mine").expect_err("no file").to_string();
     assert!(missing.starts_with("/nowhere/routes.yaml: "), "{missing}");
 }

@@ -73,6 +73,15 @@ impl Routes {
         sources.collect()
     }
 
+    /// Tells whether a table is kept up to date from its file already, so that a fault of the file is no news.
+    pub(crate) fn reads(&self, subscription: &RouteSubscription) -> bool {
+        let table = self.tables.get(&subscription.route_config_name);
+        match (table.map(|table| &table.source), &subscription.origin) {
+            (Some(Source::File(file)), RouteOrigin::File(path)) => file.path() == path,
+            _ => false,
+        }
+    }
+
     /// Keeps these tables up to date, and no others any more.
     pub(crate) fn follow<'a>(
         &mut self,

@@ -71,17 +71,25 @@ impl<'a> Program<'a> {
 
     /// Reads the configuration and checks it as a whole: what is wrong with it is wrong here, whatever becomes of it then.
     pub(crate) fn load(&self) -> Result<Proxy> {
-        self.load_with(|config| Proxy::with_filters(config, &self.registry, &self.filters))
+        self.load_with(&Routes::default(), |config| Proxy::with_filters(config, &self.registry, &self.filters))
     }
 
-    fn load_with(&self, check: impl FnOnce(config::Proxy) -> Result<Proxy, ConfigError>) -> Result<Proxy> {
+    /// Checks the configuration beside tables that are followed already.
+    fn load_with(
+        &self,
+        routes: &Routes,
+        check: impl FnOnce(config::Proxy) -> Result<Proxy, ConfigError>,
+    ) -> Result<Proxy> {
         let text = std::fs::read_to_string(&self.args.config_path)?;
         let Bootstrap { proxy: config, warnings, .. } = Bootstrap::from_yaml(&text)?;
         self.clients.add(&config.clusters);
         let proxy = check(config).map_err(|error| in_words_of_bootstrap(&error))?;
-        proxy
-            .subscriptions()
-            .try_for_each(|(subscription, rules)| routes::check(proxy.config(), subscription, rules))?;
+        for (subscription, rules) in proxy.subscriptions() {
+            // a fault of a file that is read already is told when it comes
+            if !routes.reads(subscription) {
+                routes::check(proxy.config(), subscription, rules)?;
+            }
+        }
         warn(&warnings);
         self.check_enforced(&warnings)?;
         Ok(proxy)
@@ -173,7 +181,7 @@ impl<'a> Program<'a> {
     fn try_reload(&self, running: &mut Running, routes: &mut Routes) -> Result<Updated> {
         let before: Vec<config::Cluster> = running.config().clusters.clone();
         let mut update = || -> Result<_> {
-            let proxy = self.load_with(|config| running.prepare(config, &self.registry, &self.filters))?;
+            let proxy = self.load_with(routes, |config| running.prepare(config, &self.registry, &self.filters))?;
             let sources = routes.sources(&proxy)?;
             let updated = running.update(proxy, self.grace()).map_err(|error| in_words_of_bootstrap(&error))?;
             Ok((sources, updated))

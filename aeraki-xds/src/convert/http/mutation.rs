@@ -12,8 +12,8 @@
 //! | absent | `ADD_IF_ABSENT` | [`SetIfAbsent`](MutationEntry::SetIfAbsent) |
 //!
 //! A value may be one of Envoy's command operators: `%REQ(name)%`, `%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%`,
-//! `%STREAM_ID%`. `%%` is a per cent sign; one that begins no operator is a per cent sign too, as for upstream's proxy, to
-//! which every value is literal. So a text is doubled only where it would be misread.
+//! `%STREAM_ID%`. Others are refused. `%%` is a per cent sign; one that begins no operator is a per cent sign too, as for
+//! upstream's proxy, to which every value is literal. So a text is doubled only where it would be misread.
 
 use aeraki_route::config::{ConfigError, MutationEntry, MutationValue};
 
@@ -110,12 +110,21 @@ fn operator(text: &str) -> Result<Option<(MutationValue, &str)>, &'static str> {
             return Ok(Some((value, rest)));
         }
     }
-    let Some(rest) = text.strip_prefix(ATTRIBUTE) else { return Ok(None) };
+    let Some(rest) = text.strip_prefix(ATTRIBUTE) else {
+        return if is_operator(text) { Err(UNKNOWN) } else { Ok(None) };
+    };
     let named = rest.split_once(')').and_then(|(name, rest)| Some((name, rest.strip_prefix('%')?)));
     match named {
         Some((name, rest)) if !name.contains('?') => Ok(Some((MutationValue::Attribute(name.to_owned()), rest))),
         _ => Err("must be %REQ(name)%, without an alternative and a length"),
     }
+}
+
+/// Tells whether the text begins with what is an operator to Envoy, known here or not: `%NAME%` or `%NAME(...)`.
+fn is_operator(text: &str) -> bool {
+    let name = text.trim_start_matches('%');
+    let end = name.find(|c: char| !(c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')).unwrap_or(name.len());
+    name.len() + 1 == text.len() && end > 0 && name[end..].starts_with(['%', '('])
 }
 
 /// Writes a value; none if it would be read as something else.
@@ -133,6 +142,8 @@ fn value_to_text(value: &MutationValue) -> Option<String> {
     (value_from_text(&text).as_ref() == Ok(value)).then_some(text)
 }
 
+const UNKNOWN: &str = "holds a command operator that is not known here: use %REQ(name)%, \
+                       %DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT% or %STREAM_ID%, and %% for a per cent sign";
 const ATTRIBUTE: &str = "%REQ(";
 const PEER_ADDRESS: &str = "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%";
 const REQUEST_ID: &str = "%STREAM_ID%";

@@ -54,7 +54,9 @@ fn values_may_be_command_operators() {
         ("%20a%2", "%20a%2"),
         ("%%STREAM_ID%%", "%STREAM_ID%"),
         ("%%REQ(a)%%", "%REQ(a)%"),
-        ("%PROTOCOL%", "%PROTOCOL%"),
+        ("%%PROTOCOL%%", "%PROTOCOL%"),
+        ("%Protocol%", "%Protocol%"),
+        ("50 %OFF", "50 %OFF"),
     ] {
         assert_eq!(value(text), literal.into(), "{text}");
     }
@@ -66,6 +68,8 @@ fn what_is_meant_as_a_template_is_refused() {
         r#"route configuration "t": virtual_hosts[0] "vh".routes[0] "r".request_headers_to_add[0].header.value"#;
     let alone = "a command operator must be the whole value";
     let named = "must be %REQ(name)%, without an alternative and a length";
+    let unknown = "holds a command operator that is not known here: use %REQ(name)%, \
+                   %DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT% or %STREAM_ID%, and %% for a per cent sign";
     for (text, reason) in [
         ("id-%STREAM_ID%", alone),
         ("%STREAM_ID%%STREAM_ID%", alone),
@@ -73,6 +77,9 @@ fn what_is_meant_as_a_template_is_refused() {
         ("%REQ(a):10%", named),
         ("%REQ(a?b)%", named),
         ("%REQ(a", named),
+        ("%PROTOCOL%", unknown),
+        ("by %DOWNSTREAM_REMOTE_ADDRESS%", unknown),
+        ("%RESP(a)%", unknown),
     ] {
         assert_eq!(refused(&adding(text, None, 0)), format!("{place}: {reason}"), "{text}");
     }

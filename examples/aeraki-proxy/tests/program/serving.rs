@@ -184,6 +184,11 @@ async fn routes_come_from_a_file_with_all_that_a_control_plane_may_say() {
     assert!(said.contains(&format!("{path}: {place}")), "{said}");
     assert_eq!(call(&mut client, Wire::Thrift, 2).await.as_deref(), Some("one"));
 
+    proxy.reload(&text.replace("stat_prefix: test", "stat_prefix: other")).await;
+    proxy.wait_for("the configuration is in force").await;
+    let mut client = connect(proxy.listener, Wire::Thrift).await;
+    assert_eq!(call(&mut client, Wire::Thrift, 2).await.as_deref(), Some("one"), "though the file is still wrong");
+
     let fault = "typed_per_filter_config: {aeraki.meta_protocol.filters.fault: {'@type': \
                  type.googleapis.com/aeraki.meta_protocol_proxy.filters.fault.v1alpha.Fault, \
                  abort: {reason: over_limit, percentage: {numerator: 100}}}}";

@@ -116,6 +116,23 @@ fn a_fault_at_run_time_is_told_and_mended() {
 }
 
 #[test]
+fn what_is_removed_is_named_and_an_emptied_file_removes_nothing() {
+    let mesh = mesh_with(|text| text);
+    let dir = mesh.path().display().to_string();
+    let (_program, mut lines) = Program::start(&["--config-dir", &dir, "--xds-addr", "127.0.0.1:0"]);
+    let mut wait_for =
+        |part: &str| lines.find(|line| line.contains(part)).unwrap_or_else(|| panic!("no line with {part}"));
+    wait_for("published routes=1 kept=0");
+    write_mesh(mesh.path(), |_| String::new());
+    wait_for("greeter.yaml: is empty; remove the file to remove its objects; the last good state stays");
+    wait_for("published routes=1 kept=0");
+    fs::remove_file(mesh.path().join("greeter.yaml")).expect("removed");
+    let removed = wait_for("MetaRouter demo/dubbo-greeter: is removed");
+    assert!(removed.contains("INFO") && removed.contains(&format!("{dir}/greeter.yaml:")), "{removed}");
+    wait_for("published routes=0 kept=0");
+}
+
+#[test]
 fn it_ends_when_told_to() {
     let (mut program, mut lines) = Program::start(&["--config-dir", MESH, "--xds-addr", "127.0.0.1:0"]);
     lines.find(|line| line.contains("published")).expect("it serves");

@@ -16,6 +16,12 @@ pub enum FileError {
         /// What the system says.
         cause: Arc<io::Error>,
     },
+    /// The file had objects and holds nothing any more.
+    #[error("{}: is empty; remove the file to remove its objects", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file is not what it should be.
     #[error(transparent)]
     Yaml(#[from] YamlError),

@@ -46,9 +46,9 @@ impl Folder {
     /// Reads what has changed, and tells whether anything has.
     pub(super) fn refresh(&mut self) -> io::Result<bool> {
         let texts = read_texts(&self.path)?;
-        let before = self.files.len();
+        let (files, objects) = (self.files.len(), self.references());
         self.files.retain(|path, _| texts.contains_key(path));
-        let mut changed = self.files.len() < before;
+        let mut changed = self.files.len() < files;
         for (path, text) in texts {
             let file = self.files.entry(path.clone()).or_default();
             changed |= file.read(&path, text, &self.options);
@@ -56,6 +56,7 @@ impl Folder {
         if changed {
             self.retry_duplicates();
             self.put_in_force();
+            self.log_removed(&objects);
         }
         Ok(changed)
     }
@@ -69,6 +70,20 @@ impl Folder {
     /// Lists the files whose last good objects are in force although they say something else.
     pub(super) fn faults(&self) -> Vec<FileError> {
         self.files.values().filter_map(|file| file.fault.clone()).collect()
+    }
+
+    /// Tells which objects are in force, and where they stand.
+    fn references(&self) -> BTreeMap<Key, ObjectRef> {
+        let objects = self.files.values().flat_map(|file| &file.good).map(AnyObject::reference);
+        objects.map(|object| (key(&object), object)).collect()
+    }
+
+    /// Names what was in force before and is no more: a policy that goes lets requests in.
+    fn log_removed(&self, before: &BTreeMap<Key, ObjectRef>) {
+        let now = self.references();
+        for (_, object) in before.iter().filter(|(key, _)| !now.contains_key(*key)) {
+            tracing::info!("{object}: is removed");
+        }
     }
 
     /// Gives another chance to files that were refused because of an object that may have left its file since.
@@ -96,14 +111,12 @@ impl Folder {
     }
 
     fn find_duplicate(&self) -> Option<(PathBuf, FileError)> {
-        let mut seen = BTreeMap::<_, (&PathBuf, &File, ObjectRef)>::new();
+        let mut seen = BTreeMap::<Key, (&PathBuf, &File, ObjectRef)>::new();
         for (path, file) in &self.files {
             for object in file.next.as_ref().unwrap_or(&file.good) {
                 let object = object.reference();
-                let key = (object.kind, object.namespace.clone(), object.name.clone());
-                let Some((first_path, first_file, first)) = seen.insert(key, (path, file, object.clone())) else {
-                    continue;
-                };
+                let known = seen.insert(key(&object), (path, file, object.clone()));
+                let Some((first_path, first_file, first)) = known else { continue };
                 let (path, object, other) = if file.next.is_some() || first_file.next.is_none() {
                     (path, object, first)
                 } else {
@@ -135,6 +148,11 @@ impl File {
     }
 
     fn load(&mut self, path: &Path, options: &FileOptions) {
+        // written in two steps, or on a full disk: whoever means it removes the file
+        if !self.good.is_empty() && self.text.trim().is_empty() {
+            (self.next, self.fault) = (None, Some(FileError::Empty { path: path.to_owned() }));
+            return;
+        }
         match yaml::parse(&path.display().to_string(), &self.text) {
             Ok(documents) => {
                 let objects = documents.into_iter().inspect(log_unused).filter_map(Document::into_object);
@@ -144,6 +162,13 @@ impl File {
             Err(error) => (self.next, self.fault) = (None, Some(error.into())),
         }
     }
+}
+
+/// What an object is called, wherever it stands: kind, namespace and name.
+type Key = (&'static str, String, String);
+
+fn key(object: &ObjectRef) -> Key {
+    (object.kind, object.namespace.clone(), object.name.clone())
 }
 
 fn log_unused(document: &Document) {

@@ -84,6 +84,20 @@ async fn a_bad_file_is_told_of_and_its_last_good_state_stays() {
 }
 
 #[tokio::test]
+async fn an_emptied_file_removes_nothing_until_it_is_removed() {
+    let mut watched = Watched::new(&[("a.yaml", &router("a", "one")), ("b.yaml", &router("b", "two")), ("c.yaml", "")]);
+    for blank in ["", " \n\n\t"] {
+        watched.write(&[("a.yaml", blank), ("b.yaml", &router("b", "two"))]);
+        watched.settles(&["one", "two"], &["a.yaml: is empty; remove the file to remove its objects"]).await;
+    }
+    // a file without objects may say why
+    watched.write(&[("b.yaml", "# not needed any more\n")]);
+    watched.settles(&["one"], &["a.yaml: is empty; remove the file to remove its objects"]).await;
+    fs::remove_file(watched.dir.path().join("a.yaml")).expect("removed");
+    watched.settles(&[], &[]).await;
+}
+
+#[tokio::test]
 async fn an_object_has_one_file() {
     let mut watched = Watched::new(&[("b.yaml", &router("a", "one"))]);
     watched.write(&[("a.yaml", &router("a", "two"))]);

@@ -106,6 +106,8 @@
 pub mod admin;
 mod boxes;
 pub mod io;
+#[cfg(test)]
+mod logged;
 pub mod observe;
 pub mod proxy;
 mod proxy_protocol;

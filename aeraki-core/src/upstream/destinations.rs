@@ -76,6 +76,11 @@ impl Destinations {
         lock(&self.known).keys().map(|address| (*address).into()).collect()
     }
 
+    /// Returns how many there are.
+    pub(super) fn len(&self) -> usize {
+        lock(&self.known).len()
+    }
+
     /// Forgets all endpoints; connections end with their last request.
     pub(super) fn clear(&self) {
         lock(&self.known).retain(|_, known| keep(known, false));

@@ -9,7 +9,7 @@ use std::{
 use aeraki_codec::{Affinity, Head, LocalReply, Reason};
 use aeraki_route::{
     Placement,
-    config::{self, Discovery, RoutingPriority, SocketAddress},
+    config::{self, Discovery, HealthStatus, RoutingPriority, SocketAddress},
 };
 use tokio::{
     sync::watch,
@@ -26,6 +26,7 @@ use super::{
     members::{Found, Members},
     pool::{Pool, PoolKind},
     shared::{Admitted, Changes, Shared},
+    stats::Membership,
 };
 use crate::{
     proxy_protocol::Addresses,
@@ -117,6 +118,16 @@ impl Directory {
     pub(super) fn addresses(&self) -> Vec<SocketAddress> {
         let brought = self.destinations.iter().flat_map(Destinations::addresses);
         self.members().iter().map(|target| target.endpoint.address.clone()).chain(brought).collect()
+    }
+
+    /// Counts the endpoints, those that clients have brought along included.
+    pub(super) fn membership(&self) -> Membership {
+        let mut membership = Membership::default();
+        self.members().iter().for_each(|target| membership.count(target.health));
+        // nobody judges what clients bring along
+        let brought = self.destinations.iter().map(Destinations::len).sum();
+        (0..brought).for_each(|_| membership.count(HealthStatus::Healthy));
+        membership
     }
 
     /// Ends the connections to endpoints that are not among `kept`.

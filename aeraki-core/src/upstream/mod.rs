@@ -294,13 +294,15 @@ impl Clusters {
 
     fn shared(&self, name: &Arc<str>, config: config::Cluster, previous: Option<&Arc<Shared>>) -> Shared {
         let stats = previous.map(|previous| Arc::clone(&previous.stats)).unwrap_or_default();
+        let mut usages = lock(&self.usage);
+        let usage = usages.entry(Arc::clone(name)).or_insert_with(|| Arc::new(Usage::of_cluster(name)));
         Shared {
             name: Arc::clone(name),
             connector: self.context.connector(&config, &stats, None),
             config,
             context: self.context.clone(),
             stats,
-            usage: Arc::clone(lock(&self.usage).entry(Arc::clone(name)).or_default()),
+            usage: Arc::clone(usage),
         }
     }
 
@@ -336,6 +338,7 @@ impl Collect for Clusters {
                 let Shared { usage, config, .. } = &**cluster.shared();
                 usage.health.stats.collect(&mut scope);
                 usage.collect(&config.limits, &mut scope);
+                cluster.directory().membership().collect(&mut scope);
             }
         }
     }

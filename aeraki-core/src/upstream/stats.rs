@@ -7,7 +7,7 @@ use std::sync::{
 
 use aeraki_route::{
     Places,
-    config::{ClusterLimits, RoutingPriority},
+    config::{ClusterLimits, HealthStatus, RoutingPriority},
 };
 
 use super::health::Health;
@@ -132,6 +132,11 @@ pub(super) struct Usage {
 }
 
 impl Usage {
+    /// Nothing is used of the limits of a cluster yet.
+    pub(super) fn of_cluster(name: &Arc<str>) -> Self {
+        Self { health: Arc::new(Health::of(name)), ..Self::default() }
+    }
+
     /// Returns what is used for requests of a priority.
     pub(super) const fn of(&self, priority: RoutingPriority) -> &Budget {
         match priority {
@@ -159,6 +164,34 @@ impl Usage {
                 }
             }
         }
+    }
+}
+
+/// How many endpoints a cluster has; names are Envoy's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Membership {
+    total: i64,
+    healthy: i64,
+    degraded: i64,
+}
+
+impl Membership {
+    /// Counts one more.
+    pub(super) const fn count(&mut self, health: HealthStatus) {
+        self.total += 1;
+        match health {
+            HealthStatus::Healthy => self.healthy += 1,
+            HealthStatus::Degraded => self.degraded += 1,
+            _ => {}
+        }
+    }
+
+    /// Adds all numbers to a scope.
+    pub(super) fn collect(&self, scope: &mut Scope<'_>) {
+        scope
+            .add("membership_total", "Endpoints that there are.", Value::Gauge(self.total))
+            .add("membership_healthy", "Endpoints that are well.", Value::Gauge(self.healthy))
+            .add("membership_degraded", "Endpoints that are degraded.", Value::Gauge(self.degraded));
     }
 }
 

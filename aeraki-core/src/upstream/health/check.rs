@@ -73,9 +73,10 @@ impl Checker {
         loop {
             let passed = self.check(&host.address).await;
             if let Some(well) = verdict.note(passed.is_ok(), &self.config) {
+                let (cluster, endpoint) = (&*self.health.cluster, &host.address);
                 match &passed {
-                    Ok(()) => tracing::info!(endpoint = %host.address, "endpoint passes its checks"),
-                    Err(error) => tracing::warn!(endpoint = %host.address, %error, "endpoint fails its checks"),
+                    Ok(()) => tracing::info!(cluster, %endpoint, "endpoint passes its checks"),
+                    Err(error) => tracing::warn!(cluster, %endpoint, %error, "endpoint fails its checks"),
                 }
                 self.health.judge(host, well);
             }

@@ -32,6 +32,8 @@ use crate::sync::lock;
 /// What is known of the endpoints of one cluster.
 #[derive(Debug, Default)]
 pub(super) struct Health {
+    /// The name of the cluster.
+    cluster: Arc<str>,
     hosts: Mutex<HashMap<SocketAddress, Weak<Host>>>,
     pub(super) stats: Arc<HealthStats>,
     /// Whether no endpoint is taken out: the cluster has no rules for it any more.
@@ -56,6 +58,11 @@ pub(super) struct Host {
 }
 
 impl Health {
+    /// Knows of no endpoint of a cluster yet.
+    pub(super) fn of(cluster: &Arc<str>) -> Self {
+        Self { cluster: Arc::clone(cluster), ..Self::default() }
+    }
+
     /// Returns what is known of an endpoint, which is nothing at first; one that is `checked` must pass a check then.
     pub(super) fn host(&self, address: &SocketAddress, checked: bool) -> Arc<Host> {
         let mut hosts = lock(&self.hosts);

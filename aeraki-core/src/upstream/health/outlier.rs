@@ -121,7 +121,8 @@ impl Health {
         self.stats.of(reason).enforced.inc();
         self.stats.enforced.inc();
         self.stats.active.inc();
-        tracing::warn!(endpoint = %host.address, reason = reason.name(), ?time, "endpoint is taken out");
+        let (cluster, endpoint) = (&*self.cluster, &host.address);
+        tracing::warn!(cluster, %endpoint, reason = reason.name(), ?time, "endpoint is taken out");
         self.changed();
     }
 
@@ -144,7 +145,7 @@ impl Health {
         reset(&host.tallies.gateway_failures);
         reset(&host.tallies.local_origin_failures);
         self.stats.active.dec();
-        tracing::info!(endpoint = %host.address, "endpoint is back");
+        tracing::info!(cluster = &*self.cluster, endpoint = %host.address, "endpoint is back");
         self.changed();
     }
 

@@ -44,6 +44,7 @@ async fn who_meant_the_same_address_shares_its_connections() {
         servers.push(server);
     }
     assert_eq!(endpoints(&bench), [80, 81]);
+    assert_eq!(["total", "healthy"].map(|name| bench.count(&format!("membership_{name}"))), [2, 2]);
     let call = bench.call_to(81);
     servers[1].echo().await;
     answer(call).await;

@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use aeraki_codec::Registry;
 use aeraki_route::{
     Placement,
-    config::{HealthCheck, HealthCheckKind, OutlierDetection},
+    config::{HealthCheck, HealthCheckKind, HealthStatus, OutlierDetection},
 };
 
 use super::*;
-use crate::upstream::health::Ended;
+use crate::{logged::Log, upstream::health::Ended};
 
 /// Servers on ports of which some are ill: they refuse connections, or close them unanswered.
 #[derive(Debug, Default)]
@@ -94,6 +94,11 @@ impl Mesh {
         (answered, failed)
     }
 
+    /// Returns how many endpoints there are, are healthy, and are degraded.
+    fn membership(&self) -> [i64; 3] {
+        ["total", "healthy", "degraded"].map(|name| self.count(&format!("membership_{name}")))
+    }
+
     fn count(&self, name: &str) -> i64 {
         let mut samples = Samples::default();
         self.clusters.collect(&mut samples);
@@ -126,18 +131,37 @@ fn detection() -> OutlierDetection {
 
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_fails_is_taken_out_and_comes_back() {
+    let log = Log::begin();
     let mesh = Mesh::of(&cluster_of(2).with_outlier_detection(detection()));
+    assert_eq!(mesh.membership(), [2, 2, 0]);
     lock(&mesh.ports.refuse).insert(1);
     let (_, failed) = mesh.calls(30).await;
     assert_eq!(failed, 5, "then nobody is sent there any more");
     assert_eq!(mesh.count("outlier_detection.ejections_active"), 1);
     assert_eq!(mesh.count("outlier_detection.ejections_enforced_consecutive_5xx"), 1);
+    assert_eq!(mesh.membership(), [2, 1, 0]);
+    let told = log.take();
+    assert!(told.contains("endpoint is taken out cluster=\"c\" endpoint=127.0.0.1:1 reason="), "{told}");
     assert_eq!(mesh.calls(30).await, (vec!["2".to_owned()], 0));
 
     lock(&mesh.ports.refuse).clear();
     tokio::time::sleep(Duration::from_secs(41)).await;
     assert_eq!(mesh.count("outlier_detection.ejections_active"), 0);
+    assert_eq!(mesh.membership(), [2, 2, 0]);
+    let told = log.take();
+    assert!(told.contains("endpoint is back cluster=\"c\" endpoint=127.0.0.1:1\n"), "{told}");
     assert_eq!(mesh.calls(30).await.0, ["1", "2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn endpoints_are_counted_by_what_is_said_of_them() {
+    let statuses = [HealthStatus::Healthy, HealthStatus::Degraded, HealthStatus::Unhealthy, HealthStatus::Degraded];
+    let mut config = cluster_of(4);
+    config.endpoints.iter_mut().zip(statuses).for_each(|(endpoint, status)| endpoint.health_status = status);
+    let mesh = Mesh::of(&config);
+    assert_eq!(mesh.membership(), [4, 1, 2]);
+    mesh.clusters.update([cluster_of(3)]);
+    assert_eq!(mesh.membership(), [3, 3, 0]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -167,6 +191,7 @@ fn checked(kind: HealthCheckKind) -> config::Cluster {
 async fn endpoints_that_fail_their_checks_get_no_requests() {
     let heartbeat = HealthCheckKind::Heartbeat { protocol: "toy".to_owned() };
     for (kind, mute) in [(HealthCheckKind::CONNECT, false), (heartbeat, true)] {
+        let log = Log::begin();
         let mesh = Mesh::of(&checked(kind));
         let ill = if mute { &mesh.ports.mute } else { &mesh.ports.refuse };
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -177,9 +202,14 @@ async fn endpoints_that_fail_their_checks_get_no_requests() {
         assert_eq!(mesh.count("health_check.failure"), 1, "one is not enough");
         tokio::time::sleep(Duration::from_secs(6)).await;
         assert_eq!(mesh.calls(20).await, (vec!["2".to_owned()], 0));
+        assert_eq!(mesh.membership(), [2, 1, 0]);
+        let told = log.take();
+        assert!(told.contains("endpoint fails its checks cluster=\"c\" endpoint=127.0.0.1:1 error="), "{told}");
 
         lock(ill).clear();
         tokio::time::sleep(Duration::from_secs(12)).await;
+        let told = log.take();
+        assert!(told.contains("endpoint passes its checks cluster=\"c\" endpoint=127.0.0.1:1\n"), "{told}");
         assert_eq!(mesh.calls(20).await.0, ["1", "2"]);
     }
 }

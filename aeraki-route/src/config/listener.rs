@@ -42,8 +42,9 @@ pub struct Listener {
     /// closed; default: no. Clients of protocols in which servers speak first need it.
     #[serde(default)]
     pub continue_on_listener_filters_timeout: bool,
-    /// Has the system ask silent clients whether they are there; none: it does not ask.
-    #[serde(default)]
+    /// Has the system ask silent clients whether they are there; default:
+    /// [`TcpKeepalive::of_clients`], none: it does not ask. A Unix socket has nothing of it.
+    #[serde(default = "default_tcp_keepalive")]
     pub tcp_keepalive: Option<TcpKeepalive>,
     /// Whether the address that a redirected client meant counts as the one that it connected to; Linux. Default: no.
     #[serde(default)]
@@ -83,7 +84,7 @@ impl Listener {
             default_filter_chain: None,
             listener_filters_timeout: default_listener_filters_timeout(),
             continue_on_listener_filters_timeout: false,
-            tcp_keepalive: None,
+            tcp_keepalive: default_tcp_keepalive(),
             original_dst: false,
             proxy_protocol: None,
             tcp_backlog_size: default_tcp_backlog_size(),
@@ -134,10 +135,10 @@ impl Listener {
         self
     }
 
-    /// Has the system ask silent clients whether they are there.
+    /// Sets how the system asks silent clients whether they are there; none: it does not ask.
     #[must_use]
-    pub fn with_tcp_keepalive(mut self, keepalive: TcpKeepalive) -> Self {
-        self.tcp_keepalive = Some(keepalive);
+    pub fn with_tcp_keepalive(mut self, keepalive: impl Into<Option<TcpKeepalive>>) -> Self {
+        self.tcp_keepalive = keepalive.into();
         self
     }
 
@@ -231,11 +232,8 @@ impl Listener {
     /// A Unix socket has nothing of this.
     fn check_tcp(&self) -> Checked {
         let is_pipe = matches!(self.address, SocketAddress::Pipe(_));
-        ensure(
-            !(is_pipe && self.tcp_keepalive.is_some()),
-            "tcpKeepalive",
-            "is for TCP, and the address is a Unix socket",
-        )?;
+        let asks = self.tcp_keepalive.is_some() && self.tcp_keepalive != default_tcp_keepalive();
+        ensure(!(is_pipe && asks), "tcpKeepalive", "is for TCP, and the address is a Unix socket")?;
         ensure(!(is_pipe && self.original_dst), "originalDst", "is for TCP, and the address is a Unix socket")
     }
 
@@ -264,6 +262,11 @@ pub enum TrafficDirection {
 #[expect(clippy::unnecessary_wraps, reason = "the default of an optional field")]
 fn default_listener_filters_timeout() -> Option<Duration> {
     Some(Duration::from_secs(15))
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the field has none for what is turned off")]
+const fn default_tcp_keepalive() -> Option<TcpKeepalive> {
+    Some(TcpKeepalive::of_clients())
 }
 
 const fn default_tcp_backlog_size() -> u32 {

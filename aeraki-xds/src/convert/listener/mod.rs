@@ -43,7 +43,9 @@ pub fn listener_from_proto(listener: &proto::Listener, known: &KnownFilters) -> 
     }
     converted.tcp_backlog_size = listener.tcp_backlog_size.unwrap_or(converted.tcp_backlog_size);
     converted.ignore_global_conn_limit = listener.ignore_global_conn_limit;
-    converted.tcp_keepalive = listener.tcp_keepalive.as_ref().and_then(tcp_keepalive::from_proto);
+    if let Some(keepalive) = &listener.tcp_keepalive {
+        converted.tcp_keepalive = tcp_keepalive::from_proto(keepalive);
+    }
     let ListenerFilters { proxy_protocol, original_dst } = listener_filters::from_proto(listener, at)?;
     converted.proxy_protocol = proxy_protocol;
     converted.original_dst = original_dst;

@@ -108,6 +108,10 @@ fn silent_peers_are_asked_where_no_zero_forbids_it() {
     for off in ["", "tcp_keepalive: {keepalive_time: 0}", "tcp_keepalive: {keepalive_probes: 0, keepalive_time: 9}"] {
         assert_eq!(read(off).expect("is good").tcp_keepalive, None, "{off}");
     }
+    let of_clients = TcpKeepalive::default().with_probes(3).with_time(seconds(30)).with_interval(seconds(10));
+    assert_eq!(listener("").expect("is good").tcp_keepalive, Some(of_clients));
+    assert_eq!(listener("tcp_keepalive: {},").expect("is good").tcp_keepalive, Some(TcpKeepalive::default()));
+    assert_eq!(listener("tcp_keepalive: {keepalive_time: 0},").expect("is good").tcp_keepalive, None);
     let refusals = [
         ("keepalive_probes: 128", "probes: must be from 1 to 127"),
         ("keepalive_time: 32768", "time: must be whole seconds, from 1 to 32767"),

@@ -44,7 +44,8 @@ impl Controller {
         }
     }
 
-    /// Translates and publishes one world; returns what is in force now.
+    /// Translates and publishes one world; returns what is in force now. What is no longer guarded by an authorization
+    /// policy is logged.
     ///
     /// # Errors
     ///
@@ -54,6 +55,7 @@ impl Controller {
         translation.keep(&self.last);
         let snapshot = translation.to_snapshot(self.publisher.current())?;
         self.publisher.publish(snapshot);
+        translation.lost_policies(&self.last).iter().for_each(|lost| tracing::warn!("{lost}"));
         self.last = translation;
         Ok(&self.last)
     }

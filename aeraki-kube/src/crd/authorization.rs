@@ -20,7 +20,7 @@ pub type DubboAuthorizationPolicy = Object<DubboAuthorizationPolicySpec>;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
 pub struct MetaAuthorizationPolicySpec {
-    /// The services that it applies to, all of its own namespace; none is every one of them.
+    /// The services that it applies to, all of its own namespace; none, or `*`, is every one of them. No other patterns.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<String>,
     /// What happens to requests that match; `ALLOW` where absent.

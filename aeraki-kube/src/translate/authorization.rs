@@ -1,18 +1,22 @@
 //! Who may ask for what of a service: the policies of its namespace.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use aeraki_route::config::{AuthorizationAction, AuthorizationPolicy, AuthorizationRule, Operation, Patterns, Source};
+use aeraki_route::config::{
+    AuthorizationAction, AuthorizationPolicy, AuthorizationRule, Operation, Patterns, RouteConfig, Source,
+};
 
 use super::{
     Translation,
     rejection::{Fault, Rejection, RejectionKind},
+    routes::unserved,
     services::Service,
 };
 use crate::{
     crd::{self, AttributeValues, AuthorizationOperation, AuthorizationSource},
     istio::ServiceEntry,
     object::{Object, Resource},
+    protocol::PortProtocol,
     world::World,
 };
 
@@ -36,19 +40,24 @@ impl Authorization {
     /// Makes the policies; what is wrong with one, or has no effect, is told.
     pub(super) fn collect(world: &World, translation: &mut Translation) -> Self {
         let mut all = Self(BTreeMap::new());
+        let spoken = Spoken::of(world);
         for object in world.authorization_policies() {
             let crd::MetaAuthorizationPolicySpec { hosts, action, dry_run, rules } = &object.spec;
-            let scope = hosts_of(world, object, hosts, translation);
-            all.add(
-                object,
-                scope,
-                make(object, *action, rules).map(|policy| policy.with_dry_run(*dry_run)),
-                translation,
-            );
+            let mut faults = Vec::new();
+            let scope = match scope_of(hosts, &mut faults) {
+                Scope::Hosts(hosts) => hosts_of(world, object, &hosts, translation),
+                scope => {
+                    spoken.warn_of_nobody(object, None, translation);
+                    scope
+                }
+            };
+            let made = make(object, *action, rules, faults).map(|policy| policy.with_dry_run(*dry_run));
+            all.add(object, scope, made, translation);
         }
         for object in world.dubbo_authorization_policies() {
             let crd::DubboAuthorizationPolicySpec { rules, action } = &object.spec;
-            all.add(object, Scope::Protocol("dubbo"), make(object, *action, rules), translation);
+            spoken.warn_of_nobody(object, Some("dubbo"), translation);
+            all.add(object, Scope::Protocol("dubbo"), make(object, *action, rules, Vec::new()), translation);
         }
         all
     }
@@ -108,42 +117,115 @@ impl Authorization {
     }
 }
 
-/// Completes the hosts of a policy. One whose service lives elsewhere is told: a policy holds for its own namespace.
+/// Tells what a policy is meant for. `*` is every service of its namespace; another pattern is refused, and what was in
+/// force stays for all of them, as nobody can tell which are meant.
+fn scope_of(hosts: &[String], faults: &mut Vec<Fault>) -> Scope {
+    for (index, host) in hosts.iter().enumerate() {
+        if host.contains('*') && host != "*" {
+            let reason = format!("`{host}` is not a host: name each of them, or `*` for all services of the namespace");
+            faults.push(Fault { field: format!("spec.hosts[{index}]"), reason });
+        }
+    }
+    if hosts.iter().all(|host| !host.contains('*')) && !hosts.is_empty() {
+        Scope::Hosts(hosts.to_vec())
+    } else {
+        Scope::Namespace
+    }
+}
+
+/// Completes the hosts of a policy. One that it cannot guard is told: a policy holds for its own namespace.
 fn hosts_of(
     world: &World,
     object: &crd::MetaAuthorizationPolicy,
     hosts: &[String],
     translation: &mut Translation,
 ) -> Scope {
-    if hosts.is_empty() {
-        return Scope::Namespace;
-    }
     let namespace = object.metadata.namespace.as_str();
-    let mut resolved = Vec::with_capacity(hosts.len());
+    let hosts: Vec<_> = hosts.iter().map(|host| world.resolve(host, namespace).into_owned()).collect();
+    let mut unguarded = Vec::new();
     for (index, host) in hosts.iter().enumerate() {
-        let host = world.resolve(host, namespace).into_owned();
-        let mut homes = world.services(&host).iter().map(|entry| entry.metadata.namespace.as_str());
+        let mut homes = world.services(host).iter().map(|entry| entry.metadata.namespace.as_str());
         let reason = match homes.next() {
-            None => Some(format!("no service has the host `{host}`")),
             Some(home) if home != namespace && homes.all(|home| home != namespace) => {
                 Some(format!("`{host}` is a service of the namespace `{home}`"))
             }
-            Some(_) => None,
+            _ => unserved(world, host),
         };
-        if let Some(reason) = reason {
-            translation.reject(Rejection::ineffective(object, format!("spec.hosts[{index}]"), reason));
-        }
-        resolved.push(host);
+        unguarded.extend(reason.map(|reason| (index, reason)));
     }
-    Scope::Hosts(resolved)
+    let consequence = if unguarded.len() == hosts.len() { ": the policy holds for nobody" } else { "" };
+    for (index, reason) in unguarded {
+        let field = format!("spec.hosts[{index}]");
+        translation.reject(Rejection::ineffective(object, field, format!("{reason}{consequence}")));
+    }
+    Scope::Hosts(hosts)
 }
+
+/// The protocols that the services of each namespace speak.
+struct Spoken<'a>(BTreeMap<&'a str, BTreeSet<&'a str>>);
+
+impl<'a> Spoken<'a> {
+    fn of(world: &'a World) -> Self {
+        let mut spoken = Self(BTreeMap::new());
+        for entry in world.hosts().flat_map(|host| world.services(host)) {
+            for port in &entry.spec.ports {
+                if let PortProtocol::MetaProtocol(protocol) = PortProtocol::of(&port.name) {
+                    spoken.0.entry(&entry.metadata.namespace).or_default().insert(protocol);
+                }
+            }
+        }
+        spoken
+    }
+
+    /// Tells of a policy for all services of a namespace that has none which speaks `protocol`, or any.
+    fn warn_of_nobody<S: Resource>(&self, object: &Object<S>, protocol: Option<&str>, translation: &mut Translation) {
+        let namespace = object.metadata.namespace.as_str();
+        let speaks = |spoken: &BTreeSet<_>| protocol.is_none_or(|protocol| spoken.contains(protocol));
+        if self.0.get(namespace).is_some_and(speaks) {
+            return;
+        }
+        let protocol = protocol.unwrap_or("<protocol>");
+        let reason = format!(
+            "no service of `{namespace}` has a port named tcp-metaprotocol-{protocol}: the policy holds for nobody"
+        );
+        translation.reject(Rejection::ineffective(object, "metadata.namespace", reason));
+    }
+}
+
+/// Tells of each policy which routes it decided about in `last` and does not in `now`, though they are still served.
+pub(super) fn lost(last: &Translation, now: &Translation) -> Vec<String> {
+    let mut lost = BTreeMap::<&str, Vec<&str>>::new();
+    for (name, before) in &last.routes {
+        let Some(after) = now.routes.get(name) else { continue };
+        for policy in decisive(before).difference(&decisive(after)) {
+            lost.entry(policy).or_default().push(name);
+        }
+    }
+    let told = |(policy, routes): (&str, Vec<&str>)| {
+        let more = routes.len().saturating_sub(MOST_NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let named = routes.iter().take(MOST_NAMED).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        format!("the authorization policy `{policy}` no longer decides for {named}{more}")
+    };
+    lost.into_iter().map(told).collect()
+}
+
+/// Names the policies that decide about a request, and are not only tried.
+fn decisive(routes: &RouteConfig) -> BTreeSet<&str> {
+    let policies = routes.routes.iter().flat_map(|route| &route.authorization);
+    policies.filter(|policy| !policy.dry_run).map(|policy| policy.name.as_str()).collect()
+}
+
+/// Routes that are named where many have lost a policy.
+const MOST_NAMED: usize = 10;
 
 fn make<S: Resource>(
     object: &Object<S>,
     action: AuthorizationAction,
     rules: &[crd::AuthorizationRule],
+    faults: Vec<Fault>,
 ) -> Result<AuthorizationPolicy, Vec<Fault>> {
-    let mut check = Check::default();
+    let mut check = Check { faults };
     let name = format!("{}/{}", object.metadata.namespace, object.metadata.name);
     let mut policy = AuthorizationPolicy::new(name, action);
     for (index, rule) in rules.iter().enumerate() {
@@ -161,7 +243,6 @@ fn make<S: Resource>(
 }
 
 /// Translates the parts of a policy and gathers what is wrong with them.
-#[derive(Default)]
 struct Check {
     faults: Vec<Fault>,
 }

@@ -112,6 +112,12 @@ impl Translation {
         self.held.iter().map(String::as_str)
     }
 
+    /// Tells of each authorization policy which routes it decided about in `last` and decides about no more, though they
+    /// are still served: one sentence a policy, for a log.
+    pub fn lost_policies(&self, last: &Self) -> Vec<String> {
+        authorization::lost(last, self)
+    }
+
     /// Encodes the routes for subscribers; what is as in `previous` is not encoded again.
     ///
     /// # Errors

@@ -61,17 +61,22 @@ pub(super) fn translate(
 /// Tells of the hosts of a router that no service has, or whose service has no port of MetaProtocol.
 pub(super) fn warn_of_unserved_hosts(world: &World, router: &MetaRouter, translation: &mut Translation) {
     for (index, host) in router.spec.hosts.iter().enumerate() {
-        let host = world.resolve(host, &router.metadata.namespace);
-        let services = world.services(&host);
-        let mut ports = services.iter().flat_map(|entry| &entry.spec.ports);
-        let reason = if services.is_empty() {
-            format!("no service has the host `{host}`")
-        } else if !ports.any(|port| matches!(PortProtocol::of(&port.name), PortProtocol::MetaProtocol(_))) {
-            format!("no port of `{host}` is named tcp-metaprotocol-<protocol>")
-        } else {
-            continue;
-        };
-        translation.reject(Rejection::ineffective(router, format!("spec.hosts[{index}]"), reason));
+        if let Some(reason) = unserved(world, &world.resolve(host, &router.metadata.namespace)) {
+            translation.reject(Rejection::ineffective(router, format!("spec.hosts[{index}]"), reason));
+        }
+    }
+}
+
+/// Tells why there are no routes of a host, if so.
+pub(super) fn unserved(world: &World, host: &str) -> Option<String> {
+    let services = world.services(host);
+    let mut ports = services.iter().flat_map(|entry| &entry.spec.ports);
+    if services.is_empty() {
+        Some(format!("no service has the host `{host}`"))
+    } else if !ports.any(|port| matches!(PortProtocol::of(&port.name), PortProtocol::MetaProtocol(_))) {
+        Some(format!("no port of `{host}` is named tcp-metaprotocol-<protocol>"))
+    } else {
+        None
     }
 }
 

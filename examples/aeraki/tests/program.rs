@@ -133,6 +133,28 @@ fn what_is_removed_is_named_and_an_emptied_file_removes_nothing() {
 }
 
 #[test]
+fn a_policy_that_loses_its_services_is_told_with_them() {
+    let policy = |host: &str| {
+        format!(
+            "apiVersion: metaprotocol.aeraki.io/v1alpha1\nkind: MetaAuthorizationPolicy\n\
+             metadata: {{name: lock, namespace: demo}}\nspec: {{action: DENY, hosts: [{host}], rules: [{{}}]}}\n"
+        )
+    };
+    let mesh = mesh_with(|text| text);
+    let write = |host: &str| fs::write(mesh.path().join("lock.yaml"), policy(host)).expect("written");
+    write("dubbo.demo.greeter");
+    let dir = mesh.path().display().to_string();
+    let (_program, mut lines) = Program::start(&["--config-dir", &dir, "--xds-addr", "127.0.0.1:0"]);
+    let mut wait_for =
+        |part: &str| lines.find(|line| line.contains(part)).unwrap_or_else(|| panic!("no line with {part}"));
+    wait_for("published routes=1 kept=0");
+    write("dubbo.demo.greter");
+    wait_for("WARN the authorization policy `demo/lock` no longer decides for `dubbo.demo.greeter_20880`");
+    let told = "demo/lock: spec.hosts[0]: no service has the host `dubbo.demo.greter`: the policy holds for nobody";
+    assert!(wait_for(told).contains("WARN"));
+}
+
+#[test]
 fn it_ends_when_told_to() {
     let (mut program, mut lines) = Program::start(&["--config-dir", MESH, "--xds-addr", "127.0.0.1:0"]);
     lines.find(|line| line.contains("published")).expect("it serves");

@@ -40,7 +40,7 @@ fn a_policy_guards_every_route_of_its_namespace() {
     let spec = "action: DENY, dryRun: true, rules: [{from: [{source: {principals: [a/ns/b/sa/c], notNamespaces: [d], \
                 trustDomains: [e], notIpBlocks: [10.0.0.0/8]}}], to: [{operation: {interfaces: [i.*], notMethods: ['*x'], \
                 attributes: {user: {values: [root]}}, ports: [7001], notPorts: [1]}}]}, {}]";
-    let elsewhere = meta("far", "action: DENY").replace("namespace: shop", "namespace: other");
+    let elsewhere = format!("{DUBBO}{}", meta("far", "action: DENY")).replace("namespace: shop", "namespace: other");
     let translation = both(|text| format!("{text}{}{elsewhere}", meta("lock", spec)));
     assert_eq!(rejections(&translation), [""; 0]);
     let mut source = Source::default();
@@ -85,12 +85,68 @@ fn a_host_that_a_policy_cannot_guard_is_told() {
     let translation = run(&format!("{SERVICE}{}", abroad.replace("namespace: shop", "namespace: other")));
     let told: Vec<_> = translation.rejections.iter().map(|told| (told.field.as_str(), told.reason.as_str())).collect();
     let expected = [
-        ("spec.hosts[0]", "`book.example.internal` is a service of the namespace `shop`"),
-        ("spec.hosts[1]", "no service has the host `nowhere.example`"),
+        ("spec.hosts[0]", "`book.example.internal` is a service of the namespace `shop`: the policy holds for nobody"),
+        ("spec.hosts[1]", "no service has the host `nowhere.example`: the policy holds for nobody"),
     ];
     assert_eq!(told, expected);
     assert!(translation.rejections.iter().all(|told| told.kind == RejectionKind::Ineffective));
     assert_eq!(guarded(&translation), [("book.example.internal_7001", vec![])]);
+}
+
+#[test]
+fn a_policy_that_holds_for_some_or_for_nobody_says_so() {
+    let other = |policy: String| policy.replace("namespace: shop", "namespace: other");
+    let nobody = "the policy holds for nobody";
+    let copy = "no port of `copy.example.internal` is named tcp-metaprotocol-<protocol>".to_owned();
+    let any = format!("no service of `other` has a port named tcp-metaprotocol-<protocol>: {nobody}");
+    let dubbo = format!("no service of `shop` has a port named tcp-metaprotocol-dubbo: {nobody}");
+    for (policy, field, reason) in [
+        (meta("p", "hosts: [book.example.internal, copy.example.internal]"), "spec.hosts[1]", copy.clone()),
+        (meta("p", "hosts: [copy.example.internal]"), "spec.hosts[0]", format!("{copy}: {nobody}")),
+        (other(meta("p", "")), "metadata.namespace", any.clone()),
+        (other(meta("p", "hosts: ['*']")), "metadata.namespace", any),
+        (policy("DubboAuthorizationPolicy", "p", ""), "metadata.namespace", dubbo),
+    ] {
+        let translation = run(&format!("{SERVICE}{policy}"));
+        let [told] = translation.rejections.as_slice() else { panic!("{:?}", translation.rejections) };
+        assert_eq!((told.field.as_str(), &told.reason, told.kind), (field, &reason, RejectionKind::Ineffective));
+    }
+}
+
+/// `*` is what people write for all services; which services another pattern means, nobody can tell.
+#[test]
+fn a_star_is_every_service_of_the_namespace_and_no_other_pattern_is_taken() {
+    let translation = run(&format!("{SERVICE}{DUBBO}{}", meta("all", "hosts: ['*']")));
+    assert_eq!(rejections(&translation), [""; 0]);
+    let all = vec!["shop/all"];
+    assert_eq!(guarded(&translation), [("book.example.internal_7001", all.clone()), ("order.example_20880", all)]);
+
+    let translation = run(&format!("{SERVICE}{DUBBO}{}", meta("some", "hosts: [order.example, '*.internal']")));
+    let [told] = translation.rejections.as_slice() else { panic!("{:?}", translation.rejections) };
+    let reason = "`*.internal` is not a host: name each of them, or `*` for all services of the namespace";
+    assert_eq!((told.field.as_str(), told.reason.as_str(), told.refuses()), ("spec.hosts[1]", reason, true));
+    assert_eq!(translation.held().collect::<Vec<_>>(), ["book.example.internal_7001", "order.example_20880"]);
+}
+
+#[test]
+fn what_loses_a_policy_is_named() {
+    let guarded_by = |spec: &str| run(&format!("{SERVICE}{DUBBO}{}", meta("lock", spec)));
+    let last = guarded_by("action: DENY");
+    let lost = |spec: &str| guarded_by(spec).lost_policies(&last);
+    let sentence = |routes: &str| vec![format!("the authorization policy `shop/lock` no longer decides for {routes}")];
+    assert_eq!(lost("action: ALLOW"), [""; 0]);
+    assert_eq!(lost("hosts: [order.exmaple]"), sentence("`book.example.internal_7001`, `order.example_20880`"));
+    assert_eq!(lost("hosts: [book.example.internal]"), sentence("`order.example_20880`"));
+    assert_eq!(lost("dryRun: true"), sentence("`book.example.internal_7001`, `order.example_20880`"));
+    // what is served no more needs no guard
+    assert_eq!(run(DUBBO).lost_policies(&last), sentence("`order.example_20880`"));
+
+    let many = |policy: &str| {
+        let services = (0..12).map(|n| DUBBO.replace("order", &format!("order{n:02}"))).collect::<String>();
+        run(&format!("{services}{policy}"))
+    };
+    let [told] = &many("").lost_policies(&many(&meta("lock", "")))[..] else { panic!("one policy") };
+    assert!(told.ends_with("`order09.example_20880` and 2 more"), "{told}");
 }
 
 /// Who may declare the host in another namespace must neither take its policies away nor let anybody in.

@@ -90,6 +90,40 @@ fn a_key_in_disguise_is_still_the_key() {
     }
 }
 
+/// What follows the method: Java would find another service there than one who counts arguments differently.
+#[test]
+fn bodies_that_java_divides_otherwise_are_refused() {
+    let secret: &[u8] = b"H\x04path\x08b.SecretZ";
+    let open: &[u8] = b"H\x04path\x06a.OpenZ";
+    let text = |text: &str| {
+        let mut out = Vec::new();
+        write::string(&mut out, text);
+        out
+    };
+    let two_types = [&text("L1[ILjava/util/Map;"), &b"N"[..], open, secret].concat();
+    let no_descriptor = [b"N", open].concat();
+    let descriptor_is_zero = [b"\x90N", open].concat();
+    let descriptor_is_minus_one = [b"\x8fN", open].concat();
+    let one_untyped = [b"\x91", &text("Ljava/util/Map;")[..], secret, open].concat();
+    for (tail, at) in
+        [(two_types, 2), (no_descriptor, 0), (descriptor_is_zero, 0), (descriptor_is_minus_one, 1), (one_untyped, 0)]
+    {
+        let mut body = Vec::new();
+        for field in ["2.0.2", "a.Service", "1.0.0", "hi"] {
+            write::string(&mut body, field);
+        }
+        let at = Header::LEN + body.len() + at;
+        body.put(&tail);
+        let error = DecodeError::new(DecodeErrorKind::BadDescriptor, at);
+        let frame = frame(0xc2, 0, &body);
+        assert_eq!(request(&frame).map(|_| ()), Err(error), "{tail:?}");
+        for demand in [Demand::all(), Demand::of(["interface"]), Demand::of(["group"])] {
+            let parsed = parse(&mut *codec(Role::Server), &frame, &demand);
+            assert_eq!(parsed.map(|_| ()), Err(error), "{tail:?}");
+        }
+    }
+}
+
 /// A call with one argument, both it and the method as they stand on the wire.
 fn call_with(method: &[u8], argument: &[u8]) -> Bytes {
     let mut body = Vec::new();

@@ -288,6 +288,38 @@ async fn a_body_that_cannot_be_read_does_not_slip_through_a_policy() {
     assert_eq!(request.attr("method"), Some(&b"hello"[..]));
 }
 
+/// A call of Dubbo 2.0.2 from the path on.
+fn dubbo_call(id: u8, path: &str, tail: &[u8]) -> Vec<u8> {
+    let text = |text: &str| [&[u8::try_from(text.len()).expect("short")], text.as_bytes()].concat();
+    let body = [text("2.0.2"), text(path), text("0.0.0"), text("hello"), tail.to_vec()].concat();
+    let len = u8::try_from(body.len()).expect("short");
+    [&b"\xda\xbb\xc2\0\0\0\0\0\0\0\0"[..], &[id, 0, 0, 0, len], &body].concat()
+}
+
+#[tokio::test]
+async fn a_service_that_only_java_would_find_does_not_slip_through_a_policy() {
+    let backend = Backend::bind(DUBBO).await;
+    let rule = AuthorizationRule::default()
+        .with_operation(Operation::default().with_attribute("interface", Patterns::of(["b.Secret"])));
+    let policy = AuthorizationPolicy::new("p", AuthorizationAction::Deny).with_rule(rule);
+    let route = Route::new("all", RouteAction::cluster("one")).with_authorization(policy);
+    let cluster = Cluster::new("one").with_endpoint(backend.address());
+    let fixture = Fixture::with(DUBBO, RouteConfig::new("table", [route]), vec![cluster], |service| service);
+    let mut client = fixture.client().await;
+    // two arguments to Java, and one to who takes the descriptor at its word
+    let divided = b"\x13L1[ILjava/util/Map;NH\x04path\x06a.OpenZH\x04path\x08b.SecretZ";
+    // to Java the integer is the descriptor, and null the attachments
+    let shifted = b"\x90NH\x04path\x06a.OpenZ";
+    for call in [dubbo_call(1, "a.Open", divided), dubbo_call(2, "b.Secret", shifted)] {
+        client.send(&call).await;
+        assert_eq!(client.message().await.kind(), Kind::Error);
+    }
+    assert_eq!(fixture.count("local_reply.bad_request"), 2);
+    client.send(&dubbo_call(3, "a.Open", b"\0H\x04path\x06a.OpenZ")).await;
+    let request = backend.accept().await.message().await;
+    assert_eq!(request.attr("interface"), Some(&b"a.Open"[..]));
+}
+
 /// A call with the attachment `timeout` instead of `group`.
 fn call_that_says(id: u64, value: [u8; 3]) -> Vec<u8> {
     let mut call = (DUBBO.request)(id, "hello");

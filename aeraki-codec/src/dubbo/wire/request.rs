@@ -124,7 +124,7 @@ impl<'a> Request<'a> {
         self.head.method
     }
 
-    /// Returns the extra integer that Dubbox 2.8 writes before the parameter types.
+    /// Returns the extra integer that Dubbox 2.8 writes before the parameter types, always -1.
     #[must_use]
     pub const fn dubbox_int(&self) -> Option<i32> {
         self.tail.dubbox_int
@@ -132,7 +132,7 @@ impl<'a> Request<'a> {
 
     /// Returns the parameter types as JVM descriptors without parentheses.
     #[must_use]
-    pub const fn descriptor(&self) -> Option<Text<'a>> {
+    pub const fn descriptor(&self) -> Text<'a> {
         self.tail.descriptor
     }
 
@@ -235,7 +235,7 @@ fn any_two_fields<'a>(reader: &mut Reader<'a>) -> Result<TwoFields<'a>, DecodeEr
 #[derive(Clone, Copy, Debug)]
 pub(in crate::dubbo) struct Tail<'a> {
     dubbox_int: Option<i32>,
-    descriptor: Option<Text<'a>>,
+    descriptor: Text<'a>,
     arguments: usize,
     arguments_offset: usize,
     /// The first argument if it is a string: the method of a generic call.
@@ -247,13 +247,13 @@ impl<'a> Tail<'a> {
     /// Leaves `reader` at the attachments.
     #[inline]
     pub(in crate::dubbo) fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        let dubbox_int = if reader.at_int() { Some(reader.int().map_err(in_body)?) } else { None };
-        let descriptor = reader.text().map_err(in_body)?;
+        let dubbox_int = if reader.at_int() { Some(dubbox_int(reader)?) } else { None };
+        let at = reader.offset();
+        // Java fails on null, unless it has taken the integer for the descriptor and takes the null for attachments.
+        let missing = || DecodeError::new(DecodeErrorKind::BadDescriptor, at);
+        let descriptor = reader.text().map_err(in_body)?.ok_or_else(missing)?;
         let arguments_offset = reader.offset();
-        let arguments = match &descriptor {
-            Some(text) => parameters(text, arguments_offset)?,
-            None => 0,
-        };
+        let arguments = parameters(&descriptor, arguments_offset)?;
         let mut first_argument = None;
         for index in 0..arguments {
             let text = argument(reader)?;
@@ -271,6 +271,17 @@ impl<'a> Tail<'a> {
             reader.int()?;
         }
         reader.text().map(|_| ())
+    }
+}
+
+/// Reads the integer that Dubbox writes before a descriptor. Another one tells Dubbox how many arguments follow without a
+/// descriptor, so that the descriptor would be one of them and the first argument the attachments.
+#[cold]
+fn dubbox_int(reader: &mut Reader<'_>) -> Result<i32, DecodeError> {
+    let at = reader.offset();
+    match reader.int().map_err(in_body)? {
+        number @ DESCRIPTOR_FOLLOWS => Ok(number),
+        _ => Err(DecodeError::new(DecodeErrorKind::BadDescriptor, at)),
     }
 }
 
@@ -325,3 +336,6 @@ fn parameters(text: &Text<'_>, end: usize) -> Result<usize, DecodeError> {
     };
     text.as_utf8().map_or_else(|| count(&text.to_bytes()), count)
 }
+
+/// What Dubbox writes before a descriptor.
+const DESCRIPTOR_FOLLOWS: i32 = -1;

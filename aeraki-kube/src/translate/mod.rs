@@ -145,6 +145,7 @@ pub fn translate(world: &World, options: &Options) -> Translation {
         validate(router).into_iter().for_each(|rejection| translation.reject(rejection));
         routes::warn_of_unserved_hosts(world, router, &mut translation);
         routes::warn_of_unknown_destinations(world, router, &mut translation);
+        limits::warn_of_unknown_services(world, router, &mut translation);
     }
     for (host, rule) in world.destination_rules_without_service() {
         let reason = format!("no service has the host `{host}`");

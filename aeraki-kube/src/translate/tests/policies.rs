@@ -142,6 +142,35 @@ fn a_route_with_limits_of_its_own_is_exempt_from_those_of_the_router() {
 }
 
 #[test]
+fn a_rate_limit_service_that_is_surely_none_is_told() {
+    let limit = |service: &str| {
+        format!(
+            "globalRateLimit: {{domain: d, rateLimitService: '{service}', descriptors: [{{property: a, descriptorKey: b}}]}}"
+        )
+    };
+    let consequence = "a proxy without a cluster of this name refuses the table, and keeps its last one";
+    for (service, reason) in [
+        ("outbound|7001||rls.example", "no service has the host `rls.example`"),
+        ("outbound|7001||copy.example.internal", "`copy.example.internal` has no port `7001`"),
+        (
+            "copy.example.internal",
+            "is a host, where the name of a cluster stands: outbound|<port>||copy.example.internal",
+        ),
+    ] {
+        let own = both(|text| text.replace("  routes:\n", &format!("  {}\n  routes:\n", limit(service))));
+        let of_route = with(&limit(service));
+        for (translation, place) in [(own, "spec"), (of_route, "spec.routes[0]")] {
+            let [told] = translation.rejections.as_slice() else { panic!("{:?}", translation.rejections) };
+            assert_eq!(told.field, format!("{place}.globalRateLimit.rateLimitService"));
+            assert_eq!((&told.reason, told.refuses()), (&format!("{reason}: {consequence}"), false));
+        }
+    }
+    for known in ["outbound|7002||copy.example.internal", "ratelimit"] {
+        assert_eq!(rejections(&with(&limit(known))), [""; 0]);
+    }
+}
+
+#[test]
 fn what_is_wrong_with_a_route_is_told_in_the_words_of_the_router() {
     let limit = |fields: &str| format!("localRateLimit: {{tokenBucket: {{maxTokens: 1, fillInterval: 1s}}, {fields}}}");
     let asked =

@@ -1,6 +1,9 @@
-//! The admin interface: statistics, readiness and drains over HTTP/1.1, for people, for Prometheus and for what ends the
-//! process.
+//! The admin interface: statistics, endpoints, readiness and drains over HTTP/1.1, for people, for Prometheus and for what
+//! ends the process.
 
+mod clusters;
+mod query;
+mod stats;
 #[cfg(test)]
 mod tests;
 
@@ -20,13 +23,16 @@ use tokio::{
     time::timeout,
 };
 
+use self::query::Query;
 use crate::{
     io::Io,
     observe::Stats,
     server::{Accept, Drain, ListenerDrains, Phase, TcpAccept, pause_after},
+    upstream::Clusters,
 };
 
-/// Answers `GET` on `/stats`, `/stats/prometheus` and `/ready`, and drains listeners at `POST` on `/drain_listeners`.
+/// Answers `GET` and `HEAD` on `/stats`, `/stats/prometheus`, `/clusters`, `/server_info` and `/ready`, and drains listeners
+/// at `POST` on `/drain_listeners`. A parameter that a path does not have is refused by name.
 ///
 /// A connection is for one request, and for 30 s. There are 64 at a time: one that comes beyond takes the place of the
 /// oldest, so that nobody shuts others out.
@@ -34,7 +40,7 @@ use crate::{
 pub struct Admin {
     socket: std::net::TcpListener,
     local: SocketAddr,
-    view: Arc<View>,
+    view: View,
 }
 
 /// What can be seen, and done.
@@ -42,6 +48,8 @@ struct View {
     stats: Stats,
     drain: Drain,
     listeners: ListenerDrains,
+    /// The clusters of every worker.
+    clusters: Vec<Arc<Clusters>>,
     is_ready: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
@@ -66,7 +74,15 @@ impl Admin {
     ) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let local = socket.local_addr()?;
-        Ok(Self { socket, local, view: Arc::new(View { stats, drain, listeners, is_ready: Box::new(is_ready) }) })
+        let (clusters, is_ready) = (Vec::new(), Box::new(is_ready));
+        Ok(Self { socket, local, view: View { stats, drain, listeners, clusters, is_ready } })
+    }
+
+    /// Shows the endpoints of these clusters, which are those of every worker.
+    #[must_use]
+    pub fn with_clusters(mut self, workers: impl IntoIterator<Item = Arc<Clusters>>) -> Self {
+        self.view.clusters.extend(workers);
+        self
     }
 
     /// Returns the address that it is bound to.
@@ -78,7 +94,7 @@ impl Admin {
     /// Answers until the proxy has ended.
     pub async fn serve(self) {
         match tokio::net::TcpListener::from_std(self.socket) {
-            Ok(socket) => self.view.serve(TcpAccept { socket, original_dst: false }).await,
+            Ok(socket) => Arc::new(self.view).serve(TcpAccept { socket, original_dst: false }).await,
             Err(error) => tracing::error!(%error, "the admin interface cannot be served"),
         }
     }
@@ -127,47 +143,115 @@ impl View {
     }
 
     fn respond(&self, method: &Method, uri: &Uri) -> Response<Full<Bytes>> {
-        let path = uri.path();
-        let allowed = if path == DRAIN_LISTENERS { Method::POST } else { Method::GET };
-        if *method != allowed {
-            return response(StatusCode::METHOD_NOT_ALLOWED, TEXT, format!("only {allowed}\n"));
+        let Some(page) = PAGES.iter().find(|page| page.path == uri.path()) else {
+            return response(StatusCode::NOT_FOUND, TEXT, PAGES.iter().map(|page| format!("{page}\n")).collect());
+        };
+        if !page.methods.contains(&method.as_str()) {
+            let text = format!("only {}\n", page.methods.join(" and "));
+            return response(StatusCode::METHOD_NOT_ALLOWED, TEXT, text);
         }
-        match path {
-            "/stats" => response(StatusCode::OK, TEXT, self.stats.samples().to_text()),
-            "/stats/prometheus" => response(StatusCode::OK, OPEN_METRICS, self.stats.samples().into_prometheus()),
-            "/ready" => self.ready(),
-            DRAIN_LISTENERS => self.drain_listeners(uri.query().unwrap_or_default()),
-            _ => response(StatusCode::NOT_FOUND, TEXT, PATHS.to_owned()),
+        let query = Query::read(uri.query().unwrap_or_default(), page.parameters);
+        let answer = query.and_then(|query| (page.answer)(self, &query));
+        answer.unwrap_or_else(|reason| response(StatusCode::BAD_REQUEST, TEXT, format!("{reason}\n")))
+    }
+
+    /// Shows the numbers that are asked for.
+    fn stats(&self, query: &Query) -> Answer {
+        let samples = stats::wanted(self.stats.samples(), query)?;
+        match query.get("format") {
+            None | Some("text") => Ok(response(StatusCode::OK, TEXT, samples.to_text())),
+            Some("json") => Ok(response(StatusCode::OK, JSON, samples.to_json())),
+            Some("prometheus") => Ok(response(StatusCode::OK, OPEN_METRICS, samples.into_prometheus())),
+            Some(other) => Err(format!("format: {other:?} is none of json, prometheus and text")),
         }
     }
 
-    /// Answers with the words of Envoy's server states.
-    fn ready(&self) -> Response<Full<Bytes>> {
-        let (status, state) = if self.drain.phase().max(self.listeners.phase()) != Phase::Serving {
-            (StatusCode::SERVICE_UNAVAILABLE, "DRAINING\n")
-        } else if !(self.is_ready)() {
-            (StatusCode::SERVICE_UNAVAILABLE, "INITIALIZING\n")
+    fn prometheus(&self, query: &Query) -> Answer {
+        let samples = stats::wanted(self.stats.samples(), query)?;
+        Ok(response(StatusCode::OK, OPEN_METRICS, samples.into_prometheus()))
+    }
+
+    /// Shows every endpoint of every cluster.
+    fn clusters(&self, _: &Query) -> Answer {
+        Ok(response(StatusCode::OK, TEXT, clusters::to_text(&self.clusters)))
+    }
+
+    fn server_info(&self, _: &Query) -> Answer {
+        let info = serde_json::json!({"version": env!("CARGO_PKG_VERSION"), "state": self.state()});
+        Ok(response(StatusCode::OK, JSON, info.to_string()))
+    }
+
+    fn ready(&self, _: &Query) -> Answer {
+        let state = self.state();
+        let status = if state == LIVE { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        Ok(response(status, TEXT, format!("{state}\n")))
+    }
+
+    /// Tells how it is, in the words of Envoy's server states.
+    fn state(&self) -> &'static str {
+        if self.drain.phase().max(self.listeners.phase()) != Phase::Serving {
+            "DRAINING"
+        } else if (self.is_ready)() {
+            LIVE
         } else {
-            (StatusCode::OK, "LIVE\n")
-        };
-        response(status, TEXT, state.to_owned())
+            "INITIALIZING"
+        }
     }
 
     /// Has listeners drain in the words of Envoy, whose `graceful` is the only way here.
-    fn drain_listeners(&self, query: &str) -> Response<Full<Bytes>> {
-        let mut inbound_only = false;
-        for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
-            match parameter.split_once('=').map_or(parameter, |(name, _)| name) {
-                "graceful" => {}
-                "inboundonly" => inbound_only = true,
-                name => return response(StatusCode::BAD_REQUEST, TEXT, format!("{name:?} is not supported\n")),
-            }
-        }
+    fn drain_listeners(&self, query: &Query) -> Answer {
+        let inbound_only = query.get("inboundonly").is_some();
         tracing::info!(inbound_only, "listeners drain because the admin interface was asked to");
         self.listeners.begin(inbound_only);
-        response(StatusCode::OK, TEXT, "OK\n".to_owned())
+        Ok(response(StatusCode::OK, TEXT, "OK\n".to_owned()))
     }
 }
+
+/// A page, or what is wrong with the parameters that it is asked for with.
+type Answer = Result<Response<Full<Bytes>>, String>;
+
+/// What is answered at a path.
+struct Page {
+    path: &'static str,
+    methods: &'static [&'static str],
+    parameters: &'static [&'static str],
+    answer: fn(&View, &Query) -> Answer,
+}
+
+impl Page {
+    /// Shows something to those who `GET` it.
+    const fn shown(
+        path: &'static str,
+        parameters: &'static [&'static str],
+        answer: fn(&View, &Query) -> Answer,
+    ) -> Self {
+        Self { path, methods: &["GET", "HEAD"], parameters, answer }
+    }
+}
+
+impl fmt::Display for Page {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.methods.join(", "), self.path)?;
+        for (place, parameter) in self.parameters.iter().enumerate() {
+            write!(f, "{}{parameter}", if place == 0 { '?' } else { '&' })?;
+        }
+        Ok(())
+    }
+}
+
+const PAGES: &[Page] = &[
+    Page::shown("/stats", &["filter", "usedonly", "format"], View::stats),
+    Page::shown("/stats/prometheus", &["filter", "usedonly"], View::prometheus),
+    Page::shown("/clusters", &[], View::clusters),
+    Page::shown("/server_info", &[], View::server_info),
+    Page::shown("/ready", &[], View::ready),
+    Page {
+        path: "/drain_listeners",
+        methods: &["POST"],
+        parameters: &["graceful", "inboundonly"],
+        answer: View::drain_listeners,
+    },
+];
 
 fn response(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
@@ -178,8 +262,9 @@ fn response(status: StatusCode, content_type: &'static str, body: String) -> Res
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-const DRAIN_LISTENERS: &str = "/drain_listeners";
-const PATHS: &str = "/stats\n/stats/prometheus\n/ready\n/drain_listeners (POST)\n";
+const JSON: &str = "application/json";
+/// The state in which it serves.
+const LIVE: &str = "LIVE";
 /// Connections at a time; a further one takes the place of the oldest.
 const MOST_CONNECTIONS: usize = 64;
 /// How long a connection may take, whatever its client does.

@@ -4,7 +4,7 @@ use std::sync::{
 };
 use std::task::{Context, Poll, ready};
 
-use aeraki_route::config::TrafficDirection;
+use aeraki_route::config::{self, TrafficDirection};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream},
     net::TcpStream,
@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::{observe::Metrics, server::Accepted, sync::lock};
+use crate::{observe::Metrics, server::Accepted, sync::lock, upstream::Context as UpstreamContext};
 
 async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> (u16, String) {
     let request = format!("{request} HTTP/1.1\r\nhost: admin\r\n\r\n");
@@ -45,8 +45,9 @@ async fn shows_statistics_and_readiness() {
     let (status, body) = ask("GET /stats/prometheus").await;
     let line = "meta_protocol_request_total{protocol=\"dubbo\",stat_prefix=\"in\"} 3\n";
     assert!(status == 200 && body.contains(line), "{body}");
-    assert_eq!(ask("GET /other").await.0, 404);
-    assert_eq!(ask("POST /stats").await, (405, "only GET\n".to_owned()));
+    let (status, body) = ask("POST /other").await;
+    assert!(status == 404 && body.contains("GET, HEAD /stats?filter&usedonly&format\n"), "{body}");
+    assert_eq!(ask("POST /stats").await, (405, "only GET and HEAD\n".to_owned()));
 
     assert_eq!(ask("GET /ready").await, (503, "INITIALIZING\n".to_owned()));
     ready.store(true, Ordering::Relaxed);
@@ -64,6 +65,7 @@ struct Bench {
     accepts: mpsc::UnboundedSender<io::Result<DuplexStream>>,
     listeners: ListenerDrains,
     drain: Drain,
+    metrics: Arc<Metrics>,
     served: JoinHandle<()>,
 }
 
@@ -84,11 +86,22 @@ impl Bench {
         let drain = Drain::new();
         let listeners = ListenerDrains::of(&drain);
         let stats = Stats::new();
-        stats.register(Metrics::new("dubbo", "in"));
+        let metrics = Metrics::new("dubbo", "in");
+        stats.register(Arc::clone(&metrics) as _);
         let (draining, listening) = (drain.clone(), listeners.clone());
-        let view = View { stats, drain: draining, listeners: listening, is_ready: Box::new(|| true) };
+        let endpoint = |port, weight| {
+            let address = SocketAddr::from(([127, 0, 0, 1], port));
+            config::Endpoint::new(address).with_weight(weight).with_health_status(config::HealthStatus::Degraded)
+        };
+        let mut cluster = config::Cluster::new("shop");
+        cluster.limits.thresholds.max_requests = Some(9);
+        cluster.endpoints = vec![endpoint(2, 1), endpoint(1, 7)];
+        let clusters = Arc::new(Clusters::new(UpstreamContext::new()));
+        clusters.update([cluster, config::Cluster::new("none")]);
+        let clusters = vec![clusters];
+        let view = View { stats, drain: draining, listeners: listening, clusters, is_ready: Box::new(|| true) };
         let served = tokio::spawn(Arc::new(view).serve(Script(Mutex::new(script))));
-        Self { accepts, listeners, drain, served }
+        Self { accepts, listeners, drain, metrics, served }
     }
 
     fn fail(&self, code: i32) {
@@ -152,6 +165,80 @@ async fn who_does_not_read_shuts_nobody_out_and_is_left_in_time() {
     }
     // the first two have made room for the last one and for who asked
     assert_eq!((&ends[..2], &ends[2..]), (&[0, 0][..], &[30; 63][..]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_numbers_that_are_asked_for_are_shown() {
+    let bench = Bench::new();
+    bench.metrics.counters.request.add(3);
+    let line = "meta_protocol.dubbo.in.request: 3\n";
+    let all = bench.ask("GET /stats?format=text").await;
+    assert!(all.1.contains(line) && all.1.contains("request_active: 0"), "{all:?}");
+    assert_eq!(bench.ask("GET /stats?usedonly").await, (200, line.to_owned()));
+    assert_eq!(bench.ask("GET /stats?filter=%5Emeta.*in.req[t-v]est$").await, (200, line.to_owned()));
+    assert_eq!(bench.ask("GET /stats?filter=nothing").await, (200, String::new()));
+
+    let json = "{\"stats\":[{\"name\":\"meta_protocol.dubbo.in.request\",\"value\":3}]}";
+    assert_eq!(bench.ask("GET /stats?format=json&usedonly").await, (200, json.to_owned()));
+    let prometheus = bench.ask("GET /stats/prometheus?usedonly").await;
+    assert!(prometheus.1.contains("request_total{protocol=\"dubbo\",stat_prefix=\"in\"} 3\n"), "{prometheus:?}");
+    assert!(!prometheus.1.contains("request_active"), "{prometheus:?}");
+    assert_eq!(bench.ask("GET /stats?format=prometheus&usedonly").await, prometheus);
+}
+
+#[tokio::test(start_paused = true)]
+async fn parameters_that_cannot_be_understood_are_named() {
+    let bench = Bench::new();
+    let long = format!("filter={}", "a".repeat(257));
+    for (query, expected) in [
+        ("used", "\"used\" is not supported\n"),
+        ("format=html", "format: \"html\" is none of json, prometheus and text\n"),
+        ("filter=%28", "filter: regex parse error"),
+        ("filter=((a{50}){50}){50}", "filter: takes more than 65536 bytes"),
+        (&long, "filter: must not exceed 256 bytes\n"),
+    ] {
+        let (status, body) = bench.ask(&format!("GET /stats?{query}")).await;
+        assert!(status == 400 && body.starts_with(expected), "{query}: {body}");
+    }
+    assert_eq!(bench.ask("GET /ready?x").await, (400, "\"x\" is not supported\n".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn heads_are_shown_without_what_follows_them() {
+    let bench = Bench::new();
+    for page in PAGES.iter().filter(|page| page.methods.contains(&"GET")) {
+        let (status, body) = bench.ask(&format!("HEAD {}", page.path)).await;
+        assert_eq!((status, &*body), (200, ""), "{page}");
+        assert!(!bench.ask(&format!("GET {}", page.path)).await.1.is_empty(), "{page}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn endpoints_are_shown_as_envoy_does() {
+    let bench = Bench::new();
+    let (status, body) = bench.ask("GET /clusters").await;
+    let shop: String =
+        body.lines().filter_map(|line| line.strip_prefix("shop::127.0.0.1:1::")).collect::<Vec<_>>().join(" ");
+    let expected =
+        "cx_active::0 rq_active::0 health_flags::/degraded_eds_health weight::7 region:: zone:: sub_zone:: priority::0";
+    assert_eq!((status, &*shop), (200, expected));
+    assert!(body.starts_with("none::default_priority::max_connections::1024\n"), "{body}");
+    assert!(body.contains("shop::default_priority::max_requests::9\n"), "{body}");
+    let state = format!("{{\"state\":\"LIVE\",\"version\":\"{}\"}}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(bench.ask("GET /server_info").await, (200, state));
+}
+
+#[test]
+fn every_path_and_parameter_is_documented() {
+    let text = include_str!("../../../docs/lifecycle.md");
+    let rows: Vec<_> = text.lines().filter(|line| line.starts_with("| `/")).collect();
+    assert_eq!(rows.len(), PAGES.len());
+    for page in PAGES {
+        let row =
+            rows.iter().find(|row| row.starts_with(&format!("| `{}` | {} |", page.path, page.methods.join(", "))));
+        let row = row.unwrap_or_else(|| panic!("{page} is not documented"));
+        page.parameters.iter().for_each(|parameter| assert!(row.contains(&format!("`{parameter}")), "{page}"));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -117,6 +117,14 @@ impl Samples {
         })
     }
 
+    /// Keeps only the numbers that are wanted, by dotted name and value.
+    pub fn retain(&mut self, wanted: impl Fn(&str, &Value) -> bool) {
+        for ((family, name), metric) in &mut self.families {
+            metric.values.retain(|labels, value| wanted(&labels.dotted(family, name), value));
+        }
+        self.families.retain(|_, metric| !metric.values.is_empty());
+    }
+
     fn add(&mut self, key: (&'static str, &'static str), help: &'static str, labels: Labels, value: Value) {
         let family = self.families.entry(key).or_insert_with(|| Family { help, values: BTreeMap::new() });
         family.values.entry(labels).and_modify(|sum| sum.add(&value)).or_insert(value);
@@ -124,6 +132,16 @@ impl Samples {
 }
 
 impl Value {
+    /// Tells whether nothing has been counted, or there is nothing now.
+    #[must_use]
+    pub fn is_zero(&self) -> bool {
+        match self {
+            Self::Counter(count) => *count == 0,
+            Self::Gauge(count) => *count == 0,
+            Self::Histogram(seen) => seen.count() == 0,
+        }
+    }
+
     fn add(&mut self, other: &Self) {
         match (self, other) {
             (Self::Counter(sum), Self::Counter(more)) => *sum += more,

@@ -8,6 +8,7 @@ use prometheus_client::{
     metrics::MetricType,
     registry::Registry,
 };
+use serde_json::json;
 
 use super::{Samples, Value, stats::Labels};
 
@@ -18,6 +19,29 @@ impl Samples {
         let mut lines: Vec<_> = self.dotted().map(|(name, value)| format!("{name}: {value}\n")).collect();
         lines.sort_unstable();
         lines.concat()
+    }
+
+    /// Writes what [`to_text`](Self::to_text) does as JSON, in the form of Envoy's `/stats?format=json`.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let mut sorted: Vec<_> = self.dotted().collect();
+        sorted.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        let (mut stats, mut histograms) = (Vec::new(), Vec::new());
+        for (name, value) in sorted {
+            match value {
+                Value::Counter(count) => stats.push(json!({"name": name, "value": count})),
+                Value::Gauge(count) => stats.push(json!({"name": name, "value": count})),
+                Value::Histogram(seen) => {
+                    let quantile = |share| json!({"interval": null, "cumulative": seen.quantile_ms(share)});
+                    histograms.push(json!({"name": name, "values": QUANTILES.map(quantile)}));
+                }
+            }
+        }
+        if !histograms.is_empty() {
+            let quantiles = json!({"supported_quantiles": QUANTILES, "computed_quantiles": histograms});
+            stats.push(json!({"histograms": quantiles}));
+        }
+        json!({"stats": stats}).to_string()
     }
 
     /// Writes all metrics in the text format of OpenMetrics, which Prometheus reads.
@@ -41,11 +65,14 @@ impl fmt::Display for Value {
             Self::Histogram(seen) if seen.count() == 0 => f.write_str("No recorded values"),
             Self::Histogram(seen) => {
                 write!(f, "count({}) sum({})", seen.count(), seen.sum_ms())?;
-                [50, 90, 99, 100].into_iter().try_for_each(|share| write!(f, " P{share}({})", seen.quantile_ms(share)))
+                QUANTILES.into_iter().try_for_each(|share| write!(f, " P{share}({})", seen.quantile_ms(share)))
             }
         }
     }
 }
+
+/// The shares of durations, per cent, that are shown.
+const QUANTILES: [u64; 4] = [50, 90, 99, 100];
 
 impl Collector for Samples {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
@@ -119,6 +146,28 @@ mod tests {
              meta_protocol.dubbo.in.request_active: 2\n\
              meta_protocol.dubbo.in.request_time_ms: count(1) sum(3) P50(5) P90(5) P99(5) P100(5)\n"
         );
+    }
+
+    #[test]
+    fn json_has_the_form_of_envoys() {
+        let json: serde_json::Value = serde_json::from_str(&stats().samples().to_json()).expect("JSON");
+        let values: Vec<_> = [5.0; 4].map(|ms| json!({"interval": null, "cumulative": ms})).into();
+        let expected = json!({"stats": [
+            {"name": "meta_protocol.dubbo.in.local_reply.timeout", "value": 6},
+            {"name": "meta_protocol.dubbo.in.request", "value": 4},
+            {"name": "meta_protocol.dubbo.in.request_active", "value": 2},
+            {"histograms": {"supported_quantiles": [50, 90, 99, 100], "computed_quantiles": [
+                {"name": "meta_protocol.dubbo.in.request_time_ms", "values": values},
+            ]}},
+        ]});
+        assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn what_is_not_wanted_is_left_out() {
+        let mut samples = stats().samples();
+        samples.retain(|name, value| name.contains("request") && !matches!(value, Value::Histogram(_)));
+        assert_eq!(samples.to_text(), "meta_protocol.dubbo.in.request: 4\nmeta_protocol.dubbo.in.request_active: 2\n");
     }
 
     #[test]

@@ -114,7 +114,8 @@ impl Running {
         running.look_after();
         #[cfg(feature = "admin")]
         if let (Some(admin), Some(worker)) = (admin, running.workers.first()) {
-            worker.handle().spawn(admin.serve());
+            let clusters = running.workers.iter().map(|worker| Arc::clone(worker.clusters().shared()));
+            worker.handle().spawn(admin.with_clusters(clusters).serve());
         }
         Ok(running)
     }

@@ -57,8 +57,8 @@ impl Cluster {
         loop {
             let criteria = Criteria { placement, avoid: &failed, original_dst: client.original_dst() };
             let active = self.directory().pick_when_known(&criteria).await?;
-            let counted = Counted::begin(self.shared()).ok_or_else(|| self.full())?;
             let endpoint = active.endpoint();
+            let counted = Counted::begin(self.shared(), &endpoint.host).ok_or_else(|| self.full())?;
             match connect(&endpoint.address, &*connector, self.shared()).await {
                 Ok(io) => {
                     self.shared().note(endpoint, Ended::Well);

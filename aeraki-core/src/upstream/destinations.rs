@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, atomic::Ordering::Relaxed},
 };
 
-use aeraki_route::config::{OriginalDst, SocketAddress};
+use aeraki_route::config::OriginalDst;
 use foldhash::fast::RandomState;
 use tokio::time::sleep;
 
@@ -71,9 +71,9 @@ impl Destinations {
         }
     }
 
-    /// Lists the addresses.
-    pub(super) fn addresses(&self) -> Vec<SocketAddress> {
-        lock(&self.known).keys().map(|address| (*address).into()).collect()
+    /// Lists them.
+    pub(super) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
+        lock(&self.known).values().map(|known| Arc::clone(&known.endpoint)).collect()
     }
 
     /// Returns how many there are.

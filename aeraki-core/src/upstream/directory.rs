@@ -116,8 +116,13 @@ impl Directory {
 
     /// Lists the addresses of the endpoints, those that clients have brought along included.
     pub(super) fn addresses(&self) -> Vec<SocketAddress> {
-        let brought = self.destinations.iter().flat_map(Destinations::addresses);
+        let brought = self.brought().map(|endpoint| endpoint.address.clone());
         self.members().iter().map(|target| target.endpoint.address.clone()).chain(brought).collect()
+    }
+
+    /// Lists the endpoints that clients have brought along.
+    pub(super) fn brought(&self) -> impl Iterator<Item = Arc<Endpoint>> {
+        self.destinations.iter().flat_map(Destinations::endpoints)
     }
 
     /// Counts the endpoints, those that clients have brought along included.

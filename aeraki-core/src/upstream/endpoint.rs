@@ -69,10 +69,10 @@ impl Endpoint {
 
     /// Keeps as many spare connections open from now on as the cluster asks for, or none.
     pub(super) fn keep_spares(&self, wanted: bool) {
-        self.spares.keep(wanted, &self.address, &self.shared);
+        self.spares.keep(wanted, &self.host, &self.shared);
         // it may have left while others were still told to keep some
         if wanted && self.is_gone() {
-            self.spares.keep(false, &self.address, &self.shared);
+            self.spares.keep(false, &self.host, &self.shared);
         }
     }
 

@@ -31,6 +31,8 @@ mod link;
 mod local;
 mod members;
 mod pool;
+#[cfg(feature = "admin")]
+mod seen;
 mod shared;
 mod slots;
 mod spare;
@@ -53,6 +55,8 @@ use arc_swap::ArcSwap;
 
 #[cfg(feature = "dns")]
 pub use self::discovery::Hickory;
+#[cfg(feature = "admin")]
+pub(crate) use self::seen::Seen;
 use self::{announce::Announcing, shared::Shared, stats::Usage};
 pub(crate) use self::{
     binding::Bindings,

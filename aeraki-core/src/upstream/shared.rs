@@ -13,7 +13,7 @@ use super::{
     Context,
     connect::Connector,
     endpoint::Endpoint,
-    health::{Checks, Ended},
+    health::{Checks, Ended, Host},
     local::{LocalCluster, Population},
     stats::{ClusterStats, Usage},
 };
@@ -117,18 +117,19 @@ pub(super) struct Changes {
 pub(super) type Admitted = [Option<Place>; 2];
 
 /// Counts a connection that no request has made until it is dropped or given away.
-pub(super) struct Counted(Option<Arc<Shared>>);
+pub(super) struct Counted(Option<(Arc<Shared>, Arc<Host>)>);
 
 impl Counted {
-    /// Counts one more connection, unless there are as many as there may be.
-    pub(super) fn begin(shared: &Arc<Shared>) -> Option<Self> {
+    /// Counts one more connection to an endpoint, unless there are as many as there may be.
+    pub(super) fn begin(shared: &Arc<Shared>, host: &Arc<Host>) -> Option<Self> {
         let most = shared.config.limits.thresholds.max_connections;
         if !shared.usage.of(RoutingPriority::Default).connect(most) {
             return None;
         }
         shared.stats.upstream_cx_total.inc();
         shared.stats.upstream_cx_active.inc();
-        Some(Self(Some(Arc::clone(shared))))
+        host.connections.inc();
+        Some(Self(Some((Arc::clone(shared), Arc::clone(host)))))
     }
 
     /// Leaves the connection to another that counts it from now on.
@@ -139,9 +140,10 @@ impl Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        if let Some(shared) = &self.0 {
+        if let Some((shared, host)) = &self.0 {
             shared.usage.of(RoutingPriority::Default).disconnect();
             shared.stats.upstream_cx_active.dec();
+            host.connections.dec();
         }
     }
 }

@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use aeraki_route::config::SocketAddress;
 use tokio::{
     io::{AsyncRead, ReadBuf},
     task::AbortHandle,
@@ -18,6 +17,7 @@ use tokio::{
 
 use super::{
     connect::connect,
+    health::Host,
     shared::{Counted, Shared},
 };
 use crate::{io::Io, sync::lock};
@@ -28,7 +28,7 @@ pub(super) struct Spares(Mutex<Vec<Spare>>);
 
 impl Spares {
     /// Keeps as many as the cluster says from now on, or none.
-    pub(super) fn keep(&self, wanted: bool, address: &SocketAddress, shared: &Arc<Shared>) {
+    pub(super) fn keep(&self, wanted: bool, host: &Arc<Host>, shared: &Arc<Shared>) {
         let mut spares = lock(&self.0);
         if !wanted {
             spares.clear();
@@ -36,7 +36,7 @@ impl Spares {
         let count = if wanted { shared.config.preconnect.spare_connections as usize } else { 0 };
         while spares.len() < count {
             let slot = Arc::new(Slot::default());
-            let task = tokio::spawn(refill(Arc::clone(&slot), address.clone(), Arc::clone(shared)));
+            let task = tokio::spawn(refill(Arc::clone(&slot), Arc::clone(host), Arc::clone(shared)));
             spares.push(Spare { slot, task: task.abort_handle() });
         }
     }
@@ -115,11 +115,11 @@ impl fmt::Debug for Ready {
 }
 
 /// Makes the connection of a slot whenever it has none. What cannot be made, or ends at once, is tried again later and later.
-async fn refill(slot: Arc<Slot>, address: SocketAddress, shared: Arc<Shared>) {
+async fn refill(slot: Arc<Slot>, host: Arc<Host>, shared: Arc<Shared>) {
     let mut pause = PAUSE;
     loop {
-        if let Some(counted) = Counted::begin(&shared)
-            && let Ok(io) = connect(&address, &*shared.connector, &shared).await
+        if let Some(counted) = Counted::begin(&shared, &host)
+            && let Ok(io) = connect(&host.address, &*shared.connector, &shared).await
         {
             lock(&slot.0).ready = Some(Ready { io, counted });
             if let Gone::Taken = poll_fn(|cx| slot.poll_gone(cx)).await {

@@ -27,7 +27,7 @@ pub(crate) use self::check::has_sign_of_life;
 use self::stats::Reason;
 pub(super) use self::{check::Checks, outlier::Ended, stats::HealthStats, watched::Watched};
 use self::{leaving::Leaving, outlier::Tallies};
-use crate::sync::lock;
+use crate::{observe::Gauge, sync::lock};
 
 /// What is known of the endpoints of one cluster.
 #[derive(Debug, Default)]
@@ -45,7 +45,7 @@ pub(super) struct Health {
 /// What is known of one endpoint.
 #[derive(Debug)]
 pub(super) struct Host {
-    address: SocketAddress,
+    pub(super) address: SocketAddress,
     /// Whether its checks fail, or none has passed yet.
     ill: AtomicBool,
     tallies: Tallies,
@@ -54,6 +54,8 @@ pub(super) struct Host {
     /// Whether it counts by them that it is taken out.
     watched: AtomicBool,
     leaving: Leaving,
+    /// Connections to it that are open or being made, of all workers.
+    pub(super) connections: Gauge,
     stats: Arc<HealthStats>,
 }
 
@@ -80,6 +82,7 @@ impl Health {
             checked: AtomicBool::new(checked),
             watched: AtomicBool::new(false),
             leaving: Leaving::default(),
+            connections: Gauge::default(),
             stats: Arc::clone(&self.stats),
         });
         self.stats.known.inc();
@@ -125,6 +128,17 @@ impl Host {
 
     fn verdict(&self, checked: bool, watched: bool) -> bool {
         !(checked && self.ill.load(Relaxed) || watched && self.tallies.is_ejected())
+    }
+
+    /// Lists what is against it by the rules in force, in Envoy's words, and whether it has said goodbye.
+    #[cfg(feature = "admin")]
+    pub(super) fn flags(&self) -> impl Iterator<Item = &'static str> {
+        let flags = [
+            ("/failed_active_hc", self.checked.load(Relaxed) && self.ill.load(Relaxed)),
+            ("/failed_outlier_check", self.watched.load(Relaxed) && self.tallies.is_ejected()),
+            ("/said_goodbye", self.is_leaving()),
+        ];
+        flags.into_iter().filter(|(_, holds)| *holds).map(|(flag, _)| flag)
     }
 
     /// Takes note that it has said goodbye.

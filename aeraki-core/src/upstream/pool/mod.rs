@@ -261,6 +261,7 @@ impl Pool {
     pub(super) fn remove(self: &Arc<Self>, member: &Arc<Member>, failure: Option<&LocalReply>) {
         self.budget().disconnect();
         self.shared.stats.upstream_cx_active.dec();
+        self.host.connections.dec();
         let mut state = lock(&self.state);
         state.retire(member);
         state.members.retain(|other| !Arc::ptr_eq(other, member));
@@ -325,6 +326,7 @@ impl Pool {
         if may {
             self.shared.stats.upstream_cx_total.inc();
             self.shared.stats.upstream_cx_active.inc();
+            self.host.connections.inc();
         }
         may
     }

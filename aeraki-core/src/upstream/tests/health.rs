@@ -214,6 +214,41 @@ async fn endpoints_that_fail_their_checks_get_no_requests() {
     }
 }
 
+#[cfg(feature = "admin")]
+#[tokio::test(start_paused = true)]
+async fn what_all_workers_do_with_an_endpoint_is_seen() {
+    let mesh = Mesh::of(&cluster_of(2).with_outlier_detection(detection()));
+    let sibling = mesh.clusters.sibling(context(&mesh.ports));
+    sibling.update([cluster_of(2).with_outlier_detection(detection())]);
+    let cluster = mesh.clusters.get("c").expect("configured");
+    let seen = |port: u16| {
+        let mut all = cluster.seen(sibling.get("c").into_iter());
+        assert_eq!(all.len(), 2);
+        let seen = all.remove(&format!("127.0.0.1:{port}")).expect("an endpoint");
+        (seen.connections, seen.requests, seen.flags.concat())
+    };
+    assert_eq!([seen(1), seen(2)], [(0, 0, String::new()), (0, 0, String::new())]);
+
+    lock(&mesh.ports.mute).extend([1, 2]);
+    let call = |clusters: &Clusters| {
+        clusters.get("c").expect("configured").forward(request(&mesh.conn, frame(REQUEST, 1, b"")))
+    };
+    let mut calls = [&mesh.clusters, &mesh.clusters, &sibling, &sibling].map(call).map(Box::pin);
+    calls.iter_mut().for_each(|call| assert!(call.as_mut().now_or_never().is_none()));
+    settle().await;
+    assert_eq!([seen(1), seen(2)], [(2, 2, String::new()), (2, 2, String::new())], "two of each worker");
+    drop(calls);
+
+    let host = cluster.shared().usage.health.host(&SocketAddr::from(([127, 0, 0, 1], 1)).into(), false);
+    (0..5).for_each(|_| cluster.shared().usage.health.note(&host, Ended::Error, &detection()));
+    host.leave();
+    assert_eq!([seen(1).2, seen(2).2], ["/failed_outlier_check/said_goodbye", ""]);
+    mesh.clusters.update([]);
+    sibling.update([]);
+    settle().await;
+    assert_eq!(host.connections.get(), 0, "all have ended");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_new_endpoint_gets_no_requests_before_it_has_passed() {
     let mesh = Mesh::of(&checked(HealthCheckKind::CONNECT));

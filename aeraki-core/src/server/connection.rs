@@ -48,6 +48,10 @@ pub(super) struct Connection<S: Service<Request>> {
     pub(super) paused: bool,
     /// Whether the rest of a frame was missing when the stream was last read.
     pub(super) unfinished: bool,
+    /// When the frame began whose rest was missing last; none: it has come.
+    pub(super) begun: Option<Instant>,
+    /// Since when nothing but the rest of a frame is waited for; none: since it has begun.
+    pub(super) awaited: Option<Instant>,
     pub(super) drain: DrainWatch,
     pub(super) alarm: Alarm,
     pub(super) metrics: Arc<Metrics>,
@@ -59,7 +63,7 @@ pub(super) struct Bounds {
     pub(super) requests: usize,
     pub(super) bytes: usize,
     pub(super) idle: Option<Duration>,
-    /// How long the rest of a frame may stay away.
+    /// How long a small frame may take.
     pub(super) unfinished: Option<Duration>,
 }
 
@@ -127,14 +131,19 @@ where
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let phase = self.watch_drain(cx);
+        let mut turn = TURN;
         loop {
-            let Ok(()) = self.poll_requests(cx) else { return Poll::Ready(self.gone()) };
+            let Ok(()) = self.poll_requests(cx, &mut turn) else { return Poll::Ready(self.gone()) };
             let answered = self.poll_answers(cx);
             let carried = self.poll_streams(cx);
             let Ok(written) = self.poll_write(cx) else { return Poll::Ready(self.gone()) };
             self.recharge();
             if let Some(end) = self.poll_end(cx, phase) {
                 return Poll::Ready(end);
+            }
+            if turn == 0 {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
             // only a bound makes another turn worth while: else the stream has said that nothing more is there
             let room = (self.paused && (answered || written)) || (written && self.streams.has_ready());
@@ -184,23 +193,33 @@ where
         self.take_opened();
     }
 
-    /// Takes requests as long as the bounds allow and there are any.
-    fn poll_requests(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+    /// Takes requests as long as the bounds allow, there are any, and others need not wait for their turn.
+    fn poll_requests(&mut self, cx: &mut Context<'_>, turn: &mut usize) -> io::Result<()> {
         self.unfinished = false;
-        while self.may_take(cx) {
+        while *turn > 0 && self.may_take(cx) {
             match self.framer.decode(self.inbox.bytes(), self.batch.rules.demand()) {
-                Ok(Decoded::Partial) => match self.poll_fill(cx) {
-                    Poll::Ready(filled) => filled?,
-                    Poll::Pending => {
-                        self.unfinished = !self.inbox.is_empty();
-                        break;
+                Ok(Decoded::Partial) => {
+                    let begun = self.begun.unwrap_or(self.batch.read_at);
+                    self.begun = (!self.inbox.is_empty()).then_some(begun);
+                    match self.poll_fill(cx) {
+                        Poll::Ready(filled) => filled?,
+                        Poll::Pending => {
+                            self.unfinished = !self.inbox.is_empty();
+                            break;
+                        }
                     }
-                },
+                }
                 Ok(Decoded::Message(message)) => {
+                    self.begun = None;
+                    *turn = turn.saturating_sub(message.len().max(TURN / FRAMES));
                     let message = self.answers.boxed(message);
                     self.receive(message);
                 }
-                Ok(Decoded::Invalid(message, error)) => self.reject(&message, error),
+                Ok(Decoded::Invalid(message, error)) => {
+                    self.begun = None;
+                    *turn = turn.saturating_sub(message.len().max(TURN / FRAMES));
+                    self.reject(&message, error);
+                }
                 Ok(_) => self.malformed(DecodeErrorKind::OutOfPlace),
                 Err(error) => self.malformed(error.kind()),
             }
@@ -355,3 +374,7 @@ where
 
 /// How long a client may go on with further requests while the listener drains, before it is left between two of them.
 const HEED: Duration = Duration::from_secs(5);
+/// Bytes of requests that are taken before other connections have their turn.
+const TURN: usize = 256 * 1024;
+/// Requests that are taken at most, however small.
+const FRAMES: usize = 256;

@@ -83,11 +83,17 @@ where
         }
     }
 
-    /// Tells whether the rest of a frame has stayed away for too long. Where the proxy does not read, it is not the client
-    /// who is waited for.
+    /// Tells whether a frame has taken for too long: a large one has time as long as it comes at a [least rate](LEAST_RATE).
+    /// Where the proxy does not read, it is not the client who is waited for.
     fn poll_unfinished(&mut self, cx: &mut Context<'_>, busy: bool) -> bool {
-        let limit = self.bounds.unfinished.filter(|_| self.unfinished && !busy);
-        limit.is_some_and(|limit| self.alarm.poll(cx, self.batch.moved_at + limit))
+        let (Some(begun), Some(limit)) = (self.begun, self.bounds.unfinished) else { return false };
+        if busy || !self.unfinished {
+            self.awaited = None;
+            return false;
+        }
+        let since = begun.max(*self.awaited.get_or_insert(self.batch.moved_at));
+        let limit = limit + Duration::from_secs((self.inbox.bytes().len() / LEAST_RATE) as u64);
+        self.alarm.poll(cx, since + limit)
     }
 
     /// Tells whether a client is gone of whom nothing is read at present, for reading would say so: who is gone would not
@@ -126,12 +132,12 @@ where
         held > self.bounds.bytes && self.alarm.poll(cx, self.batch.moved_at + UNREAD)
     }
 
-    /// Tells whether the rest of a frame has not come for long, while the budget of all connections has no room; that of a
-    /// small one may wait for the requests that are under way.
+    /// Tells whether a frame has taken for long, however it came, while the budget of all connections has no room; the rest
+    /// of a small one may wait for the requests that are under way.
     fn poll_stuck(&mut self, cx: &mut Context<'_>, busy: bool) -> bool {
         let little = if busy { Inbox::CHUNK } else { 0 };
         let holds = self.inbox.bytes().len() > little;
-        if !holds || !self.alarm.poll(cx, self.batch.moved_at + STUCK) {
+        if !holds || !self.alarm.poll(cx, self.begun.unwrap_or(self.batch.moved_at) + STUCK) {
             return false;
         }
         self.charge.is_over() || self.alarm.poll(cx, Instant::now() + STUCK)
@@ -158,6 +164,8 @@ const QUIET: Duration = Duration::from_millis(100);
 /// How long a connection may hold a part of a frame, or a [`little`](LITTLE) that its client does not take, while the budget
 /// of all connections has no room.
 const STUCK: Duration = Duration::from_secs(10);
+/// Bytes a second: for each that many that have come, a frame has a second more.
+const LEAST_RATE: usize = 64 * 1024;
 /// How long it may hold much of it. How often it is looked for room, too, and for the client.
 const LOOK: Duration = Duration::from_secs(1);
 /// Bytes for which a client has all that time.

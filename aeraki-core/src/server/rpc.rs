@@ -130,6 +130,8 @@ where
             charge: self.budget.charge(),
             paused: false,
             unfinished: false,
+            begun: None,
+            awaited: None,
             drain: drain.watch(),
             alarm: Alarm::default(),
             metrics: Arc::clone(&self.metrics),

@@ -28,8 +28,8 @@ pub struct ListenerLimits {
     pub max_buffered_bytes: u64,
     /// Bytes of one frame; none: the codec's own limit. Not zero.
     pub max_frame_bytes: Option<u64>,
-    /// How long the rest of a frame may stay away: no byte either way, and no request in flight; default 60 s, none: for
-    /// ever. Not zero.
+    /// How long a frame may take while no request is in flight, and a second more for every 64 KiB of it that have come;
+    /// default 60 s, none: for ever. Not zero.
     #[serde(with = "duration::optional")]
     pub unfinished_frame_timeout: Option<Duration>,
 }
@@ -70,7 +70,7 @@ impl ListenerLimits {
         self
     }
 
-    /// Sets how long the rest of a frame may stay away; none: for ever.
+    /// Sets how long a frame may take while no request is in flight; none: for ever.
     #[must_use]
     pub fn with_unfinished_frame_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.unfinished_frame_timeout = timeout;

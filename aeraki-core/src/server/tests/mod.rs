@@ -245,6 +245,47 @@ async fn a_part_of_a_frame_does_not_hold_a_full_budget_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_frame_that_comes_byte_by_byte_does_not_hold_a_full_budget_for_ever() {
+    // little enough that it is read all the same
+    let budget = Budget::new(1 << 20);
+    let mut fixture = Fixture::with(Lines::new(Replies::AnyOrder), |rpc| rpc.with_budget(budget.clone()));
+    let mut other = budget.charge();
+    other.set((1 << 20) + 1);
+    let start = Instant::now();
+    fixture.send("Q 1 a\nQ 2 ").await;
+    let (request, responder) = fixture.request().await;
+    responder.send_response(answer(&request, "R one"));
+    for _ in 0..4 {
+        sleep(Duration::from_secs(2)).await;
+        fixture.send("x").await;
+    }
+    assert_eq!(fixture.rest().await, "R 1 one\n");
+    assert_eq!((start.elapsed().as_secs(), fixture.count("idle_timeout")), (10, 1));
+}
+
+#[tokio::test]
+async fn a_client_that_sends_much_at_once_leaves_others_their_turn() {
+    let mut fixture = Fixture::new(Lines::new(Replies::AnyOrder));
+    fixture.send(&"H 2\n".repeat(2000)).await;
+    let others = tokio::spawn(async move {
+        let (mut events, mut turns) = (0, 0);
+        while events < 2000 {
+            let before = std::mem::replace(&mut events, fixture.count("request_event"));
+            assert!(events - before <= 256, "{}", events - before);
+            turns += u32::from(events > before);
+            let mut waited = false;
+            std::future::poll_fn(|cx| {
+                cx.waker().wake_by_ref();
+                if std::mem::replace(&mut waited, true) { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+            })
+            .await;
+        }
+        turns
+    });
+    assert_eq!(others.await.expect("no panic"), 8);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_part_of_a_large_frame_does_not_hold_it_behind_a_request_either() {
     for (len, cut) in [(20_000, true), (1000, false)] {
         let budget = Budget::new(100_000);
@@ -366,12 +407,31 @@ async fn the_rest_of_a_frame_does_not_stay_away_for_ever() {
     sleep(Duration::from_secs(600)).await;
     responder.send_response(answer(&request, "R one"));
     fixture.expect("R 1 one\n").await;
+    let answered = Instant::now();
     sleep(Duration::from_secs(59)).await;
     fixture.send(" ").await;
-    let silent_since = Instant::now();
     assert_eq!(fixture.rest().await, "");
-    assert_eq!(silent_since.elapsed().as_secs(), 60);
+    assert_eq!(answered.elapsed().as_secs(), 60);
     assert_eq!((fixture.count("unfinished_frame_timeout"), fixture.count("idle_timeout")), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_that_comes_at_a_least_rate_has_time() {
+    let limits = ListenerLimits::default().with_unfinished_frame_timeout(Some(Duration::from_secs(5)));
+    let mut fixture = Fixture::with(Lines::new(Replies::AnyOrder), |rpc| rpc.with_limits(limits));
+    let start = Instant::now();
+    fixture.send("Q 1 ").await;
+    for _ in 0..10 {
+        sleep(Duration::from_secs(1)).await;
+        fixture.send(&"x".repeat(64 * 1024)).await;
+    }
+    assert!(!fixture.served.is_finished());
+    for _ in 0..5 {
+        sleep(Duration::from_millis(900)).await;
+        fixture.send("x").await;
+    }
+    assert_eq!(fixture.rest().await, "");
+    assert_eq!(start.elapsed().as_secs(), 10 + 5);
 }
 
 #[tokio::test(start_paused = true)]

@@ -190,4 +190,7 @@ pub enum EncodeError {
     /// The frame holds more or less than one message.
     #[error("the frame holds more or less than one message")]
     NotOneMessage,
+    /// The message has to be inflated, and others that were take all the memory for that.
+    #[error("too many inflated messages wait to be written")]
+    Overflow,
 }

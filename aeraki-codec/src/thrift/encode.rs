@@ -153,13 +153,13 @@ impl Rewrite<'_> {
         Ok(())
     }
 
-    /// Inflates the message of a compressed payload.
+    /// Inflates the message of a compressed payload, which takes of the [`Inflater`]'s room until it is written.
     fn inflate(&self) -> Result<(Bytes, Begin), EncodeError> {
         let payload = Header::read(self.frame).map_err(|_| EncodeError::Foreign)?.payload();
-        let inflated = self.inflater.to_pass_on(payload, self.limit).map_err(|_| EncodeError::Foreign)?;
+        let inflated = self.inflater.to_pass_on(payload, self.limit)?;
         let (_, begin) = Begin::read(&inflated, self.dialect.encoding).map_err(|_| EncodeError::Foreign)?;
         self.check_end(&inflated, begin.len)?;
-        Ok((inflated.into(), begin))
+        Ok((inflated, begin))
     }
 
     /// Refuses a message whose struct begins at `body_at` and ends elsewhere than the bytes do.

@@ -1,18 +1,27 @@
 //! Compressed payloads: as much of them as is needed, and never more than allowed.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use flate2::{Decompress, FlushDecompress, Status};
 
-use crate::codec::{DecodeError, DecodeErrorKind};
+use crate::codec::{DecodeError, DecodeErrorKind, EncodeError};
 
 /// Inflates payloads for all connections of one protocol object.
 ///
 /// The state of zlib takes 47 KiB: idle connections must not own one, and busy ones must not make one for each
 /// message. So one is kept here; whoever finds it in use makes another.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Inflater {
     spare: Arc<Mutex<Option<Decompress>>>,
+    room: &'static Room,
+}
+
+impl Default for Inflater {
+    fn default() -> Self {
+        Self { spare: Arc::default(), room: &ROOM }
+    }
 }
 
 impl Inflater {
@@ -26,14 +35,25 @@ impl Inflater {
     }
 
     /// Inflates a whole payload that is to be passed on: one that swells beyond measure would cost its sender nothing.
-    pub(super) fn to_pass_on(&self, deflated: &[u8], limit: usize) -> Result<Vec<u8>, DecodeError> {
-        self.all(deflated, limit.min(deflated.len().saturating_mul(MOST_SWELLING).max(SMALL)))
+    /// It is counted, among those of the whole process, until nobody holds it any more.
+    pub(super) fn to_pass_on(&self, deflated: &[u8], limit: usize) -> Result<Bytes, EncodeError> {
+        let limit = limit.min(deflated.len().saturating_mul(MOST_SWELLING).max(SMALL));
+        let mut place = Place { bytes: 0, room: self.room };
+        match self.inflate(deflated, limit, |more| place.widen(more)) {
+            Ok(inflated) => Ok(Bytes::from_owner(Counted { inflated, _place: place })),
+            Err(Failure::Bad) => Err(EncodeError::Foreign),
+            Err(Failure::NoRoom) => Err(EncodeError::Overflow),
+        }
     }
 
     /// Inflates a whole payload of at most `limit` bytes.
     pub(super) fn all(&self, deflated: &[u8], limit: usize) -> Result<Vec<u8>, DecodeError> {
+        self.inflate(deflated, limit, |_| true).map_err(|_| bad())
+    }
+
+    fn inflate(&self, deflated: &[u8], limit: usize, may_take: impl FnMut(usize) -> bool) -> Result<Vec<u8>, Failure> {
         let mut zlib = self.take();
-        let inflated = grow(&mut zlib, deflated, limit);
+        let inflated = grow(&mut zlib, deflated, limit, may_take);
         self.put(zlib);
         inflated
     }
@@ -49,19 +69,84 @@ impl Inflater {
     }
 }
 
-fn grow(zlib: &mut Decompress, deflated: &[u8], limit: usize) -> Result<Vec<u8>, DecodeError> {
-    let mut out = Vec::with_capacity(deflated.len().saturating_mul(4).clamp(256, FIRST_ROOM).min(limit));
+/// Inflates into memory that is asked for, by `may_take`, before it is taken.
+fn grow(
+    zlib: &mut Decompress,
+    deflated: &[u8],
+    limit: usize,
+    mut may_take: impl FnMut(usize) -> bool,
+) -> Result<Vec<u8>, Failure> {
+    let mut out = Vec::new();
+    let mut more = deflated.len().saturating_mul(4).clamp(256, FIRST_ROOM).min(limit);
     loop {
+        if !may_take(more) {
+            return Err(Failure::NoRoom);
+        }
+        out.reserve_exact(more);
         let taken = usize::try_from(zlib.total_in()).unwrap_or(usize::MAX);
         let rest = deflated.get(taken..).unwrap_or_default();
         match zlib.decompress_vec(rest, &mut out, FlushDecompress::Finish) {
             Ok(Status::StreamEnd) => return Ok(out),
             // The room is full: as much again, up to the limit.
             Ok(_) if out.len() == out.capacity() && out.len() < limit => {
-                out.reserve_exact(out.len().max(256).min(limit.saturating_sub(out.len())));
+                more = out.len().max(256).min(limit.saturating_sub(out.len()));
             }
-            _ => return Err(bad()),
+            _ => return Err(Failure::Bad),
         }
+    }
+}
+
+/// Why a payload was not inflated.
+#[derive(Clone, Copy, Debug)]
+enum Failure {
+    /// It is no zlib, not whole, or longer than allowed.
+    Bad,
+    /// Too much is inflated already.
+    NoRoom,
+}
+
+/// Room for inflated payloads that have not been written yet.
+#[derive(Debug)]
+struct Room {
+    taken: AtomicUsize,
+    most: usize,
+}
+
+/// A part of the room, given back when it is dropped.
+#[derive(Debug)]
+struct Place {
+    bytes: usize,
+    room: &'static Room,
+}
+
+impl Place {
+    /// Takes `more` bytes; false where there is no room for them.
+    fn widen(&mut self, more: usize) -> bool {
+        let fits = |taken: usize| taken.checked_add(more).filter(|taken| *taken <= self.room.most);
+        let is_taken = self.room.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok();
+        if is_taken {
+            self.bytes = self.bytes.saturating_add(more);
+        }
+        is_taken
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.room.taken.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// An inflated payload in its place.
+#[derive(Debug)]
+struct Counted {
+    inflated: Vec<u8>,
+    _place: Place,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.inflated
     }
 }
 
@@ -72,6 +157,41 @@ fn bad() -> DecodeError {
 /// The most that is reserved before anything has been inflated.
 const FIRST_ROOM: usize = 64 * 1024;
 /// How many times its length a payload may have inflated, beyond [`SMALL`].
-const MOST_SWELLING: usize = 64;
+const MOST_SWELLING: usize = 16;
 /// Bytes that any payload may have inflated.
 const SMALL: usize = 256 * 1024;
+/// The room of the process: four of the longest messages, or many usual ones.
+static ROOM: Room = Room { taken: AtomicUsize::new(0), most: 64 << 20 };
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::{Compression, write::ZlibEncoder};
+
+    use super::*;
+
+    #[test]
+    fn what_is_inflated_to_be_written_has_a_bound_until_it_is_written() {
+        let room = Box::leak(Box::new(Room { taken: AtomicUsize::new(0), most: 200_000 }));
+        let inflater = Inflater { room, ..Inflater::default() };
+        let text: Vec<u8> = (0u32..20_000).flat_map(u32::to_be_bytes).collect();
+        let mut zlib = ZlibEncoder::new(Vec::new(), Compression::default());
+        zlib.write_all(&text).expect("memory");
+        let deflated = zlib.finish().expect("memory");
+        let inflate = || inflater.to_pass_on(&deflated, 1 << 20);
+
+        let one = inflate().expect("room for one");
+        assert_eq!(one, text);
+        let part = one.slice(70_000..);
+        let taken = room.taken.load(Ordering::Relaxed);
+        assert!((text.len()..=2 * text.len()).contains(&taken), "{taken}");
+        assert_eq!(inflate(), Err(EncodeError::Overflow));
+        drop(one);
+        assert_eq!(inflate(), Err(EncodeError::Overflow), "the rest of it has not been written");
+        drop(part);
+        inflate().expect("room again");
+        assert_eq!(inflater.to_pass_on(&deflated[..100], 1 << 20), Err(EncodeError::Foreign));
+        assert_eq!(room.taken.load(Ordering::Relaxed), 0);
+    }
+}

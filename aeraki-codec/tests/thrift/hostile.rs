@@ -93,15 +93,20 @@ fn a_bomb_is_not_inflated() {
 #[test]
 fn a_bomb_below_the_limit_is_not_passed_on_either() {
     let dialect = (Transport::Header, Encoding::Binary);
-    let passed_on = |size: usize| {
-        let call = message(Encoding::Binary, CALL, b"add", 1, &string_body(Encoding::Binary, &vec![0; size]));
+    let passed_on = |text: &[u8]| {
+        let call = message(Encoding::Binary, CALL, b"add", 1, &string_body(Encoding::Binary, text));
         let mut decoded = decode(dialect, &wrap(dialect.0, dialect.1, 1, &[], true, &deflate(&call)));
         decoded.set_id(2);
         let mut out = Output::new();
         codec(dialect, Role::Client).encode(&decoded, &mut out).map(|()| out.len())
     };
-    assert!(passed_on(200_000).expect("small, whatever it was deflated to") > 200_000);
-    assert_eq!(passed_on(2_000_000), Err(EncodeError::Foreign), "from some 2 000 bytes");
+    assert!(passed_on(&[0; 200_000]).expect("small, whatever it was deflated to") > 200_000);
+    assert_eq!(passed_on(&[0; 2_000_000]), Err(EncodeError::Foreign), "from some 2 000 bytes");
+    let mut text: Vec<u8> = (0u32..10_000).flat_map(|n| (n * n).wrapping_mul(0x9e37_79b1).to_be_bytes()).collect();
+    text.resize(500_000, 0);
+    assert!(passed_on(&text).expect("an eighth to a sixteenth of it is usual") > 500_000);
+    text.resize(1_000_000, 0);
+    assert_eq!(passed_on(&text), Err(EncodeError::Foreign), "25 times what came");
 }
 
 /// A receiver would take the second message for the next call, and the next frame for what the struct lacks.

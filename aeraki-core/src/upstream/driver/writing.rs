@@ -110,6 +110,7 @@ impl Driver<'_> {
 fn unwritable(error: EncodeError) -> LocalReply {
     let reason = match error {
         EncodeError::TooLarge | EncodeError::Foreign | EncodeError::NotOneMessage => Reason::BadRequest,
+        EncodeError::Overflow => Reason::Overflow,
         _ => Reason::Unspecified,
     };
     LocalReply::new(reason, error.to_string())

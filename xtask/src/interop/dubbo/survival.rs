@@ -17,7 +17,7 @@ use crate::peers::{
     process::Process,
 };
 
-/// Kills the provider three times under the calls of a consumer that come by our proxy and our control plane.
+/// Kills the provider until three calls or more were hit, under the calls of a consumer that come by our proxy and our control plane.
 pub(super) fn run(java: &Java) -> Result<Vec<Answer>> {
     let executed = peers_dir().join("run/executed");
     if executed.exists() {
@@ -30,8 +30,11 @@ pub(super) fn run(java: &Java) -> Result<Vec<Answer>> {
         Process::start("dubbo-java-survivor", java.command("peers.Survivor").arg(mesh.entrance.to_string()))?;
     let mut calls = Calls::default();
     let mut server = Some(server);
-    for _ in 0..KILLS {
+    for _ in 0..MOST_KILLS {
         calls.hear(&consumer, CALLS)?;
+        if calls.hit(&Executed::read(&fs::read_to_string(&executed)?)) >= HITS {
+            break;
+        }
         // dropped: killed, without a goodbye to anybody
         drop(server.take());
         server = Some(java.serve_counting(port, Some(&executed))?.0);
@@ -40,7 +43,27 @@ pub(super) fn run(java: &Java) -> Result<Vec<Answer>> {
     consumer.tell("end")?;
     calls.hear_all(&consumer)?;
     consumer.succeeded()?;
-    Ok(calls.answers(&fs::read_to_string(&executed)?))
+    Ok(calls.answers(&Executed::read(&fs::read_to_string(&executed)?)))
+}
+
+/// How often the provider has executed each call, by id.
+struct Executed<'a>(BTreeMap<&'a str, usize>);
+
+impl<'a> Executed<'a> {
+    fn read(text: &'a str) -> Self {
+        let mut times = BTreeMap::new();
+        text.lines().for_each(|id| *times.entry(id).or_default() += 1);
+        Self(times)
+    }
+
+    fn times(&self, id: &str) -> usize {
+        self.0.get(id).copied().unwrap_or(0)
+    }
+
+    /// Counts the calls that were executed again.
+    fn again(&self) -> usize {
+        self.0.values().filter(|times| **times > 1).count()
+    }
 }
 
 /// What a consumer said of its calls, by id.
@@ -78,31 +101,33 @@ impl Calls {
         }
     }
 
+    /// Counts the calls that a kill has hit, as far as that shows.
+    fn hit(&self, executed: &Executed<'_>) -> usize {
+        self.0.iter().filter(|(id, ok)| id.starts_with("once") && !**ok).count() + executed.again()
+    }
+
     /// Holds what was said against what was executed.
-    fn answers(&self, executed: &str) -> Vec<Answer> {
-        let mut times: BTreeMap<&str, usize> = BTreeMap::new();
-        executed.lines().for_each(|id| *times.entry(id).or_default() += 1);
-        let of = |id: &str| times.get(id).copied().unwrap_or(0);
+    fn answers(&self, executed: &Executed<'_>) -> Vec<Answer> {
+        let of = |id: &str| executed.times(id);
         let calls = |method| self.0.iter().filter(move |(id, _)| id.starts_with(method));
         let count = |name: &str, wrong: usize| Answer {
             name: name.to_owned(),
             promised: "0".to_owned(),
             seen: wrong.to_string(),
         };
-        let interrupted = calls("once").filter(|(_, ok)| !**ok).count() + times.values().filter(|n| **n > 1).count();
+        let hit = self.hit(executed);
         println!(
-            "     {} calls, {} of them hit by a kill: {} failed, {} executed again",
+            "     {} calls, {hit} of them hit by a kill: {} failed, {} executed again",
             self.0.len(),
-            interrupted,
             self.failed(),
-            times.values().filter(|times| **times > 1).count(),
+            executed.again(),
         );
         vec![
             count("repeatable calls that failed", calls("again").filter(|(_, ok)| !**ok).count()),
             count("repeatable calls that were not executed", calls("again").filter(|(id, _)| of(id) == 0).count()),
             count("other calls that were executed twice", calls("once").filter(|(id, _)| of(id) > 1).count()),
             count("answers without execution", calls("once").filter(|(id, ok)| **ok && of(id) != 1).count()),
-            count("kills that hit nobody", KILLS.saturating_sub(interrupted)),
+            count("calls that no kill has hit, of three", HITS.saturating_sub(hit)),
         ]
     }
 }
@@ -117,7 +142,10 @@ const ROUTES: &str = "\
   retries: {attempts: 10, backOff: {base: 0.5s, max: 5s}, budget: {minPerSecond: 100}}
   route: [{destination: {host: service.example}}]
 ";
-const KILLS: usize = 3;
+/// Calls to be hit.
+const HITS: usize = 3;
+/// A kill may come between two calls.
+const MOST_KILLS: usize = 12;
 /// Calls between two kills.
 const CALLS: usize = 300;
 const LIMIT: Duration = Duration::from_secs(120);

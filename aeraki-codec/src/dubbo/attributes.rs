@@ -154,15 +154,9 @@ impl<'m> Filler<'m> {
         Ok(())
     }
 
-    /// Declares that the provider may read `name` differently; where it is not there yet, it stands there with an empty
-    /// value, since to have none would be sure too.
-    #[cold]
+    /// Declares that the provider may read `name`, which `key` stands for, differently.
     fn doubt(&mut self, key: Text<'_>, name: &str) -> Result<(), DecodeError> {
-        if self.out.attributes().get(self.frame, name).is_none() {
-            self.out.insert(self.frame, self.limits, key, Text::Copied(b""))?;
-        }
-        self.out.mark_ambiguous(self.frame, name);
-        Ok(())
+        self.out.doubt(self.frame, self.limits, key, name)
     }
 
     #[inline]

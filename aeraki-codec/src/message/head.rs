@@ -215,6 +215,24 @@ impl Head {
         self.attributes.copy(bytes)
     }
 
+    /// Declares that peers may read `name`, which `key` stands for, differently; where it is not there yet, it stands there
+    /// with an empty value, since to have none would be sure too.
+    #[cfg(any(feature = "dubbo", feature = "thrift"))]
+    #[cold]
+    pub(crate) fn doubt(
+        &mut self,
+        frame: &[u8],
+        limits: &Limits,
+        key: Text<'_>,
+        name: &str,
+    ) -> Result<(), DecodeError> {
+        if self.attributes.get(frame, name).is_none() {
+            self.insert(frame, limits, key, Text::Copied(b""))?;
+        }
+        self.mark_ambiguous(frame, name);
+        Ok(())
+    }
+
     /// Declares that peers may read `key` differently; without effect where the key is not there.
     pub fn mark_ambiguous(&mut self, frame: &[u8], key: &str) {
         self.attributes.mark_ambiguous(frame, key);

@@ -59,7 +59,18 @@ impl HeadReader<'_> {
                 out.insert(frame, self.limits, Text::Frame(key), Text::Frame(value))?;
             }
         }
-        Ok(())
+        if self.role == Role::Server && pairs.leaves_unread() { self.doubt_pairs(frame, out) } else { Ok(()) }
+    }
+
+    /// Declares that the server may read other pairs: some take theirs from more kinds of info blocks, as from the
+    /// persistent headers of old clients.
+    #[cold]
+    fn doubt_pairs(&self, frame: &[u8], out: &mut Head) -> Result<(), DecodeError> {
+        if self.demand.is_all() {
+            out.set_opaque();
+        }
+        let mut pairs = self.demand.keys().filter(|key| !is_own(key.as_bytes()));
+        pairs.try_for_each(|key| out.doubt(frame, self.limits, Text::Copied(key.as_bytes()), key))
     }
 
     fn read_deflated(

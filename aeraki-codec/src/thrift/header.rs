@@ -215,6 +215,11 @@ impl<'a> Pairs<'a> {
         Err(DecodeError::new(DecodeErrorKind::HeaderOverrun, self.end.saturating_sub(at.len())))
     }
 
+    /// Tells, behind the last pair, whether more is left than padding: another server may go on there.
+    pub(super) fn leaves_unread(&self) -> bool {
+        self.rest.iter().any(|byte| *byte != 0)
+    }
+
     /// Returns the info blocks that nobody here understands, padding excepted where there are none.
     fn unread(&self) -> &'a [u8] {
         if self.rest.first() == Some(&0) { &[] } else { self.rest }

@@ -100,6 +100,39 @@ fn only_demanded_attributes_are_read() {
     assert_eq!((decoded.kind(), decoded.attrs().count()), (Kind::Request, 0));
 }
 
+/// Old fbthrift reads persistent headers, block 2, as well; other servers may not stop at padding.
+#[test]
+fn headers_of_which_a_server_may_read_more_are_ambiguous() {
+    let call = message(Encoding::Binary, CALL, b"add", 7, &[0]);
+    let judged = |info: &[u8], demand: &Demand| {
+        let mut block = [&[0, 0], info].concat();
+        block.resize(block.len().next_multiple_of(4), 0);
+        let words = [0, u8::try_from(block.len() / 4).expect("short")];
+        let frame = [&b"\x0f\xff\0\0\0\0\0\x07"[..], &words, &block, &call].concat();
+        let frame = [&u32::try_from(frame.len()).expect("short").to_be_bytes()[..], &frame].concat();
+        let mut framer = Framer::new(codec((Transport::Header, Encoding::Binary), Role::Server));
+        let message = decode_with(&mut framer, &frame, demand).expect("a good frame");
+        ["role", "method"].map(|key| (message.attr(key).map(<[u8]>::to_vec), message.is_ambiguous(key)))
+    };
+    let method = (Some(b"add".to_vec()), false);
+    let demand = Demand::of(["role", "method"]);
+    for (info, role) in [
+        (&b"\x02\x01\x04role\x05admin"[..], &b""[..]),
+        (b"\x01\x01\x04role\x04user\x02\x01\x04role\x05admin", b"user"),
+        (b"\0\x01\x01\x04role\x05admin", b""),
+        (b"\x80", b""),
+    ] {
+        assert_eq!(judged(info, &demand), [(Some(role.to_vec()), true), method.clone()], "{info:?}");
+        assert!(judged(info, &Demand::all())[0].1, "{info:?}");
+        assert_eq!(judged(info, &Demand::of(["method"])), [(None, false), method.clone()], "{info:?}");
+    }
+    for (info, role) in [(&b""[..], None), (b"\0\0\0", None), (b"\x01\x01\x04role\x04user", Some(b"user".to_vec()))] {
+        for demand in [&demand, &Demand::all()] {
+            assert_eq!(judged(info, demand), [(role.clone(), false), method.clone()], "{info:?}");
+        }
+    }
+}
+
 #[test]
 fn outcomes_are_told_without_the_definition() {
     for dialect in DIALECTS {

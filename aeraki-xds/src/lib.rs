@@ -67,6 +67,8 @@ pub mod convert;
 mod fixtures;
 #[cfg(feature = "bootstrap")]
 mod json;
+#[cfg(all(test, feature = "client", feature = "ratelimit"))]
+mod logged;
 #[allow(
     clippy::all,
     clippy::allow_attributes_without_reason,

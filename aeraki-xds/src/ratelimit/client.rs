@@ -31,7 +31,8 @@ use crate::{
 ///
 /// It has one HTTP/2 connection per endpoint, made when it is first used, on which any number of questions are open at a
 /// time. The endpoints take turns, whatever their weight. One that cannot be reached is left out for a while, longer each
-/// time, in which no question waits for it; when all are, a question fails at once.
+/// time, in which no question waits for it; when all are, a question fails at once. The log tells once when an endpoint goes
+/// away and once when it is back.
 ///
 /// An answer that is neither OK nor OVER_LIMIT counts as OK, as in Envoy. Every failure is an [`AskError`]; what it means
 /// for the request is up to the one who asks. No question is asked twice: the service may have counted it.
@@ -57,7 +58,9 @@ impl Client {
     /// Fails if the cluster has no endpoint.
     pub fn with_backoff(cluster: &Cluster, backoff: &Backoff) -> Result<Self, ConfigError> {
         let endpoints = channel::endpoints(cluster, "a rate limit service")?;
-        let servers = endpoints.into_iter().map(|endpoint| Server::new(endpoint, backoff.clone())).collect();
+        let addresses = cluster.endpoints.iter().map(|endpoint| endpoint.address.to_string());
+        let servers = endpoints.into_iter().zip(addresses);
+        let servers = servers.map(|(endpoint, address)| Server::new(endpoint, address, backoff.clone())).collect();
         let shared = Shared { cluster: cluster.name.clone(), servers, turn: AtomicUsize::new(0) };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -116,7 +119,7 @@ impl Shared {
         let server = self.pick().ok_or_else(|| AskError::Away { cluster: cluster() })?;
         // The deadline is not sent along: a question that is given up resets its stream, which tells the service.
         let timeout = ask.timeout;
-        let answer = tokio::time::timeout(timeout, server.ask(request(ask))).await;
+        let answer = tokio::time::timeout(timeout, server.ask(&self.cluster, request(ask))).await;
         let answer = answer.map_err(|_| AskError::Deadline { cluster: cluster(), timeout })?;
         answer.map_err(|status| AskError::Status { cluster: cluster(), status })
     }
@@ -132,27 +135,42 @@ impl Shared {
 /// One endpoint of the cluster.
 struct Server {
     endpoint: Endpoint,
+    address: String,
     channel: OnceLock<Channel>,
     health: Mutex<Health>,
 }
 
 impl Server {
-    fn new(endpoint: Endpoint, backoff: Backoff) -> Self {
-        Self { endpoint, channel: OnceLock::new(), health: Mutex::new(Health { backoff, left_out_until: None }) }
+    fn new(endpoint: Endpoint, address: String, backoff: Backoff) -> Self {
+        let health = Mutex::new(Health { backoff, left_out_until: None });
+        Self { endpoint, address, channel: OnceLock::new(), health }
     }
 
-    async fn ask(&self, request: RateLimitRequest) -> Result<RateLimitAnswer, Status> {
+    async fn ask(&self, cluster: &str, request: RateLimitRequest) -> Result<RateLimitAnswer, Status> {
         // made on first use, because that needs the runtime
         let channel = self.channel.get_or_init(|| self.endpoint.connect_lazy()).clone();
         let answer = RateLimitServiceClient::new(channel).should_rate_limit(request).await;
         match &answer {
-            Err(status) if is_unreachable(status) => self.health().failed(Instant::now()),
-            _ => self.health().reached(),
+            Err(status) if is_unreachable(status) => self.failed(cluster, status),
+            _ => self.reached(cluster),
         }
         Ok(match answer?.into_inner().overall_code() {
             rate_limit_response::Code::OverLimit => RateLimitAnswer::OverLimit,
             rate_limit_response::Code::Ok | rate_limit_response::Code::Unknown => RateLimitAnswer::Ok,
         })
+    }
+
+    fn failed(&self, cluster: &str, status: &Status) {
+        if self.health().failed(Instant::now()) {
+            let (endpoint, reason) = (&self.address, status.message());
+            tracing::warn!(cluster, endpoint, reason, "the rate limit service cannot be reached");
+        }
+    }
+
+    fn reached(&self, cluster: &str) {
+        if self.health().reached() {
+            tracing::info!(cluster, endpoint = self.address, "the rate limit service is back");
+        }
     }
 
     fn health(&self) -> MutexGuard<'_, Health> {
@@ -172,17 +190,22 @@ impl Health {
         self.left_out_until.is_none_or(|until| until <= now)
     }
 
-    /// Leaves the server out, unless it is already: many questions fail with one connection.
-    fn failed(&mut self, now: Instant) {
+    /// Leaves the server out, unless it is already: many questions fail with one connection. Tells whether that is new.
+    fn failed(&mut self, now: Instant) -> bool {
+        let was_there = self.left_out_until.is_none();
         if self.may_be_tried(now) {
             self.left_out_until = Some(now + self.backoff.next());
         }
+        was_there
     }
 
-    fn reached(&mut self) {
-        if self.left_out_until.take().is_some() {
+    /// Takes note that it can be reached. Tells whether that is new.
+    fn reached(&mut self) -> bool {
+        let was_away = self.left_out_until.take().is_some();
+        if was_away {
             self.backoff.reset();
         }
+        was_away
     }
 }
 
@@ -207,6 +230,32 @@ fn request(ask: RateLimitAsk) -> RateLimitRequest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::logged::Log;
+
+    #[tokio::test]
+    async fn a_server_is_told_once_when_it_goes_and_once_when_it_is_back() {
+        let log = Log::begin();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = port.local_addr().expect("bound");
+        drop(port);
+        let backoff = Backoff::new(Duration::ZERO, Duration::ZERO);
+        let client =
+            Client::with_backoff(&Cluster::new("limiter").with_endpoint(address), &backoff).expect("an endpoint");
+        for _ in 0..2 {
+            for _ in 0..3 {
+                let ask = RateLimitAsk::new("shop".to_owned(), Vec::new(), Duration::from_secs(10));
+                client.ask(ask).await.expect_err("nobody listens");
+            }
+            let told = log.take();
+            let line =
+                format!("the rate limit service cannot be reached cluster=\"limiter\" endpoint=\"{address}\" reason=");
+            assert!(told.matches("cluster=").count() == 1 && told.contains(&line), "{told}");
+            (0..3).for_each(|_| client.shared.servers[0].reached("limiter"));
+            let told = log.take();
+            let line = format!("the rate limit service is back cluster=\"limiter\" endpoint=\"{address}\"\n");
+            assert!(told.matches("cluster=").count() == 1 && told.contains(&line), "{told}");
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_server_that_cannot_be_reached_is_left_out_for_longer_each_time() {
@@ -217,7 +266,7 @@ mod tests {
             assert!(health.may_be_tried(now));
             health.failed(now);
             let until = health.left_out_until;
-            health.failed(now);
+            assert!(!health.failed(now));
             assert_eq!(health.left_out_until, until, "one connection fails once, however many questions were on it");
             tokio::time::advance(Duration::from_millis(most / 2 - 1)).await;
             assert!(!health.may_be_tried(Instant::now()));

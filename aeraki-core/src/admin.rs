@@ -8,7 +8,17 @@ mod stats;
 mod tests;
 
 use std::{
-    collections::VecDeque, convert::Infallible, fmt, future::poll_fn, io, net::SocketAddr, pin::pin, sync::Arc,
+    collections::VecDeque,
+    convert::Infallible,
+    fmt,
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -35,7 +45,7 @@ use crate::{
 /// at `POST` on `/drain_listeners`. A parameter that a path does not have is refused by name.
 ///
 /// A connection is for one request, and for 30 s. There are 64 at a time: one that comes beyond takes the place of the
-/// oldest, so that nobody shuts others out.
+/// oldest whose request has not come, or of the oldest, so that nobody shuts others out.
 #[derive(Debug)]
 pub struct Admin {
     socket: std::net::TcpListener,
@@ -104,19 +114,21 @@ impl View {
     async fn serve(self: Arc<Self>, acceptor: impl Accept) {
         let mut connections = JoinSet::new();
         // the oldest first
-        let mut open: VecDeque<AbortHandle> = VecDeque::new();
+        let mut open: VecDeque<Open> = VecDeque::new();
         let mut closing = pin!(self.drain.reached(Phase::Closing));
         loop {
             tokio::select! {
                 biased;
                 () = &mut closing => return,
-                Some(_) = connections.join_next() => open.retain(|connection| !connection.is_finished()),
+                Some(_) = connections.join_next() => open.retain(|connection| !connection.task.is_finished()),
                 accepted = poll_fn(|cx| acceptor.poll_accept(cx)) => match accepted {
                     Ok((io, _)) => {
                         if open.len() >= MOST_CONNECTIONS {
-                            open.pop_front().iter().for_each(AbortHandle::abort);
+                            make_room(&mut open);
                         }
-                        open.push_back(connections.spawn(Arc::clone(&self).answer(io)));
+                        let asked = Arc::default();
+                        let task = connections.spawn(Arc::clone(&self).answer(io, Arc::clone(&asked)));
+                        open.push_back(Open { task, asked });
                     }
                     Err(error) => {
                         tracing::warn!(%error, "a connection to the admin interface could not be accepted");
@@ -129,8 +141,9 @@ impl View {
         }
     }
 
-    async fn answer(self: Arc<Self>, io: Box<dyn Io>) {
+    async fn answer(self: Arc<Self>, io: Box<dyn Io>, asked: Arc<AtomicBool>) {
         let service = service_fn(move |request: Request<Incoming>| {
+            asked.store(true, Ordering::Relaxed);
             let response = self.respond(request.method(), request.uri());
             async move { Ok::<_, Infallible>(response) }
         });
@@ -200,7 +213,8 @@ impl View {
 
     /// Has listeners drain in the words of Envoy, whose `graceful` is the only way here.
     fn drain_listeners(&self, query: &Query) -> Answer {
-        let inbound_only = query.get("inboundonly").is_some();
+        query.flag("graceful")?;
+        let inbound_only = query.flag("inboundonly")?;
         tracing::info!(inbound_only, "listeners drain because the admin interface was asked to");
         self.listeners.begin(inbound_only);
         Ok(response(StatusCode::OK, TEXT, "OK\n".to_owned()))
@@ -253,6 +267,21 @@ const PAGES: &[Page] = &[
     },
 ];
 
+/// A connection that has not ended.
+struct Open {
+    task: AbortHandle,
+    /// Whether its request has come.
+    asked: Arc<AtomicBool>,
+}
+
+/// Ends the oldest connection whose request has not come, so that newcomers end no answer; the oldest where all have come.
+fn make_room(open: &mut VecDeque<Open>) {
+    let silent = open.iter().position(|connection| !connection.asked.load(Ordering::Relaxed));
+    if let Some(connection) = open.remove(silent.unwrap_or(0)) {
+        connection.task.abort();
+    }
+}
+
 fn response(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
@@ -265,7 +294,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 const JSON: &str = "application/json";
 /// The state in which it serves.
 const LIVE: &str = "LIVE";
-/// Connections at a time; a further one takes the place of the oldest.
+/// Connections at a time; a further one takes the place of another.
 const MOST_CONNECTIONS: usize = 64;
 /// How long a connection may take, whatever its client does.
 const LONGEST: Duration = Duration::from_secs(30);

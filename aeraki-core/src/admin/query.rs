@@ -24,6 +24,14 @@ impl Query {
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
+
+    /// Tells whether a parameter is there that has no value: who says `=false` does not mean what is done then.
+    pub(super) fn flag(&self, name: &str) -> Result<bool, String> {
+        match self.get(name) {
+            Some(value) if !value.is_empty() => Err(format!("{name}: has no value")),
+            said => Ok(said.is_some()),
+        }
+    }
 }
 
 /// Puts the bytes in for `%` and two digits (RFC 3986 §2.1); what is no such thing stays as it is.
@@ -53,6 +61,13 @@ mod tests {
     fn values_are_decoded() {
         let query = Query::read("&a=%5Eup%2b+%&b&a=2", &["a", "b", "c"]).expect("known");
         assert_eq!((query.get("a"), query.get("b"), query.get("c")), (Some("^up++%"), Some(""), None));
+    }
+
+    #[test]
+    fn what_has_no_value_is_given_none() {
+        let query = Query::read("a&b=&c=false", &["a", "b", "c", "d"]).expect("known");
+        assert_eq!(["a", "b", "d"].map(|name| query.flag(name)), [Ok(true), Ok(true), Ok(false)]);
+        assert_eq!(query.flag("c"), Err("c: has no value".to_owned()));
     }
 
     #[test]

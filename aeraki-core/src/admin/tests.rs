@@ -242,6 +242,20 @@ fn every_path_and_parameter_is_documented() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_says_nothing_does_not_push_out_who_is_answered() {
+    let bench = Bench::new();
+    let mut asking = bench.connect_and_not_read().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let _silent: Vec<_> = (0..2 * MOST_CONNECTIONS).map(|_| bench.connect()).collect();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut answer = String::new();
+    asking.read_to_string(&mut answer).await.expect("text");
+    let body = answer.split_once("\r\n\r\n").expect("a whole head").1;
+    assert!(body.ends_with('\n') && body.contains("dubbo.in."), "{answer}");
+    assert!(answer.contains(&format!("content-length: {}\r\n", body.len())), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn listeners_drain_when_it_is_asked_to() {
     let bench = Bench::new();
     let [inbound, outbound] = [TrafficDirection::Inbound, TrafficDirection::Outbound];
@@ -250,6 +264,8 @@ async fn listeners_drain_when_it_is_asked_to() {
     assert_eq!(bench.ask("GET /drain_listeners").await, (405, "only POST\n".to_owned()));
     let refused = (400, "\"skip_exit\" is not supported\n".to_owned());
     assert_eq!(bench.ask("POST /drain_listeners?graceful&skip_exit").await, refused);
+    let refused = (400, "inboundonly: has no value\n".to_owned());
+    assert_eq!(bench.ask("POST /drain_listeners?graceful&inboundonly=false").await, refused);
     assert_eq!(phases(), [Phase::Serving; 3]);
 
     let ok = (200, "OK\n".to_owned());

@@ -3,10 +3,29 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr, UdpSocket},
+    sync::{Arc, Mutex},
 };
 
 use aeraki_route::config::TcpKeepalive;
 use socket2::SockRef;
+
+use crate::sync::lock;
+
+/// The addresses of all listeners of a proxy. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OwnAddresses(Arc<Mutex<Vec<SocketAddr>>>);
+
+impl OwnAddresses {
+    /// Makes these the addresses of the proxy from now on.
+    pub(crate) fn put(&self, addresses: Vec<SocketAddr>) {
+        *lock(&self.0) = addresses;
+    }
+
+    /// Tells whether a connection to `address` would come to one of the listeners, as [`is_own`] does of one.
+    pub(crate) fn include(&self, address: SocketAddr) -> bool {
+        lock(&self.0).iter().any(|local| is_own(address, *local))
+    }
+}
 
 /// Has the system ask silent peers whether they are there; none: it does not ask. Connections have what was said of the
 /// socket that accepts them.

@@ -38,6 +38,7 @@ use crate::admin::Admin;
 use crate::{
     observe::{Collect, Stats},
     server::{self, Drain, ListenerDrains, Phase, ProcessLimit},
+    socket::OwnAddresses,
     sync::lock,
     upstream::LocalCluster,
 };
@@ -88,7 +89,7 @@ impl Running {
             config,
             listeners: BTreeMap::new(),
             sockets,
-            common: Common { protocols, stats, secrets, limit, local_cluster },
+            common: Common { protocols, stats, secrets, limit, own: OwnAddresses::default(), local_cluster },
             workers: Vec::new(),
             admin: None,
             #[cfg(any(feature = "admin", all(feature = "hot-restart", target_os = "linux")))]
@@ -243,8 +244,9 @@ impl Running {
         });
     }
 
-    /// Shows the tables and limits of the present listeners.
+    /// Shows the addresses, tables and limits of the present listeners.
     pub(super) fn show_listeners(&mut self) {
+        self.common.own.put(self.addresses().map(|(_, address)| address).collect());
         let prepared = self.listeners.values().map(|serving| &serving.prepared);
         let rpcs = prepared.clone().flat_map(Prepared::rpcs);
         *lock(&self.tables) = rpcs.map(|rpc| Arc::clone(&rpc.rules)).collect();

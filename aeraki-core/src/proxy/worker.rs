@@ -12,6 +12,7 @@ use crate::{
     io::Buffers,
     observe::{ListenerStats, Metrics, Stats},
     server::{Budget, Drain, FilterChains, Listener, Phase, ProcessLimit, ProxyProtocol, Serve},
+    socket::OwnAddresses,
     stack::Wheel,
     tcp::TcpStats,
     tls::Secrets,
@@ -25,6 +26,8 @@ pub(super) struct Common {
     pub(super) stats: Stats,
     pub(super) secrets: Secrets,
     pub(super) limit: ProcessLimit,
+    /// Where the listeners are.
+    pub(super) own: OwnAddresses,
     /// The cluster that the proxy itself belongs to.
     pub(super) local_cluster: Option<LocalCluster>,
 }
@@ -38,6 +41,7 @@ pub(super) struct Worker {
     pub(super) budget: Budget,
     secrets: Secrets,
     limit: ProcessLimit,
+    own: OwnAddresses,
     pub(super) numbers: Numbers,
     tasks: TaskTracker,
 }
@@ -65,7 +69,7 @@ impl Worker {
     /// Makes a worker on the present runtime, that of `handle`, whose clusters share their limits with `sibling`, if there
     /// is one.
     pub(super) fn new(common: &Common, sibling: Option<&Clusters>, handle: Handle, tasks: TaskTracker) -> Self {
-        let Common { protocols, stats, secrets, limit, local_cluster } = common;
+        let Common { protocols, stats, secrets, limit, own, local_cluster } = common;
         let buffers = Buffers::new();
         let context = Context::new()
             .with_buffers(buffers.clone())
@@ -84,6 +88,7 @@ impl Worker {
             budget: Budget::default(),
             secrets: secrets.clone(),
             limit: limit.clone(),
+            own: own.clone(),
             numbers: Numbers::new(stats),
             tasks,
         }
@@ -153,7 +158,8 @@ impl Worker {
         let serve = Arc::new(serve.with_budget(self.budget.clone()));
         Ok(match config.proxy_protocol {
             Some(settings) => {
-                Arc::new(ProxyProtocol::new(serve, settings, Arc::clone(stats)).with_budget(self.budget.clone()))
+                let serve = ProxyProtocol::new(serve, settings, Arc::clone(stats));
+                Arc::new(serve.with_budget(self.budget.clone()).with_own(self.own.clone()))
             }
             None => serve,
         })

@@ -13,7 +13,7 @@ use crate::{
     io::Io,
     observe::ListenerStats,
     proxy_protocol::{Addresses, LONGEST_BINARY, Parsed, parse},
-    socket::is_own,
+    socket::{OwnAddresses, is_own},
     stack::BoxFuture,
 };
 
@@ -25,19 +25,27 @@ pub struct ProxyProtocol {
     config: config::ProxyProtocol,
     stats: Arc<ListenerStats>,
     budget: Budget,
+    own: OwnAddresses,
 }
 
 impl ProxyProtocol {
     /// Serves connections by `inner` once their header has come.
     #[must_use]
     pub fn new(inner: Arc<dyn Serve>, config: config::ProxyProtocol, stats: Arc<ListenerStats>) -> Self {
-        Self { inner, config, stats, budget: Budget::default() }
+        Self { inner, config, stats, budget: Budget::default(), own: OwnAddresses::default() }
     }
 
     /// Has the bytes of headers count towards a budget, over which no more are read; default: one of its own.
     #[must_use]
     pub fn with_budget(mut self, budget: Budget) -> Self {
         self.budget = budget;
+        self
+    }
+
+    /// Has nobody sent to these addresses, nor to that of the listener.
+    #[must_use]
+    pub(crate) fn with_own(mut self, own: OwnAddresses) -> Self {
+        self.own = own;
         self
     }
 
@@ -69,8 +77,8 @@ impl Serve for ProxyProtocol {
             match opened {
                 Ok(addresses) => {
                     if let Some(Addresses { source, destination }) = addresses {
-                        // nobody is sent to the proxy itself, which would send them there again
-                        let restored = !is_own(destination, accepted.local);
+                        // nobody is sent to the proxy itself, which would send them there again, or on to another listener
+                        let restored = !is_own(destination, accepted.local) && !this.own.include(destination);
                         accepted = Accepted { peer: source, local: destination, restored, ..accepted };
                     }
                     this.inner.serve(Box::new(io), accepted, drain).await;

@@ -141,7 +141,13 @@ async fn headers_count_towards_the_budget() {
 #[tokio::test(start_paused = true)]
 async fn a_header_does_not_send_anybody_to_the_proxy_itself() {
     let mut bench = Bench::new(config::ProxyProtocol::default());
+    let own = OwnAddresses::default();
+    bench.server = bench.server.with_own(own.clone());
+    own.put(vec![SocketAddr::from(([127, 0, 0, 1], 10)), SocketAddr::from(([0, 0, 0, 0], 11))]);
     for (destination, meant) in [
+        ("TCP4 10.0.0.1 127.0.0.1 1 10", false),
+        ("TCP4 10.0.0.1 127.0.0.3 1 11", false),
+        ("TCP4 10.0.0.1 192.0.2.1 1 10", true),
         ("TCP4 10.0.0.1 127.0.0.1 1 9", false),
         ("TCP4 10.0.0.1 127.0.0.2 1 9", false),
         ("TCP4 10.0.0.1 0.0.0.0 1 9", false),

@@ -51,6 +51,28 @@ fn a_policy_without_rules_that_allows_denies_everything() {
     assert_eq!((decision.allowed, decision.why), (false, Why::NotAllowed));
 }
 
+/// What `docs/policies.md` says of empty lists: without rules nothing matches, and an empty part of a rule asks nothing.
+#[test]
+fn empty_lists_ask_nothing_and_no_rules_match_nothing() {
+    use AuthorizationAction::{Allow, Deny};
+    let ruleless = |action| [AuthorizationPolicy::new("p", action)];
+    assert!(!allows(&ruleless(Allow), "", "a") && allows(&ruleless(Deny), "", "a"));
+
+    let valueless = Operation::default().with_attribute("absent", Patterns::default());
+    for (what, rule) in [
+        ("rules: [{}]", AuthorizationRule::default()),
+        ("from: [{source: {}}], to: [{operation: {}}]", rule(Source::default(), Operation::default())),
+        ("values: []", AuthorizationRule::default().with_operation(valueless)),
+    ] {
+        assert!(allows(&[policy("p", Allow, rule.clone())], "", "a"), "{what} matches everything");
+        assert!(!allows(&[policy("p", Deny, rule)], "", "a"), "{what} matches everything");
+    }
+    let there = Operation::default().with_attribute("absent", Patterns::of(["*"]));
+    assert!(!allows(&[policy("p", Allow, rule(Source::default(), there))], "", "a"), "a star wants a value");
+    let mixed = rule(Source::default(), method(Patterns::of(["b"]))).with_operation(Operation::default());
+    assert!(allows(&[policy("p", Allow, mixed)], "", "a"), "an empty entry beside others lets everything in");
+}
+
 #[test]
 fn the_rule_that_decides_is_named() {
     let rules = ["a", "b"].map(|name| rule(Source::default(), method(Patterns::of([name]))));

@@ -12,6 +12,8 @@ pub(super) struct Subscription {
     wanted: Wanted,
     /// Versions that the subscriber was sent and has not unsubscribed from, refused ones included.
     sent: HashMap<String, Version>,
+    /// Names that were asked for and not there when that was last looked at.
+    absent: BTreeSet<String>,
     last: Option<Sent>,
     /// The last response is not answered yet.
     awaiting: bool,
@@ -33,7 +35,15 @@ struct Sent {
 
 impl Subscription {
     pub(super) fn new(type_url: String) -> Self {
-        Self { type_url, wanted: Wanted::All, sent: HashMap::new(), last: None, awaiting: false, unchecked: true }
+        Self {
+            type_url,
+            wanted: Wanted::All,
+            sent: HashMap::new(),
+            absent: BTreeSet::new(),
+            last: None,
+            awaiting: false,
+            unchecked: true,
+        }
     }
 
     pub(super) fn type_url(&self) -> &str {
@@ -69,6 +79,16 @@ impl Subscription {
 
     pub(super) fn check_again(&mut self) {
         self.unchecked = true;
+    }
+
+    /// Lists the names that are wanted and not there, and were not so before.
+    pub(super) fn newly_absent(&mut self, snapshot: &Snapshot) -> Vec<String> {
+        let Wanted::Names(names) = &self.wanted else { return Vec::new() };
+        let is_absent = |name: &&String| snapshot.get(&self.type_url, name).is_none();
+        let absent: BTreeSet<_> = names.iter().filter(is_absent).cloned().collect();
+        let new = absent.difference(&self.absent).cloned().collect();
+        self.absent = absent;
+        new
     }
 
     /// Makes the response that is due, if any.

@@ -52,6 +52,22 @@ fn subscribed(names: &[&str]) -> AdsStream {
 }
 
 #[test]
+fn what_is_asked_for_and_not_there_is_told_once() {
+    let absent = |name: &str| vec![(type_url::ROUTE.to_owned(), name.to_owned())];
+    let mut stream = subscribed(&["a", "b"]);
+    assert_eq!(stream.newly_absent(), [], "nothing is known yet");
+    stream.on_snapshot(routes(&[("a", "a1")]));
+    assert_eq!(stream.newly_absent(), absent("b"));
+    stream.on_snapshot(routes(&[("a", "a2")]));
+    assert_eq!(stream.newly_absent(), [], "told already");
+    stream.on_snapshot(routes(&[("b", "b1")]));
+    assert_eq!(stream.newly_absent(), absent("a"), "it has gone");
+    stream.on_snapshot(routes(&[("a", "a1")]));
+    assert_eq!(stream.newly_absent(), absent("b"), "it was there meanwhile");
+    assert_eq!(subscribed(&[]).newly_absent(), [], "everything is asked for");
+}
+
+#[test]
 fn a_subscription_is_answered_from_the_current_snapshot() {
     let mut stream = AdsStream::of_type(type_url::ROUTE);
     stream.on_snapshot(routes(&[("a", "a1"), ("b", "b1")]));

@@ -1,4 +1,4 @@
-//! Keeps `docs/clusters.md`, `docs/connections.md` and `docs/listeners.md` true: what they show is read, and their tables
+//! Keeps `docs/clusters.md`, `docs/connections.md`, `docs/control-plane.md` and `docs/listeners.md` true: what they show is read, and their tables
 //! know every field.
 
 use std::collections::BTreeMap;
@@ -27,7 +27,9 @@ fn every_documented_cluster_is_read_in_full() {
 
 #[test]
 fn every_documented_bootstrap_is_read_in_full() {
-    for (page, count) in [(include_str!("../../../docs/connections.md"), 5), (LISTENERS, 3)] {
+    let (connections, control_plane) =
+        (include_str!("../../../docs/connections.md"), include_str!("../../../docs/control-plane.md"));
+    for (page, count) in [(connections, 5), (control_plane, 1), (LISTENERS, 3)] {
         let blocks = blocks(page);
         for block in &blocks {
             let read = Bootstrap::from_yaml(block).unwrap_or_else(|error| panic!("{error}\n{block}"));

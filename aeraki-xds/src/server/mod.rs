@@ -114,6 +114,15 @@ pub enum Event<'a> {
         /// Why, in the subscriber's words.
         reason: &'a str,
     },
+    /// A resource is asked for that is not there; told once on a stream until it has been there.
+    Absent {
+        /// Who asks.
+        node: &'a Node,
+        /// Type of the resource.
+        type_url: &'a str,
+        /// Its name.
+        name: &'a str,
+    },
     /// A stream ended.
     Disconnected {
         /// Who had opened it.

@@ -53,6 +53,7 @@ impl<S: Source> Session<S> {
                 snapshot = next_snapshot(self.subscriber.as_mut()) => self.ads.on_snapshot(snapshot),
                 () = closed(&mut self.closing) => return None,
             }
+            self.report_absent();
         }
     }
 
@@ -73,6 +74,13 @@ impl<S: Source> Session<S> {
         }
         (self.shared.observer)(&Event::Connected { node: &node });
         self.subscriber = Some(Subscriber { node, snapshots });
+    }
+
+    fn report_absent(&mut self) {
+        let Some(Subscriber { node, .. }) = &self.subscriber else { return };
+        for (type_url, name) in &self.ads.newly_absent() {
+            (self.shared.observer)(&Event::Absent { node, type_url, name });
+        }
     }
 
     fn report(&self, heard: &Heard) {

@@ -24,7 +24,8 @@ use tracing_subscriber::EnvFilter;
 #[derive(Parser)]
 #[command(version)]
 struct Args {
-    /// Folder of YAML files: MetaRouter, ApplicationProtocol, ServiceEntry, DestinationRule, Service.
+    /// Folder of YAML files: MetaRouter, MetaAuthorizationPolicy, DubboAuthorizationPolicy, ApplicationProtocol,
+    /// ServiceEntry, DestinationRule, Service. What they mean stands in docs/control-plane.md.
     #[arg(long, value_name = "DIR")]
     config_dir: PathBuf,
     /// Address on which MetaRDS is served.
@@ -88,6 +89,9 @@ fn log_event(event: &Event<'_>) {
         Event::Connected { node } => tracing::info!(node = node.id, "subscribed"),
         Event::Acked { node, version, .. } => tracing::info!(node = node.id, version, "accepted"),
         Event::Nacked { node, version, reason, .. } => tracing::error!(node = node.id, version, "refused: {reason}"),
+        Event::Absent { node, name, .. } => {
+            tracing::warn!(node = node.id, "asks for {name:?}, which is not there: tables are called <host>_<port>");
+        }
         Event::Disconnected { node } => tracing::info!(node = node.id, "gone"),
         _ => {}
     }

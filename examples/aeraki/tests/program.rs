@@ -3,10 +3,15 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     path::Path,
     process::{Child, Command, Stdio},
+    sync::mpsc,
+    time::Duration,
 };
+
+use aeraki_route::config::{Cluster, ConfigError, Node, RouteConfig};
+use aeraki_xds::client::Subscriber;
 
 const MESH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../quickstart/mesh");
 
@@ -152,6 +157,62 @@ fn a_policy_that_loses_its_services_is_told_with_them() {
     wait_for("WARN the authorization policy `demo/lock` no longer decides for `dubbo.demo.greeter_20880`");
     let told = "demo/lock: spec.hosts[0]: no service has the host `dubbo.demo.greter`: the policy holds for nobody";
     assert!(wait_for(told).contains("WARN"));
+}
+
+/// Subscribes to a table until the process ends; what comes is refused with `reason`, and handed over.
+fn subscribe(address: SocketAddr, table: &'static str, reason: &'static str) -> mpsc::Receiver<RouteConfig> {
+    let (tell, told) = mpsc::channel();
+    let cluster = Cluster::new("aeraki").with_endpoint(address);
+    let subscriber = Subscriber::new(&cluster, &Node::new("sidecar-1", "demo")).expect("an endpoint");
+    let refuse = move |routes: &RouteConfig| {
+        // the test may be over
+        _ = tell.send(routes.clone());
+        Err(ConfigError::new(format!("route configuration {:?}", routes.name), "routes[0].x", reason))
+    };
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(subscriber.watch(table, refuse));
+    });
+    told
+}
+
+/// `docs/control-plane.md` names the table and the clusters of the quickstart's mesh.
+#[test]
+fn a_proxy_that_refuses_a_table_or_asks_for_one_that_is_not_there_is_told() {
+    let (_program, mut lines) = Program::start(&["--config-dir", MESH, "--xds-addr", "127.0.0.1:0"]);
+    let mut wait_for =
+        |part: &str| lines.find(|line| line.contains(part)).unwrap_or_else(|| panic!("no line with {part}"));
+    let serving = wait_for("serving MetaRDS on ");
+    let address = serving.rsplit(' ').next().expect("an address").parse().expect("an address");
+    wait_for("published");
+    let routes = subscribe(address, "dubbo.demo.greeter_20880", "cannot be done");
+    let refused = wait_for("refused: ");
+    assert!(refused.contains("ERROR") && refused.contains("sidecar-1"), "{refused}");
+    assert!(
+        refused.contains("route configuration \"dubbo.demo.greeter_20880\": routes[0].x: cannot be done"),
+        "{refused}"
+    );
+    let _absent = subscribe(address, "dubbo.demo.greeter", "");
+    let absent = wait_for("asks for ");
+    assert!(absent.contains("WARN") && absent.contains("sidecar-1"), "{absent}");
+    assert!(absent.contains("asks for \"dubbo.demo.greeter\", which is not there: tables are called <host>_<port>"));
+
+    let documented = include_str!("../../../docs/control-plane.md");
+    let table = routes.recv_timeout(Duration::from_secs(20)).expect("it came before it was refused");
+    assert!(documented.contains(&format!("route_config_name: {}\n", table.name)));
+    for (_, cluster) in table.clusters() {
+        assert!(documented.contains(&format!("  - name: {cluster}\n")), "{cluster} is not documented");
+    }
+}
+
+#[test]
+fn help_names_every_kind() {
+    let output = command(&["--help"]).output().expect("the program runs");
+    let help = String::from_utf8(output.stdout).expect("text");
+    let kinds = ["MetaRouter", "MetaAuthorizationPolicy", "DubboAuthorizationPolicy", "ApplicationProtocol"];
+    for kind in kinds.into_iter().chain(["ServiceEntry", "DestinationRule", "Service."]) {
+        assert!(help.contains(kind), "{kind} is not in {help}");
+    }
 }
 
 #[test]

@@ -59,7 +59,13 @@ impl Secrets {
         if cluster.tls.is_some() { Arc::new(NoTls) } else { Arc::clone(plain) }
     }
 
-    pub(crate) fn serve(&self, plain: Arc<dyn Serve>, chain: &FilterChain, _: &ListenerStats) -> Arc<dyn Serve> {
+    pub(crate) fn serve(
+        &self,
+        plain: Arc<dyn Serve>,
+        (_, chain): (&str, &FilterChain),
+        _: &str,
+        _: &ListenerStats,
+    ) -> Arc<dyn Serve> {
         if chain.tls.is_some() { Arc::new(NoTls) } else { plain }
     }
 }

@@ -150,8 +150,8 @@ impl Worker {
     ) -> Result<Arc<dyn Serve>, ConfigError> {
         let Prepared { config, protocols, chains, connection_limits, .. } = prepared;
         let served = config.chains().zip(chains).zip(connection_limits);
-        let served = served.filter_map(|(((_, chain), place), limit)| {
-            let secured = self.secrets.serve(Arc::clone(services.get(*place)?), chain, stats);
+        let served = served.filter_map(|(((path, chain), place), limit)| {
+            let secured = self.secrets.serve(Arc::clone(services.get(*place)?), (&path, chain), &config.name, stats);
             Some(limit.as_ref().map_or_else(|| Arc::clone(&secured), |limit| limit.serve(Arc::clone(&secured))))
         });
         let serve = FilterChains::new(config, protocols, served, Arc::clone(stats))?;

@@ -5,7 +5,11 @@ use std::{io, net::Ipv6Addr, sync::Arc};
 use aeraki_route::config::{SocketAddress, UpstreamTlsContext};
 use rustls::pki_types::ServerName;
 
-use super::{Secrets, context::Context, handshake};
+use super::{
+    Secrets,
+    context::{Context, User},
+    handshake,
+};
 use crate::{io::Io, observe::SslStats, stack::BoxFuture, upstream::Connector};
 
 /// Speaks TLS on the connections that another connector makes.
@@ -15,17 +19,22 @@ pub(crate) struct TlsConnector {
     context: Arc<Context<UpstreamTlsContext>>,
     sni: Option<String>,
     stats: Arc<SslStats>,
+    /// Says for whom, as long as it is in use.
+    _user: Arc<User>,
 }
 
 impl TlsConnector {
-    /// Makes a connector that speaks TLS as `config` says, and counts what comes of it.
+    /// Makes a connector for an object such as `cluster "c"` that speaks TLS as `config` says, and counts what comes of it.
     pub(crate) fn new(
         inner: Arc<dyn Connector>,
         secrets: &Secrets,
         config: &UpstreamTlsContext,
         stats: Arc<SslStats>,
+        object: String,
     ) -> Self {
-        Self { inner, context: secrets.client(config), sni: config.sni.clone(), stats }
+        let context = secrets.client(config);
+        let user = context.used_by(object, "");
+        Self { inner, context, sni: config.sni.clone(), stats, _user: user }
     }
 
     /// Returns the name that the server is told and, without other matchers, has to prove: an IP address is not told.

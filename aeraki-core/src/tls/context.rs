@@ -1,12 +1,13 @@
 //! One TLS configuration as rustls takes it, made anew when its files change.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     fs::File,
     hash::Hash,
     io::{self, Read},
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Weak},
 };
 
 use aeraki_route::config::{
@@ -57,6 +58,16 @@ pub(super) struct Context<S: Side> {
     clock: Clock,
     current: ArcSwap<Result<Made<S::Config>, TlsError>>,
     seen: Mutex<Seen>,
+    users: Mutex<Vec<Weak<User>>>,
+}
+
+/// Who uses a configuration.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct User {
+    /// Kind and name, such as `listener "in"`.
+    pub(super) object: String,
+    /// The path in it of what has the configuration; empty: the object itself has it.
+    pub(super) path: String,
 }
 
 /// What the files held when they were last read.
@@ -89,7 +100,25 @@ impl<S: Side> Context<S> {
         let texts = read.as_ref().ok().map(Texts::hash);
         let made = read.and_then(|texts| make(&side, &texts, &provider, clock.now()));
         let seen = Seen { texts, refused_until: made.as_ref().err().and_then(|error| error.until) };
-        Self { side, provider, clock, current: ArcSwap::from_pointee(made), seen: Mutex::new(seen) }
+        let (current, seen, users) = (ArcSwap::from_pointee(made), Mutex::new(seen), Mutex::default());
+        Self { side, provider, clock, current, seen, users }
+    }
+
+    /// Takes note of a user, until it is dropped.
+    pub(super) fn used_by(&self, object: String, path: &str) -> Arc<User> {
+        let user = Arc::new(User { object, path: path.to_owned() });
+        let mut users = lock(&self.users);
+        // only when it is full: each worker and many clients may be users
+        if users.len() == users.capacity() {
+            users.retain(|user| user.strong_count() > 0);
+        }
+        users.push(Arc::downgrade(&user));
+        user
+    }
+
+    /// Lists the users, each once.
+    pub(super) fn users(&self) -> BTreeSet<Arc<User>> {
+        lock(&self.users).iter().filter_map(Weak::upgrade).collect()
     }
 
     /// Returns what new handshakes use.

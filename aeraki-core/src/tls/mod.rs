@@ -23,6 +23,7 @@ mod verify;
 
 use aeraki_route::config::{ConfigError, DataSource};
 
+use self::context::User;
 pub use self::{secrets::Secrets, server::Secured};
 
 /// Why a certificate, key or authority cannot be used.
@@ -47,6 +48,12 @@ impl TlsError {
             self.reason = format!("{}: {}", path.display(), self.reason);
         }
         self
+    }
+
+    /// Completes the error with the place of the TLS context.
+    fn at(&self, User { object, path }: &User) -> ConfigError {
+        let error = self.of(object);
+        if path.is_empty() { error } else { error.within(object, path) }
     }
 
     /// Completes the error with the object whose field `tls` is at fault, such as `cluster "a"`.

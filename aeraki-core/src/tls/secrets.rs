@@ -1,7 +1,8 @@
 //! All certificates, keys and authorities of a proxy, and the watch over their files.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
+    error::Error,
     sync::{Arc, Mutex, Weak},
     time::Duration,
 };
@@ -11,10 +12,10 @@ use rustls::crypto::{CryptoProvider, ring};
 use tokio::{task::spawn_blocking, time::sleep};
 
 use super::{
-    Secured,
+    Secured, TlsError,
     client::TlsConnector,
     clock::Clock,
-    context::{Context, Reload, Side},
+    context::{Context, Reload, Side, User},
 };
 use crate::{
     observe::{Collect, Counter, ListenerStats, Samples, Value},
@@ -26,7 +27,7 @@ use crate::{
 /// Has what every TLS configuration stands for, each once for all workers; cheap to clone.
 ///
 /// Files are read when a configuration is first used, and again by [`watch`](Self::watch). A pair that cannot be used
-/// is refused with a warning that names file and reason, and the one in use stays.
+/// is refused with a warning that names listener or cluster, field, file and reason, and the one in use stays.
 #[derive(Clone, Debug)]
 pub struct Secrets(Arc<Shared>);
 
@@ -70,8 +71,7 @@ impl Secrets {
         let mut secured = listener.chains().filter_map(|(path, chain)| Some((path, chain.tls.as_ref()?)));
         secured.try_for_each(|(path, tls)| {
             let checked = self.server(tls).config().map(drop);
-            let listener = || format!("listener {:?}", listener.name);
-            checked.map_err(|error| error.of(listener()).within(listener(), &path))
+            checked.map_err(|error| error.at(&User { object: format!("listener {:?}", listener.name), path }))
         })
     }
 
@@ -108,15 +108,28 @@ impl Secrets {
     ) -> Arc<dyn Connector> {
         let plain = Arc::clone(plain);
         match &cluster.tls {
-            Some(tls) => Arc::new(TlsConnector::new(plain, self, tls, Arc::clone(stats.ssl()))),
+            Some(tls) => {
+                let object = format!("cluster {:?}", cluster.name);
+                Arc::new(TlsConnector::new(plain, self, tls, Arc::clone(stats.ssl()), object))
+            }
             None => plain,
         }
     }
 
-    /// Returns how the connections of a filter chain are served: by `plain`, with TLS around it where the chain has any.
-    pub(crate) fn serve(&self, plain: Arc<dyn Serve>, chain: &FilterChain, stats: &ListenerStats) -> Arc<dyn Serve> {
+    /// Returns how the connections of a filter chain, at `path` in its listener, are served: by `plain`, with TLS around it
+    /// where the chain has any.
+    pub(crate) fn serve(
+        &self,
+        plain: Arc<dyn Serve>,
+        (path, chain): (&str, &FilterChain),
+        listener: &str,
+        stats: &ListenerStats,
+    ) -> Arc<dyn Serve> {
         match &chain.tls {
-            Some(tls) => Arc::new(Secured::new(plain, self, tls, Arc::clone(stats.ssl()))),
+            Some(tls) => {
+                let secured = Secured::new(plain, self, tls, Arc::clone(stats.ssl()));
+                Arc::new(secured.of(format!("listener {listener:?}"), path))
+            }
             None => plain,
         }
     }
@@ -156,7 +169,7 @@ impl Secrets {
                 }
                 Reload::Refused(error) => {
                     self.0.refused.inc();
-                    tracing::warn!(%error, "certificates have changed and cannot be used; the ones in use stay");
+                    tell_refused(&error, &context.users());
                 }
             }
         }
@@ -180,6 +193,17 @@ impl Collect for Secrets {
             .add("days_until_first_cert_expiring", "Days until a certificate expires.", Value::Gauge(days))
             .add("cert_update_success", "Changed certificates taken up.", Value::Counter(self.0.renewed.get()))
             .add("cert_update_rejected", "Changed certificates refused.", Value::Counter(self.0.refused.get()));
+    }
+}
+
+/// Tells every user once, or nobody in particular where nobody has said who it is.
+fn tell_refused(error: &TlsError, users: &BTreeSet<Arc<User>>) {
+    let tell = |error: &dyn Error| {
+        tracing::warn!(error = %error, "certificates have changed and cannot be used; the ones in use stay");
+    };
+    users.iter().for_each(|user| tell(&error.at(user)));
+    if users.is_empty() {
+        tell(error);
     }
 }
 

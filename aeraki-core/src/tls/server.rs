@@ -6,7 +6,12 @@ use aeraki_route::config::DownstreamTlsContext;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::{Secrets, certificate::Names, context::Context, handshake};
+use super::{
+    Secrets,
+    certificate::Names,
+    context::{Context, User},
+    handshake,
+};
 use crate::{
     io::Io,
     observe::SslStats,
@@ -21,13 +26,20 @@ pub struct Secured {
     context: Arc<Context<DownstreamTlsContext>>,
     timeout: Duration,
     stats: Arc<SslStats>,
+    /// Says for whom, as long as it is in use.
+    _user: Option<Arc<User>>,
 }
 
 impl Secured {
     /// Serves connections by `inner` once their handshakes, which are counted in `stats`, have succeeded.
     #[must_use]
     pub fn new(inner: Arc<dyn Serve>, secrets: &Secrets, config: &DownstreamTlsContext, stats: Arc<SslStats>) -> Self {
-        Self { inner, context: secrets.server(config), timeout: config.handshake_timeout, stats }
+        Self { inner, context: secrets.server(config), timeout: config.handshake_timeout, stats, _user: None }
+    }
+
+    /// Says for whom it is, where its files cannot be used: for what is at `path` in an object such as `listener "in"`.
+    pub(super) fn of(self, object: String, path: &str) -> Self {
+        Self { _user: Some(self.context.used_by(object, path)), ..self }
     }
 
     async fn handshake(&self, io: Box<dyn Io>, accepted: Accepted) -> io::Result<(Box<dyn Io>, Accepted)> {

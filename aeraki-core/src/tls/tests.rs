@@ -103,7 +103,8 @@ impl Bench {
         config: &UpstreamTlsContext,
     ) -> io::Result<Box<dyn Io>> {
         let pipe = Arc::new(Pipe(Arc::new(self.server.clone())));
-        let connector = TlsConnector::new(pipe, &self.secrets, config, Arc::clone(&self.upstream));
+        let (stats, object) = (Arc::clone(&self.upstream), "cluster \"c\"".to_owned());
+        let connector = TlsConnector::new(pipe, &self.secrets, config, stats, object);
         soon(connector.connect(address)).await
     }
 

@@ -38,7 +38,7 @@ impl Chains {
             let (sender, receiver) = mpsc::unbounded_channel();
             let mut chain = FilterChain::new(service()).with_match(matches);
             chain.tls = tls;
-            serve.push(secrets.serve(Arc::new(Echo(sender)), &chain, &stats));
+            serve.push(secrets.serve(Arc::new(Echo(sender)), ("chain", &chain), "in", &stats));
             served.push(receiver);
             configs.push(chain);
         }
@@ -78,7 +78,7 @@ impl Chains {
     /// Speaks TLS and returns the place of the chain that has served it.
     async fn call(&mut self, config: &UpstreamTlsContext) -> Option<usize> {
         let pipe = Arc::new(Pipe(Arc::clone(&self.server) as _));
-        let connector = TlsConnector::new(pipe, &self.secrets, config, Arc::default());
+        let connector = TlsConnector::new(pipe, &self.secrets, config, Arc::default(), "cluster \"c\"".to_owned());
         let mut io = soon(connector.connect(&NOWHERE.into())).await.ok()?;
         io.write_all(b"hello").await.ok()?;
         io.flush().await.ok()?;

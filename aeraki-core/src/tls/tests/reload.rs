@@ -6,6 +6,7 @@ use aeraki_route::config::{CertificateValidationContext, Cluster, FilterChain, L
 use tempfile::TempDir;
 
 use super::{chains::service, *};
+use crate::{logged::Log, observe::ListenerStats, upstream::ClusterStats};
 
 const SHOP: &str = "127.0.0.1";
 
@@ -79,6 +80,36 @@ async fn a_new_pair_is_for_new_handshakes_and_a_broken_one_for_none() {
     open.flush().await.expect("open");
     let mut answer = [0; 5];
     soon(open.read_exact(&mut answer)).await.expect("an answer");
+}
+
+#[test]
+fn what_is_refused_is_told_once_to_each_listener_and_cluster_that_uses_it() {
+    let authority = Authority::new();
+    let files = Files::new(&authority.issue(&[SHOP]));
+    let (secrets, stats) = (Secrets::new(), ListenerStats::new("in"));
+    let mut chain = FilterChain::new(service());
+    chain.tls = Some(files.server());
+    let plain = || Arc::new(Echo(mpsc::unbounded_channel().0));
+    let served = ["a", "b", "b", "gone"].map(|path| secrets.serve(plain(), (path, &chain), "in", &stats));
+    let [first, second, again, gone] = served;
+    drop(gone);
+    let tls = UpstreamTlsContext::new(authority.trusted()).with_certificate(files.certificate());
+    let cluster = Cluster::new("c").with_tls(tls);
+    let plain: Arc<dyn Connector> = Arc::new(Pipe(plain()));
+    let connector = secrets.connector(&plain, &cluster, &ClusterStats::default());
+
+    let log = Log::begin();
+    fs::write(files.path("key.pem"), authority.issue(&[SHOP]).key).expect("written");
+    secrets.reload();
+    secrets.reload();
+    let told = log.take();
+    let reason = format!("{}: does not belong to the certificate", files.path("key.pem").display());
+    let lines: Vec<_> = told.lines().filter_map(|line| line.split_once("error=")).map(|(_, error)| error).collect();
+    let field = "tls.common.tlsCertificate.privateKey";
+    let expected =
+        ["listener \"in\": a.", "listener \"in\": b.", "cluster \"c\": "].map(|at| format!("{at}{field}: {reason}"));
+    assert_eq!(lines, expected);
+    drop((first, second, again, connector));
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     Affinity, DecodeError, DecodeErrorKind, Demand, Head, Limits, Text,
-    hessian2::{self, Event, Reader},
+    hessian2::{self, Event, Reader, Type},
     message::Wanted,
 };
 
@@ -101,6 +101,9 @@ impl<'m> Filler<'m> {
     fn attachments(&mut self, reader: &mut Reader<'m>, identity: Option<&mut Identity<'m>>) -> Result<(), DecodeError> {
         self.notes.attachments = u32::try_from(reader.offset()).unwrap_or(0);
         self.notes.plain_map = reader.rest().first() == Some(&b'H');
+        if !self.notes.plain_map && identity.is_some() && !is_known_map(reader.clone()) {
+            self.out.set_opaque();
+        }
         if !open_attachments(reader)? {
             Ok(())
         } else if reader.rest_is_ascii() {
@@ -230,6 +233,11 @@ impl<'m> Filler<'m> {
         let Some(entry) = reader.entry().map_err(in_body)? else { return Ok(()) };
         let Event::Text(key) = entry.key else {
             self.notes.plain_map = false;
+            // The provider makes an object of it, and nobody knows whether that one stands for text.
+            if identity.is_some() && !matches!(entry.key, Event::Null | Event::Bool(_) | Event::Int(_) | Event::Long(_))
+            {
+                self.out.set_opaque();
+            }
             return Ok(());
         };
         let value = match entry.value {
@@ -301,6 +309,20 @@ impl<'m> Filler<'m> {
     }
 }
 
+/// Tells whether the provider reads a map of which each key is what it was written as, and stays: others drop keys, or
+/// take them for one another.
+#[cold]
+fn is_known_map(mut reader: Reader<'_>) -> bool {
+    match reader.event() {
+        Ok(Event::Map { ty: Some(Type::Name(name)) }) => {
+            name.to_str().is_some_and(|name| name.is_empty() || KNOWN_MAPS.contains(&&*name))
+        }
+        // the type of a map in the arguments, whichever
+        Ok(Event::Map { ty: Some(Type::Index(_)) }) => false,
+        _ => true,
+    }
+}
+
 /// The attribute key that a key of attachments becomes; `name` is its UTF-8.
 fn text_of<'n>(key: &hessian2::Text<'_>, name: &'n [u8]) -> Text<'n> {
     key.utf8_range().map_or(Text::Copied(name), Text::Frame)
@@ -355,6 +377,15 @@ fn render<'b>(value: &Event<'_>, buffer: &'b mut [u8; LONGEST]) -> Option<&'b [u
     written.ok().and_then(|()| buffer.get(..len))
 }
 
+/// The maps that clients write attachments from, where they say which.
+const KNOWN_MAPS: [&str; 6] = [
+    "java.util.HashMap",
+    "java.util.LinkedHashMap",
+    "java.util.TreeMap",
+    "java.util.Hashtable",
+    "java.util.concurrent.ConcurrentHashMap",
+    "org.apache.dubbo.rpc.AttachmentsAdapter$ObjectToStringMap",
+];
 /// The methods that call what their first argument names.
 const GENERIC: [&str; 2] = ["$invoke", "$invokeAsync"];
 /// The length of the least long, in decimal.

@@ -208,6 +208,36 @@ fn a_value_that_is_no_text_is_ambiguous_and_not_absent() {
     assert!(message.is_ambiguous("debug") && !message.is_ambiguous("lane") && text(&message, "lane").is_none());
 }
 
+/// A map of Spring takes `PATH` for `path` and keeps the last of them, a weak one forgets; objects may be equal to text.
+#[test]
+fn attachments_in_a_map_of_its_own_mind_are_ambiguous() {
+    let is_ambiguous = |attachments: &[u8]| {
+        let mut body = Vec::new();
+        for field in ["2.0.2", "a.Service", "1.0.0", "hi", ""] {
+            write::string(&mut body, field);
+        }
+        body.put(attachments);
+        let message = message(&frame(0xc2, 0, &body));
+        ["interface", "version", "lane"].map(|key| message.is_ambiguous(key))
+    };
+    let typed = |name: &str, pairs: &[u8]| {
+        let mut map = b"M".to_vec();
+        write::string(&mut map, name);
+        [&map[..], pairs, b"Z"].concat()
+    };
+    for name in ["org.springframework.util.LinkedCaseInsensitiveMap", "java.util.WeakHashMap"] {
+        assert_eq!(is_ambiguous(&typed(name, b"\x04path\x06a.Open\x04PATH\x01x")), [true; 3], "{name}");
+    }
+    for name in ["", "java.util.HashMap", "java.util.LinkedHashMap"] {
+        assert_eq!(is_ambiguous(&typed(name, b"\x04path\x06a.Open")), [false; 3], "{name}");
+    }
+    assert_eq!(is_ambiguous(b"HC\x01K\x91\x01v\x60\x04path\x08b.SecretZ"), [true; 3]);
+    for key in [&b"N"[..], b"T", b"\x91", b"\xe1"] {
+        assert_eq!(is_ambiguous(&[b"H", key, b"\x01vZ"].concat()), [false; 3], "{key:?}");
+    }
+    assert_eq!(is_ambiguous(b"N"), [false; 3]);
+}
+
 #[test]
 fn only_what_is_demanded_is_read() {
     let attachments = [("lane", "gray"), ("trace", "1")];

@@ -51,6 +51,9 @@ impl Check<'_> {
         self.unreachable_routes();
         self.repeated_names();
         self.export_to();
+        if !spec.gateways.is_empty() {
+            self.not_enforced("spec.gateways", "every subscriber sees the routes, named or not");
+        }
         if let Some(limit) = &spec.local_rate_limit {
             self.local_rate_limit(limit, "spec.localRateLimit");
         }

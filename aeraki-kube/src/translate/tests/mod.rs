@@ -258,11 +258,12 @@ fn a_destination_of_another_service_takes_its_only_port() {
 fn what_has_no_effect_is_told_and_the_rest_stays_in_force() {
     let translation = both(|text| {
         text.replace("  - name: share\n    match: {attributes: {method: {prefix: list}, tenant: {}, a: {exact: ''}, b: {regex: 'x+'}, c: {exact: y}}}\n", "  - name: share\n")
-            .replace("  routes:\n", "  exportTo: ['.']\n  routes:\n")
+            .replace("  routes:\n", "  exportTo: ['.']\n  gateways: [edge]\n  routes:\n")
     });
     let fields: Vec<_> =
         translation.rejections.iter().map(|rejection| (rejection.field.as_str(), rejection.kind)).collect();
-    assert_eq!(fields, [("spec.routes[1]", RejectionKind::Ineffective), ("spec.exportTo", RejectionKind::Ineffective)]);
+    let ineffective = ["spec.routes[1]", "spec.exportTo", "spec.gateways"];
+    assert_eq!(fields, ineffective.map(|field| (field, RejectionKind::Ineffective)));
     assert_eq!(translation.routes.len(), 1);
 }
 

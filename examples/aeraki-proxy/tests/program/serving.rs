@@ -200,9 +200,10 @@ async fn routes_come_from_a_file_with_all_that_a_control_plane_may_say() {
     proxy.wait_for("in force").await;
     assert_eq!(call(&mut client, Wire::Thrift, 4).await, None, "the route has a fault");
     let (_, stats) = proxy.get("/stats").await;
-    for counted in ["update_success: 3\n", "update_rejected: 1\n"] {
-        assert!(stats.contains(&format!("rds.table.{counted}")), "{stats}");
-    }
+    // who follows the file may have begun after it had first changed
+    let counted = |counted: &str| stats.contains(&format!("rds.table.{counted}\n"));
+    assert!(counted("update_success: 3") || counted("update_success: 2"), "{stats}");
+    assert!(counted("update_rejected: 1"), "{stats}");
 }
 
 /// Replaces a file as a whole: nobody may read the half of it.

@@ -1,5 +1,5 @@
-//! The admin interface: statistics, endpoints, readiness and drains over HTTP/1.1, for people, for Prometheus and for what
-//! ends the process.
+//! The admin interface: statistics, endpoints, readiness and drains over HTTP/1.1, for people, for Prometheus and for
+//! what ends the process.
 
 mod clusters;
 mod query;
@@ -41,8 +41,8 @@ use crate::{
     upstream::Clusters,
 };
 
-/// Answers `GET` and `HEAD` on `/stats`, `/stats/prometheus`, `/clusters`, `/server_info` and `/ready`, and drains listeners
-/// at `POST` on `/drain_listeners`. A parameter that a path does not have is refused by name.
+/// Answers `GET` and `HEAD` on `/stats`, `/stats/prometheus`, `/clusters`, `/server_info` and `/ready`, and drains
+/// listeners at `POST` on `/drain_listeners`. A parameter that a path does not have is refused by name.
 ///
 /// A connection is for one request, and for 30 s. There are 64 at a time: one that comes beyond takes the place of the
 /// oldest whose request has not come, or of the oldest, so that nobody shuts others out.
@@ -274,7 +274,8 @@ struct Open {
     asked: Arc<AtomicBool>,
 }
 
-/// Ends the oldest connection whose request has not come, so that newcomers end no answer; the oldest where all have come.
+/// Ends the oldest connection whose request has not come, so that newcomers end no answer; the oldest where all have
+/// come.
 fn make_room(open: &mut VecDeque<Open>) {
     let silent = open.iter().position(|connection| !connection.asked.load(Ordering::Relaxed));
     if let Some(connection) = open.remove(silent.unwrap_or(0)) {

@@ -3,7 +3,8 @@
 //! A connection without bytes in progress owns no buffer: [`Inbox`] borrows one of its worker's [`Buffers`] to try a
 //! read and hands it back when nothing came. While a frame longer than [`Inbox::CHUNK`] is in progress it reads exactly
 //! up to that frame's end, so a large allocation never holds the small frames that follow. Where frame after frame is
-//! large, each is read at once into a buffer of its size, of 80 KiB at most; what then comes and is small moves out of it.
+//! large, each is read at once into a buffer of its size, of 80 KiB at most; what then comes and is small moves out of
+//! it.
 
 use std::{
     future::Future,
@@ -114,8 +115,8 @@ impl Inbox {
         self.bytes.is_empty()
     }
 
-    /// Returns the bytes that what waits to be cut takes: all of a buffer that is larger than those that every connection may
-    /// borrow.
+    /// Returns the bytes that what waits to be cut takes: all of a buffer that is larger than those that every
+    /// connection may borrow.
     pub(crate) fn held(&self) -> usize {
         if self.size == Size::Ordinary || self.bytes.is_empty() { self.bytes.len() } else { self.bytes.capacity() }
     }
@@ -123,7 +124,8 @@ impl Inbox {
     /// Reads once and returns the number of bytes that came; 0 means that the peer has finished writing.
     ///
     /// `wanted` is the length that the input must reach before a frame can come out
-    /// ([`Framer::wanted`](aeraki_codec::Framer::wanted)); where a large frame ends there, nothing behind it is read. Memory for it is only reserved as bytes arrive.
+    /// ([`Framer::wanted`](aeraki_codec::Framer::wanted)); where a large frame ends there, nothing behind it is read.
+    /// Memory for it is only reserved as bytes arrive.
     ///
     /// # Errors
     /// Those of the stream.

@@ -12,7 +12,8 @@
 //! protocol's own words, or the caller's disconnect; and in exactly one record ([`observe::Facts`]).
 //!
 //! [`proxy::Proxy`] is all of it from one configuration. A team that wants less takes the parts: [`server::Listener`]
-//! and [`server::Rpc`] run any tower service, [`tcp::TcpProxy`] passes on what no codec reads, [`stack`] has the layers, [`upstream::Clusters`] the connections.
+//! and [`server::Rpc`] run any tower service, [`tcp::TcpProxy`] passes on what no codec reads, [`stack`] has the
+//! layers, [`upstream::Clusters`] the connections.
 //!
 //! # A proxy for a protocol of one's own
 //!

@@ -44,8 +44,8 @@ pub(crate) fn set_keepalive(socket: SockRef<'_>, keepalive: Option<&TcpKeepalive
     socket.set_tcp_keepalive(&wanted)
 }
 
-/// Returns where a connection was meant to go that the system has redirected to `local` (`SO_ORIGINAL_DST`); none where it
-/// was not redirected.
+/// Returns where a connection was meant to go that the system has redirected to `local` (`SO_ORIGINAL_DST`); none where
+/// it was not redirected.
 #[cfg(target_os = "linux")]
 pub(crate) fn original_dst(socket: &SockRef<'_>, local: SocketAddr) -> Option<SocketAddr> {
     let is_v4 = local.ip().to_canonical().is_ipv4();
@@ -60,8 +60,8 @@ pub(crate) const fn original_dst(_: &SockRef<'_>, _: SocketAddr) -> Option<Socke
     None
 }
 
-/// Tells whether a connection to `address` would come back to the listener that one to `local` has come to: whatever address
-/// of this machine it is by. Where that cannot be found out, it is taken for so.
+/// Tells whether a connection to `address` would come back to the listener that one to `local` has come to: whatever
+/// address of this machine it is by. Where that cannot be found out, it is taken for so.
 pub(crate) fn is_own(address: SocketAddr, local: SocketAddr) -> bool {
     let (ip, own) = (address.ip().to_canonical(), local.ip().to_canonical());
     address.port() == local.port() && (ip == own || !is_elsewhere(ip))

@@ -1,5 +1,5 @@
-//! A protocol of lines for tests: `Q 7 hello` asks, `R 7 hello` answers, `S 8 hello` opens a stream; a server that answers
-//! with `R 7 bye` wants no further requests.
+//! A protocol of lines for tests: `Q 7 hello` asks, `R 7 hello` answers, `S 8 hello` opens a stream; a server that
+//! answers with `R 7 bye` wants no further requests.
 
 use std::sync::Arc;
 

@@ -45,8 +45,8 @@ impl Document {
 ///
 /// # Errors
 ///
-/// The first document that is not YAML, that lacks a kind, that has a field or value its kind does not know, or whose kind
-/// or API version is surely that of a kind which is read here, misspelt.
+/// The first document that is not YAML, that lacks a kind, that has a field or value its kind does not know, or whose
+/// kind or API version is surely that of a kind which is read here, misspelt.
 pub fn parse(file: &str, text: &str) -> Result<Vec<Document>, YamlError> {
     documents(text).filter(|document| !document.is_blank()).map(|document| document.parse(file)).collect()
 }

@@ -82,11 +82,11 @@ impl Route {
         self.targets.clusters()
     }
 
-    /// Tells which endpoint of the cluster that was [picked](Self::pick) by `draw` a message from `source` should go to: by
-    /// the attributes of the hash policy, the one in which the client names an endpoint, and metadata.
+    /// Tells which endpoint of the cluster that was [picked](Self::pick) by `draw` a message from `source` should go
+    /// to: by the attributes of the hash policy, the one in which the client names an endpoint, and metadata.
     ///
-    /// The hash is the one that Envoy computes from headers of these values: XXH64 with seed 0 of each, joined in the order
-    /// of the policy. None, the usual case: it does not matter.
+    /// The hash is the one that Envoy computes from headers of these values: XXH64 with seed 0 of each, joined in the
+    /// order of the policy. None, the usual case: it does not matter.
     #[inline]
     pub fn place<A: Attributes + ?Sized>(&self, attributes: &A, source: IpAddr, draw: u64) -> Option<Placement> {
         self.targets.place(attributes, source, draw)
@@ -129,8 +129,9 @@ impl Route {
         self.timeout
     }
 
-    /// Returns the attribute of a message in which its caller says how long it waits, and that time: the first that holds
-    /// one, else the first that is there, without a time. None where no caller is asked, or this one does not say.
+    /// Returns the attribute of a message in which its caller says how long it waits, and that time: the first that
+    /// holds one, else the first that is there, without a time. None where no caller is asked, or this one does not
+    /// say.
     pub fn caller_timeout<A: Attributes + ?Sized>(&self, message: &A) -> Option<(&Arc<str>, Option<Duration>)> {
         let said = self.caller_timeouts.iter().filter_map(|name| Some((name, time(message.attr(name)?))));
         said.min_by_key(|(_, time)| time.is_none())

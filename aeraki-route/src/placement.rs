@@ -73,7 +73,8 @@ impl Placements {
         }
     }
 
-    /// Joins the hashes of all parts as Envoy does: what there is is rotated left by one bit, lest equal parts cancel out.
+    /// Joins the hashes of all parts as Envoy does: what there is is rotated left by one bit, lest equal parts cancel
+    /// out.
     fn hash<A: Attributes + ?Sized>(&self, attributes: &A, source: IpAddr) -> Option<u64> {
         let mut joined = None;
         for policy in &self.hash_policy {

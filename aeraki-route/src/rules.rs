@@ -156,9 +156,9 @@ impl SharedRules {
         config.map_or(Ok(()), |config| check(&config))
     }
 
-    /// Has the users of `next` beside its own, for the time in which both judge messages: the keys of all are asked for, and
-    /// configurations are [checked](Self::with_check) for those of `next`, who stay. The rules in force stay, and so do
-    /// readers.
+    /// Has the users of `next` beside its own, for the time in which both judge messages: the keys of all are asked
+    /// for, and configurations are [checked](Self::with_check) for those of `next`, who stay. The rules in force stay,
+    /// and so do readers.
     pub fn join_users(&self, next: &Self) {
         self.set_users(next, |own, next| own.union(next));
     }

@@ -62,9 +62,9 @@ impl RouteTable {
     }
 }
 
-/// The attribute in which proxies count how often a request was tried again on its way, so that proxies behind each other
-/// do not multiply their tries. A client that sends it speaks for its own requests; where clients are not believed, the
-/// route removes it.
+/// The attribute in which proxies count how often a request was tried again on its way, so that proxies behind each
+/// other do not multiply their tries. A client that sends it speaks for its own requests; where clients are not
+/// believed, the route removes it.
 pub const RETRY_HOPS: &str = "x-aeraki-retries";
 
 impl fmt::Debug for RouteTable {

@@ -24,7 +24,8 @@ enum Clusters {
 }
 
 impl Targets {
-    /// Compiles the destination of a [valid](crate::config::RouteConfig::validate) action and how it places what it gets.
+    /// Compiles the destination of a [valid](crate::config::RouteConfig::validate) action and how it places what it
+    /// gets.
     pub fn new(action: &RouteAction) -> Self {
         Self::with_names(action, |name| name.into())
     }
@@ -54,8 +55,8 @@ impl Targets {
         }
     }
 
-    /// Tells which endpoint of the cluster that was [picked](Self::pick) by `draw` is wanted for what has these attributes
-    /// and comes from `source`; none, the usual case: it does not matter.
+    /// Tells which endpoint of the cluster that was [picked](Self::pick) by `draw` is wanted for what has these
+    /// attributes and comes from `source`; none, the usual case: it does not matter.
     #[inline]
     pub fn place<A: Attributes + ?Sized>(&self, attributes: &A, source: IpAddr, draw: u64) -> Option<Placement> {
         let placements = self.placements.as_ref()?;

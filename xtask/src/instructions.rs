@@ -1,9 +1,10 @@
-//! What a turn of each row of `benches/instructions` and `benches/stack` costs, in user instructions, beside what is committed.
+//! What a turn of each row of `benches/instructions` and `benches/stack` costs, in user instructions, beside what is
+//! committed.
 //!
-//! Each row runs under callgrind with few and with many turns, so that what it does to start cancels out. A busy machine
-//! changes nothing; another compiler does, so that only counts of the one that was committed are judged. Hash tables are
-//! seeded anew in every process, and some seeds make longer ways: a row that costs too much is counted again, and its
-//! cheapest run counts.
+//! Each row runs under callgrind with few and with many turns, so that what it does to start cancels out. A busy
+//! machine changes nothing; another compiler does, so that only counts of the one that was committed are judged. Hash
+//! tables are seeded anew in every process, and some seeds make longer ways: a row that costs too much is counted
+//! again, and its cheapest run counts.
 
 use std::{
     collections::BTreeMap,

@@ -1,5 +1,5 @@
-//! Thrift: whatever comes in, nothing panics, what is one message is written back byte for byte, nothing else is written,
-//! and every change reads back.
+//! Thrift: whatever comes in, nothing panics, what is one message is written back byte for byte, nothing else is
+//! written, and every change reads back.
 
 use aeraki_codec::{
     Answer, Codec, Decoded, Demand, Framer, Kind, Limits, LocalReply, Message, Output, Protocol, Reason, Role,

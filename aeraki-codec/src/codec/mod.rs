@@ -36,10 +36,10 @@ use crate::message::{Demand, Head, Message};
 /// * Between two calls of [`measure`](Self::measure) that return [`Measure::Partial`] the input only grows at its end.
 ///   The work is amortised O(new bytes): a codec that must walk a message to find its end keeps a resume offset.
 /// * [`parse`](Self::parse) gets exactly the frame that `measure` announced.
-/// * [`encode`](Self::encode) of a message without a mutation and with its own id writes the frame byte for byte, but for
-///   a goodbye in it: that is said by the proxy to its own clients, and not passed on.
-/// * All frames of a stream have the [`id`](Message::id) of the message that opened it, a number. Window updates and the
-///   like are [`StreamData`](crate::Kind::StreamData): they pass the proxy from end to end.
+/// * [`encode`](Self::encode) of a message without a mutation and with its own id writes the frame byte for byte, but
+///   for a goodbye in it: that is said by the proxy to its own clients, and not passed on.
+/// * All frames of a stream have the [`id`](Message::id) of the message that opened it, a number. Window updates and
+///   the like are [`StreamData`](crate::Kind::StreamData): they pass the proxy from end to end.
 pub trait Codec: Send {
     /// Finds the end of the first frame of `input`, without reading more of it than that takes.
     ///
@@ -62,8 +62,8 @@ pub trait Codec: Send {
 
     /// Answers a request in the proxy's own name.
     ///
-    /// The receipt of a [`StreamOpen`](crate::Kind::StreamOpen) asks for the stream to be refused, that of any other frame
-    /// of a stream for a frame that ends both its directions, to a client or to a server.
+    /// The receipt of a [`StreamOpen`](crate::Kind::StreamOpen) asks for the stream to be refused, that of any other
+    /// frame of a stream for a frame that ends both its directions, to a client or to a server.
     ///
     /// Returns [`Answer::Close`] where the protocol has no way to say it, and the connection must be closed instead.
     ///
@@ -159,22 +159,22 @@ pub trait Protocol: Send + Sync + fmt::Debug + 'static {
         Carries::Never
     }
 
-    /// Tells whether the proxy's own answers can have this [status](LocalReply::with_status) of the protocol; the default is
-    /// a protocol without numeric statuses.
+    /// Tells whether the proxy's own answers can have this [status](LocalReply::with_status) of the protocol; the
+    /// default is a protocol without numeric statuses.
     fn writes_status(&self, status: u32) -> bool {
         let _ = status;
         false
     }
 
-    /// Tells whether a client that begins with these bytes, of which there may be none yet, speaks this protocol; none, the
-    /// default: that cannot be told.
+    /// Tells whether a client that begins with these bytes, of which there may be none yet, speaks this protocol; none,
+    /// the default: that cannot be told.
     fn detect(&self, first: &[u8]) -> Option<Detection> {
         let _ = first;
         None
     }
 
-    /// Tells whether an answer says that the request was not taken, so that it was certainly not executed, and why; none,
-    /// the default: it does not.
+    /// Tells whether an answer says that the request was not taken, so that it was certainly not executed, and why;
+    /// none, the default: it does not.
     fn refusal(&self, answer: &Message) -> Option<Refusal> {
         let _ = answer;
         None

@@ -113,7 +113,8 @@ impl fmt::Display for LocalReply {
 
 impl std::error::Error for LocalReply {}
 
-/// Why a server, or a proxy before it, did not take a request; what [`Protocol::refusal`](crate::Protocol::refusal) found.
+/// Why a server, or a proxy before it, did not take a request; what [`Protocol::refusal`](crate::Protocol::refusal)
+/// found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {

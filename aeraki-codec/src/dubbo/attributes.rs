@@ -175,8 +175,8 @@ impl<'m> Filler<'m> {
         self.insert(Text::Name(name), &value)
     }
 
-    /// Inserts the method inside a generic call as the provider looks it up: without blanks around it. The provider makes
-    /// text of a number too, so what is no text must not be taken for none.
+    /// Inserts the method inside a generic call as the provider looks it up: without blanks around it. The provider
+    /// makes text of a number too, so what is no text must not be taken for none.
     #[cold]
     fn insert_generic_method(&mut self, name: Option<hessian2::Text<'m>>) -> Result<(), DecodeError> {
         if !self.wanted.name(GENERIC_METHOD) {

@@ -29,8 +29,8 @@ pub struct Dubbo {
 }
 
 impl Dubbo {
-    /// Makes attachments that are booleans, ints or longs attributes too, in decimal; otherwise only strings are, and the
-    /// time that callers wait.
+    /// Makes attachments that are booleans, ints or longs attributes too, in decimal; otherwise only strings are, and
+    /// the time that callers wait.
     #[must_use]
     pub const fn with_rendered_scalars(mut self, render: bool) -> Self {
         self.options.render_scalars = render;

@@ -47,7 +47,8 @@ pub(super) fn is_note(body: &[u8]) -> bool {
     matches!(letter(body), Some(READ_ONLY | WRITABLE))
 }
 
-/// Returns the letter that a note is. Serializations put what they need in front of it; only JSON has something behind it.
+/// Returns the letter that a note is. Serializations put what they need in front of it; only JSON has something behind
+/// it.
 fn letter(body: &[u8]) -> Option<u8> {
     body.iter().rev().copied().find(|byte| !matches!(byte, b'"' | b'\r' | b'\n'))
 }

@@ -1,7 +1,7 @@
 //! Answers by the proxy: a status and a text, which clients raise as the exception of that status.
 //!
-//! The text begins with the name of the reason: there are more reasons than statuses that fit, and another proxy of this
-//! kind tells them apart by it.
+//! The text begins with the name of the reason: there are more reasons than statuses that fit, and another proxy of
+//! this kind tells them apart by it.
 
 use super::{
     attributes::Notes,

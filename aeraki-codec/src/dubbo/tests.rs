@@ -208,7 +208,8 @@ fn a_value_that_is_no_text_is_ambiguous_and_not_absent() {
     assert!(message.is_ambiguous("debug") && !message.is_ambiguous("lane") && text(&message, "lane").is_none());
 }
 
-/// A map of Spring takes `PATH` for `path` and keeps the last of them, a weak one forgets; objects may be equal to text.
+/// A map of Spring takes `PATH` for `path` and keeps the last of them, a weak one forgets; objects may be equal to
+/// text.
 #[test]
 fn attachments_in_a_map_of_its_own_mind_are_ambiguous() {
     let is_ambiguous = |attachments: &[u8]| {

@@ -14,8 +14,8 @@ use crate::{DecodeError, DecodeErrorKind};
 pub struct Text<'a> {
     encoded: &'a [u8],
     offset: u32,
-    /// Bytes in front of the characters, where they can be lent as they are; one of the constants below where not. Without
-    /// gaps and flags between its fields a text stays in registers.
+    /// Bytes in front of the characters, where they can be lent as they are; one of the constants below where not.
+    /// Without gaps and flags between its fields a text stays in registers.
     head: u32,
 }
 

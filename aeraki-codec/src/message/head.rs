@@ -148,8 +148,8 @@ impl Head {
         self.opaque
     }
 
-    /// Declares that the attributes cannot be read: those that are there may be others for the receiver, and whoever must
-    /// know one for sure takes every key for [ambiguous](super::Attributes::is_ambiguous).
+    /// Declares that the attributes cannot be read: those that are there may be others for the receiver, and whoever
+    /// must know one for sure takes every key for [ambiguous](super::Attributes::is_ambiguous).
     pub const fn set_opaque(&mut self) {
         self.opaque = true;
     }
@@ -215,8 +215,8 @@ impl Head {
         self.attributes.copy(bytes)
     }
 
-    /// Declares that peers may read `name`, which `key` stands for, differently; where it is not there yet, it stands there
-    /// with an empty value, since to have none would be sure too.
+    /// Declares that peers may read `name`, which `key` stands for, differently; where it is not there yet, it stands
+    /// there with an empty value, since to have none would be sure too.
     #[cfg(any(feature = "dubbo", feature = "thrift"))]
     #[cold]
     pub(crate) fn doubt(

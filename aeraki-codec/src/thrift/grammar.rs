@@ -59,7 +59,8 @@ pub(super) struct Field {
 /// The beginning of a list, set or map: maps alternate between two types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Items {
-    /// The type of the next value and of the one after it; nothing in an empty container, whose type bytes may be anything.
+    /// The type of the next value and of the one after it; nothing in an empty container, whose type bytes may be
+    /// anything.
     pub(super) of: Option<(Type, Type)>,
     /// Values to come: twice the number of pairs for a map.
     pub(super) left: u64,

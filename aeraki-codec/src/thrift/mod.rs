@@ -21,8 +21,8 @@
 //!
 //! A header cannot pose as one of the first three. Sequence numbers are ids of 32 bits; where a client gives `THeader`
 //! a number of its own, how it differs lies in the upper half of the id and comes back in the answer.
-//! Of info blocks only the pairs (1) are read; where a call has others, as persistent headers, the headers that are asked
-//! for are ambiguous.
+//! Of info blocks only the pairs (1) are read; where a call has others, as persistent headers, the headers that are
+//! asked for are ambiguous.
 //!
 //! Answers by the proxy are a `TApplicationException` in the transport and encoding of the request:
 //!

@@ -67,7 +67,8 @@ fn write_exception(encoding: Encoding, reply: &LocalReply, out: &mut Output) {
     }
 }
 
-/// Returns the type of exception that a status asks for; none where it is too large for the one byte of compact encoding.
+/// Returns the type of exception that a status asks for; none where it is too large for the one byte of compact
+/// encoding.
 pub(super) fn failure(status: u32) -> Option<u8> {
     u8::try_from(status).ok().filter(|status| *status < 64)
 }

@@ -55,7 +55,8 @@ numbers! {
             unfinished_frame_timeout,
             /// Connections closed because their client did not take answers that were there long before.
             tx_flush_timeout,
-            /// Connections closed because more answers waited than may, for their client or an earlier answer, and memory was short.
+            /// Connections closed because more answers waited than may, for their client or an earlier answer, and
+            /// memory was short.
             outbound_flood,
             /// Connections that were served.
             downstream_cx_total,
@@ -123,9 +124,11 @@ numbers! {
             stream_idle_timeout,
             /// Streams that the proxy has ended because they had lasted as long as they may.
             stream_total_timeout,
-            /// Streams that the proxy has ended because one side did not take what the other sent, and others had to wait.
+            /// Streams that the proxy has ended because one side did not take what the other sent, and others had to
+            /// wait.
             stream_stalled,
-            /// Frames from clients for streams that are not open, or behind the end of their direction; they are dropped.
+            /// Frames from clients for streams that are not open, or behind the end of their direction; they are
+            /// dropped.
             stream_stray,
             /// Frames of open streams that came from clients.
             stream_frames_received,

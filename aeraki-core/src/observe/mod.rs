@@ -13,9 +13,10 @@
 //! | `tcp.<stat_prefix>.<counter>` | `tcp_<counter>_total{stat_prefix}` |
 //! | `cluster.<name>.<counter>` | `cluster_<counter>_total{name}` |
 //!
-//! The counters of a service for requests are the fields of [`Counters`], those of a listener the fields of [`Connections`],
-//! those of connections that are passed on the fields of [`tcp::Counters`](crate::tcp::Counters), those of a cluster the
-//! fields of [`ClusterStats`](crate::upstream::ClusterStats). An embedder's own numbers join by [`Collect`].
+//! The counters of a service for requests are the fields of [`Counters`], those of a listener the fields of
+//! [`Connections`], those of connections that are passed on the fields of [`tcp::Counters`](crate::tcp::Counters),
+//! those of a cluster the fields of [`ClusterStats`](crate::upstream::ClusterStats). An embedder's own numbers join by
+//! [`Collect`].
 
 mod counter;
 mod facts;

@@ -12,8 +12,8 @@ use crate::{
     sync::lock,
 };
 
-/// Gives listeners that count under the same key the same numbers, so that a listener that replaces another goes on with
-/// its numbers. Cheap to clone.
+/// Gives listeners that count under the same key the same numbers, so that a listener that replaces another goes on
+/// with its numbers. Cheap to clone.
 #[derive(Debug)]
 pub(super) struct Shown<K, T> {
     stats: Stats,

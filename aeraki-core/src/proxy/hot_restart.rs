@@ -1,8 +1,8 @@
 //! Hot restart: a new process takes the listening sockets of the one before, so that no connection is refused.
 //!
-//! The old process waits at a Unix socket. The new one asks there for the sockets, prepares itself, begins to serve, and
-//! says so; from then on the old one takes no more connections and finishes those that it has. Until then nothing has
-//! changed for the old one, so that a new one that fails to start does no harm.
+//! The old process waits at a Unix socket. The new one asks there for the sockets, prepares itself, begins to serve,
+//! and says so; from then on the old one takes no more connections and finishes those that it has. Until then nothing
+//! has changed for the old one, so that a new one that fails to start does no harm.
 
 use std::{
     fs,

@@ -21,8 +21,8 @@ pub(super) struct InForce(Arc<Mutex<State>>);
 struct State {
     workers: Vec<ClustersOfWorker>,
     clusters: Vec<Arc<Cluster>>,
-    /// Those that are gone, but not for connections that finish in the old way, and which update took them away; the last
-    /// first.
+    /// Those that are gone, but not for connections that finish in the old way, and which update took them away; the
+    /// last first.
     leaving: Vec<(u64, Arc<Cluster>)>,
     /// The users of tables since an update, as long as those before may judge too.
     users: Vec<(u64, Vec<NewUsers>)>,
@@ -53,8 +53,8 @@ impl InForce {
         lock(&self.0).put(clusters);
     }
 
-    /// Makes these the clusters of an update; those before, and the keys that the users of tables asked for, stay until its
-    /// rest is done.
+    /// Makes these the clusters of an update; those before, and the keys that the users of tables asked for, stay until
+    /// its rest is done.
     pub(super) fn update(&self, clusters: &[Cluster], tables: Vec<NewUsers>) -> Rest {
         let mut state = lock(&self.0);
         state.turn += 1;

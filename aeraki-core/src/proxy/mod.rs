@@ -152,7 +152,8 @@ impl Proxy {
     }
 
     /// Lists which route tables a control plane is to deliver, and the rules to swap when they come: each table once,
-    /// however many listeners ask for it. Until then, or for as long as the subscription says, connections to them wait.
+    /// however many listeners ask for it. Until then, or for as long as the subscription says, connections to them
+    /// wait.
     pub fn subscriptions(&self) -> impl Iterator<Item = (&RouteSubscription, &Arc<SharedRules>)> {
         subscriptions(&self.listeners)
     }
@@ -163,7 +164,8 @@ impl Proxy {
         &self.stats
     }
 
-    /// Has the proxy serve the sockets of the process before it where it listens on the same addresses; others are closed.
+    /// Has the proxy serve the sockets of the process before it where it listens on the same addresses; others are
+    /// closed.
     #[cfg(all(feature = "hot-restart", target_os = "linux"))]
     #[must_use]
     pub fn with_sockets_of(self, predecessor: &mut Predecessor) -> Self {
@@ -221,7 +223,8 @@ fn limit_stats<'a>(listeners: impl IntoIterator<Item = &'a Prepared> + Clone) ->
     LocalLimitStats::new(limits, rpcs().map(|rpc| Arc::clone(&rpc.rules)))
 }
 
-/// Finds the protocol in which the endpoints of a cluster are asked, where they are asked in one, and whether they can be.
+/// Finds the protocol in which the endpoints of a cluster are asked, where they are asked in one, and whether they can
+/// be.
 fn find_check(cluster: &config::Cluster, registry: &Registry) -> Result<(), ConfigError> {
     let Some(HealthCheckKind::Heartbeat { protocol }) = cluster.health_check.as_ref().map(|check| &check.kind) else {
         return Ok(());

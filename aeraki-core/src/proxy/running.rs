@@ -157,7 +157,8 @@ impl Running {
         &self.drain
     }
 
-    /// Returns what tells the listeners alone to finish, as `POST /drain_listeners` does: the proxy goes on without them.
+    /// Returns what tells the listeners alone to finish, as `POST /drain_listeners` does: the proxy goes on without
+    /// them.
     #[must_use]
     pub const fn listener_drains(&self) -> &ListenerDrains {
         &self.listener_drains
@@ -168,8 +169,9 @@ impl Running {
         subscriptions(self.listeners.values().map(|serving| &serving.prepared))
     }
 
-    /// Waits until all listeners take connections. One that subscribes to route tables takes none before they have come, or
-    /// have not come within their [`initial_fetch_timeout`](RouteSubscription::initial_fetch_timeout), or when it drains.
+    /// Waits until all listeners take connections. One that subscribes to route tables takes none before they have
+    /// come, or have not come within their [`initial_fetch_timeout`](RouteSubscription::initial_fetch_timeout), or when
+    /// it drains.
     pub async fn warmed(&self) {
         for Serving { warming, drain, .. } in self.listeners.values() {
             tokio::select! {
@@ -180,7 +182,8 @@ impl Running {
     }
 
     /// Waits at `path`, a Unix socket, for a process that takes the sockets over, in the place of whoever waited there
-    /// before. What is returned ends when the successor serves; it is for the caller to [shut down](Self::shutdown) then.
+    /// before. What is returned ends when the successor serves; it is for the caller to [shut down](Self::shutdown)
+    /// then.
     ///
     /// # Errors
     /// When the socket cannot be made there.
@@ -193,8 +196,8 @@ impl Running {
         })
     }
 
-    /// Makes these the clusters of all workers from now on, beside those that connections need which finish in the way of an
-    /// earlier configuration; see [`Clusters::update`](crate::upstream::Clusters::update).
+    /// Makes these the clusters of all workers from now on, beside those that connections need which finish in the way
+    /// of an earlier configuration; see [`Clusters::update`](crate::upstream::Clusters::update).
     ///
     /// # Errors
     /// The first fault of any of them; then nothing has changed.
@@ -311,8 +314,8 @@ impl Drop for Running {
     }
 }
 
-/// Starts a thread with a runtime of its own, which is made and dropped there: a runtime must not be dropped by somebody
-/// else's asynchronous task.
+/// Starts a thread with a runtime of its own, which is made and dropped there: a runtime must not be dropped by
+/// somebody else's asynchronous task.
 fn thread(name: String, work: impl Future<Output = ()> + Send + 'static) -> io::Result<Handle> {
     let (tell, told) = std::sync::mpsc::sync_channel(1);
     std::thread::Builder::new().name(name).spawn(move || {

@@ -76,8 +76,8 @@ impl Codec {
     }
 }
 
-/// Gives those that are alike the same protocol, one of `known` if there is any: connections to servers are shared by those
-/// who share a protocol, and would otherwise stay unused after each update.
+/// Gives those that are alike the same protocol, one of `known` if there is any: connections to servers are shared by
+/// those who share a protocol, and would otherwise stay unused after each update.
 pub(super) fn share_codecs<'a>(codecs: impl Iterator<Item = &'a mut Codec>, mut known: Vec<Codec>) {
     for codec in codecs {
         match known.iter().find(|known| known.is_like(codec)) {

@@ -38,8 +38,8 @@ fn key(listener: &Listener) -> Key {
 }
 
 impl Sockets {
-    /// Returns handles on the sockets of the listener, at least one for each worker, which are bound unless they are bound
-    /// already.
+    /// Returns handles on the sockets of the listener, at least one for each worker, which are bound unless they are
+    /// bound already.
     pub(super) fn get(&self, listener: &Listener, workers: usize) -> Result<Vec<server::Listener>, ConfigError> {
         let listeners = &mut lock(&self.0).listeners;
         let sockets = match listeners.entry(key(listener)) {

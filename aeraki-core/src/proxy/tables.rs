@@ -1,4 +1,5 @@
-//! The route tables of a proxy, and what their users ask of them: that protocols and clusters can do what routes ask for.
+//! The route tables of a proxy, and what their users ask of them: that protocols and clusters can do what routes ask
+//! for.
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -50,19 +50,20 @@ impl Running {
         Proxy::check(config, registry, filters, self.common.secrets.clone())
     }
 
-    /// Makes the configuration of `next` the one in force. What did not change is not touched: a listener that is the same
-    /// but for its inline routes keeps its connections, and so does a cluster that is the same but for its endpoints.
+    /// Makes the configuration of `next` the one in force. What did not change is not touched: a listener that is the
+    /// same but for its inline routes keeps its connections, and so does a cluster that is the same but for its
+    /// endpoints.
     ///
-    /// A listener that changed takes connections from the same socket as before, so that none is refused; connections that
-    /// were open have `grace` to finish in the way they began, and so have those of listeners that are gone. Limits of such
-    /// a listener count anew. What only the old configuration needs (clusters, keys that its filters look at) stays until all
-    /// of them have finished. Connections to servers go on where `next` was made with the same registry. Tables of a control
-    /// plane or a file stay in force as long as any listener asks for them.
+    /// A listener that changed takes connections from the same socket as before, so that none is refused; connections
+    /// that were open have `grace` to finish in the way they began, and so have those of listeners that are gone.
+    /// Limits of such a listener count anew. What only the old configuration needs (clusters, keys that its filters
+    /// look at) stays until all of them have finished. Connections to servers go on where `next` was made with the same
+    /// registry. Tables of a control plane or a file stay in force as long as any listener asks for them.
     ///
     /// # Errors
-    /// The first thing that cannot be: an address, a certificate, a table in force that a new listener cannot serve, another
-    /// node, admin address or cluster of its own, which take a new start, or listeners that drain already. Then nothing has
-    /// changed.
+    /// The first thing that cannot be: an address, a certificate, a table in force that a new listener cannot serve,
+    /// another node, admin address or cluster of its own, which take a new start, or listeners that drain already. Then
+    /// nothing has changed.
     pub fn update(&mut self, mut next: Proxy, grace: Duration) -> Result<Updated, ConfigError> {
         self.check(&next)?;
         let known = self.listeners.values().flat_map(|serving| serving.prepared.rpcs());
@@ -102,7 +103,8 @@ impl Running {
         next.config.clusters.iter().try_for_each(|cluster| secrets.check_cluster(cluster))
     }
 
-    /// Has the listeners of `next` use the tables that are here already. Returns these, with the users that they will have.
+    /// Has the listeners of `next` use the tables that are here already. Returns these, with the users that they will
+    /// have.
     fn join_tables(&self, next: &mut Proxy) -> Result<Vec<NewUsers>, ConfigError> {
         let here = self.subscriptions().map(|(subscription, table)| (&*subscription.route_config_name, table));
         let here: BTreeMap<_, _> = here.collect();

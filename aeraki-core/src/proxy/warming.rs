@@ -1,4 +1,5 @@
-//! The time before a listener takes connections: until its route tables have come, or for as long as each of them may take.
+//! The time before a listener takes connections: until its route tables have come, or for as long as each of them may
+//! take.
 
 use std::sync::Arc;
 

@@ -66,8 +66,8 @@ impl ClustersOfWorker {
 }
 
 impl Worker {
-    /// Makes a worker on the present runtime, that of `handle`, whose clusters share their limits with `sibling`, if there
-    /// is one.
+    /// Makes a worker on the present runtime, that of `handle`, whose clusters share their limits with `sibling`, if
+    /// there is one.
     pub(super) fn new(common: &Common, sibling: Option<&Clusters>, handle: Handle, tasks: TaskTracker) -> Self {
         let Common { protocols, stats, secrets, limit, own, local_cluster } = common;
         let buffers = Buffers::new();

@@ -212,7 +212,8 @@ impl Answers {
         self.in_order
     }
 
-    /// Returns the number of requests whose answer is not in the output yet, those included that wait for an earlier one.
+    /// Returns the number of requests whose answer is not in the output yet, those included that wait for an earlier
+    /// one.
     pub(super) fn open_requests(&self) -> usize {
         self.open.len()
     }
@@ -227,8 +228,8 @@ impl Answers {
         self.held + self.kept + self.output.len() + self.leaving.len() * RECORD
     }
 
-    /// Returns the number of bytes of answers that the client has not taken yet, or not to their end, those included that wait
-    /// for an earlier one.
+    /// Returns the number of bytes of answers that the client has not taken yet, or not to their end, those included
+    /// that wait for an earlier one.
     pub(super) fn unread(&self) -> usize {
         self.kept + self.output.len() + self.begun()
     }

@@ -12,8 +12,8 @@ use slab::Slab;
 
 use crate::sync::lock;
 
-/// Bounds the bytes that many connections hold together; over it those are not read that hold more than a small share of
-/// it, so that the others do not have to wait for them. Cheap to clone.
+/// Bounds the bytes that many connections hold together; over it those are not read that hold more than a small share
+/// of it, so that the others do not have to wait for them. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Budget(Arc<Shared>);
 

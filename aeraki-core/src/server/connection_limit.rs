@@ -52,8 +52,8 @@ impl Default for ProcessLimit {
 
 /// Bounds the connections of a listener, those of all workers together. Cheap to clone.
 ///
-/// Its numbers are `connection_limit.<stat prefix>.active_connections` and `.limited_connections`, as Envoy's filter has
-/// them.
+/// Its numbers are `connection_limit.<stat prefix>.active_connections` and `.limited_connections`, as Envoy's filter
+/// has them.
 #[derive(Clone, Debug)]
 pub struct ConnectionLimit(Arc<Shared>);
 

@@ -66,7 +66,8 @@ where
         Some(self.cut(End::Idle))
     }
 
-    /// Gives memory back that only many requests at a time need, once there have been none for longer than a load pauses.
+    /// Gives memory back that only many requests at a time need, once there have been none for longer than a load
+    /// pauses.
     fn poll_release(&mut self, cx: &mut Context<'_>, busy: bool) {
         if !busy && self.pending.keeps_more() && self.alarm.poll(cx, self.batch.moved_at + KEPT) {
             self.pending.release();
@@ -83,8 +84,8 @@ where
         }
     }
 
-    /// Tells whether a frame has taken for too long: a large one has time as long as it comes at a [least rate](LEAST_RATE).
-    /// Where the proxy does not read, it is not the client who is waited for.
+    /// Tells whether a frame has taken for too long: a large one has time as long as it comes at a [least
+    /// rate](LEAST_RATE). Where the proxy does not read, it is not the client who is waited for.
     fn poll_unfinished(&mut self, cx: &mut Context<'_>, busy: bool) -> bool {
         let (Some(begun), Some(limit)) = (self.begun, self.bounds.unfinished) else { return false };
         if busy || !self.unfinished {
@@ -96,8 +97,8 @@ where
         self.alarm.poll(cx, since + limit)
     }
 
-    /// Tells whether a client is gone of whom nothing is read at present, for reading would say so: who is gone would not
-    /// even take nothing.
+    /// Tells whether a client is gone of whom nothing is read at present, for reading would say so: who is gone would
+    /// not even take nothing.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> bool {
         let reads = !self.paused && !matches!(self.intake, Intake::Closed { .. });
         if reads || !self.answers.are_written() || !self.alarm.poll(cx, self.batch.moved_at + LOOK) {
@@ -107,10 +108,10 @@ where
         matches!(Pin::new(&mut self.io).poll_write(cx, &[]), Poll::Ready(Err(_)))
     }
 
-    /// Tells whether the client holds too much for the memory that is left: beyond its bound one large answer may wait, and
-    /// nothing when there is no memory at all. Whoever shares the connections to servers with it cannot wait for it. Where
-    /// answers have an order it cannot take those that wait for an earlier one, and then many fall due at once: it has
-    /// [time](Self::poll_unread) as long as there is any memory.
+    /// Tells whether the client holds too much for the memory that is left: beyond its bound one large answer may wait,
+    /// and nothing when there is no memory at all. Whoever shares the connections to servers with it cannot wait for
+    /// it. Where answers have an order it cannot take those that wait for an earlier one, and then many fall due at
+    /// once: it has [time](Self::poll_unread) as long as there is any memory.
     fn floods(&self) -> bool {
         let (unread, bound) = (self.answers.unread(), self.bounds.bytes);
         let many = || !self.answers.is_in_order() && unread > bound + self.answers.largest_unread();
@@ -132,8 +133,8 @@ where
         held > self.bounds.bytes && self.alarm.poll(cx, self.batch.moved_at + UNREAD)
     }
 
-    /// Tells whether a frame has taken for long, however it came, while the budget of all connections has no room; the rest
-    /// of a small one may wait for the requests that are under way.
+    /// Tells whether a frame has taken for long, however it came, while the budget of all connections has no room; the
+    /// rest of a small one may wait for the requests that are under way.
     fn poll_stuck(&mut self, cx: &mut Context<'_>, busy: bool) -> bool {
         let little = if busy { Inbox::CHUNK } else { 0 };
         let holds = self.inbox.bytes().len() > little;
@@ -161,8 +162,8 @@ where
 
 /// How long a client must have been quiet before the connection is closed that the proxy wants to end.
 const QUIET: Duration = Duration::from_millis(100);
-/// How long a connection may hold a part of a frame, or a [`little`](LITTLE) that its client does not take, while the budget
-/// of all connections has no room.
+/// How long a connection may hold a part of a frame, or a [`little`](LITTLE) that its client does not take, while the
+/// budget of all connections has no room.
 const STUCK: Duration = Duration::from_secs(10);
 /// Bytes a second: for each that many that have come, a frame has a second more.
 const LEAST_RATE: usize = 64 * 1024;

@@ -1,5 +1,5 @@
-//! What a client asks for at the beginning of its handshake, in any version of TLS: RFC 8446 §4.1.2 and §5.1, which read
-//! what clients of RFC 2246 write.
+//! What a client asks for at the beginning of its handshake, in any version of TLS: RFC 8446 §4.1.2 and §5.1, which
+//! read what clients of RFC 2246 write.
 
 use aeraki_route::config::TransportProtocol;
 

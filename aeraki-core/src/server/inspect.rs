@@ -42,7 +42,8 @@ impl Inspection {
     /// Finds out what the filter chains of a listener depend on, and the protocols that they name in `registry`.
     ///
     /// # Errors
-    /// A protocol that is not there, or that cannot be told from its first bytes: the listener, the field and the reason.
+    /// A protocol that is not there, or that cannot be told from its first bytes: the listener, the field and the
+    /// reason.
     pub(crate) fn new(listener: &Listener, registry: &Registry) -> Result<Self, ConfigError> {
         let mut inspection = Self::default();
         for (path, FilterChain { matches, .. }) in listener.chains().take(listener.filter_chains.len()) {

@@ -67,8 +67,8 @@ impl Listener {
         })
     }
 
-    /// Listens on a Unix socket for the listener `name`. The file of a socket that nobody listens on any more is replaced;
-    /// that of this one is removed with the last handle on it.
+    /// Listens on a Unix socket for the listener `name`. The file of a socket that nobody listens on any more is
+    /// replaced; that of this one is removed with the last handle on it.
     ///
     /// # Errors
     /// When the address cannot be had: the listener, the field and the system's reason.
@@ -84,8 +84,8 @@ impl Listener {
         Self { socket, local, limit: ProcessLimit::default(), original_dst: false }
     }
 
-    /// Returns another handle on the same socket, which takes connections from the same queue; the socket is closed with
-    /// the last one.
+    /// Returns another handle on the same socket, which takes connections from the same queue; the socket is closed
+    /// with the last one.
     ///
     /// # Errors
     /// When the system has no room for it: the listener, the field and the system's reason.
@@ -127,8 +127,8 @@ impl Listener {
         self.local
     }
 
-    /// Has the system ask the clients of new connections whether they are there while they are silent; none: it does not
-    /// ask.
+    /// Has the system ask the clients of new connections whether they are there while they are silent; none: it does
+    /// not ask.
     ///
     /// # Errors
     /// Those of the system.

@@ -1,7 +1,7 @@
 //! Downstream: listeners, connections, and what runs on them.
 //!
-//! A connection cuts frames, hands requests to its stack and writes their answers; `pump` carries the frames of the streams
-//! that it has open.
+//! A connection cuts frames, hands requests to its stack and writes their answers; `pump` carries the frames of the
+//! streams that it has open.
 
 mod accept;
 pub(crate) mod alarm;

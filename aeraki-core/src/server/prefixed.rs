@@ -41,8 +41,8 @@ impl Prefixed {
         poll_fn(|cx| self.poll_read_more(cx, missing.min(LOOK))).await
     }
 
-    /// Waits for room beyond the first look: thousands who are not served yet shall not hold so much that others who are have
-    /// to go.
+    /// Waits for room beyond the first look: thousands who are not served yet shall not hold so much that others who
+    /// are have to go.
     fn poll_room(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
         if self.prefix.len() > LOOK && self.charge.is_far_over() {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::OutOfMemory, "memory is short")));

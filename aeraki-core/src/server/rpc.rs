@@ -46,7 +46,8 @@ impl<S> Rpc<S>
 where
     S: Service<Request, Response = Response, Error = Infallible> + Clone + Send,
 {
-    /// Serves `protocol` by `stack`, which judges requests by `rules`; limits are the defaults, the idle time-out is off.
+    /// Serves `protocol` by `stack`, which judges requests by `rules`; limits are the defaults, the idle time-out is
+    /// off.
     #[must_use]
     pub fn new(
         listener: impl Into<Arc<str>>,

@@ -10,10 +10,11 @@ use crate::observe::Metrics;
 
 /// Denies requests by [authorization policies](aeraki_route::config::AuthorizationPolicy).
 ///
-/// Every decision is counted and told to the log target `aeraki::authorization`: denials at level `info`, what is allowed
-/// at level `debug`; and each once more as the policies would have it that are only tried. A record says who asked
-/// (`principal`, `peer`), where (`listener`, `local`), for what (`attributes`: interface, method, and what the policies ask
-/// for), and what became of it (`verdict`, `dry_run`, and `policy` with the place of its `rule`, or the `reason`).
+/// Every decision is counted and told to the log target `aeraki::authorization`: denials at level `info`, what is
+/// allowed at level `debug`; and each once more as the policies would have it that are only tried. A record says who
+/// asked (`principal`, `peer`), where (`listener`, `local`), for what (`attributes`: interface, method, and what the
+/// policies ask for), and what became of it (`verdict`, `dry_run`, and `policy` with the place of its `rule`, or the
+/// `reason`).
 #[derive(Debug)]
 pub struct Authorize {
     policies: Arc<Authorization>,

@@ -25,8 +25,8 @@ use crate::observe::{Facts, Metrics};
 /// Sends a copy of the request to each mirror that was drawn, in a task of its own; what comes of it is dropped, or
 /// compared with the answer that the client gets.
 ///
-/// Nothing that a mirror does touches the request itself. A copy is given up after the mirror's timeout; no more are made
-/// while those of the layer hold 32 MiB. A request that needs a connection of its own is not copied, nor is a
+/// Nothing that a mirror does touches the request itself. A copy is given up after the mirror's timeout; no more are
+/// made while those of the layer hold 32 MiB. A request that needs a connection of its own is not copied, nor is a
 /// stream.
 #[derive(Clone, Debug)]
 pub struct MirrorLayer {
@@ -114,8 +114,8 @@ async fn follow(
     counter.inc();
 }
 
-/// Bytes of requests that the copies of one layer hold together, at most: a copy lives longer than its request, which has
-/// given its own room back. Not of the connections' budget, so that a mute mirror does not keep clients waiting.
+/// Bytes of requests that the copies of one layer hold together, at most: a copy lives longer than its request, which
+/// has given its own room back. Not of the connections' budget, so that a mute mirror does not keep clients waiting.
 const MAX_BYTES: u32 = 32 << 20;
 /// Bytes that a copy takes besides its frame, about: its message, and the task that waits for it.
 const OVERHEAD: u32 = 2048;

@@ -13,8 +13,8 @@
 //! | [`RetryLayer`] | tries that failed are followed by others |
 //! | [`Upstream`] | the cluster takes the request |
 //!
-//! The opening of a stream passes them as a request does, and its answer is a [`StreamHandle`](crate::upstream::StreamHandle):
-//! frames pass no layer.
+//! The opening of a stream passes them as a request does, and its answer is a
+//! [`StreamHandle`](crate::upstream::StreamHandle): frames pass no layer.
 //!
 //! [`stack`] joins them. Layers above the route see a [`Request`], layers below it a [`Routed`] request. Whatever only
 //! judges requests is a [`Gate`], which a [`GateLayer`] makes a tower layer of.

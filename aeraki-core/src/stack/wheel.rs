@@ -59,7 +59,8 @@ struct Entry {
 }
 
 impl Wheel {
-    /// Makes a wheel and the task that turns it, which ends when the last handle is gone. To be called within a runtime.
+    /// Makes a wheel and the task that turns it, which ends when the last handle is gone. To be called within a
+    /// runtime.
     #[must_use]
     pub fn spawn() -> Self {
         let first = (0..SLOTS).map(|_| None).collect();

@@ -5,8 +5,8 @@
 //! ```
 //!
 //! The connection to the endpoint is made as soon as the client's is there, so that servers may speak first. Each
-//! direction has one buffer, which is full before more is read, and ends by itself: a side that has finished writing goes
-//! on reading. A connection has one [`Record`], which is counted when it ends, whichever way it does.
+//! direction has one buffer, which is full before more is read, and ends by itself: a side that has finished writing
+//! goes on reading. A connection has one [`Record`], which is counted when it ends, whichever way it does.
 //!
 //! ```
 //! use std::sync::Arc;

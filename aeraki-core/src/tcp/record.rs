@@ -85,7 +85,8 @@ pub struct Record {
 pub enum End {
     /// Both sides had finished writing.
     Finished,
-    /// There was nobody to pass it on to: the cluster is not there, has no endpoint or no room, or none could be reached.
+    /// There was nobody to pass it on to: the cluster is not there, has no endpoint or no room, or none could be
+    /// reached.
     Unmade(Reason),
     /// Nothing passed for too long.
     Idle,

@@ -76,7 +76,8 @@ impl<'a> Relay<'a> {
         }
     }
 
-    /// Finds out whether a side is gone of which nothing is read because the other one takes nothing: reading would say so.
+    /// Finds out whether a side is gone of which nothing is read because the other one takes nothing: reading would say
+    /// so.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Option<End> {
         if !(self.up.is_blocked() || self.down.is_blocked()) {
             self.look_at = None;
@@ -144,8 +145,8 @@ impl Direction {
         Self { inbox: Inbox::new(buffers.clone()), offset, state: State::Open, read, written, seen }
     }
 
-    /// Reads while there is nobody to write to yet, as much as one buffer holds; ends when the source is gone: it has failed, or
-    /// closed without a byte.
+    /// Reads while there is nobody to write to yet, as much as one buffer holds; ends when the source is gone: it has
+    /// failed, or closed without a byte.
     pub(super) async fn watch(&mut self, from: &mut Box<dyn Io>) {
         while timeout(LOOK, poll_fn(|cx| self.poll_gone(from, cx))).await.is_err() {
             // reading would not say so any more once the buffer is full

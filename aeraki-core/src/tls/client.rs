@@ -24,7 +24,8 @@ pub(crate) struct TlsConnector {
 }
 
 impl TlsConnector {
-    /// Makes a connector for an object such as `cluster "c"` that speaks TLS as `config` says, and counts what comes of it.
+    /// Makes a connector for an object such as `cluster "c"` that speaks TLS as `config` says, and counts what comes of
+    /// it.
     pub(crate) fn new(
         inner: Arc<dyn Connector>,
         secrets: &Secrets,

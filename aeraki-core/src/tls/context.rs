@@ -195,7 +195,8 @@ fn make<S: Side>(
     Ok(Made { config, expires })
 }
 
-/// Reads a chain that is to be shown, whose first certificate has to be valid; peers judge the others, and may need none of them.
+/// Reads a chain that is to be shown, whose first certificate has to be valid; peers judge the others, and may need
+/// none of them.
 fn own_chain(chain: &[u8], now: i64) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let chain = certificate::certificates(chain, CHAIN)?;
     chain.first().map_or(Ok(()), |own| certificate::check_validity(own, now, CHAIN))?;

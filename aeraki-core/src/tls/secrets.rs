@@ -116,8 +116,8 @@ impl Secrets {
         }
     }
 
-    /// Returns how the connections of a filter chain, at `path` in its listener, are served: by `plain`, with TLS around it
-    /// where the chain has any.
+    /// Returns how the connections of a filter chain, at `path` in its listener, are served: by `plain`, with TLS
+    /// around it where the chain has any.
     pub(crate) fn serve(
         &self,
         plain: Arc<dyn Serve>,

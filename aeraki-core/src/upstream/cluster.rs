@@ -85,8 +85,8 @@ impl Cluster {
         self.directory.addresses()
     }
 
-    /// Tells which endpoint a request that is placed so would go to now, and counts it as such a request; none where none
-    /// may take it.
+    /// Tells which endpoint a request that is placed so would go to now, and counts it as such a request; none where
+    /// none may take it.
     #[must_use]
     pub fn pick(&self, placement: Option<&Placement>) -> Option<SocketAddress> {
         self.directory.pick_by(placement)
@@ -100,7 +100,8 @@ impl Cluster {
         &self.directory
     }
 
-    /// Ends all connections that `next` has not taken over, each with its last request, and looks after nothing any more.
+    /// Ends all connections that `next` has not taken over, each with its last request, and looks after nothing any
+    /// more.
     pub(super) fn drain(&self, next: Option<&Self>) {
         self.stop_tasks();
         let kept = next.map(|next| next.directory.members());

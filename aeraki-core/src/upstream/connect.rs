@@ -60,8 +60,8 @@ async fn connect_tcp(address: SocketAddr, keepalive: Option<&TcpKeepalive>) -> i
     Ok(stream)
 }
 
-/// Connects to a Unix socket. The system refuses at once where the queue of the server is full, and does not say when there
-/// is room again.
+/// Connects to a Unix socket. The system refuses at once where the queue of the server is full, and does not say when
+/// there is room again.
 async fn connect_pipe(pipe: &Pipe) -> io::Result<UnixStream> {
     let name = pipe.path.strip_prefix('@').map(|name| format!("\0{name}"));
     let path = PathBuf::from(name.as_deref().unwrap_or(&pipe.path));

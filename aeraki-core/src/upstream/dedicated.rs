@@ -36,8 +36,8 @@ impl std::fmt::Debug for Dedicated {
 }
 
 impl Cluster {
-    /// Makes a connection for one `client` to the endpoint that the balancer chooses by `placement`; one that cannot be had
-    /// is replaced by another, until so many were tried.
+    /// Makes a connection for one `client` to the endpoint that the balancer chooses by `placement`; one that cannot be
+    /// had is replaced by another, until so many were tried.
     ///
     /// What became of a try counts for the outlier detection as what becomes of a request does.
     ///

@@ -141,7 +141,8 @@ impl Directory {
         self.destinations.iter().for_each(Destinations::clear);
     }
 
-    /// Tells what follows from the members: where the proxies are, if these are they, and which connections are kept ready.
+    /// Tells what follows from the members: where the proxies are, if these are they, and which connections are kept
+    /// ready.
     fn announce(&self, members: &Members) {
         if let Some(local) = self.context().local_cluster.as_ref().filter(|local| local.is(&self.shared.name)) {
             local.note(members.iter());

@@ -145,7 +145,8 @@ impl<'a> Driver<'a> {
         Ok(driver)
     }
 
-    /// Tells the server that nothing more comes, if that can be told at once: in TLS the end of the stream says nothing.
+    /// Tells the server that nothing more comes, if that can be told at once: in TLS the end of the stream says
+    /// nothing.
     fn part(&mut self) {
         let _ = self.io.shutdown().now_or_never();
     }

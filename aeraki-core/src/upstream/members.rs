@@ -34,7 +34,8 @@ pub(super) struct Members {
 pub(super) type Found<'a> = (&'a SocketAddress, &'a config::Endpoint);
 
 impl Members {
-    /// Makes them of what was found, each address once. Takes over the endpoints that `old` has too, with their connections.
+    /// Makes them of what was found, each address once. Takes over the endpoints that `old` has too, with their
+    /// connections.
     pub(super) fn new<'a>(found: impl Iterator<Item = Found<'a>>, old: Option<&Self>, shared: &Arc<Shared>) -> Self {
         let (most, now) = (found.size_hint().1.unwrap_or_default(), Instant::now());
         let mut all = Vec::with_capacity(most);
@@ -71,8 +72,8 @@ impl Members {
         self.all.get(*self.places.get(address)?)
     }
 
-    /// Picks an endpoint: the one that is wanted, else by the policy; if possible not one that is about to go, and still less
-    /// one of those to avoid.
+    /// Picks an endpoint: the one that is wanted, else by the policy; if possible not one that is about to go, and
+    /// still less one of those to avoid.
     pub(super) fn pick(
         &self,
         placement: Option<&Placement>,

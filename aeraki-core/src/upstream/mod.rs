@@ -10,8 +10,8 @@
 //! that id only. Where servers work on one request at a time a connection does too. Nothing is ever answered twice, and
 //! nothing is left waiting: when a connection ends, so do its requests.
 //!
-//! A stream keeps the slot of its opening to its end. Its frames go into the same queue; those of the server wait in the
-//! slot for the connection of the client, which has a [`StreamHandle`] on it.
+//! A stream keeps the slot of its opening to its end. Its frames go into the same queue; those of the server wait in
+//! the slot for the connection of the client, which has a [`StreamHandle`] on it.
 
 mod announce;
 mod balance;
@@ -118,8 +118,8 @@ pub struct Context {
     pub protocols: Arc<Registry>,
     /// What the TLS of clusters stands for.
     pub secrets: Secrets,
-    /// The cluster that the proxy itself belongs to, by which requests are kept in its zone; default: none, zones do not
-    /// count.
+    /// The cluster that the proxy itself belongs to, by which requests are kept in its zone; default: none, zones do
+    /// not count.
     pub local_cluster: Option<LocalCluster>,
 }
 

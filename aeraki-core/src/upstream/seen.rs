@@ -39,8 +39,8 @@ impl Seen {
 }
 
 impl Cluster {
-    /// Lists the endpoints by address, those that clients have brought along included, with the requests of this worker and
-    /// of `siblings`, which are the same cluster of others.
+    /// Lists the endpoints by address, those that clients have brought along included, with the requests of this worker
+    /// and of `siblings`, which are the same cluster of others.
     pub(crate) fn seen(&self, siblings: impl Iterator<Item = Arc<Self>>) -> BTreeMap<String, Seen> {
         let mut seen = self.seen_here();
         for (address, other) in siblings.flat_map(|sibling| sibling.seen_here()) {

@@ -114,7 +114,8 @@ impl fmt::Debug for Ready {
     }
 }
 
-/// Makes the connection of a slot whenever it has none. What cannot be made, or ends at once, is tried again later and later.
+/// Makes the connection of a slot whenever it has none. What cannot be made, or ends at once, is tried again later and
+/// later.
 async fn refill(slot: Arc<Slot>, host: Arc<Host>, shared: Arc<Shared>) {
     let mut pause = PAUSE;
     loop {

@@ -87,7 +87,8 @@ stats! {
         lb_zone_routing_cross_zone,
         /// How often zones ceased to count for requests to come, since too few endpoints are healthy.
         lb_zone_cluster_too_small,
-        /// Requests for which zones did not count, since the proxy's own cluster is in panic, or none of it in its zone.
+        /// Requests for which zones did not count, since the proxy's own cluster is in panic, or none of it in its
+        /// zone.
         lb_local_cluster_not_ok,
         /// Requests that went to the subset of endpoints that they asked for.
         lb_subsets_selected,

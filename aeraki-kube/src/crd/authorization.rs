@@ -20,7 +20,8 @@ pub type DubboAuthorizationPolicy = Object<DubboAuthorizationPolicySpec>;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
 pub struct MetaAuthorizationPolicySpec {
-    /// The services that it applies to, all of its own namespace; none, or `*`, is every one of them. No other patterns.
+    /// The services that it applies to, all of its own namespace; none, or `*`, is every one of them. No other
+    /// patterns.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<String>,
     /// What happens to requests that match; `ALLOW` where absent.
@@ -83,8 +84,8 @@ pub struct AuthorizationFrom {
 
 /// Says where a request comes from; all that is said must hold.
 ///
-/// Entries are a text, a prefix `abc*`, a suffix `*abc`, or `*`, any value that is there. One entry of a list must match,
-/// and none of its `not…` list.
+/// Entries are a text, a prefix `abc*`, a suffix `*abc`, or `*`, any value that is there. One entry of a list must
+/// match, and none of its `not…` list.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[non_exhaustive]

@@ -73,8 +73,9 @@ pub struct MetaRoute {
     /// How long an answer may take; where absent, there is no limit.
     #[serde(default, with = "duration::optional", skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
-    /// Attributes in which callers say how many milliseconds they wait, at most 10; those of Dubbo are `_TO` and `timeout`.
-    /// The first one that is there bounds the answer as `timeout` does, and is passed on as what is left of it.
+    /// Attributes in which callers say how many milliseconds they wait, at most 10; those of Dubbo are `_TO` and
+    /// `timeout`. The first one that is there bounds the answer as `timeout` does, and is passed on as what is left of
+    /// it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub caller_timeouts: Vec<String>,
     /// The attribute in which a caller says which endpoint it wants, as `address:port`; it gets another one where that

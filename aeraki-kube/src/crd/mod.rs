@@ -1,8 +1,8 @@
 //! Aeraki's own resources, one kind a file.
 //!
-//! Field names and meaning are those of the `metaprotocol.aeraki.io/v1alpha1` and `dubbo.aeraki.io/v1alpha1` definitions,
-//! with optional fields in addition, which an older control plane ignores, and the kind [`MetaAuthorizationPolicy`]. A
-//! field that a kind does not have is an error that names it.
+//! Field names and meaning are those of the `metaprotocol.aeraki.io/v1alpha1` and `dubbo.aeraki.io/v1alpha1`
+//! definitions, with optional fields in addition, which an older control plane ignores, and the kind
+//! [`MetaAuthorizationPolicy`]. A field that a kind does not have is an error that names it.
 
 mod application_protocol;
 mod authorization;

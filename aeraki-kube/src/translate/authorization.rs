@@ -65,8 +65,8 @@ impl Authorization {
     /// Lists the policies of a service for a port that speaks `protocol`; none where one of them is refused, so that
     /// what was in force before must stay.
     ///
-    /// An entry for the same host elsewhere takes no policy away, and adds none to those that there are: who may declare
-    /// a host in some namespace could otherwise let everybody in.
+    /// An entry for the same host elsewhere takes no policy away, and adds none to those that there are: who may
+    /// declare a host in some namespace could otherwise let everybody in.
     pub(super) fn of(
         &self,
         service: &Service<'_>,

@@ -45,8 +45,8 @@ pub(super) fn subsets<'a>(
     rules.flat_map(|rule| rule.spec.subsets.iter().map(move |subset| (&**rule, subset)))
 }
 
-/// Adds a cluster, unless an earlier rule declares a subset of this name. Where what its rules say is at fault, it stays as
-/// it was.
+/// Adds a cluster, unless an earlier rule declares a subset of this name. Where what its rules say is at fault, it
+/// stays as it was.
 fn add(
     cluster: Cluster,
     traffic: Traffic<'_>,

@@ -39,8 +39,8 @@ pub(super) fn global(limit: &crd::GlobalRateLimit) -> GlobalRateLimit {
     translated
 }
 
-/// Tells of the rate limit services of a router that surely are no cluster: a proxy that has none of the name refuses all
-/// routes of the table. Of a name that is not one of a service's cluster, only the proxies' bootstrap knows.
+/// Tells of the rate limit services of a router that surely are no cluster: a proxy that has none of the name refuses
+/// all routes of the table. Of a name that is not one of a service's cluster, only the proxies' bootstrap knows.
 pub(super) fn warn_of_unknown_services(world: &World, router: &MetaRouter, translation: &mut Translation) {
     let own = router.spec.global_rate_limit.iter().map(|limit| ("spec".to_owned(), limit));
     let routes = router.spec.routes.iter().enumerate();

@@ -4,7 +4,8 @@
 //! MetaProtocol port of every service, the clusters that they name, and a [`Rejection`] for everything that could
 //! not be made. A router with a fault is refused whole: its routes are *held*, and [`Translation::keep`] fills
 //! them from the last good translation; so it does with what a DestinationRule says of a cluster. Held are also all
-//! routes of services for which an authorization policy with a fault is meant: without it they would be open to everybody.
+//! routes of services for which an authorization policy with a fault is meant: without it they would be open to
+//! everybody.
 //!
 //! Whoever serves the routes enforces them: limits of a router are limits of each of its routes that has none of its
 //! own, and the authorization policies of a namespace are those of the routes of its services.
@@ -44,8 +45,8 @@ use crate::world::World;
 pub struct Options {
     /// How long connecting to an endpoint may take; 10 s unless set, as in Istio.
     pub connect_timeout: Duration,
-    /// Where the proxies run whose clusters are made, so that near endpoints come first where a DestinationRule asks for
-    /// that; none: not known.
+    /// Where the proxies run whose clusters are made, so that near endpoints come first where a DestinationRule asks
+    /// for that; none: not known.
     pub locality: Option<Locality>,
 }
 
@@ -112,8 +113,8 @@ impl Translation {
         self.held.iter().map(String::as_str)
     }
 
-    /// Tells of each authorization policy which routes it decided about in `last` and decides about no more, though they
-    /// are still served: one sentence a policy, for a log.
+    /// Tells of each authorization policy which routes it decided about in `last` and decides about no more, though
+    /// they are still served: one sentence a policy, for a log.
     pub fn lost_policies(&self, last: &Self) -> Vec<String> {
         authorization::lost(last, self)
     }

@@ -32,7 +32,8 @@ pub(super) struct Declared<'a> {
 }
 
 impl<'a> Service<'a> {
-    /// Gathers the ports of a host; a port that is none, or whose name is wrong or contradicts an earlier one, is rejected.
+    /// Gathers the ports of a host; a port that is none, or whose name is wrong or contradicts an earlier one, is
+    /// rejected.
     pub(super) fn collect(world: &'a World, host: &'a str, translation: &mut Translation) -> Self {
         let entries = world.services(host);
         let namespace = entries.first().map_or("", |entry| entry.metadata.namespace.as_str());

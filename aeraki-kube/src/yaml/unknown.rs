@@ -6,8 +6,8 @@ use crate::{
     object::Resource,
 };
 
-/// Tells what is wrong with an API version and a kind that no object here has: the field, and why. None: the object is for
-/// others.
+/// Tells what is wrong with an API version and a kind that no object here has: the field, and why. None: the object is
+/// for others.
 pub(super) fn fault(api_version: &str, kind: &str) -> Option<(&'static str, String)> {
     let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
     let near = |known: &&Known| is_near(known.kind, kind);

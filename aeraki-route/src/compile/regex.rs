@@ -182,7 +182,8 @@ fn describe(reason: &impl fmt::Display, span: &ast::Span) -> String {
     format!("not a regular expression: {reason} (at byte {})", span.start.offset)
 }
 
-/// Bytes that one compiled expression may take. Envoy's own limit of 100 instructions is far stricter, but off by default.
+/// Bytes that one compiled expression may take. Envoy's own limit of 100 instructions is far stricter, but off by
+/// default.
 pub(crate) const PROGRAM_BYTES: usize = 1 << 20;
 /// Bytes that the states of one expression may take in one thread before they are built anew.
 const CACHE_BYTES: usize = 64 << 10;

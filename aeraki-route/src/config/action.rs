@@ -22,8 +22,8 @@ pub struct RouteAction {
     /// How urgent the messages are; default: like others.
     #[serde(default)]
     pub priority: RoutingPriority,
-    /// What makes the hash by which clusters with the policies ring hash and Maglev choose endpoints, at most 100 parts;
-    /// none, or a message that has none of them: endpoints are chosen at random.
+    /// What makes the hash by which clusters with the policies ring hash and Maglev choose endpoints, at most 100
+    /// parts; none, or a message that has none of them: endpoints are chosen at random.
     #[serde(default)]
     pub hash_policy: Vec<HashPolicy>,
     /// The attribute in which a client names the endpoint that it wants, as an IP address and a port, for sessions that
@@ -40,9 +40,9 @@ pub struct RouteAction {
     /// How long a response may take from the moment the whole request is here; none: no limit. Not zero.
     #[serde(default, with = "duration::optional")]
     pub timeout: Option<Duration>,
-    /// Attributes in which callers say how many milliseconds they wait; the first of them that is there and holds a whole
-    /// number above zero bounds the response as `timeout` does, and is passed on as what is left of it. None: callers are
-    /// not asked, which spares reading that far. At most 10; those of Dubbo are `_TO` and `timeout`.
+    /// Attributes in which callers say how many milliseconds they wait; the first of them that is there and holds a
+    /// whole number above zero bounds the response as `timeout` does, and is passed on as what is left of it. None:
+    /// callers are not asked, which spares reading that far. At most 10; those of Dubbo are `_TO` and `timeout`.
     #[serde(default)]
     pub caller_timeouts: Vec<String>,
     /// Which failures are tried again; none: none is.
@@ -219,7 +219,8 @@ impl Destination {
 }
 
 impl Default for Destination {
-    /// A destination that [`RouteConfig::validate`](super::RouteConfig::validate) refuses: there is no sensible default.
+    /// A destination that [`RouteConfig::validate`](super::RouteConfig::validate) refuses: there is no sensible
+    /// default.
     fn default() -> Self {
         Self::Cluster(String::new())
     }

@@ -23,15 +23,15 @@ pub struct Endpoint {
     /// none: the locality gets no requests then. The same for all endpoints of a locality and priority.
     #[serde(default)]
     pub locality_weight: Option<u32>,
-    /// Endpoints of a priority get requests as far as those of the priorities before it cannot take them; default 0, the
-    /// first, at most 128.
+    /// Endpoints of a priority get requests as far as those of the priorities before it cannot take them; default 0,
+    /// the first, at most 128.
     #[serde(default)]
     pub priority: u32,
     /// What is said of its health; default: healthy.
     #[serde(default)]
     pub health_status: HealthStatus,
-    /// What is known about it, for subsets: its labels, its version. The value of `hash_key` stands for its address where
-    /// endpoints are chosen by hash.
+    /// What is known about it, for subsets: its labels, its version. The value of `hash_key` stands for its address
+    /// where endpoints are chosen by hash.
     #[serde(default)]
     pub metadata: BTreeMap<String, String>,
 }
@@ -121,8 +121,8 @@ impl Locality {
 }
 
 impl PartialEq for Locality {
-    /// Compares texts, but not empty ones: they have no memory, and processors that compare by masked vectors take 100 ns
-    /// to find that nothing of it is needed. There are six in every endpoint of an update of thousands.
+    /// Compares texts, but not empty ones: they have no memory, and processors that compare by masked vectors take 100
+    /// ns to find that nothing of it is needed. There are six in every endpoint of an update of thousands.
     fn eq(&self, other: &Self) -> bool {
         let same = |a: &str, b: &str| a.len() == b.len() && (a.is_empty() || a == b);
         same(&self.region, &other.region) && same(&self.zone, &other.zone) && same(&self.sub_zone, &other.sub_zone)
@@ -161,8 +161,8 @@ pub enum HealthStatus {
     Draining,
 }
 
-/// An IP address or host name and a port, or a Unix socket; written `127.0.0.1:80`, `[::1]:80`, `host:80`, `/run/a.sock` or
-/// `@name`.
+/// An IP address or host name and a port, or a Unix socket; written `127.0.0.1:80`, `[::1]:80`, `host:80`,
+/// `/run/a.sock` or `@name`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 #[non_exhaustive]

@@ -8,26 +8,28 @@ use super::{
     policy::Source,
 };
 
-/// What must hold of a connection; `envoy.config.listener.v3.FilterChainMatch`. What is empty holds of every connection.
+/// What must hold of a connection; `envoy.config.listener.v3.FilterChainMatch`. What is empty holds of every
+/// connection.
 ///
-/// The chain of a connection is found in steps, in the order of the fields. Each step keeps the chains that name the most
-/// specific value which holds, or, where no value that is named holds, those that name none; a step is never taken back.
+/// The chain of a connection is found in steps, in the order of the fields. Each step keeps the chains that name the
+/// most specific value which holds, or, where no value that is named holds, those that name none; a step is never taken
+/// back.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct FilterChainMatch {
     /// The port that the client connected to, 1 to 65 535.
     pub destination_port: Option<u16>,
-    /// Networks, one of which holds the address that the client connected to, such as `10.0.0.0/8`; the longest prefix is
-    /// the most specific.
+    /// Networks, one of which holds the address that the client connected to, such as `10.0.0.0/8`; the longest prefix
+    /// is the most specific.
     pub prefix_ranges: Vec<String>,
-    /// Names, one of which the client asks for in TLS (SNI): exact ones, or `*.example.com` for all below `example.com`;
-    /// an exact one is the most specific, then the longest. Case does not matter.
+    /// Names, one of which the client asks for in TLS (SNI): exact ones, or `*.example.com` for all below
+    /// `example.com`; an exact one is the most specific, then the longest. Case does not matter.
     pub server_names: Vec<String>,
     /// What the first bytes of the client are.
     pub transport_protocol: Option<TransportProtocol>,
-    /// Protocols, one of which the client offers in TLS (ALPN), the first that it offers being the most specific; or that
-    /// its first bytes speak in plain text, such as `aeraki.dubbo`.
+    /// Protocols, one of which the client offers in TLS (ALPN), the first that it offers being the most specific; or
+    /// that its first bytes speak in plain text, such as `aeraki.dubbo`.
     pub application_protocols: Vec<String>,
     /// Where the client is.
     pub source_type: ConnectionSourceType,
@@ -124,7 +126,8 @@ impl FilterChainMatch {
         self
     }
 
-    /// Lists the protocols that are told from the first bytes of a client in plain text, each with the name of its codec.
+    /// Lists the protocols that are told from the first bytes of a client in plain text, each with the name of its
+    /// codec.
     pub fn detected_protocols(&self) -> impl Iterator<Item = (&str, &str)> {
         let named = self.application_protocols.iter().map(String::as_str);
         named.filter_map(|protocol| Some((protocol, protocol.strip_prefix(DETECTED)?)))

@@ -34,8 +34,8 @@ pub struct Listener {
     /// closed.
     #[serde(default)]
     pub default_filter_chain: Option<FilterChain>,
-    /// How long the first bytes may take where the choice of the filter chain depends on them; default 15 s, none: as long
-    /// as they do. Not zero.
+    /// How long the first bytes may take where the choice of the filter chain depends on them; default 15 s, none: as
+    /// long as they do. Not zero.
     #[serde(default = "default_listener_filters_timeout", with = "duration::optional")]
     pub listener_filters_timeout: Option<Duration>,
     /// Whether a client that takes longer is served by the chain of clients of whom nothing is known, instead of being
@@ -55,14 +55,15 @@ pub struct Listener {
     /// Connections that the system completes before they are accepted, for each worker; default 1024. Not zero.
     #[serde(default = "default_tcp_backlog_size")]
     pub tcp_backlog_size: u32,
-    /// Whether its connections count for nothing where [those of all listeners](super::Proxy::max_connections) are bounded;
-    /// default: no.
+    /// Whether its connections count for nothing where [those of all listeners](super::Proxy::max_connections) are
+    /// bounded; default: no.
     #[serde(default)]
     pub ignore_global_conn_limit: bool,
 }
 
 impl Listener {
-    /// Creates a listener whose connections all speak one protocol in plain text, and that goes by `name` in metrics too.
+    /// Creates a listener whose connections all speak one protocol in plain text, and that goes by `name` in metrics
+    /// too.
     pub fn new(name: impl Into<String>, address: SocketAddr, protocol: ProtocolConfig, routes: RouteSource) -> Self {
         let name = name.into();
         let proxy = MetaProtocolProxy::new(&name, protocol, routes);
@@ -120,8 +121,8 @@ impl Listener {
         self
     }
 
-    /// Sets how long the first bytes may take where the choice of the filter chain depends on them; none: as long as they
-    /// do.
+    /// Sets how long the first bytes may take where the choice of the filter chain depends on them; none: as long as
+    /// they do.
     #[must_use]
     pub fn with_listener_filters_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.listener_filters_timeout = timeout;
@@ -202,8 +203,8 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// The first fault: an empty name, protocol or `stat_prefix`, a limit or time-out of zero, TLS without a certificate,
-    /// a fault in inline routes, no filter chain, or two that match the same.
+    /// The first fault: an empty name, protocol or `stat_prefix`, a limit or time-out of zero, TLS without a
+    /// certificate, a fault in inline routes, no filter chain, or two that match the same.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.check().map_err(|error| error.of(KIND, &self.name))
     }

@@ -9,7 +9,8 @@ use super::{
     error::{Checked, ensure},
 };
 
-/// What one downstream connection may take: beyond a number the proxy stops reading from it, beyond a time it closes it.
+/// What one downstream connection may take: beyond a number the proxy stops reading from it, beyond a time it closes
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[non_exhaustive]
@@ -18,18 +19,18 @@ pub struct ListenerLimits {
     pub max_requests_in_flight: u32,
     /// Open streams; default 256, zero: none. Beyond it openings are refused.
     pub max_streams: u32,
-    /// Bytes of one stream that wait in either direction, and of all together that are not open yet; default 256 KiB, not
-    /// zero. Beyond it the other side is not read.
-    /// A protocol with windows gets by without that if it is larger than they are, frame headers included. A frame counts
-    /// for 64 bytes at least once there are very many.
+    /// Bytes of one stream that wait in either direction, and of all together that are not open yet; default 256 KiB,
+    /// not zero. Beyond it the other side is not read.
+    /// A protocol with windows gets by without that if it is larger than they are, frame headers included. A frame
+    /// counts for 64 bytes at least once there are very many.
     pub max_stream_bytes: u64,
-    /// Bytes buffered either way; default 1 MiB, not zero. A single larger frame is still taken up to the codec's limit.
-    /// A client that leaves more unread is closed when it takes nothing for 60 s, or when memory is short.
+    /// Bytes buffered either way; default 1 MiB, not zero. A single larger frame is still taken up to the codec's
+    /// limit. A client that leaves more unread is closed when it takes nothing for 60 s, or when memory is short.
     pub max_buffered_bytes: u64,
     /// Bytes of one frame; none: the codec's own limit. Not zero.
     pub max_frame_bytes: Option<u64>,
-    /// How long a frame may take while no request is in flight, and a second more for every 64 KiB of it that have come;
-    /// default 60 s, none: for ever. Not zero.
+    /// How long a frame may take while no request is in flight, and a second more for every 64 KiB of it that have
+    /// come; default 60 s, none: for ever. Not zero.
     #[serde(with = "duration::optional")]
     pub unfinished_frame_timeout: Option<Duration>,
 }

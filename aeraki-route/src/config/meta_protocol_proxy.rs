@@ -205,8 +205,8 @@ pub struct RouteSubscription {
     pub route_config_name: String,
     /// Who has it.
     pub origin: RouteOrigin,
-    /// How long the listener waits for its first table before it takes connections without one; default 15 s, at most 365
-    /// days, zero: for ever.
+    /// How long the listener waits for its first table before it takes connections without one; default 15 s, at most
+    /// 365 days, zero: for ever.
     #[serde(default = "default_initial_fetch_timeout", with = "duration")]
     pub initial_fetch_timeout: Duration,
 }

@@ -33,8 +33,8 @@ pub struct Proxy {
     pub listeners: Vec<Listener>,
     /// Its clusters.
     pub clusters: Vec<Cluster>,
-    /// The cluster of which the proxy itself is an endpoint, so that others can tell how much of their load stays in its
-    /// zone; none: zones do not count. Envoy's `cluster_manager.local_cluster_name`.
+    /// The cluster of which the proxy itself is an endpoint, so that others can tell how much of their load stays in
+    /// its zone; none: zones do not count. Envoy's `cluster_manager.local_cluster_name`.
     pub local_cluster: Option<String>,
 }
 
@@ -83,9 +83,9 @@ impl Proxy {
     ///
     /// # Errors
     ///
-    /// The first fault: one of a single object, two listeners or clusters of one name, two listeners, or one and the admin
-    /// interface, on one address, or a route, mirror or subscription that names a cluster that is not there, or that the
-    /// proxy is said to belong to.
+    /// The first fault: one of a single object, two listeners or clusters of one name, two listeners, or one and the
+    /// admin interface, on one address, or a route, mirror or subscription that names a cluster that is not there, or
+    /// that the proxy is said to belong to.
     pub fn validate(&self) -> Result<(), ConfigError> {
         if self.max_connections == Some(0) {
             return Err(ConfigError::new("proxy", "maxConnections", "must not be zero; leave it out for no limit"));

@@ -35,8 +35,8 @@ impl RouteConfig {
     ///
     /// # Errors
     ///
-    /// The first fault: no route at all, a route without destination, weights that sum up to 0 or overflow, an empty key,
-    /// a text beyond 16 384 bytes, too many entries, a timeout of zero.
+    /// The first fault: no route at all, a route without destination, weights that sum up to 0 or overflow, an empty
+    /// key, a text beyond 16 384 bytes, too many entries, a timeout of zero.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.check().map_err(|error| error.of(KIND, &self.name))
     }

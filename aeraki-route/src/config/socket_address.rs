@@ -41,7 +41,8 @@ impl SocketAddress {
         }
     }
 
-    /// Tells whether the system gives only one of the two away: the same address, or one of all addresses with this port.
+    /// Tells whether the system gives only one of the two away: the same address, or one of all addresses with this
+    /// port.
     pub(super) fn excludes(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Ip(one), Self::Ip(other)) => {
@@ -112,8 +113,8 @@ fn covers(all: IpAddr, address: IpAddr) -> bool {
 pub struct Pipe {
     /// Path of the socket's file, or `@` and a name that has no file (Linux); not empty, and at most 107 bytes.
     pub path: Arc<str>,
-    /// Who may connect, as the mode of the file, at most `0o777`; none: as the process creates files. Not with a name, nor
-    /// for an endpoint.
+    /// Who may connect, as the mode of the file, at most `0o777`; none: as the process creates files. Not with a name,
+    /// nor for an endpoint.
     #[serde(default)]
     pub mode: Option<u32>,
 }

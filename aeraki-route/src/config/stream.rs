@@ -15,8 +15,8 @@ pub struct StreamTimeouts {
     /// zero: for ever.
     #[serde(with = "duration::optional")]
     pub idle: Option<Duration>,
-    /// How long a stream may last in all, from the moment its opening was read; none: as the listener says, for ever where
-    /// it does not either; zero: for ever.
+    /// How long a stream may last in all, from the moment its opening was read; none: as the listener says, for ever
+    /// where it does not either; zero: for ever.
     #[serde(with = "duration::optional")]
     pub total: Option<Duration>,
 }

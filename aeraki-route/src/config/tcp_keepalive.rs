@@ -24,8 +24,8 @@ pub struct TcpKeepalive {
 }
 
 impl TcpKeepalive {
-    /// Returns how clients are asked where their listener does not say: after 30 s, then every 10 s, and 3 times. Whoever
-    /// has closed and is gone is not told from one that still waits for answers in any other way.
+    /// Returns how clients are asked where their listener does not say: after 30 s, then every 10 s, and 3 times.
+    /// Whoever has closed and is gone is not told from one that still waits for answers in any other way.
     #[must_use]
     pub const fn of_clients() -> Self {
         Self { probes: Some(3), time: Some(Duration::from_secs(30)), interval: Some(Duration::from_secs(10)) }

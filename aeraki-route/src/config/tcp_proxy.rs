@@ -22,8 +22,8 @@ pub struct TcpProxy {
     pub stat_prefix: String,
     /// The cluster or clusters that take the connections.
     pub destination: Destination,
-    /// What makes the hash by which clusters with the policies ring hash and Maglev choose endpoints: at most the address
-    /// of the client. None: endpoints are chosen at random.
+    /// What makes the hash by which clusters with the policies ring hash and Maglev choose endpoints: at most the
+    /// address of the client. None: endpoints are chosen at random.
     #[serde(default)]
     pub hash_policy: Vec<HashPolicy>,
     /// Metadata of the endpoints that may take the connections, in clusters that are split into subsets by these keys.

@@ -130,8 +130,8 @@ impl Authorization {
         Decision { allowed, why, dry_run }
     }
 
-    /// Lists the attributes that any policy asks for, in lower case, and those that tell a record of the decision what was
-    /// called.
+    /// Lists the attributes that any policy asks for, in lower case, and those that tell a record of the decision what
+    /// was called.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         let asked = self.enforced.attributes.iter().chain(&self.dry_run.attributes).map(|name| &**name);
         CALLED.into_iter().chain(asked.filter(|name| !CALLED.contains(name)))

@@ -67,8 +67,8 @@ impl Underway {
         self.tell(now, |gradient| Some(latency).filter(|latency| gradient.is_measured(*latency, now)));
     }
 
-    /// Tells how long an answer was waited for in vain until `now`. That says nothing where nobody knows yet how long the
-    /// server takes at best, nor where it takes longer than that: a caller's patience is not the server's speed.
+    /// Tells how long an answer was waited for in vain until `now`. That says nothing where nobody knows yet how long
+    /// the server takes at best, nor where it takes longer than that: a caller's patience is not the server's speed.
     pub fn waited(&self, latency: Duration, now: Instant) {
         self.tell(now, |gradient| Some(latency).filter(|latency| gradient.exceeds_best(*latency)));
     }

@@ -33,8 +33,8 @@ impl Faults {
     ///
     /// # Errors
     ///
-    /// Names the field and the reason: neither a delay nor an end, a time or share out of its range, a malformed regular
-    /// expression.
+    /// Names the field and the reason: neither a delay nor an end, a time or share out of its range, a malformed
+    /// regular expression.
     pub fn compile(config: &Fault) -> Result<Self, ConfigError> {
         let built = config.check().and_then(|()| Self::build_after(config, None));
         built.map_err(|error| error.of("fault", ""))

@@ -54,7 +54,8 @@ pub struct RoutePolicies {
 }
 
 impl RoutePolicies {
-    /// Compiles the policies of a route, which go on with the state of `previous`; none where the route has no policies.
+    /// Compiles the policies of a route, which go on with the state of `previous`; none where the route has no
+    /// policies.
     pub(crate) fn compile(
         route: &Route,
         limits: &mut LimitCompiler,

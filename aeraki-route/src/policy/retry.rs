@@ -58,7 +58,8 @@ impl Failure {
 }
 
 impl Retries {
-    /// Makes the decisions of a policy that has been checked; goes on with the budget of `previous` if that is the same.
+    /// Makes the decisions of a policy that has been checked; goes on with the budget of `previous` if that is the
+    /// same.
     pub(crate) fn build_after(
         policy: &RetryPolicy,
         hedge: Option<HedgePolicy>,

@@ -1,9 +1,9 @@
 //! The state-of-the-world protocol of xDS without any input or output: requests and snapshots in, responses out.
 //!
-//! [`AdsStream`] is one stream of one subscriber. It answers a subscription from the current snapshot, sends what changed
-//! and nothing else, keeps one response per type on its way at a time (a newer snapshot replaces what still waits), tells
-//! ACK from NACK by `error_detail`, and drops requests that answer an older response. What was refused is not sent again
-//! until its content changes.
+//! [`AdsStream`] is one stream of one subscriber. It answers a subscription from the current snapshot, sends what
+//! changed and nothing else, keeps one response per type on its way at a time (a newer snapshot replaces what still
+//! waits), tells ACK from NACK by `error_detail`, and drops requests that answer an older response. What was refused is
+//! not sent again until its content changes.
 
 mod subscription;
 
@@ -69,8 +69,8 @@ impl AdsStream {
         Some(response)
     }
 
-    /// Lists the types and names that are asked for and not there, each once until it has been there; none before the first
-    /// snapshot. The protocol has no answer for them: the subscriber waits.
+    /// Lists the types and names that are asked for and not there, each once until it has been there; none before the
+    /// first snapshot. The protocol has no answer for them: the subscriber waits.
     pub fn newly_absent(&mut self) -> Vec<(String, String)> {
         let Some(snapshot) = self.snapshot.as_deref() else { return Vec::new() };
         let mut absent = Vec::new();

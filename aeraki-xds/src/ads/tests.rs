@@ -225,7 +225,8 @@ fn what_cannot_be_served_is_refused() {
 }
 
 proptest! {
-    /// Whatever happens on the way, a subscriber that answers everything ends with the newest content of what it asked for.
+    /// Whatever happens on the way, a subscriber that answers everything ends with the newest content of what it asked
+    /// for.
     #[test]
     fn a_subscriber_converges(steps in prop::collection::vec((0u8..4, 0usize..3, 0u8..3), 1..60)) {
         let names = ["a", "b", "c"];

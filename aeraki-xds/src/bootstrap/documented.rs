@@ -1,5 +1,5 @@
-//! Keeps `docs/clusters.md`, `docs/connections.md`, `docs/control-plane.md` and `docs/listeners.md` true: what they show is read, and their tables
-//! know every field.
+//! Keeps `docs/clusters.md`, `docs/connections.md`, `docs/control-plane.md` and `docs/listeners.md` true: what they
+//! show is read, and their tables know every field.
 
 use std::collections::BTreeMap;
 

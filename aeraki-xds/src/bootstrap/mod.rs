@@ -34,15 +34,16 @@ impl Bootstrap {
     ///
     /// # Errors
     ///
-    /// Names the place and the reason, in the words of the file: text that is not YAML, a field that is unknown or of the
-    /// wrong type, and everything that [`Proxy::validate`] and the conversions refuse.
+    /// Names the place and the reason, in the words of the file: text that is not YAML, a field that is unknown or of
+    /// the wrong type, and everything that [`Proxy::validate`] and the conversions refuse.
     pub fn from_yaml(text: &str) -> Result<Self, BootstrapError> {
         Self::from_yaml_with(text, &KnownFilters::default())
     }
 
     /// Reads a bootstrap whose listeners may ask for filters that an embedder brings along.
     ///
-    /// In the text, the configuration of such a filter is of a type that is known here, such as `google.protobuf.Struct`.
+    /// In the text, the configuration of such a filter is of a type that is known here, such as
+    /// `google.protobuf.Struct`.
     ///
     /// # Errors
     ///

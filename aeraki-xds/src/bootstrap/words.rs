@@ -5,8 +5,8 @@ use aeraki_route::config::ConfigError;
 /// Names the field of an error as the bootstrap calls it: `lbPolicy.minimum` of a cluster is
 /// `ring_hash_lb_config.minimum_ring_size` there.
 ///
-/// A field that has the same name in both is written as Envoy's documentation has it, `connect_timeout`. Everything else
-/// stays.
+/// A field that has the same name in both is written as Envoy's documentation has it, `connect_timeout`. Everything
+/// else stays.
 #[must_use]
 pub fn in_words_of_bootstrap(error: &ConfigError) -> ConfigError {
     let mut scope = error.object().split(' ').next().unwrap_or_default();
@@ -53,8 +53,8 @@ fn snake_case(name: &str) -> String {
     snake
 }
 
-/// A field that the file calls otherwise: where it is, its name in the configuration, its name in the file (empty: nothing
-/// stands for it there), and what its own fields are found under.
+/// A field that the file calls otherwise: where it is, its name in the configuration, its name in the file (empty:
+/// nothing stands for it there), and what its own fields are found under.
 type Word = (&'static str, &'static str, &'static str, &'static str);
 
 const WORDS: &[Word] = &[

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-/// How long to wait between attempts: doubling from `first` to `most`, each shortened at random by up to a half, so that
-/// many clients of one server do not come back together.
+/// How long to wait between attempts: doubling from `first` to `most`, each shortened at random by up to a half, so
+/// that many clients of one server do not come back together.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     first: Duration,

@@ -1,7 +1,7 @@
 //! The data plane's end of MetaRDS: subscribes to route tables, compiles them, puts them in force.
 //!
-//! A table that cannot be used is refused with the compiler's own words, and the last good one stays in force; so it does
-//! while the control plane is away.
+//! A table that cannot be used is refused with the compiler's own words, and the last good one stays in force; so it
+//! does while the control plane is away.
 
 mod backoff;
 pub(crate) mod channel;

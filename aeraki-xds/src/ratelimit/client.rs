@@ -29,13 +29,13 @@ use crate::{
 
 /// A client of the rate limit service behind a cluster.
 ///
-/// It has one HTTP/2 connection per endpoint, made when it is first used, on which any number of questions are open at a
-/// time. The endpoints take turns, whatever their weight. One that cannot be reached is left out for a while, longer each
-/// time, in which no question waits for it; when all are, a question fails at once. The log tells once when an endpoint goes
-/// away and once when it is back.
+/// It has one HTTP/2 connection per endpoint, made when it is first used, on which any number of questions are open at
+/// a time. The endpoints take turns, whatever their weight. One that cannot be reached is left out for a while, longer
+/// each time, in which no question waits for it; when all are, a question fails at once. The log tells once when an
+/// endpoint goes away and once when it is back.
 ///
-/// An answer that is neither OK nor OVER_LIMIT counts as OK, as in Envoy. Every failure is an [`AskError`]; what it means
-/// for the request is up to the one who asks. No question is asked twice: the service may have counted it.
+/// An answer that is neither OK nor OVER_LIMIT counts as OK, as in Envoy. Every failure is an [`AskError`]; what it
+/// means for the request is up to the one who asks. No question is asked twice: the service may have counted it.
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,

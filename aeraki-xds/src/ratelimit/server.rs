@@ -22,8 +22,8 @@ use crate::{
 
 /// Serves `RateLimitService.ShouldRateLimit`.
 ///
-/// The response holds a status per descriptor, in order, as envoyproxy/ratelimit gives it: OK without a limit where none
-/// is found, what is left of it and the seconds to its end where there is one. A store that fails is UNAVAILABLE.
+/// The response holds a status per descriptor, in order, as envoyproxy/ratelimit gives it: OK without a limit where
+/// none is found, what is left of it and the seconds to its end where there is one. A store that fails is UNAVAILABLE.
 ///
 /// Clones share limits and counters.
 pub struct Server<S> {

@@ -60,15 +60,15 @@ impl RouteFile {
     ///
     /// # Errors
     ///
-    /// Names the file, the field and the reason: what is no YAML, unknown, of a wrong type or without any effect here, a
-    /// table that is not there or there twice, and what [`routes_from_http`] refuses.
+    /// Names the file, the field and the reason: what is no YAML, unknown, of a wrong type or without any effect here,
+    /// a table that is not there or there twice, and what [`routes_from_http`] refuses.
     pub fn read(&self, name: &str) -> Result<RouteConfig, RouteFileError> {
         let (_, table) = self.table(&self.text()?, name)?;
         Ok(table)
     }
 
-    /// Keeps `rules` at what the file says of the table `name`, until the future is dropped. The file is looked at once a
-    /// second, and read when it has changed; while it cannot be used, the last good table stays in force.
+    /// Keeps `rules` at what the file says of the table `name`, until the future is dropped. The file is looked at once
+    /// a second, and read when it has changed; while it cannot be used, the last good table stays in force.
     pub async fn drive(self: Arc<Self>, name: &str, rules: Arc<SharedRules>) {
         let mut last = Last::default();
         loop {

@@ -1,7 +1,8 @@
 //! The parts of the whole-proxy yardstick; `cargo xtask bench` starts, pins and interleaves them.
 //!
-//! One thread each: `serve` answers with a canned reply, `relay` marks the floor, `load` drives a target and prints what its
-//! process paid per answered request, `crowd` connects clients that ask for nothing and prints what they cost in memory.
+//! One thread each: `serve` answers with a canned reply, `relay` marks the floor, `load` drives a target and prints
+//! what its process paid per answered request, `crowd` connects clients that ask for nothing and prints what they cost
+//! in memory.
 
 use std::net::SocketAddr;
 

@@ -1,5 +1,5 @@
-//! What the choice among ten thousand endpoints costs, and what an update of a hundred does. A turn is a thousand choices:
-//! what is made ready before varies from run to run.
+//! What the choice among ten thousand endpoints costs, and what an update of a hundred does. A turn is a thousand
+//! choices: what is made ready before varies from run to run.
 
 use std::{hint::black_box, net::SocketAddr};
 

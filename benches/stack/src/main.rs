@@ -1,4 +1,5 @@
-//! What the service stack costs, bare and with each policy: the difference is what a policy costs. And what balancing does.
+//! What the service stack costs, bare and with each policy: the difference is what a policy costs. And what balancing
+//! does.
 
 mod balance;
 

@@ -35,8 +35,8 @@ struct Args {
     /// Seconds that requests under way have to finish after SIGTERM, for a successor, and where listeners change.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     drain_time_s: u64,
-    /// A Unix socket at which this process takes the sockets of the one before, if there is one, and waits for the next one:
-    /// a restart refuses no connection.
+    /// A Unix socket at which this process takes the sockets of the one before, if there is one, and waits for the next
+    /// one: a restart refuses no connection.
     #[arg(long, value_name = "PATH")]
     hot_restart_path: Option<PathBuf>,
     /// Take a configuration although it names filters that are not enforced.

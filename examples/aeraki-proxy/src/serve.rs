@@ -69,7 +69,8 @@ impl<'a> Program<'a> {
         Self { args, clients, registry: Registry::builtin(), filters, reloads: Arc::default() }
     }
 
-    /// Reads the configuration and checks it as a whole: what is wrong with it is wrong here, whatever becomes of it then.
+    /// Reads the configuration and checks it as a whole: what is wrong with it is wrong here, whatever becomes of it
+    /// then.
     pub(crate) fn load(&self) -> Result<Proxy> {
         self.load_with(&Routes::default(), |config| Proxy::with_filters(config, &self.registry, &self.filters))
     }

@@ -1,4 +1,5 @@
-//! The private protocol "courier": `length:u32 id:u32 kind:u8 size:u8 parcel payload`, with the length of all that follows it.
+//! The private protocol "courier": `length:u32 id:u32 kind:u8 size:u8 parcel payload`, with the length of all that
+//! follows it.
 
 use aeraki_codec::{
     Answer, Codec, DecodeError, DecodeErrorKind, Demand, EncodeError, Head, Id, IdSpace, Kind, Limits, LocalReply,

@@ -1,4 +1,5 @@
-//! A private protocol ([`courier`]) and its proxy ([`proxy`]) in under 100 lines; here two services and a caller try it.
+//! A private protocol ([`courier`]) and its proxy ([`proxy`]) in under 100 lines; here two services and a caller try
+//! it.
 //!
 //! `cargo run -p custom-protocol`
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]

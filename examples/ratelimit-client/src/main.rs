@@ -1,7 +1,7 @@
 //! Asks Envoy's rate limit service: `ratelimit-client --addr ADDR --domain DOMAIN DESCRIPTOR...`.
 //!
-//! A descriptor is a list of keys and values, `KEY=VALUE,KEY=VALUE`. The answer is one line, `OK` or `OVER_LIMIT`. To ask
-//! is to count, as for a request that goes through a proxy:
+//! A descriptor is a list of keys and values, `KEY=VALUE,KEY=VALUE`. The answer is one line, `OK` or `OVER_LIMIT`. To
+//! ask is to count, as for a request that goes through a proxy:
 //!
 //! ```text
 //! $ ratelimit-client --addr 127.0.0.1:8081 --domain shop method=pay,user=ann user=ann

@@ -14,9 +14,9 @@
 //! memory, or in Redis where several replicas keep the limits together:
 //! `ratelimit-server --config-dir limits --addr 0.0.0.0:8081 --redis redis://127.0.0.1:6379`.
 //!
-//! A change of the folder takes effect at once, without a restart; a faulty one is logged, and the last good limits stay.
-//! At the start a fault is one line and exit code 1. SIGTERM and SIGINT let it answer what was asked before it ends, for
-//! ten seconds at most.
+//! A change of the folder takes effect at once, without a restart; a faulty one is logged, and the last good limits
+//! stay. At the start a fault is one line and exit code 1. SIGTERM and SIGINT let it answer what was asked before it
+//! ends, for ten seconds at most.
 
 use std::{
     io::{self, IsTerminal},

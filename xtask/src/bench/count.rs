@@ -1,7 +1,7 @@
 //! User instructions per request where the machine lends no counters: the target runs under cachegrind.
 //!
-//! Each target runs twice, with a short and a long load, so that what it does to start cancels out. The figures agree with the
-//! hardware's within a few percent, and do not mind a busy machine; what the kernel does is not seen.
+//! Each target runs twice, with a short and a long load, so that what it does to start cancels out. The figures agree
+//! with the hardware's within a few percent, and do not mind a busy machine; what the kernel does is not seen.
 
 use std::{
     fmt::Write,

@@ -1,7 +1,7 @@
 //! What a request costs in our proxy, beside a bare relay and stock Envoy, in one interleaved run.
 //!
-//! Generator and server share one core, the proxies the other; only one proxy has traffic at a time. Rounds go A B C, C B A.
-//! Ratios are taken within a round, and the median of them is reported.
+//! Generator and server share one core, the proxies the other; only one proxy has traffic at a time. Rounds go A B C, C
+//! B A. Ratios are taken within a round, and the median of them is reported.
 
 use std::{fs, process::Command};
 

@@ -1,8 +1,8 @@
 //! Servers that misbehave in every way they can, under load, behind our proxy and behind Envoy.
 //!
-//! Whatever the servers do, every request has exactly one end, no client gets the answer of another, nothing that must not
-//! be repeated is executed twice, and when the servers are well again so is everything. Clients and servers run in this
-//! process and count what they see; the proxy's own counters must agree.
+//! Whatever the servers do, every request has exactly one end, no client gets the answer of another, nothing that must
+//! not be repeated is executed twice, and when the servers are well again so is everything. Clients and servers run in
+//! this process and count what they see; the proxy's own counters must agree.
 
 mod client;
 mod ledger;

@@ -42,7 +42,8 @@ impl Target {
         matches!(self, Self::Cut | Self::CutChecked)
     }
 
-    /// Lists what happens to the proxy, one after the other and again from the start, after every round of misbehaviour.
+    /// Lists what happens to the proxy, one after the other and again from the start, after every round of
+    /// misbehaviour.
     pub(super) const fn changes(self) -> &'static [Change] {
         match self {
             Self::Envoy | Self::Ours => &[],

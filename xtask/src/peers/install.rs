@@ -92,7 +92,8 @@ pub(crate) fn npm(name: &str) -> Result<PathBuf> {
     Ok(home)
 }
 
-/// Builds the programs of the Go module `peers/NAME` into `.peers/NAME` and returns that folder; Debian's own Go is too old.
+/// Builds the programs of the Go module `peers/NAME` into `.peers/NAME` and returns that folder; Debian's own Go is too
+/// old.
 pub(crate) fn go(name: &str) -> Result<PathBuf> {
     let home = peers_dir().join(name);
     fs::create_dir_all(&home)?;

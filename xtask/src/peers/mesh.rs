@@ -51,8 +51,8 @@ impl Mesh {
         Self::start_changed(name, profile, service, |_| {})
     }
 
-    /// Starts both, the proxy with what `change` makes of its `static_resources`: the listener, and as second cluster the
-    /// servers.
+    /// Starts both, the proxy with what `change` makes of its `static_resources`: the listener, and as second cluster
+    /// the servers.
     pub(crate) fn start_changed(
         name: &str,
         profile: &str,

@@ -26,7 +26,8 @@ impl Software {
         }
     }
 
-    /// Starts the proxy by `command`, which runs its binary, with one worker, and waits until it listens on all `ports`.
+    /// Starts the proxy by `command`, which runs its binary, with one worker, and waits until it listens on all
+    /// `ports`.
     pub(crate) fn start(self, name: &str, mut command: Command, bootstrap: &Value, ports: &[u16]) -> Result<Process> {
         let file = peers_dir().join("run").join(format!("{name}.yaml"));
         fs::create_dir_all(peers_dir().join("run"))?;

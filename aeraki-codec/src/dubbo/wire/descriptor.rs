@@ -1,7 +1,7 @@
 //! Parameter types as JVM descriptors without parentheses: `ILjava/lang/String;[[J`.
 //!
-//! Java looks for types in a descriptor and passes over what lies between them. To count what Java counts, all of it must
-//! be types as Java finds them: else another value would be taken for the attachments, which say who is called.
+//! Java looks for types in a descriptor and passes over what lies between them. To count what Java counts, all of it
+//! must be types as Java finds them: else another value would be taken for the attachments, which say who is called.
 
 /// Counts the parameters of a descriptor.
 ///

@@ -274,8 +274,8 @@ impl<'a> Tail<'a> {
     }
 }
 
-/// Reads the integer that Dubbox writes before a descriptor. Another one tells Dubbox how many arguments follow without a
-/// descriptor, so that the descriptor would be one of them and the first argument the attachments.
+/// Reads the integer that Dubbox writes before a descriptor. Another one tells Dubbox how many arguments follow without
+/// a descriptor, so that the descriptor would be one of them and the first argument the attachments.
 #[cold]
 fn dubbox_int(reader: &mut Reader<'_>) -> Result<i32, DecodeError> {
     let at = reader.offset();

@@ -77,7 +77,8 @@ impl Serve for ProxyProtocol {
             match opened {
                 Ok(addresses) => {
                     if let Some(Addresses { source, destination }) = addresses {
-                        // nobody is sent to the proxy itself, which would send them there again, or on to another listener
+                        // nobody is sent to the proxy itself, which would send them there again, or on to another
+                        // listener
                         let restored = !is_own(destination, accepted.local) && !this.own.include(destination);
                         accepted = Accepted { peer: source, local: destination, restored, ..accepted };
                     }

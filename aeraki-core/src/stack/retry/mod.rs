@@ -27,8 +27,8 @@ use self::failure::{failure_of, hops, is_overflow};
 use super::{BoxError, Moment, Response, Routed, Wheel};
 use crate::observe::{Facts, Metrics};
 
-/// Tries requests again by the [policy of their route](aeraki_route::config::RetryPolicy), on another host where there is
-/// one, and by its [hedge policy](aeraki_route::config::HedgePolicy) begins a try while an earlier one goes on.
+/// Tries requests again by the [policy of their route](aeraki_route::config::RetryPolicy), on another host where there
+/// is one, and by its [hedge policy](aeraki_route::config::HedgePolicy) begins a try while an earlier one goes on.
 ///
 /// A request ends with the first answer that is not to be tried again, or with the last failure. One whose route has no
 /// policy costs a comparison; else it is cloned before its first try.

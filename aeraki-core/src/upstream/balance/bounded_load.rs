@@ -2,8 +2,8 @@
 
 use super::Targets;
 
-/// Passes requests over from an endpoint that has more than its part of all requests under way to it, in a certain order
-/// that depends on the request's hash, so that they do not all meet at its neighbour; the rule is Envoy's
+/// Passes requests over from an endpoint that has more than its part of all requests under way to it, in a certain
+/// order that depends on the request's hash, so that they do not all meet at its neighbour; the rule is Envoy's
 /// (`hash_balance_factor`), the order is not.
 #[derive(Debug)]
 pub(super) struct BoundedLoad {

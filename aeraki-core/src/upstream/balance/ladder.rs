@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 /// Rising numbers with a guide: where each of as many equal stretches of numbers begins. What is looked for evenly is
-/// found with one look at the guide and one or two at the numbers, while a binary search looks at a dozen places far apart.
+/// found with one look at the guide and one or two at the numbers, while a binary search looks at a dozen places far
+/// apart.
 #[derive(Debug, Default)]
 pub(super) struct Ladder {
     rungs: Vec<u64>,

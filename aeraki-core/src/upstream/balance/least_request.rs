@@ -6,8 +6,8 @@ use super::{Balance, Draw, SlowStart, Target, Targets, slow_start::Warming};
 
 /// Two choices are nearly as good as all, and never send everybody to the same endpoint at once.
 ///
-/// Where weights differ, an endpoint's share is to be its weight over its requests in flight, as in Envoy. Few endpoints
-/// are all compared by that; of many, a few are drawn by weight and one of them by its requests in flight.
+/// Where weights differ, an endpoint's share is to be its weight over its requests in flight, as in Envoy. Few
+/// endpoints are all compared by that; of many, a few are drawn by weight and one of them by its requests in flight.
 #[derive(Debug)]
 pub(super) struct LeastRequest {
     config: config::LeastRequest,

@@ -5,8 +5,8 @@ use xxhash_rust::xxh64::xxh64;
 
 use super::{Balance, Draw, Targets, bounded_load::BoundedLoad};
 
-/// A table as Envoy makes it: endpoints in the order of their addresses take turns, and each takes the next entry that is
-/// free in an order of its own.
+/// A table as Envoy makes it: endpoints in the order of their addresses take turns, and each takes the next entry that
+/// is free in an order of its own.
 #[derive(Debug)]
 pub(super) struct Maglev {
     /// The places of the targets.

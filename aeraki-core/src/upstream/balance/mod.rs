@@ -1,8 +1,8 @@
 //! Which endpoint takes the next request: one policy a file.
 //!
 //! A policy is made for certain endpoints, with whatever tables it needs, and thrown away when they change; so a choice
-//! looks things up and never waits, and allocates nothing. What comes before a policy, priorities, health and localities,
-//! is in [`spread`].
+//! looks things up and never waits, and allocates nothing. What comes before a policy, priorities, health and
+//! localities, is in [`spread`].
 
 mod bounded_load;
 mod ladder;
@@ -80,8 +80,8 @@ impl Balancing {
     }
 }
 
-/// Makes what carries out the policy of a cluster for these endpoints, each with its part of the requests, which together
-/// are 1.
+/// Makes what carries out the policy of a cluster for these endpoints, each with its part of the requests, which
+/// together are 1.
 fn balance(config: &Balancing, targets: &Targets, parts: &[f64]) -> Box<dyn Balance> {
     let slow_start = config.slow_start.map(SlowStart::new);
     match config.policy {

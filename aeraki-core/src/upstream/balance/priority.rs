@@ -32,8 +32,8 @@ impl Load {
     }
 }
 
-/// Distributes the load among priorities, the first one first: as much as its endpoints can take, its degraded ones only
-/// where the healthy ones of all priorities cannot take it.
+/// Distributes the load among priorities, the first one first: as much as its endpoints can take, its degraded ones
+/// only where the healthy ones of all priorities cannot take it.
 pub(super) fn distribute(levels: &[Census], config: &CommonLb) -> Vec<Load> {
     let factor = config.overprovisioning_factor as usize;
     let can_take = |some: usize, level: &Census| (some * factor / level.total.max(1)).min(100);

@@ -5,8 +5,8 @@ use tokio::time::Instant;
 
 use super::{Target, Targets};
 
-/// Passes over endpoints that are not warm yet, as often as their weight is to be less: so nothing is computed anew while
-/// they warm up, and the shares are those of Envoy's weights.
+/// Passes over endpoints that are not warm yet, as often as their weight is to be less: so nothing is computed anew
+/// while they warm up, and the shares are those of Envoy's weights.
 #[derive(Debug)]
 pub(super) struct SlowStart(config::SlowStart);
 
@@ -54,5 +54,6 @@ impl Warming<'_> {
     }
 }
 
-/// So often at most is an endpoint passed over. Where all are new and begin with 10 %, one in thirty choices goes so far.
+/// So often at most is an endpoint passed over. Where all are new and begin with 10 %, one in thirty choices goes so
+/// far.
 const OFFERS: u32 = 32;

@@ -1,9 +1,9 @@
 //! How much of the load stays in the zone of the proxy: Envoy's rule.
 //!
-//! Zones are localities. If a part `l` of all proxies of this kind runs in the own zone and a part `u` of the endpoints,
-//! all requests can stay there where `u >= l`, and the part `u / l` of them where not. The rest goes to the zones that
-//! have more endpoints than proxies, in proportion to what they have more. So every endpoint gets the same from all
-//! proxies together.
+//! Zones are localities. If a part `l` of all proxies of this kind runs in the own zone and a part `u` of the
+//! endpoints, all requests can stay there where `u >= l`, and the part `u / l` of them where not. The rest goes to the
+//! zones that have more endpoints than proxies, in proportion to what they have more. So every endpoint gets the same
+//! from all proxies together.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! Which endpoints are well: what [checks](check) say of them, what became of [requests](outlier), and who is
 //! [leaving].
 //!
-//! All workers share what is known of an endpoint. One of them asks and draws conclusions; each makes its choice anew when
-//! a verdict has changed.
+//! All workers share what is known of an endpoint. One of them asks and draws conclusions; each makes its choice anew
+//! when a verdict has changed.
 
 mod check;
 mod leaving;
@@ -112,8 +112,8 @@ impl Health {
 }
 
 impl Host {
-    /// Judges it from now on by the rules of its cluster, and tells whether it should get requests: what was found by others
-    /// counts no more.
+    /// Judges it from now on by the rules of its cluster, and tells whether it should get requests: what was found by
+    /// others counts no more.
     pub(super) fn judge_by(&self, rules: &Cluster) -> bool {
         let (checked, watched) = (rules.health_check.is_some(), rules.outlier_detection.is_some());
         self.checked.store(checked, Relaxed);

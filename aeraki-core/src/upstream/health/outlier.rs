@@ -149,8 +149,8 @@ impl Health {
         self.changed();
     }
 
-    /// Takes endpoints out from now on, or none any more and brings all back, whatever requests have still to say that were
-    /// under way before.
+    /// Takes endpoints out from now on, or none any more and brings all back, whatever requests have still to say that
+    /// were under way before.
     pub(in crate::upstream) fn detect_outliers(&self, whether: bool) {
         if !self.takes_none_out.swap(!whether, Relaxed) && !whether {
             self.hosts().iter().for_each(|host| self.uneject(host));
@@ -200,7 +200,8 @@ impl Health {
     }
 }
 
-/// Counts another failure in a row, unless no number is too many; tells whether that is one too many, and begins anew then.
+/// Counts another failure in a row, unless no number is too many; tells whether that is one too many, and begins anew
+/// then.
 fn another(row: &AtomicU32, rule: Consecutive) -> bool {
     if rule.threshold == 0 {
         return false;

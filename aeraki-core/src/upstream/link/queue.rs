@@ -28,8 +28,8 @@ impl Queue {
 }
 
 impl Link {
-    /// Takes back what was handed over and is not to be written yet; it comes before all else. A reset comes back with the
-    /// messages, one of which may open the stream that it ends.
+    /// Takes back what was handed over and is not to be written yet; it comes before all else. A reset comes back with
+    /// the messages, one of which may open the stream that it ends.
     pub(in super::super) fn take_back(&self, batch: &mut Queue) {
         let mut state = lock(&self.state);
         batch.messages.append(&mut state.queue.messages);

@@ -87,7 +87,8 @@ impl Pool {
         }
     }
 
-    /// Tells whether it is of this kind. Protocols are told apart by identity: two of one name may be set up differently.
+    /// Tells whether it is of this kind. Protocols are told apart by identity: two of one name may be set up
+    /// differently.
     pub(super) fn is(&self, kind: &PoolKind<'_>) -> bool {
         let same = std::ptr::addr_eq(Arc::as_ptr(&self.protocol), Arc::as_ptr(kind.protocol));
         same && (self.dialect, self.priority) == (kind.dialect, kind.priority)
@@ -302,8 +303,8 @@ impl Pool {
         }
     }
 
-    /// Begins a connection, a spare one or one more if the cluster's limit allows, and always a first one of a pool that is shared: who waits
-    /// must have something to wait for.
+    /// Begins a connection, a spare one or one more if the cluster's limit allows, and always a first one of a pool
+    /// that is shared: who waits must have something to wait for.
     fn open(self: &Arc<Self>, state: &mut State) -> bool {
         if self.one && (state.ended || !state.members.is_empty()) {
             return false;

@@ -1,7 +1,8 @@
 //! A folder of YAML files, watched.
 //!
 //! A file that cannot be read, or that is emptied, leaves its last good objects in force until it is mended; the others
-//! go on. What goes with a file that is removed, or with a part of one, is logged by name. The files of the folder itself are read, those of folders inside it are not; names that begin with a dot are skipped.
+//! go on. What goes with a file that is removed, or with a part of one, is logged by name. The files of the folder
+//! itself are read, those of folders inside it are not; names that begin with a dot are skipped.
 
 mod error;
 mod folder;

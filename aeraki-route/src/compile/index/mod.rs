@@ -1,8 +1,8 @@
 //! Finds the rules that may match a message without walking all of them.
 //!
-//! Every rule is filed under one of its conditions ([`Access`]). An index only names candidates, in ascending order; the
-//! search checks all conditions of a candidate and keeps the lowest rule that holds, so the result is that of trying the
-//! rules one by one.
+//! Every rule is filed under one of its conditions ([`Access`]). An index only names candidates, in ascending order;
+//! the search checks all conditions of a candidate and keeps the lowest rule that holds, so the result is that of
+//! trying the rules one by one.
 
 mod access;
 mod affix;

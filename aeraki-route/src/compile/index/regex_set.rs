@@ -24,9 +24,9 @@ use crate::compile::{
 
 /// Rules that are found by regular expressions on the same value.
 ///
-/// The states of the joint automaton are built as traffic needs them, in bounded memory. Where they do not fit, building
-/// them again and again costs more than trying the expressions one by one; then the set gives up for good, and its rules
-/// are tried one by one.
+/// The states of the joint automaton are built as traffic needs them, in bounded memory. Where they do not fit,
+/// building them again and again costs more than trying the expressions one by one; then the set gives up for good, and
+/// its rules are tried one by one.
 pub(super) struct RegexSet {
     /// Ascending; the position is the pattern's number.
     rules: Box<[RuleId]>,

@@ -10,8 +10,8 @@ use crate::config::{
     error::{Checked, ensure},
 };
 
-/// What holds for load balancing under every policy; `envoy.config.cluster.v3.Cluster.CommonLbConfig`, and the policy of
-/// `envoy.config.endpoint.v3.ClusterLoadAssignment`.
+/// What holds for load balancing under every policy; `envoy.config.cluster.v3.Cluster.CommonLbConfig`, and the policy
+/// of `envoy.config.endpoint.v3.ClusterLoadAssignment`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[non_exhaustive]

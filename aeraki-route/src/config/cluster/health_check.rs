@@ -11,8 +11,8 @@ use crate::config::{
 
 /// Asks every endpoint again and again whether it is well; `envoy.config.core.v3.HealthCheck`.
 ///
-/// An endpoint gets no requests before its first check has passed, unless too many are ill. The first check decides alone;
-/// after it the thresholds do.
+/// An endpoint gets no requests before its first check has passed, unless too many are ill. The first check decides
+/// alone; after it the thresholds do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]

@@ -21,7 +21,8 @@ pub struct ClusterLimits {
     pub high_thresholds: Thresholds,
     /// Requests that a connection takes before it ends with the last of them; none, the default: any number. Not zero.
     pub max_requests_per_connection: Option<u32>,
-    /// How long a connection takes requests; none, the default: for ever. Not zero. Looked at a quarter of it late at most.
+    /// How long a connection takes requests; none, the default: for ever. Not zero. Looked at a quarter of it late at
+    /// most.
     #[serde(with = "duration::optional")]
     pub max_connection_duration: Option<Duration>,
 }

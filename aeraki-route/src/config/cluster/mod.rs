@@ -45,7 +45,8 @@ pub struct Cluster {
     /// How an endpoint is chosen; default: round robin.
     #[serde(default)]
     pub lb_policy: LbPolicy,
-    /// Sends less to endpoints that are new; only with round robin and least request. None: they get their share at once.
+    /// Sends less to endpoints that are new; only with round robin and least request. None: they get their share at
+    /// once.
     #[serde(default)]
     pub slow_start: Option<SlowStart>,
     /// How health, priorities and localities count.
@@ -88,8 +89,8 @@ pub struct Cluster {
     /// How its servers are spoken to in TLS; none: not at all.
     #[serde(default)]
     pub tls: Option<UpstreamTlsContext>,
-    /// The version of the PROXY protocol in which its servers are told who the client is, before TLS; none: they are not
-    /// told. Where they are, clients share no connections.
+    /// The version of the PROXY protocol in which its servers are told who the client is, before TLS; none: they are
+    /// not told. Where they are, clients share no connections.
     #[serde(default)]
     pub proxy_protocol: Option<ProxyProtocolVersion>,
 }
@@ -120,8 +121,8 @@ impl Cluster {
         }
     }
 
-    /// Copies everything but the endpoints: what stays the same while these come and go, at a cost that does not depend on
-    /// how many there are.
+    /// Copies everything but the endpoints: what stays the same while these come and go, at a cost that does not depend
+    /// on how many there are.
     #[must_use]
     pub fn without_endpoints(&self) -> Self {
         Self {
@@ -277,10 +278,10 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// The first fault: an empty name, a host name in a static cluster, a weight, limit, depth or time of zero, a logical
-    /// DNS cluster whose endpoints are not exactly one, two weights of one locality, a load balancing policy with numbers
-    /// out of their range, a slow start under a policy that has none, zones that cannot count, subsets that cannot be told apart,
-    /// TLS that would not verify its servers.
+    /// The first fault: an empty name, a host name in a static cluster, a weight, limit, depth or time of zero, a
+    /// logical DNS cluster whose endpoints are not exactly one, two weights of one locality, a load balancing policy
+    /// with numbers out of their range, a slow start under a policy that has none, zones that cannot count, subsets
+    /// that cannot be told apart, TLS that would not verify its servers.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.check().map_err(|error| error.of(KIND, &self.name))
     }

@@ -13,9 +13,9 @@ use crate::config::{
 /// defaults.
 ///
 /// An answer is an error where the protocol says that the call failed (Dubbo: a status other than 20; Thrift: a
-/// `TApplicationException`), unless [`error_statuses`](Self::error_statuses) says otherwise; exceptions of the application
-/// are not. What happens before an answer is there (no connection, a connection that ends, no answer in time) is a failure
-/// of local origin.
+/// `TApplicationException`), unless [`error_statuses`](Self::error_statuses) says otherwise; exceptions of the
+/// application are not. What happens before an answer is there (no connection, a connection that ends, no answer in
+/// time) is a failure of local origin.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[non_exhaustive]

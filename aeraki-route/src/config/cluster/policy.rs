@@ -54,8 +54,8 @@ impl LbPolicy {
 pub struct LeastRequest {
     /// How many endpoints are drawn and compared; default 2, at least 2.
     pub choices: u32,
-    /// How much requests in flight count where endpoints differ in weight: a weight is divided by the number of requests
-    /// in flight plus one, raised to this power. Default 1; 0: they do not count.
+    /// How much requests in flight count where endpoints differ in weight: a weight is divided by the number of
+    /// requests in flight plus one, raised to this power. Default 1; 0: they do not count.
     pub active_request_bias: Decimal,
 }
 
@@ -112,15 +112,15 @@ impl Default for PeakEwma {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct RingHash {
-    /// Points there are at least, more where the endpoint of the least weight would have a fraction of one; default 1024,
-    /// not zero.
+    /// Points there are at least, more where the endpoint of the least weight would have a fraction of one; default
+    /// 1024, not zero.
     pub minimum: u32,
     /// Points there are at most; default and at most 8 388 608, at least `minimum`.
     pub maximum: u32,
     /// What the points are computed with; default: XXH64.
     pub hash: HashFunction,
-    /// In per cent of the mean, how many requests may be under way to an endpoint before others take its requests; none,
-    /// the default: any number. At least 100.
+    /// In per cent of the mean, how many requests may be under way to an endpoint before others take its requests;
+    /// none, the default: any number. At least 100.
     pub balance_factor: Option<u32>,
 }
 

@@ -13,8 +13,8 @@ use crate::config::{
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct Preconnect {
-    /// For how many requests there are connections to an endpoint, in relation to those that are under way or wait there;
-    /// default 1: none ahead. 1 to 3.
+    /// For how many requests there are connections to an endpoint, in relation to those that are under way or wait
+    /// there; default 1: none ahead. 1 to 3.
     pub per_upstream_ratio: Decimal,
     /// Connections to every endpoint that nobody uses yet, so that the first request need not wait for one; they count
     /// among those of the cluster. Default 0, at most 16. Envoy has no such setting.

@@ -27,7 +27,8 @@ pub struct Fault {
     /// Ends requests.
     #[serde(default)]
     pub abort: Option<Abort>,
-    /// Requests that are held back at a time, at most; further ones are not delayed, and counted; default 1024, not zero.
+    /// Requests that are held back at a time, at most; further ones are not delayed, and counted; default 1024, not
+    /// zero.
     #[serde(default = "max_active")]
     pub max_active: u32,
 }

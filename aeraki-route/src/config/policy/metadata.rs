@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 /// Tells the peers of a request who the other is;
 /// `aeraki.meta_protocol_proxy.filters.metadata_exchange.v1alpha.MetadataExchange`.
 ///
-/// An outbound listener adds the attributes `x-envoy-peer-metadata` and `x-envoy-peer-metadata-id` to requests and reads
-/// them in responses; an inbound listener the other way round. Protocols that carry no attributes pass unchanged.
+/// An outbound listener adds the attributes `x-envoy-peer-metadata` and `x-envoy-peer-metadata-id` to requests and
+/// reads them in responses; an inbound listener the other way round. Protocols that carry no attributes pass unchanged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]

@@ -108,10 +108,10 @@ pub enum RetryOn {
     Reset,
     /// The server said by its status that it did not take the request, such as a full thread pool of Dubbo.
     Refused,
-    /// A proxy like this one before the server kept the request out, by a rate limit or by shedding load, so that it was
-    /// not executed; not among the defaults, since such a limit is meant. Dubbo has one status for this and for a full
-    /// thread pool, 100: the text decides, which begins with `over_limit: ` or `shed: ` where a proxy has written it.
-    /// Other protocols do not tell.
+    /// A proxy like this one before the server kept the request out, by a rate limit or by shedding load, so that it
+    /// was not executed; not among the defaults, since such a limit is meant. Dubbo has one status for this and for a
+    /// full thread pool, 100: the text decides, which begins with `over_limit: ` or `shed: ` where a proxy has written
+    /// it. Other protocols do not tell.
     OverLimit,
     /// The try took too long; the request may have been executed.
     Timeout,
@@ -124,8 +124,8 @@ impl RetryOn {
     ///
     /// Of their names, `refused-stream` is [`Refused`](Self::Refused), `reset-before-request` is
     /// [`ConnectFailure`](Self::ConnectFailure), `gateway-error` is what HTTP proxies answer 502 to 504 for, connect
-    /// failures, resets, refusals and timeouts, and `retriable-status-codes` adds nothing to the statuses that are given.
-    /// What is named twice is listed once.
+    /// failures, resets, refusals and timeouts, and `retriable-status-codes` adds nothing to the statuses that are
+    /// given. What is named twice is listed once.
     ///
     /// # Errors
     ///

@@ -127,8 +127,8 @@ impl SanMatcher {
         Self { san_type, matcher }
     }
 
-    /// Tells whether a name of the matcher's kind is one that it is meant for. Host names are compared without regard to
-    /// case, and an exact one is matched by a wildcard in the certificate too, as `*.shop.example` matches
+    /// Tells whether a name of the matcher's kind is one that it is meant for. Host names are compared without regard
+    /// to case, and an exact one is matched by a wildcard in the certificate too, as `*.shop.example` matches
     /// `a.shop.example` (RFC 6125 §6.4.3).
     pub fn matches(&self, name: &str) -> bool {
         match self.san_type {

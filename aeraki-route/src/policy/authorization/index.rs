@@ -115,8 +115,8 @@ impl Affixes {
     }
 }
 
-/// Chooses the clause that the fewest messages fulfil, as far as can be told: whole texts before beginnings and ends, few
-/// before many. A clause that any value fulfils files nothing.
+/// Chooses the clause that the fewest messages fulfil, as far as can be told: whole texts before beginnings and ends,
+/// few before many. A clause that any value fulfils files nothing.
 fn best_clause(conjunction: &Conjunction) -> Option<&Clause> {
     let clauses = conjunction.clauses.iter().filter(|clause| !clause.wanted.any && !clause.wanted.is_empty());
     clauses.min_by_key(|clause| {

@@ -51,7 +51,8 @@ fn a_policy_without_rules_that_allows_denies_everything() {
     assert_eq!((decision.allowed, decision.why), (false, Why::NotAllowed));
 }
 
-/// What `docs/policies.md` says of empty lists: without rules nothing matches, and an empty part of a rule asks nothing.
+/// What `docs/policies.md` says of empty lists: without rules nothing matches, and an empty part of a rule asks
+/// nothing.
 #[test]
 fn empty_lists_ask_nothing_and_no_rules_match_nothing() {
     use AuthorizationAction::{Allow, Deny};

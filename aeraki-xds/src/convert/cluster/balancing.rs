@@ -121,7 +121,8 @@ fn maglev(config: &MaglevLbConfig, factor: Option<u32>) -> Maglev {
     converted
 }
 
-/// What is too large for this is too large for any table, which the check of the cluster says, and more than all endpoints.
+/// What is too large for this is too large for any table, which the check of the cluster says, and more than all
+/// endpoints.
 fn saturating(size: u64) -> u32 {
     size.try_into().unwrap_or(u32::MAX)
 }

@@ -24,9 +24,10 @@ use crate::proto::envoy::config::cluster::v3 as proto;
 ///
 /// # Errors
 ///
-/// Names the cluster, the field and the reason: a discovery type other than static, DNS and original destination, a load
-/// balancing policy other than round robin, random, least request, ring hash and Maglev, or the configuration of another
-/// one than that in force, TLS that is not supported or would verify nobody, and everything that [`Cluster::validate`] refuses.
+/// Names the cluster, the field and the reason: a discovery type other than static, DNS and original destination, a
+/// load balancing policy other than round robin, random, least request, ring hash and Maglev, or the configuration of
+/// another one than that in force, TLS that is not supported or would verify nobody, and everything that
+/// [`Cluster::validate`] refuses.
 pub fn cluster_from_proto(cluster: &proto::Cluster) -> Result<Cluster, ConfigError> {
     let at = &At::resource("cluster", &cluster.name);
     let mut converted = Cluster::new(&cluster.name).with_discovery(discovery::from_proto(cluster, at)?);
@@ -61,8 +62,8 @@ pub fn cluster_from_proto(cluster: &proto::Cluster) -> Result<Cluster, ConfigErr
 }
 
 /// Applies what Envoy's clusters have no field for: `depth`, the requests in flight on one connection, `concurrent`,
-/// whether the servers work on several of them at a time, `spare_connections`, those to every endpoint that nobody uses yet,
-/// `peak_ewma_decay`, in seconds, which makes endpoints be
+/// whether the servers work on several of them at a time, `spare_connections`, those to every endpoint that nobody uses
+/// yet, `peak_ewma_decay`, in seconds, which makes endpoints be
 /// chosen by their latency, and `error_statuses`, those that take endpoints out.
 fn apply_own(settings: &Struct, cluster: &mut Cluster, at: &At<'_>) -> Result<(), ConfigError> {
     for (key, value) in &settings.fields {

@@ -1,9 +1,9 @@
 //! The shape of MetaRDS: routes of any protocol dressed as `envoy.config.route.v3.RouteConfiguration`.
 //!
-//! What upstream's proxy reads of it is read here: one virtual host, per route its name, the header matchers, cluster or
-//! weighted clusters, hash keys, mirrors and headers to add. Beyond that the standard fields `timeout`, `idle_timeout` and
-//! `max_stream_duration` of streams, `retry_policy`, `hedge_policy`, `*_headers_to_remove` and `typed_per_filter_config`
-//! count, which that proxy ignores; so one resource serves old and new proxies.
+//! What upstream's proxy reads of it is read here: one virtual host, per route its name, the header matchers, cluster
+//! or weighted clusters, hash keys, mirrors and headers to add. Beyond that the standard fields `timeout`,
+//! `idle_timeout` and `max_stream_duration` of streams, `retry_policy`, `hedge_policy`, `*_headers_to_remove` and
+//! `typed_per_filter_config` count, which that proxy ignores; so one resource serves old and new proxies.
 
 mod hash_policy;
 mod mutation;

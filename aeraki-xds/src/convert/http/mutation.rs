@@ -12,8 +12,8 @@
 //! | absent | `ADD_IF_ABSENT` | [`SetIfAbsent`](MutationEntry::SetIfAbsent) |
 //!
 //! A value may be one of Envoy's command operators: `%REQ(name)%`, `%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%`,
-//! `%STREAM_ID%`. Others are refused. `%%` is a per cent sign; one that begins no operator is a per cent sign too, as for
-//! upstream's proxy, to which every value is literal. So a text is doubled only where it would be misread.
+//! `%STREAM_ID%`. Others are refused. `%%` is a per cent sign; one that begins no operator is a per cent sign too, as
+//! for upstream's proxy, to which every value is literal. So a text is doubled only where it would be misread.
 
 use aeraki_route::config::{ConfigError, MutationEntry, MutationValue};
 

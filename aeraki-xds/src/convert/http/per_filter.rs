@@ -1,8 +1,8 @@
 //! What a route says to single filters: its `typed_per_filter_config`.
 //!
-//! The entries go by the filters' names and hold their messages: authorization, faults, limits, and `RouteOptions` of the
-//! router for what the standard fields lack. Upstream's proxy reads none of them. Entries of HTTP filters are ignored, but
-//! for Envoy's fault filter.
+//! The entries go by the filters' names and hold their messages: authorization, faults, limits, and `RouteOptions` of
+//! the router for what the standard fields lack. Upstream's proxy reads none of them. Entries of HTTP filters are
+//! ignored, but for Envoy's fault filter.
 
 use std::collections::BTreeMap;
 

@@ -15,16 +15,16 @@ use crate::proto::envoy::config::listener::v3 as proto;
 
 /// Converts and validates a listener.
 ///
-/// Each filter chain holds a `MetaProtocolProxy` or a `TcpProxy`, which may be wrapped in a `TypedStruct`, the latter under
-/// the name `envoy.filters.network.tcp_proxy`, and perhaps a limit of connections in front of it. Layer-7 filters that an
-/// embedder brings along are named in `known`; their configuration is handed on as it is.
+/// Each filter chain holds a `MetaProtocolProxy` or a `TcpProxy`, which may be wrapped in a `TypedStruct`, the latter
+/// under the name `envoy.filters.network.tcp_proxy`, and perhaps a limit of connections in front of it. Layer-7 filters
+/// that an embedder brings along are named in `known`; their configuration is handed on as it is.
 ///
 /// # Errors
 ///
-/// Names the listener, the field and the reason: an address that is neither an IP address nor a Unix socket, another number
-/// or kind of filters, TLS that is not supported, an unknown layer-7 filter, a source of routes other than inline ones or
-/// gRPC, a way to choose filter chains that is not supported, what is not to be bound or needs more than one TCP or Unix socket,
-/// and everything that [`Listener::validate`] refuses.
+/// Names the listener, the field and the reason: an address that is neither an IP address nor a Unix socket, another
+/// number or kind of filters, TLS that is not supported, an unknown layer-7 filter, a source of routes other than
+/// inline ones or gRPC, a way to choose filter chains that is not supported, what is not to be bound or needs more than
+/// one TCP or Unix socket, and everything that [`Listener::validate`] refuses.
 pub fn listener_from_proto(listener: &proto::Listener, known: &KnownFilters) -> Result<Listener, ConfigError> {
     let at = &At::resource("listener", &listener.name);
     let address = listening_from_proto(listener.address.as_ref(), &at.field("address"))?;

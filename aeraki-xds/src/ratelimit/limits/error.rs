@@ -25,7 +25,8 @@ impl LimitsError {
         &self.file
     }
 
-    /// Returns the path of the field, such as `descriptors[0].rate_limit.unit`; empty where the file as a whole is at fault.
+    /// Returns the path of the field, such as `descriptors[0].rate_limit.unit`; empty where the file as a whole is at
+    /// fault.
     pub fn field(&self) -> &str {
         &self.field
     }

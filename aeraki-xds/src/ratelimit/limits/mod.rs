@@ -30,9 +30,9 @@ use crate::proto::envoy::extensions::common::ratelimit::v3::rate_limit_descripto
 /// with `*` in it, in the order of the file, and that before a key without a value. The limit is the one where the last
 /// entry arrives; there is none if an entry finds nothing.
 ///
-/// `shadow_mode`, `quota_mode`, `share_threshold` and, in `rate_limit`, `name`, `replaces` and `unlimited` mean what they
-/// mean there. `detailed_metric`, `value_to_metric` and `metadata` are accepted and without effect: they name statistics
-/// and metadata that this service does not have.
+/// `shadow_mode`, `quota_mode`, `share_threshold` and, in `rate_limit`, `name`, `replaces` and `unlimited` mean what
+/// they mean there. `detailed_metric`, `value_to_metric` and `metadata` are accepted and without effect: they name
+/// statistics and metadata that this service does not have.
 ///
 /// A Kubernetes ConfigMap is taken for the files that it holds.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -45,8 +45,9 @@ impl Limits {
     ///
     /// # Errors
     ///
-    /// Names file, field and reason of the first fault: a text that is not YAML, an unknown field or unit, an empty domain
-    /// or key, a domain or descriptor that is there already, a limit without unit or number, an unlimited one with a unit.
+    /// Names file, field and reason of the first fault: a text that is not YAML, an unknown field or unit, an empty
+    /// domain or key, a domain or descriptor that is there already, a limit without unit or number, an unlimited one
+    /// with a unit.
     pub fn parse<N: AsRef<str>, T: AsRef<str>>(files: impl IntoIterator<Item = (N, T)>) -> Result<Self, LimitsError> {
         let mut limits = Self::default();
         for (name, text) in files {
@@ -55,7 +56,8 @@ impl Limits {
         Ok(limits)
     }
 
-    /// Reads and compiles files, and of each folder the files that end in `.yaml` or `.yml` and do not begin with a dot.
+    /// Reads and compiles files, and of each folder the files that end in `.yaml` or `.yml` and do not begin with a
+    /// dot.
     ///
     /// # Errors
     ///

@@ -19,8 +19,8 @@ use crate::ratelimit::{Unit, Window};
 /// Counts in memory: for one replica, and for tests.
 ///
 /// When a window ends, its counters are dropped. No unit of time has more than `capacity` counters, of about 100 bytes
-/// each; beyond that, the one that was hit least recently is forgotten. All windows of one length are one to it, so that
-/// a flood of values in short windows costs no counter of a longer one.
+/// each; beyond that, the one that was hit least recently is forgotten. All windows of one length are one to it, so
+/// that a flood of values in short windows costs no counter of a longer one.
 #[derive(Debug)]
 pub struct MemoryStore {
     turns: Mutex<HashMap<Unit, Turn>>,
@@ -96,8 +96,8 @@ impl Turn {
 
     /// Drops all counters when the window is another one.
     ///
-    /// A hit of the window before was on its way while this one began, and counts in this one. A clock that was set back
-    /// further begins anew, rather than that a limit stays exhausted until the clock is there again.
+    /// A hit of the window before was on its way while this one began, and counts in this one. A clock that was set
+    /// back further begins anew, rather than that a limit stays exhausted until the clock is there again.
     fn advance(&mut self, window: Window) {
         if window != self.window && window != self.window.previous() {
             *self = Self::new(window);

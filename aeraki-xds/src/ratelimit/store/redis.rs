@@ -10,8 +10,8 @@ use super::{Hit, Store, StoreError};
 /// Counts in Redis, so that several replicas keep the limits together.
 ///
 /// Counters have the keys of envoyproxy/ratelimit, `DOMAIN_KEY_VALUE_…_START` with the start of the window in seconds,
-/// and as there each hit is an `INCRBY` and an `EXPIRE`; those of one question are sent as one pipeline. The expiry is up
-/// to five minutes longer than the window, at random, so that Redis does not drop everything at once.
+/// and as there each hit is an `INCRBY` and an `EXPIRE`; those of one question are sent as one pipeline. The expiry is
+/// up to five minutes longer than the window, at random, so that Redis does not drop everything at once.
 #[derive(Clone)]
 pub struct RedisStore {
     connection: ConnectionManager,

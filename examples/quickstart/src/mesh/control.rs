@@ -68,7 +68,8 @@ async fn tell_rejections(mut published: watch::Receiver<Translation>, messages: 
     }
 }
 
-/// Says what is wrong with an object, and what follows from it: only of one that is refused does the last good state stay.
+/// Says what is wrong with an object, and what follows from it: only of one that is refused does the last good state
+/// stay.
 fn text(rejection: &Rejection) -> String {
     if rejection.refuses() { format!("{rejection}; the last good state stays") } else { rejection.to_string() }
 }

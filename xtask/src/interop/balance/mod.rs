@@ -1,8 +1,8 @@
 //! Suite `balance`: Envoy and our proxy choose the same endpoint for the same key, whatever ring or table there is.
 //!
-//! Envoy is asked in HTTP, with the key in a header, and our proxy in Thrift, with the key as the method; both are asked
-//! over plain TCP from many addresses. Behind both are the same servers, at the same addresses, since these are what rings
-//! and tables are made of.
+//! Envoy is asked in HTTP, with the key in a header, and our proxy in Thrift, with the key as the method; both are
+//! asked over plain TCP from many addresses. Behind both are the same servers, at the same addresses, since these are
+//! what rings and tables are made of.
 
 mod clusters;
 mod servers;

@@ -1,5 +1,5 @@
-//! A provider that ends under load as Dubbo ends: with a read-only event, while it takes no more connections. Its calls go to
-//! another one, and none of them fails, though none is tried again.
+//! A provider that ends under load as Dubbo ends: with a read-only event, while it takes no more connections. Its calls
+//! go to another one, and none of them fails, though none is tried again.
 
 use std::process::Command;
 

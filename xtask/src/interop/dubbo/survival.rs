@@ -17,7 +17,8 @@ use crate::peers::{
     process::Process,
 };
 
-/// Kills the provider until three calls or more were hit, under the calls of a consumer that come by our proxy and our control plane.
+/// Kills the provider until three calls or more were hit, under the calls of a consumer that come by our proxy and our
+/// control plane.
 pub(super) fn run(java: &Java) -> Result<Vec<Answer>> {
     let executed = peers_dir().join("run/executed");
     if executed.exists() {

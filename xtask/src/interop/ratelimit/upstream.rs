@@ -1,4 +1,5 @@
-//! Upstream's own configurations of rate limits, unchanged but for their ports, before an Apache Thrift client and server.
+//! Upstream's own configurations of rate limits, unchanged but for their ports, before an Apache Thrift client and
+//! server.
 
 use std::{
     env, fs,

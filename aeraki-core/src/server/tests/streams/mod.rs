@@ -166,8 +166,8 @@ impl End {
         soon(self.0.write_all(&bytes)).await.expect("the connection is open");
     }
 
-    /// Writes a line again and again until it is not taken any more, whose rest goes before what is sent next; returns how many
-    /// there were.
+    /// Writes a line again and again until it is not taken any more, whose rest goes before what is sent next; returns
+    /// how many there were.
     async fn stuff(&mut self, line: &str) -> usize {
         let mut count = 0;
         loop {

@@ -13,6 +13,7 @@ use std::time::Duration;
 use aeraki_route::SharedRules;
 use aeraki_route::config::RouteConfig;
 use prost::Name;
+use serde_json::Value;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use xxhash_rust::xxh3::xxh3_64;
@@ -159,7 +160,9 @@ pub struct RouteFileError {
 fn table(text: &str, name: &str) -> Result<(String, RouteConfig), Box<dyn Error + Send + Sync>> {
     let descriptor = json::descriptor(&DiscoveryResponse::full_name()).ok_or("this build reads no such file")?;
     let mut reader = Reader::new(used::of);
-    let response: DiscoveryResponse = reader.read(&descriptor, &json::from_yaml(text)?)?.transcode_to()?;
+    let document = json::from_yaml(text)?;
+    check_document(&document)?;
+    let response: DiscoveryResponse = reader.read(&descriptor, &document)?.transcode_to()?;
     let mut found = None;
     for (index, resource) in response.resources.iter().enumerate() {
         let at = |error: &dyn fmt::Display| format!("resources[{index}]: {error}");
@@ -176,6 +179,14 @@ fn table(text: &str, name: &str) -> Result<(String, RouteConfig), Box<dyn Error 
     let version = Some(response.version_info).filter(|version| !version.is_empty());
     let version = version.unwrap_or_else(|| format!("{:016x}", xxh3_64(text.as_bytes())));
     Ok((version, routes_from_http(&table)?))
+}
+
+/// Refuses a table that stands in the file by itself with more than that its fields are unknown.
+fn check_document(document: &Value) -> Result<(), &'static str> {
+    match document.get("virtual_hosts").or_else(|| document.get("virtualHosts")) {
+        Some(_) => Err("is a RouteConfiguration by itself: it must be one of the `resources` of a DiscoveryResponse"),
+        None => Ok(()),
+    }
 }
 
 /// Refuses what would match less than everything in HTTP: requests have neither hosts nor paths here.

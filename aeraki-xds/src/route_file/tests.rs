@@ -80,6 +80,7 @@ fn what_cannot_be_used_is_refused_with_its_place() {
     for (text, reason) in [
         ("a: [".to_owned(), "line 1"),
         ("resource: []".to_owned(), "resource: "),
+        ("{name: mine, virtual_hosts: []}".to_owned(), "must be one of the `resources` of a DiscoveryResponse"),
         (document(&[resource("other", "cluster: one")]), r#"there is no table "mine" in it"#),
         (document(&[mine(), mine()]), r#"resources[1]: there are two tables "mine""#),
         (

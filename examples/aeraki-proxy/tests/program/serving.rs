@@ -92,6 +92,9 @@ async fn a_request_in_flight_gets_its_answer_before_the_end() {
     let (stream, _) = service.accept().await.expect("the proxy connects");
     let mut server = Socket::new(stream, Wire::Dubbo, Role::Server).expect("a socket");
     let request = next(&mut server).await;
+    let (_, clusters) = proxy.get("/clusters").await;
+    let row = format!("service::127.0.0.1:{port}::rq_active::1\n");
+    assert!(clusters.contains(&row), "{clusters}");
 
     proxy.terminate().await;
     proxy.wait_for("draining").await;

@@ -96,6 +96,26 @@ fn local(response: Result<Response, impl std::fmt::Debug>) -> LocalReply {
     }
 }
 
+/// An answer that tells when it is given back, by one more in `given_back`.
+fn watched(frame: &'static str, given_back: &Arc<AtomicU64>) -> Response {
+    struct Watched(&'static str, Arc<AtomicU64>);
+
+    impl AsRef<[u8]> for Watched {
+        fn as_ref(&self) -> &[u8] {
+            self.0.as_bytes()
+        }
+    }
+
+    impl Drop for Watched {
+        fn drop(&mut self) {
+            self.1.fetch_add(1, Relaxed);
+        }
+    }
+
+    let bytes = bytes::Bytes::from_owner(Watched(frame, Arc::clone(given_back)));
+    Response::Message(Message::new(bytes, Head::new()).into())
+}
+
 #[derive(Debug, thiserror::Error)]
 #[error("outer")]
 struct Outer(#[source] BoxError);

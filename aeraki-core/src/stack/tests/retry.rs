@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use aeraki_codec::Affinity;
 use aeraki_route::config::{FractionalPercent, HedgePolicy, RetryBudget, RetryOn, RetryPolicy, SocketAddress};
 
 use super::*;
@@ -99,6 +100,31 @@ async fn only_what_was_certainly_not_executed_is_tried_again_unless_it_may_be_re
     }
 }
 
+/// What nobody answers, and what other frames of its connection belong to, could be executed twice unnoticed.
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_repeated_is_not_on_routes_that_may_be_either() {
+    let oneway = message("O 1 a");
+    let bound = {
+        let mut head = Head::new();
+        head.set_id(Id::Number(1));
+        head.set_affinity(Affinity::Bound);
+        Message::new("Q 1 a\n".into(), head)
+    };
+    for request in [oneway, bound] {
+        for (first, expected) in [
+            (Reason::UpstreamClosed, (Some(Reason::UpstreamClosed), 1)),
+            (Reason::Timeout, (Some(Reason::Timeout), 1)),
+            (Reason::ConnectFailure, (None, 2)),
+        ] {
+            let policy = RetryPolicy::new(1).with_on([RetryOn::ConnectFailure, RetryOn::Reset, RetryOn::Timeout]);
+            let mut retried = Retried::new(policy.with_repeatable(true));
+            let mut routed = retried.routed("Q 1 a");
+            routed.request.message = request.clone().into();
+            assert_eq!(play(&mut retried, routed, &[first]).await, expected, "{request:?}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn tries_end_with_their_number_and_with_the_budget() {
     use Reason::ConnectFailure as No;
@@ -143,26 +169,42 @@ async fn a_further_try_waits_and_says_so_and_avoids_the_host() {
 
 #[tokio::test(start_paused = true)]
 async fn a_try_that_takes_too_long_is_given_up_and_followed() {
-    let policy = RetryPolicy::new(1)
-        .with_on([RetryOn::Timeout])
-        .with_repeatable(true)
-        .with_per_try_timeout(Duration::from_millis(100));
-    let mut retried = Retried::new(policy);
-    let routed = retried.routed("Q 1 a");
-    let future = retried.call(routed).await.into_inner();
-    let handle = &mut retried.handle;
-    let start = Instant::now();
-    let played = async {
-        let (_, mute) = handle.next_request().await.expect("called");
-        let (_, second) = handle.next_request().await.expect("called");
-        (start.elapsed(), mute, second)
-    };
-    let (took, second) = tokio::select! {
-        _ = future => panic!("nobody answers yet"),
-        (took, mute, second) = played => { drop(mute); (took, second) }
-    };
-    assert!((100..400).contains(&took.as_millis()), "{took:?}");
-    drop(second);
+    for answered in [true, false] {
+        let policy = RetryPolicy::new(1)
+            .with_on([RetryOn::Timeout])
+            .with_repeatable(true)
+            .with_per_try_timeout(Duration::from_millis(100));
+        let mut retried = Retried::new(policy);
+        let routed = retried.routed("Q 1 a");
+        let future = retried.call(routed).await.into_inner();
+        let handle = &mut retried.handle;
+        let start = Instant::now();
+        let played = async {
+            let (_, first) = handle.next_request().await.expect("called");
+            let (_, second) = handle.next_request().await.expect("called");
+            let followed = start.elapsed();
+            let given_back = Arc::default();
+            first.send_response(watched("R 1 late\n", &given_back));
+            assert_eq!(given_back.load(Relaxed), 1, "nobody is there to take it");
+            if answered {
+                second.send_response(answer("R 1 second"));
+                return (followed, None);
+            }
+            (followed, Some(second))
+        };
+        let (result, (followed, _second)) = tokio::join!(future, played);
+        assert!((100..400).contains(&followed.as_millis()), "{followed:?}");
+        match result {
+            Ok(Response::Message(message)) if answered => assert_eq!(message.frame(), "R 1 second\n"),
+            Err(error) if !answered => {
+                assert_eq!(error.to_string(), "timeout: no answer to a try within 100ms");
+                assert!(start.elapsed() >= followed + Duration::from_millis(100), "{:?}", start.elapsed());
+            }
+            other => panic!("{other:?}"),
+        }
+        let counters = &retried.metrics.counters;
+        assert_eq!((retried.counted(), counters.hedged.get()), ([1, u64::from(answered), 0, u64::from(!answered)], 0));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -133,7 +133,7 @@ kinds! {
     NegativeLength = "negative_length",
     /// A leading byte that the grammar reserves.
     ReservedTag = "reserved_tag",
-    /// More attributes than the limit.
+    /// More attributes than the limit, or one whose value is longer than the limit.
     TooManyAttributes = "too_many_attributes",
     /// More class definitions or references than the limit.
     TooManyDefinitions = "too_many_definitions",

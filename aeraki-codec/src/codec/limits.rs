@@ -17,7 +17,7 @@ pub struct Limits {
     /// Most attributes of one message; default 256.
     pub attributes: usize,
     /// Longest attribute value that is made available, and longest header block that is walked, in bytes; default
-    /// 65 536.
+    /// 65 536. A message with a longer one is malformed.
     pub attribute_bytes: usize,
     /// Most class definitions, and most references, of one Hessian2 body; default 1 024 and 64 times as many.
     pub definitions: usize,

@@ -129,6 +129,9 @@ impl AttributeTable {
     }
 
     fn add(&mut self, frame: &[u8], limits: &Limits, entry: Entry) -> Result<(), DecodeError> {
+        if entry.value.len() > limits.attribute_bytes {
+            return Err(DecodeError::new(DecodeErrorKind::TooManyAttributes, entry.key.range().start));
+        }
         // The length alone tells most keys apart.
         let similar = |old: &Entry| old.key.len() == entry.key.len();
         if self.entries.iter().any(similar)
@@ -298,6 +301,23 @@ mod tests {
         let mut table = table();
         let error = table.insert(FRAME, &limits, Text::Copied(b"k"), Text::Copied(b"v")).expect_err("full");
         assert_eq!(error.kind(), DecodeErrorKind::TooManyAttributes);
+    }
+
+    #[test]
+    fn values_are_bounded_wherever_they_stand() {
+        let limits = Limits { attribute_bytes: 5, ..Limits::default() };
+        for (value, fits) in [
+            (Text::Frame(0..5), true),
+            (Text::Frame(0..6), false),
+            (Text::Copied(b"12345"), true),
+            (Text::Copied(b"123456"), false),
+        ] {
+            let inserted = AttributeTable::default().insert(FRAME, &limits, Text::Copied(b"k"), value);
+            assert_eq!(
+                inserted.map_err(|error| error.kind()).err(),
+                (!fits).then_some(DecodeErrorKind::TooManyAttributes)
+            );
+        }
     }
 
     #[test]

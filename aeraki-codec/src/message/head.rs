@@ -202,8 +202,9 @@ impl Head {
     /// Adds an attribute; a repeated key takes the last value and, where they differ, counts as ambiguous.
     ///
     /// # Errors
-    /// [`TooManyAttributes`](crate::DecodeErrorKind::TooManyAttributes) beyond [`Limits::attributes`], and
-    /// [`FrameTooLarge`](crate::DecodeErrorKind::FrameTooLarge) for a position outside the frame or beyond 1 GiB.
+    /// [`TooManyAttributes`](crate::DecodeErrorKind::TooManyAttributes) beyond [`Limits::attributes`] and
+    /// [`Limits::attribute_bytes`], and [`FrameTooLarge`](crate::DecodeErrorKind::FrameTooLarge) for a position outside
+    /// the frame or beyond 1 GiB.
     #[inline(always)]
     pub fn insert(&mut self, frame: &[u8], limits: &Limits, key: Text<'_>, value: Text<'_>) -> Result<(), DecodeError> {
         self.attributes.insert(frame, limits, key, value)

@@ -38,11 +38,14 @@ impl GlobalLimit {
 
     /// Returns the descriptors of a message, each a list of keys and values; none where the message is not limited.
     ///
-    /// A value that is not UTF-8 is sent with replacement characters.
+    /// A value that is not UTF-8 is sent with replacement characters, and of a long one no more than 1 KiB: a client
+    /// must not make a question that no service takes, since it would pass where failures let requests pass.
     pub fn descriptors<A: Attributes + ?Sized>(&self, message: &A) -> Option<Vec<Vec<(String, String)>>> {
         self.matcher.find(message)?;
-        let value =
-            |name: &str| message.attr(name).map_or_else(String::new, |value| String::from_utf8_lossy(value).into());
+        let value = |name: &str| {
+            let value = message.attr(name).unwrap_or_default();
+            String::from_utf8_lossy(value.get(..MOST_VALUE_BYTES).unwrap_or(value)).into_owned()
+        };
         let descriptors = self.config.descriptors.iter().map(|descriptor| {
             descriptor.entries.iter().map(|entry| (entry.key.clone(), value(&entry.attribute))).collect()
         });
@@ -55,6 +58,9 @@ impl GlobalLimit {
         self.matcher.keys().chain(entries.map(|entry| entry.attribute.as_str()))
     }
 }
+
+/// As much of a value as the service is told.
+const MOST_VALUE_BYTES: usize = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -74,6 +80,16 @@ mod tests {
         let expected = vec![vec![pair("m", "hello")], vec![pair("m", "hello"), pair("u", "")]];
         assert_eq!(limit.descriptors(&[("method", "hello")]), Some(expected), "no conditions: everything is limited");
         assert_eq!(limit.keys().collect::<Vec<_>>(), ["method", "method", "user"]);
+    }
+
+    #[test]
+    fn of_a_long_value_the_service_is_told_the_beginning() {
+        let limit = GlobalLimit::compile(&config()).expect("valid");
+        let (long, most) = ("u".repeat(200_000), "u".repeat(1024));
+        let descriptors = limit.descriptors(&[("user", &*long)]).expect("it is limited");
+        assert_eq!(descriptors[1][1], ("u".to_owned(), most.clone()));
+        let descriptors = limit.descriptors(&[("user", &*most)]).expect("it is limited");
+        assert_eq!(descriptors[1][1].1, most);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The rate limits of a router and of its routes.
 
-use super::Check;
+use std::time::Duration;
+
+use super::{Check, LONGEST};
 use crate::crd::{Descriptor, GlobalRateLimit, KeyedBuckets, LocalRateLimit, TokenBucket};
 
 impl Check<'_> {
@@ -32,8 +34,8 @@ impl Check<'_> {
     fn bucket(&mut self, bucket: &TokenBucket, field: &str) {
         self.require(bucket.max_tokens > 0, format!("{field}.maxTokens"), "must be at least 1");
         self.require(bucket.tokens_per_fill != Some(0), format!("{field}.tokensPerFill"), "must be at least 1");
-        let fills = bucket.fill_interval.is_some_and(|interval| !interval.is_zero());
-        self.require(fills, format!("{field}.fillInterval"), "must be a time above zero");
+        let fills = bucket.fill_interval.is_some_and(|interval| (SHORTEST_FILL..=LONGEST).contains(&interval));
+        self.require(fills, format!("{field}.fillInterval"), "must lie between 1 microsecond and 365 days");
     }
 
     pub(super) fn global_rate_limit(&mut self, limit: &GlobalRateLimit, field: &str) {
@@ -45,6 +47,8 @@ impl Check<'_> {
         for (index, descriptor) in limit.descriptors.iter().enumerate() {
             self.descriptor(descriptor, &format!("{field}.descriptors[{index}]"));
         }
+        let entries: usize = limit.descriptors.iter().map(|descriptor| descriptor.entries.len().max(1)).sum();
+        self.require(entries <= MOST_ENTRIES, format!("{field}.descriptors"), "must not hold more than 64 entries");
         if let Some(matches) = &limit.matches {
             self.attributes(&matches.attributes, &format!("{field}.match"));
         }
@@ -65,3 +69,7 @@ impl Check<'_> {
         }
     }
 }
+
+/// The shortest time between two fills, and the most entries of all descriptors, of the proxy's configuration.
+const SHORTEST_FILL: Duration = Duration::from_micros(1);
+const MOST_ENTRIES: usize = 64;

@@ -116,7 +116,8 @@ impl Check<'_> {
     }
 
     fn time(&mut self, time: Option<Duration>, field: String) {
-        self.require(time.is_none_or(|time| !time.is_zero()), field, "must be a time above zero");
+        let holds = time.is_none_or(|time| !time.is_zero() && time <= LONGEST);
+        self.require(holds, field, "must be a time above zero, at most 365 days");
     }
 
     fn destination(&mut self, destination: &Destination, field: &str) {
@@ -197,6 +198,9 @@ impl Check<'_> {
         }
     }
 }
+
+/// The longest time of the proxy's configuration.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Has a table compile the expression alone, as it will be.
 fn regex_fault(condition: &StringMatch) -> Option<String> {

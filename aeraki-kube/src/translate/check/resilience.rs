@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aeraki_route::config::{AbortWith, BackOff as DefaultBackOff, RetryOn};
 
-use super::Check;
+use super::{Check, LONGEST};
 use crate::crd::{BackOff, Fault, FaultAbort, FaultDelay, MetaRoute, Percent, Retries};
 
 impl Check<'_> {
@@ -45,6 +45,11 @@ impl Check<'_> {
             let least = base.unwrap_or_else(|| DefaultBackOff::default().base);
             let reason = || format!("must not be below the base of {least:?}");
             self.require_with(max.is_none_or(|max| max >= least), format!("{field}.backOff.max"), reason);
+            self.require(
+                max.is_none_or(|max| max <= LONGEST),
+                format!("{field}.backOff.max"),
+                "must be at most 365 days",
+            );
         }
         if let Some(budget) = &retries.budget {
             self.percentage(budget.percentage, &format!("{field}.budget.percentage"));

@@ -359,7 +359,7 @@ fn limits_must_be_complete() {
         ),
         (
             "localRateLimit: {tokenBucket: {maxTokens: 1}}".to_owned(),
-            "spec.localRateLimit.tokenBucket.fillInterval: must be a time above zero",
+            "spec.localRateLimit.tokenBucket.fillInterval: must lie between 1 microsecond and 365 days",
         ),
         (
             format!("localRateLimit: {{conditions: [{{{bucket}}}]}}"),

@@ -176,7 +176,8 @@ fn what_is_wrong_with_a_route_is_told_in_the_words_of_the_router() {
     let asked =
         |descriptor: &str| format!("globalRateLimit: {{domain: d, rateLimitService: s, descriptors: [{descriptor}]}}");
     for (fields, expected) in [
-        ("timeout: 0s".to_owned(), "timeout: must be a time above zero"),
+        ("timeout: 0s".to_owned(), "timeout: must be a time above zero, at most 365 days"),
+        ("timeout: 9000h".to_owned(), "timeout: must be a time above zero, at most 365 days"),
         ("retries: {attempts: 11}".to_owned(), "retries.attempts: must lie between 1 and 10"),
         (
             "timeout: 1s\n    retries: {perTryTimeout: 2s}".to_owned(),
@@ -188,6 +189,7 @@ fn what_is_wrong_with_a_route_is_told_in_the_words_of_the_router() {
         ),
         ("retries: {retryOn: ''}".to_owned(), "retries.retryOn: must name a kind of failure"),
         ("retries: {backOff: {max: 1ms}}".to_owned(), "retries.backOff.max: must not be below the base of 25ms"),
+        ("retries: {backOff: {max: 9000h}}".to_owned(), "retries.backOff.max: must be at most 365 days"),
         (
             "retries: {budget: {percentage: {value: 101}}}".to_owned(),
             "retries.budget.percentage.value: must be 0, or lie between 0.0001 and 100",
@@ -230,6 +232,14 @@ fn what_is_wrong_with_a_route_is_told_in_the_words_of_the_router() {
         (
             asked("{property: a, entries: [{property: a, descriptorKey: b}]}"),
             "globalRateLimit.descriptors[0].entries: excludes `property` and `descriptorKey`, which are given too",
+        ),
+        (
+            "localRateLimit: {tokenBucket: {maxTokens: 1, fillInterval: 9000h}}".to_owned(),
+            "localRateLimit.tokenBucket.fillInterval: must lie between 1 microsecond and 365 days",
+        ),
+        (
+            asked(&["{property: a, descriptorKey: b}"; 65].join(", ")),
+            "globalRateLimit.descriptors: must not hold more than 64 entries",
         ),
         (
             asked("{entries: [{property: a}]}"),

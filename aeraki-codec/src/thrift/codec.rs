@@ -45,7 +45,7 @@ impl Protocol for Thrift {
         Box::new(ThriftCodec {
             dialect: self.dialect,
             skip: Skip::new(),
-            inflater: self.inflater.clone(),
+            inflater: self.inflater.of(role),
             role,
             leaving: false,
             limits: *limits,

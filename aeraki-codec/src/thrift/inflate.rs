@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use flate2::{Decompress, FlushDecompress, Status};
 
-use crate::codec::{DecodeError, DecodeErrorKind, EncodeError};
+use crate::codec::{DecodeError, DecodeErrorKind, EncodeError, Role};
 
 /// Inflates payloads for all connections of one protocol object.
 ///
@@ -15,16 +15,24 @@ use crate::codec::{DecodeError, DecodeErrorKind, EncodeError};
 #[derive(Clone, Debug)]
 pub(super) struct Inflater {
     spare: Arc<Mutex<Option<Decompress>>>,
-    room: &'static Room,
+    /// What requests take until their servers have read them. Answers take nothing of it: whoever serves clients bounds
+    /// what they leave unread, and one that reads slowly must not stop the others.
+    room: Option<Arc<Room>>,
 }
 
 impl Default for Inflater {
     fn default() -> Self {
-        Self { spare: Arc::default(), room: &ROOM }
+        Self { spare: Arc::default(), room: Some(Arc::new(Room { taken: AtomicUsize::new(0), most: MOST_ROOM })) }
     }
 }
 
 impl Inflater {
+    /// Returns that of a connection, in which the proxy has this role.
+    pub(super) fn of(&self, role: Role) -> Self {
+        let room = if role == Role::Client { self.room.clone() } else { None };
+        Self { spare: Arc::clone(&self.spare), room }
+    }
+
     /// Inflates the first bytes of a payload into `out` and returns those that came out.
     pub(super) fn prefix<'a>(&self, deflated: &[u8], out: &'a mut [u8]) -> Result<&'a [u8], DecodeError> {
         let mut zlib = self.take();
@@ -35,14 +43,17 @@ impl Inflater {
     }
 
     /// Inflates a whole payload that is to be passed on: one that swells beyond measure would cost its sender nothing.
-    /// It is counted, among those of the whole process, until nobody holds it any more.
+    /// It takes of the room until nobody holds it any more.
     pub(super) fn to_pass_on(&self, deflated: &[u8], limit: usize) -> Result<Bytes, EncodeError> {
         let limit = limit.min(deflated.len().saturating_mul(MOST_SWELLING).max(SMALL));
-        let mut place = Place { bytes: 0, room: self.room };
-        match self.inflate(deflated, limit, |more| place.widen(more)) {
-            Ok(inflated) => Ok(Bytes::from_owner(Counted { inflated, _place: place })),
-            Err(Failure::Bad) => Err(EncodeError::Foreign),
-            Err(Failure::NoRoom) => Err(EncodeError::Overflow),
+        let mut place = self.room.clone().map(Place::new);
+        let inflated = self.inflate(deflated, limit, |more| place.as_mut().is_none_or(|place| place.widen(more)));
+        match (inflated, place) {
+            (Ok(inflated), Some(place)) => Ok(Bytes::from_owner(Counted { inflated, _place: place })),
+            (Ok(inflated), None) => Ok(inflated.into()),
+            (Err(Failure::Bad), _) => Err(EncodeError::Foreign),
+            (Err(Failure::TooLong), _) => Err(EncodeError::TooLarge),
+            (Err(Failure::NoRoom), _) => Err(EncodeError::Overflow),
         }
     }
 
@@ -91,6 +102,7 @@ fn grow(
             Ok(_) if out.len() == out.capacity() && out.len() < limit => {
                 more = out.len().max(256).min(limit.saturating_sub(out.len()));
             }
+            Ok(_) if out.len() == limit => return Err(Failure::TooLong),
             _ => return Err(Failure::Bad),
         }
     }
@@ -99,8 +111,10 @@ fn grow(
 /// Why a payload was not inflated.
 #[derive(Clone, Copy, Debug)]
 enum Failure {
-    /// It is no zlib, not whole, or longer than allowed.
+    /// It is no zlib, or not whole.
     Bad,
+    /// It is longer than allowed.
+    TooLong,
     /// Too much is inflated already.
     NoRoom,
 }
@@ -116,10 +130,14 @@ struct Room {
 #[derive(Debug)]
 struct Place {
     bytes: usize,
-    room: &'static Room,
+    room: Arc<Room>,
 }
 
 impl Place {
+    fn new(room: Arc<Room>) -> Self {
+        Self { bytes: 0, room }
+    }
+
     /// Takes `more` bytes; false where there is no room for them.
     fn widen(&mut self, more: usize) -> bool {
         let fits = |taken: usize| taken.checked_add(more).filter(|taken| *taken <= self.room.most);
@@ -160,8 +178,8 @@ const FIRST_ROOM: usize = 64 * 1024;
 const MOST_SWELLING: usize = 16;
 /// Bytes that any payload may have inflated.
 const SMALL: usize = 256 * 1024;
-/// The room of the process: four of the longest messages, or many usual ones.
-static ROOM: Room = Room { taken: AtomicUsize::new(0), most: 64 << 20 };
+/// The room of one protocol object: four of the longest messages, or many usual ones.
+const MOST_ROOM: usize = 64 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -173,8 +191,9 @@ mod tests {
 
     #[test]
     fn what_is_inflated_to_be_written_has_a_bound_until_it_is_written() {
-        let room = Box::leak(Box::new(Room { taken: AtomicUsize::new(0), most: 200_000 }));
-        let inflater = Inflater { room, ..Inflater::default() };
+        let room = Arc::new(Room { taken: AtomicUsize::new(0), most: 200_000 });
+        let of_all = Inflater { room: Some(Arc::clone(&room)), ..Inflater::default() };
+        let inflater = of_all.of(Role::Client);
         let text: Vec<u8> = (0u32..20_000).flat_map(u32::to_be_bytes).collect();
         let mut zlib = ZlibEncoder::new(Vec::new(), Compression::default());
         zlib.write_all(&text).expect("memory");
@@ -187,11 +206,16 @@ mod tests {
         let taken = room.taken.load(Ordering::Relaxed);
         assert!((text.len()..=2 * text.len()).contains(&taken), "{taken}");
         assert_eq!(inflate(), Err(EncodeError::Overflow));
+        assert_eq!(of_all.of(Role::Client).to_pass_on(&deflated, 1 << 20), Err(EncodeError::Overflow));
+        for other in [of_all.of(Role::Server), Inflater::default().of(Role::Client)] {
+            assert_eq!(other.to_pass_on(&deflated, 1 << 20).expect("no other takes its room"), text);
+        }
         drop(one);
         assert_eq!(inflate(), Err(EncodeError::Overflow), "the rest of it has not been written");
         drop(part);
         inflate().expect("room again");
         assert_eq!(inflater.to_pass_on(&deflated[..100], 1 << 20), Err(EncodeError::Foreign));
+        assert_eq!(inflater.to_pass_on(&deflated, text.len() - 1), Err(EncodeError::TooLarge));
         assert_eq!(room.taken.load(Ordering::Relaxed), 0);
     }
 }

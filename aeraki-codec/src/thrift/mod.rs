@@ -34,10 +34,10 @@
 //!
 //! A one-way call is never answered; a call whose number cannot be read is answered by closing.
 //!
-//! Payloads compressed with zlib are inflated as far as the head reaches. They are forwarded as they came, unless the
-//! number has to change: then they are inflated and go out plain. They may be 256 KiB long, or 16 times as long as what
-//! came; those of the whole process that have not been written yet take 64 MiB at most
-//! ([`Overflow`](crate::EncodeError::Overflow)). Not spoken: JSON, HTTP, SASL, the upgrade of Finagle, and transforms
+//! Payloads compressed with zlib are inflated as far as the head reaches, and as a whole before they are passed on: as
+//! they came, or plain where the number has to change. They may be 256 KiB long, or 16 times as long as what came
+//! ([`TooLarge`](crate::EncodeError::TooLarge)). Requests that have not been written yet take 64 MiB at most for each
+//! [`Thrift`] and its clones ([`Overflow`](crate::EncodeError::Overflow)). Not spoken: JSON, HTTP, SASL, the upgrade of Finagle, and transforms
 //! other than zlib.
 //!
 //! Whoever uses the codec alone starts with [`message`].

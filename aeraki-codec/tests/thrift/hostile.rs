@@ -82,11 +82,11 @@ fn a_bomb_is_not_inflated() {
     decoded.set_id(2);
     let mut out = Output::new();
     let mut codec = codec(dialect, Role::Client);
-    assert_eq!(codec.encode(&decoded, &mut out), Err(EncodeError::Foreign), "its id cannot be changed");
+    assert_eq!(codec.encode(&decoded, &mut out), Err(EncodeError::TooLarge), "its id cannot be changed");
     assert!(out.is_empty());
     assert_eq!(thrift::message(&bomb).expect_err("too large").kind(), DecodeErrorKind::BadCompression);
     decoded.set_id(1);
-    assert_eq!(codec.encode(&decoded, &mut out), Err(EncodeError::Foreign), "nor can it be passed on as it is");
+    assert_eq!(codec.encode(&decoded, &mut out), Err(EncodeError::TooLarge), "nor can it be passed on as it is");
     assert!(out.is_empty());
 }
 
@@ -101,12 +101,12 @@ fn a_bomb_below_the_limit_is_not_passed_on_either() {
         codec(dialect, Role::Client).encode(&decoded, &mut out).map(|()| out.len())
     };
     assert!(passed_on(&[0; 200_000]).expect("small, whatever it was deflated to") > 200_000);
-    assert_eq!(passed_on(&[0; 2_000_000]), Err(EncodeError::Foreign), "from some 2 000 bytes");
+    assert_eq!(passed_on(&[0; 2_000_000]), Err(EncodeError::TooLarge), "from some 2 000 bytes");
     let mut text: Vec<u8> = (0u32..10_000).flat_map(|n| (n * n).wrapping_mul(0x9e37_79b1).to_be_bytes()).collect();
     text.resize(500_000, 0);
     assert!(passed_on(&text).expect("an eighth to a sixteenth of it is usual") > 500_000);
     text.resize(1_000_000, 0);
-    assert_eq!(passed_on(&text), Err(EncodeError::Foreign), "25 times what came");
+    assert_eq!(passed_on(&text), Err(EncodeError::TooLarge), "25 times what came");
 }
 
 /// A receiver would take the second message for the next call, and the next frame for what the struct lacks.

@@ -25,6 +25,8 @@ const WHOLE: &[&str] = &[
     "envoy.config.cluster.v3.Cluster.load_balancing_policy",
     "envoy.config.cluster.v3.Cluster.metadata",
     "envoy.config.cluster.v3.Cluster.transport_socket",
+    "envoy.config.cluster.v3.Cluster.transport_socket_matcher",
+    "envoy.config.cluster.v3.Cluster.transport_socket_matches",
     "envoy.config.core.v3.Node.metadata",
     "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy.drop_overloads",
     "envoy.config.endpoint.v3.LbEndpoint.metadata",

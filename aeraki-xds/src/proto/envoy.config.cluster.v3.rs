@@ -117,6 +117,10 @@ impl ::prost::Name for OutlierDetection {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Cluster {
+    #[prost(message, repeated, tag = "43")]
+    pub transport_socket_matches: ::prost::alloc::vec::Vec<
+        cluster::TransportSocketMatch,
+    >,
     #[prost(message, optional, tag = "59")]
     pub transport_socket_matcher: ::core::option::Option<
         super::super::super::super::xds::r#type::matcher::v3::Matcher,
@@ -219,6 +223,28 @@ pub struct Cluster {
 }
 /// Nested message and enum types in `Cluster`.
 pub mod cluster {
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct TransportSocketMatch {
+        #[prost(string, tag = "1")]
+        pub name: ::prost::alloc::string::String,
+        #[prost(message, optional, tag = "2")]
+        pub r#match: ::core::option::Option<::prost_types::Struct>,
+        #[prost(message, optional, tag = "3")]
+        pub transport_socket: ::core::option::Option<
+            super::super::super::core::v3::TransportSocket,
+        >,
+    }
+    impl ::prost::Name for TransportSocketMatch {
+        const NAME: &'static str = "TransportSocketMatch";
+        const PACKAGE: &'static str = "envoy.config.cluster.v3";
+        fn full_name() -> ::prost::alloc::string::String {
+            "envoy.config.cluster.v3.Cluster.TransportSocketMatch".into()
+        }
+        fn type_url() -> ::prost::alloc::string::String {
+            "type.googleapis.com/envoy.config.cluster.v3.Cluster.TransportSocketMatch"
+                .into()
+        }
+    }
     #[derive(Clone, PartialEq, ::prost::Message)]
     pub struct LbSubsetConfig {
         #[prost(enumeration = "lb_subset_config::LbSubsetFallbackPolicy", tag = "1")]

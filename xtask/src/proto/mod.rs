@@ -225,6 +225,7 @@ const MESSAGES: &[&str] = &[
     "envoy.config.cluster.v3.Cluster.RingHashLbConfig",
     "envoy.config.cluster.v3.Cluster.RoundRobinLbConfig",
     "envoy.config.cluster.v3.Cluster.SlowStartConfig",
+    "envoy.config.cluster.v3.Cluster.TransportSocketMatch",
     "envoy.config.cluster.v3.LoadBalancingPolicy",
     "envoy.config.cluster.v3.OutlierDetection",
     "envoy.config.cluster.v3.UpstreamConnectionOptions",

@@ -26,8 +26,8 @@ use crate::proto::envoy::config::cluster::v3 as proto;
 ///
 /// Names the cluster, the field and the reason: a discovery type other than static, DNS and original destination, a
 /// load balancing policy other than round robin, random, least request, ring hash and Maglev, or the configuration of
-/// another one than that in force, TLS that is not supported or would verify nobody, and everything that
-/// [`Cluster::validate`] refuses.
+/// another one than that in force, TLS that is not supported or would verify nobody, transport sockets by what endpoints
+/// say, and everything that [`Cluster::validate`] refuses.
 pub fn cluster_from_proto(cluster: &proto::Cluster) -> Result<Cluster, ConfigError> {
     let at = &At::resource("cluster", &cluster.name);
     let mut converted = Cluster::new(&cluster.name).with_discovery(discovery::from_proto(cluster, at)?);
@@ -44,13 +44,7 @@ pub fn cluster_from_proto(cluster: &proto::Cluster) -> Result<Cluster, ConfigErr
     let options = cluster.upstream_connection_options.as_ref();
     let keepalive = options.and_then(|options| options.tcp_keepalive.as_ref());
     converted.tcp_keepalive = keepalive.and_then(tcp_keepalive::from_proto);
-    let socket = cluster.transport_socket.as_ref();
-    let announced = proxy_protocol::upstream(socket, at)?;
-    converted.proxy_protocol = announced.as_ref().map(|(version, _)| *version);
-    converted.tls = match &announced {
-        Some((_, inner)) => tls::upstream(Some(inner), &at.field("transport_socket.typed_config"))?,
-        None => tls::upstream(socket, at)?,
-    };
+    apply_transport_socket(cluster, &mut converted, at)?;
     if let Some(timeout) = duration::exact_from_proto(cluster.connect_timeout.as_ref(), &at.field("connect_timeout"))? {
         converted.connect_timeout = timeout;
     }
@@ -59,6 +53,26 @@ pub fn cluster_from_proto(cluster: &proto::Cluster) -> Result<Cluster, ConfigErr
     }
     converted.validate()?;
     Ok(converted)
+}
+
+/// Applies the one transport socket of a cluster, and refuses those that endpoints would have by their metadata: most
+/// of them encrypt, and endpoints must not be spoken to in plain text instead.
+fn apply_transport_socket(cluster: &proto::Cluster, converted: &mut Cluster, at: &At<'_>) -> Result<(), ConfigError> {
+    let by_endpoint = [
+        ("transport_socket_matches", !cluster.transport_socket_matches.is_empty()),
+        ("transport_socket_matcher", cluster.transport_socket_matcher.is_some()),
+    ];
+    if let Some((field, _)) = by_endpoint.iter().find(|(_, used)| *used) {
+        return Err(at.field(field).refuse("is not supported: use transport_socket, the same for all endpoints"));
+    }
+    let socket = cluster.transport_socket.as_ref();
+    let announced = proxy_protocol::upstream(socket, at)?;
+    converted.proxy_protocol = announced.as_ref().map(|(version, _)| *version);
+    converted.tls = match &announced {
+        Some((_, inner)) => tls::upstream(Some(inner), &at.field("transport_socket.typed_config"))?,
+        None => tls::upstream(socket, at)?,
+    };
+    Ok(())
 }
 
 /// Applies what Envoy's clusters have no field for: `depth`, the requests in flight on one connection, `concurrent`,

@@ -180,6 +180,21 @@ fn what_would_verify_less_than_it_says_is_refused() {
 }
 
 #[test]
+fn tls_that_some_endpoints_would_have_is_refused_rather_than_left_out() {
+    let istio = format!(
+        "{{name: c, transport_socket_matches: [{{name: tlsMode-istio, match: {{tlsMode: istio}}, transport_socket: {}}}, \
+         {{name: tlsMode-disabled, match: {{}}, transport_socket: {{name: envoy.transport_sockets.raw_buffer}}}}]}}",
+        socket("UpstreamTlsContext", "common_tls_context: {}")
+    );
+    let matcher = "{name: c, transport_socket_matcher: {}}";
+    for (yaml, field) in [(&*istio, "transport_socket_matches"), (matcher, "transport_socket_matcher")] {
+        let expected =
+            format!("cluster \"c\": {field}: is not supported: use transport_socket, the same for all endpoints");
+        assert_eq!(cluster_from_proto(&message(yaml)).expect_err("is refused").to_string(), expected);
+    }
+}
+
+#[test]
 fn refusals_of_a_filter_chain_name_it() {
     let place = "listener \"l\": filter_chains[0].transport_socket";
     let cases = [

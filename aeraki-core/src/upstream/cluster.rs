@@ -19,7 +19,7 @@ use super::{
     directory::Directory,
     discovery,
     endpoint::Active,
-    health::Watched,
+    health::{Monitor, Watched},
     members::Members,
     shared::{Admitted, Shared},
     stats::ClusterStats,
@@ -37,7 +37,7 @@ pub struct Cluster {
 
 impl Cluster {
     /// Makes a cluster, which takes over the connections to endpoints that `previous` has too where they are made and
-    /// used in the same way.
+    /// used in the same way, and what looks after their health where they are judged in the same way.
     ///
     /// Of the workers that have the cluster one `looks_after` the health of its endpoints.
     pub(super) fn new(
@@ -59,11 +59,15 @@ impl Cluster {
             let found = before.iter().flat_map(|before| before.found());
             Members::new(found, before.as_deref(), &shared)
         });
-        let directory = Arc::new(Directory::new(members, shared, looks_after));
+        let monitor = looks_after.then(|| {
+            let kept = previous.filter(|previous| previous.judges_like(&shared.config));
+            kept.and_then(|kept| kept.directory.release_monitor()).unwrap_or_else(|| Monitor::begin(&shared))
+        });
+        let directory = Arc::new(Directory::new(members, shared, monitor));
         if is_given {
             directory.settle();
         }
-        let tasks = directory.begin(&config, changes, looks_after);
+        let tasks = directory.begin(&config, changes);
         Self { config, directory, tasks }
     }
 
@@ -110,7 +114,7 @@ impl Cluster {
 
     fn stop_tasks(&self) {
         self.tasks.iter().for_each(AbortHandle::abort);
-        self.directory.ask([]);
+        drop(self.directory.release_monitor());
     }
 
     /// Tells whether connections are made and used as a configuration says, which is without endpoints.
@@ -124,6 +128,12 @@ impl Cluster {
         like.health_check.clone_from(&config.health_check);
         like.outlier_detection.clone_from(&config.outlier_detection);
         like == *config
+    }
+
+    /// Tells whether endpoints are judged as a configuration says.
+    fn judges_like(&self, config: &config::Cluster) -> bool {
+        let like = &self.shared().config;
+        like.health_check == config.health_check && like.outlier_detection == config.outlier_detection
     }
 }
 

@@ -22,7 +22,7 @@ use super::{
     destinations::Destinations,
     discovery,
     endpoint::{Active, Endpoint},
-    health::{Checks, Host, Watched},
+    health::{Monitor, Watched},
     members::{Found, Members},
     pool::{Pool, PoolKind},
     shared::{Admitted, Changes, Shared},
@@ -44,8 +44,8 @@ pub(super) struct Directory {
     changing: Mutex<()>,
     /// Whether the endpoints were looked up once, successfully or not.
     known: watch::Sender<bool>,
-    /// The checks of the endpoints, where these are asked here.
-    checks: Option<Mutex<Checks>>,
+    /// What looks after the health of the endpoints, where that is done here and no other directory has taken it over.
+    monitor: Mutex<Option<Monitor>>,
     /// The endpoints that clients bring along, where these are the ones.
     destinations: Option<Destinations>,
 }
@@ -68,32 +68,22 @@ impl<'a> Criteria<'a> {
 }
 
 impl Directory {
-    pub(super) fn new(members: Members, shared: Arc<Shared>, looks_after: bool) -> Self {
-        let checks = if looks_after { shared.checks().map(Mutex::new) } else { None };
+    pub(super) fn new(members: Members, shared: Arc<Shared>, monitor: Option<Monitor>) -> Self {
         let destinations = match shared.config.discovery {
             Discovery::OriginalDst(original) => Some(Destinations::new(original)),
             _ => None,
         };
         let (members, known) = (Arc::new(members).into(), watch::Sender::new(false));
-        Self { members, changing: Mutex::default(), known, checks, destinations, shared }
+        Self { members, changing: Mutex::default(), known, monitor: monitor.into(), destinations, shared }
     }
 
     /// Begins what goes on for the sake of the cluster; `changes` are those since before the members were made.
-    pub(super) fn begin(
-        self: &Arc<Self>,
-        config: &config::Cluster,
-        changes: Changes,
-        looks_after: bool,
-    ) -> Vec<AbortHandle> {
+    pub(super) fn begin(self: &Arc<Self>, config: &config::Cluster, changes: Changes) -> Vec<AbortHandle> {
         let mut tasks: Vec<_> = discovery::begin(config, self).into_iter().collect();
         tasks.extend(changes.verdicts.map(|verdicts| spawn(Arc::clone(self).follow(verdicts))));
         tasks.extend(changes.proxies.map(|proxies| spawn(Arc::clone(self).follow(proxies))));
         if self.destinations.is_some() {
             tasks.push(spawn(Arc::clone(self).sweep_destinations()));
-        }
-        if let (true, Some(detection)) = (looks_after, config.outlier_detection.clone()) {
-            let health = Arc::clone(&self.shared.usage.health);
-            tasks.push(spawn(async move { health.sweep_for_ever(&detection).await }));
         }
         tasks
     }
@@ -110,7 +100,9 @@ impl Directory {
     pub(super) fn settle(&self) {
         let members = self.members();
         self.announce(&members);
-        self.ask(members.iter().map(|target| Arc::clone(&target.endpoint.host)));
+        if let Some(monitor) = &mut *lock(&self.monitor) {
+            monitor.keep(members.iter().map(|target| Arc::clone(&target.endpoint.host)));
+        }
         self.known.send_replace(true);
     }
 
@@ -168,11 +160,9 @@ impl Directory {
         new
     }
 
-    /// Asks these endpoints whether they are well, if any are.
-    pub(super) fn ask(&self, hosts: impl IntoIterator<Item = Arc<Host>>) {
-        if let Some(checks) = &self.checks {
-            lock(checks).keep(hosts);
-        }
+    /// Ceases to look after the health of the endpoints; whoever gets what did it may go on.
+    pub(super) fn release_monitor(&self) -> Option<Monitor> {
+        lock(&self.monitor).take()
     }
 
     /// Makes the choice of endpoints anew with every change.

@@ -88,7 +88,7 @@ use crate::{
 /// [`new`](Self::new) and the others with [`sibling`](Self::sibling).
 #[derive(Debug)]
 pub struct Clusters {
-    clusters: ArcSwap<HashMap<Arc<str>, Arc<Cluster>, foldhash::fast::RandomState>>,
+    clusters: ArcSwap<ByName>,
     /// Grows when `clusters` has been replaced.
     generation: AtomicU64,
     /// One update at a time.
@@ -98,6 +98,9 @@ pub struct Clusters {
     /// Whether these clusters look after the health of endpoints for all workers.
     looks_after: bool,
 }
+
+/// Clusters by name.
+type ByName = HashMap<Arc<str>, Arc<Cluster>, foldhash::fast::RandomState>;
 
 /// What is used of the limits of every cluster, by name.
 type Usages = HashMap<Arc<str>, Arc<Usage>>;
@@ -242,20 +245,14 @@ impl Clusters {
     pub(crate) fn put(&self, configs: impl IntoIterator<Item = Arc<config::Cluster>>) {
         let updating = lock(&self.updating);
         let old = self.clusters.load_full();
-        let new: HashMap<_, _, _> = configs
-            .into_iter()
-            .map(|config| {
-                let (name, previous) = match old.get_key_value(config.name.as_str()) {
-                    Some((name, previous)) => (Arc::clone(name), Some(previous)),
-                    None => (config.name.as_str().into(), None),
-                };
-                let cluster = match previous {
-                    Some(previous) if *previous.config() == config => Arc::clone(previous),
-                    _ => Arc::new(self.cluster(&name, config, previous)),
-                };
-                (name, cluster)
-            })
-            .collect();
+        let mut new = HashMap::default();
+        // from the end, since of two with one name the last counts: the other must not take anything over
+        for config in configs.into_iter().collect::<Vec<_>>().into_iter().rev() {
+            if !new.contains_key(config.name.as_str()) {
+                let (name, cluster) = self.successor(&old, config);
+                new.insert(name, cluster);
+            }
+        }
         let new = Arc::new(new);
         self.clusters.store(Arc::clone(&new));
         // who sees the new number finds the new clusters
@@ -284,6 +281,19 @@ impl Clusters {
             known.filter(|known| ***known == *config).map_or_else(|| Arc::new(config.clone()), Arc::clone)
         };
         configs.into_iter().map(known).collect()
+    }
+
+    /// Returns what goes by a configuration from now on: the cluster that does already, or a new one.
+    fn successor(&self, old: &ByName, config: Arc<config::Cluster>) -> (Arc<str>, Arc<Cluster>) {
+        let (name, previous) = match old.get_key_value(config.name.as_str()) {
+            Some((name, previous)) => (Arc::clone(name), Some(previous)),
+            None => (config.name.as_str().into(), None),
+        };
+        let cluster = match previous {
+            Some(previous) if *previous.config() == config => Arc::clone(previous),
+            _ => Arc::new(self.cluster(&name, config, previous)),
+        };
+        (name, cluster)
     }
 
     fn cluster(&self, name: &Arc<str>, config: Arc<config::Cluster>, previous: Option<&Arc<Cluster>>) -> Cluster {

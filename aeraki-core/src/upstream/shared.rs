@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use aeraki_codec::{LocalReply, Reason};
 use aeraki_route::{
     Place,
-    config::{self, HealthCheckKind, LbPolicy, RoutingPriority},
+    config::{self, LbPolicy, RoutingPriority},
 };
 use tokio::sync::watch;
 
@@ -13,7 +13,7 @@ use super::{
     Context,
     connect::Connector,
     endpoint::Endpoint,
-    health::{Checks, Ended, Host},
+    health::{Ended, Host},
     local::{LocalCluster, Population},
     stats::{ClusterStats, Usage},
 };
@@ -69,19 +69,6 @@ impl Shared {
         let zones = !config.lb_policy.is_hashed() && !config.common_lb.locality_weighted;
         let local = self.context.local_cluster.as_ref().filter(|_| zones);
         Changes { verdicts: judged.then(|| self.usage.health.verdicts()), proxies: local.map(LocalCluster::changes) }
-    }
-
-    /// Makes the checks of the endpoints, where they are asked.
-    pub(super) fn checks(&self) -> Option<Checks> {
-        let check = self.config.health_check.clone()?;
-        let protocol = match &check.kind {
-            HealthCheckKind::Heartbeat { protocol } => self.context.protocols.get(protocol).cloned(),
-            _ => None,
-        };
-        let detection = self.config.outlier_detection.as_ref();
-        let unejects = detection.is_some_and(|detection| detection.successful_active_health_check_uneject_host);
-        let (health, connector) = (Arc::clone(&self.usage.health), Arc::clone(&self.connector));
-        Some(Checks::new(health, check, unejects, connector, protocol))
     }
 
     /// Notes how a request to an endpoint ended, where that may take the endpoint out.

@@ -16,7 +16,7 @@ use crate::{io::Io, upstream::Connector};
 
 /// The checks of one cluster's endpoints, a task each; they end when this is dropped.
 #[derive(Debug)]
-pub(in crate::upstream) struct Checks {
+pub(super) struct Checks {
     checker: Arc<Checker>,
     tasks: HashMap<SocketAddress, AbortHandle>,
 }
@@ -34,7 +34,7 @@ struct Checker {
 }
 
 impl Checks {
-    pub(in crate::upstream) fn new(
+    pub(super) fn new(
         health: Arc<Health>,
         config: HealthCheck,
         unejects: bool,
@@ -46,7 +46,7 @@ impl Checks {
     }
 
     /// Makes these the endpoints that are asked.
-    pub(in crate::upstream) fn keep(&mut self, hosts: impl IntoIterator<Item = Arc<Host>>) {
+    pub(super) fn keep(&mut self, hosts: impl IntoIterator<Item = Arc<Host>>) {
         let mut before = std::mem::take(&mut self.tasks);
         for host in hosts {
             let address = host.address.clone();

@@ -6,6 +6,7 @@
 
 mod check;
 mod leaving;
+mod monitor;
 mod outlier;
 mod rates;
 mod stats;
@@ -25,8 +26,8 @@ use tokio::sync::watch;
 pub(crate) use self::check::has_sign_of_life;
 #[cfg(test)]
 use self::stats::Reason;
-pub(super) use self::{check::Checks, outlier::Ended, stats::HealthStats, watched::Watched};
-use self::{leaving::Leaving, outlier::Tallies};
+use self::{check::Checks, leaving::Leaving, outlier::Tallies};
+pub(super) use self::{monitor::Monitor, outlier::Ended, stats::HealthStats, watched::Watched};
 use crate::{observe::Gauge, sync::lock};
 
 /// What is known of the endpoints of one cluster.

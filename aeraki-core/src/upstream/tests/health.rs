@@ -351,3 +351,121 @@ fn thousands_of_endpoints_are_put_into_tables_by_another_thread() {
     assert!(is_in(2));
     assert!(allocated.bytes_total < 50_000, "{allocated:?}");
 }
+
+/// A configuration with other endpoints: the ports 1 to `count`.
+fn with_ports(config: &config::Cluster, count: u16) -> config::Cluster {
+    let mut config = config.clone();
+    config.endpoints = cluster_of(count).endpoints;
+    config
+}
+
+/// Lets seconds pass, with another endpoint that comes or goes every five.
+async fn with_updates(mesh: &Mesh, config: &config::Cluster, seconds: u64) {
+    for _ in 0..seconds / 5 {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let more = mesh.membership()[0] == 2;
+        mesh.clusters.update([with_ports(config, if more { 3 } else { 2 })]);
+    }
+    tokio::time::sleep(Duration::from_secs(seconds % 5)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_comes_back_however_often_others_come_and_go() {
+    let config = cluster_of(2).with_outlier_detection(detection());
+    let mesh = Mesh::of(&config);
+    lock(&mesh.ports.refuse).insert(1);
+    assert_eq!(mesh.calls(30).await.1, 5);
+    with_updates(&mesh, &config, 29).await;
+    assert_eq!(mesh.count("outlier_detection.ejections_active"), 1);
+    with_updates(&mesh, &config, 12).await;
+    assert_eq!(mesh.count("outlier_detection.ejections_active"), 0, "after 30 seconds, looked at every ten");
+}
+
+#[tokio::test(start_paused = true)]
+async fn rates_are_compared_however_often_endpoints_come_and_go() {
+    let mut detection = detection();
+    detection.consecutive_errors.enforcing = 0;
+    (detection.failure_percentage.enforcing, detection.failure_percentage.minimum_hosts) = (100, 1);
+    detection.failure_percentage.request_volume = 5;
+    let config = cluster_of(2).with_outlier_detection(detection);
+    let mesh = Mesh::of(&config);
+    lock(&mesh.ports.refuse).insert(1);
+    assert!(mesh.calls(30).await.1 > 5);
+    with_updates(&mesh, &config, 11).await;
+    assert_eq!(mesh.count("outlier_detection.ejections_enforced_failure_percentage"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn checks_of_endpoints_that_stay_go_on_when_others_come_and_go() {
+    let mut config = checked(HealthCheckKind::CONNECT);
+    config.health_check.as_mut().expect("is checked").unhealthy_threshold = 3;
+    let mesh = Mesh::of(&config);
+    let asked = || mem::take(&mut *lock(&mesh.ports.made));
+    let moment = || tokio::time::sleep(Duration::from_millis(1));
+    moment().await;
+    assert_eq!(asked(), [1, 2]);
+
+    let log = Log::begin();
+    lock(&mesh.ports.refuse).insert(1);
+    mesh.clusters.update([with_ports(&config, 3)]);
+    moment().await;
+    assert_eq!((asked(), mesh.count("health_check.failure")), (vec![3], 0), "nobody is asked too early");
+    assert!(!log.take().contains(":1"));
+    for failures in 1..=3 {
+        assert_eq!(mesh.membership(), [3, 3, 0], "three in a row are too many");
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!((asked(), mesh.count("health_check.failure")), (vec![2, 3], failures));
+        mesh.clusters.update([with_ports(&config, 3).with_lb_policy(config::LbPolicy::Random)]);
+        mesh.clusters.update([with_ports(&config, 3)]);
+    }
+    moment().await;
+    assert_eq!(mesh.membership(), [3, 2, 0]);
+    let told = log.take();
+    assert_eq!(told.matches("endpoint fails its checks").count(), 1, "{told}");
+    assert!(!told.contains("passes"), "{told}");
+
+    mesh.clusters.update([with_ports(&config, 2)]);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(asked(), [2], "who is gone is not asked");
+}
+
+#[tokio::test(start_paused = true)]
+async fn endpoints_that_stay_are_looked_after_by_the_rules_in_force() {
+    let log = Log::begin();
+    let mut config = checked(HealthCheckKind::CONNECT).with_outlier_detection(detection());
+    let mesh = Mesh::of(&config);
+    let asked = || mem::take(&mut *lock(&mesh.ports.made)).len();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(asked(), 2);
+    config.health_check.as_mut().expect("is checked").interval = Duration::from_secs(1);
+    mesh.clusters.update([config.clone()]);
+    tokio::time::sleep(Duration::from_millis(4500)).await;
+    assert_eq!(asked(), 10, "and not by both");
+
+    config.health_check = None;
+    let detection = config.outlier_detection.as_mut().expect("outliers are detected");
+    (detection.interval, detection.base_ejection_time) = (Duration::from_secs(1), Duration::from_secs(1));
+    mesh.clusters.update([config]);
+    lock(&mesh.ports.refuse).insert(1);
+    assert_eq!(mesh.calls(30).await.1, 5);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!((asked(), mesh.count("outlier_detection.ejections_active")), (1, 0), "only a request has connected");
+    assert!(log.take().contains("endpoint is back"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_worker_goes_on_asking_when_all_have_other_endpoints() {
+    let config = checked(HealthCheckKind::CONNECT);
+    let mesh = Mesh::of(&config);
+    let sibling = mesh.clusters.sibling(context(&mesh.ports));
+    for count in [2, 3, 2] {
+        // of two with one name the last counts
+        for clusters in [&mesh.clusters, &sibling] {
+            clusters.update([with_ports(&config, 1), with_ports(&config, count)]);
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(mem::take(&mut *lock(&mesh.ports.made)), [1, 2, 3]);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(lock(&mesh.ports.made).len(), 2, "by one worker, who is still there");
+}

@@ -6,23 +6,25 @@
 
 use std::{
     borrow::Borrow,
-    cmp::Reverse,
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     hash::Hash,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
 use foldhash::fast::RandomState;
 
-use crate::config::{ConnectionSourceType, FilterChainMatch, TransportProtocol, ip_block};
+use crate::{
+    config::{ConnectionSourceType, FilterChainMatch, TransportProtocol, ip_block},
+    networks::Networks,
+};
 
 /// The filter chains of a listener by what they [match](FilterChainMatch); the same choice as Envoy's.
 #[derive(Debug, Default)]
-pub struct ChainIndex(Exact<u16, Networks<ServerNames>>);
+pub struct ChainIndex(Exact<u16, ByNetwork<ServerNames>>);
 
 type ServerNames = Exact<Box<str>, Exact<TransportProtocol, ApplicationProtocols>>;
 type ApplicationProtocols = Exact<Box<str>, Sources>;
-type Sources = Exact<ConnectionSourceType, Networks<Exact<u16, Option<usize>>>>;
+type Sources = Exact<ConnectionSourceType, ByNetwork<Exact<u16, Option<usize>>>>;
 
 /// What is known of a connection when its filter chain is chosen.
 #[derive(Clone, Copy, Debug)]
@@ -188,47 +190,29 @@ impl<K: Hash + Eq, N: Default> Exact<K, N> {
     }
 }
 
-/// One step by address: networks by the length of their prefixes, the longest first.
+/// One step by address: what comes next for each network that is named, and where none is.
 #[derive(Debug)]
-struct Networks<N> {
-    named: BTreeMap<Reverse<u8>, HashMap<IpAddr, N, RandomState>>,
+struct ByNetwork<N> {
+    named: Networks<N>,
     any: Option<N>,
 }
 
-impl<N> Default for Networks<N> {
+impl<N> Default for ByNetwork<N> {
     fn default() -> Self {
-        Self { named: BTreeMap::new(), any: None }
+        Self { named: Networks::default(), any: None }
     }
 }
 
-impl<N: Default> Networks<N> {
+impl<N: Default> ByNetwork<N> {
     fn entry(&mut self, network: Option<&String>) -> &mut N {
         match network.and_then(|network| ip_block(network)) {
-            Some((address, length)) => {
-                self.named.entry(Reverse(length)).or_default().entry(prefix(address, length)).or_default()
-            }
+            Some(network) => self.named.entry(network),
             None => self.any.get_or_insert_with(N::default),
         }
     }
 
     fn get(&self, address: IpAddr) -> Option<&N> {
-        let address = address.to_canonical();
-        let mut found = self.named.iter().map(|(Reverse(length), networks)| networks.get(&prefix(address, *length)));
-        found.find_map(|next| next).or(self.any.as_ref())
-    }
-}
-
-/// Clears the bits of an address behind a prefix of this length.
-fn prefix(address: IpAddr, length: u8) -> IpAddr {
-    match address {
-        IpAddr::V4(v4) => {
-            let mask = u32::MAX.checked_shl(32_u32.saturating_sub(length.into())).unwrap_or(0);
-            IpAddr::V4((v4.to_bits() & mask).into())
-        }
-        IpAddr::V6(v6) => {
-            let mask = u128::MAX.checked_shl(128_u32.saturating_sub(length.into())).unwrap_or(0);
-            IpAddr::V6((v6.to_bits() & mask).into())
-        }
+        self.named.holding(address).next().or(self.any.as_ref())
     }
 }
 

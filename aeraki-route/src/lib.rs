@@ -35,6 +35,7 @@ mod chain_index;
 mod changes;
 mod compile;
 mod explain;
+mod networks;
 mod placement;
 mod places;
 mod rules;

@@ -1,4 +1,5 @@
 use proptest::{collection::vec, option, prelude::*, sample::subsequence};
+use std::cmp::Reverse;
 
 use super::*;
 

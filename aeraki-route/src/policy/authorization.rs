@@ -2,6 +2,7 @@
 
 mod conjunction;
 mod index;
+mod texts;
 
 use std::{net::IpAddr, sync::Arc};
 

@@ -1,12 +1,17 @@
 //! What must hold together for a policy to match: one source and one operation of a rule.
 
-use std::{collections::HashSet, net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 
 use aeraki_codec::Attributes;
-use foldhash::fast::RandomState;
 
-use super::{Field, Subject, Why};
-use crate::config::{AuthorizationPolicy, Operation, Patterns, Source, ip_block};
+use super::{
+    Field, Subject, Why,
+    texts::{Pattern, Texts},
+};
+use crate::{
+    config::{AuthorizationPolicy, Operation, Patterns, Source, ip_block},
+    networks::Networks,
+};
 
 /// One source and one operation of a rule, all of which must hold.
 #[derive(Debug)]
@@ -14,35 +19,41 @@ pub(super) struct Conjunction {
     policy: Arc<str>,
     /// Place of the rule in the policy.
     rule: usize,
-    pub(super) clauses: Box<[Clause]>,
-    networks: Network,
-    ports: Box<[u16]>,
-    not_ports: Box<[u16]>,
+    clauses: Box<[Clause]>,
+    addresses: Addresses,
+    ports: Ports,
 }
 
 /// What is asked of one text.
 #[derive(Debug)]
-pub(super) struct Clause {
-    pub(super) field: Field,
-    pub(super) wanted: PatternSet,
-    unwanted: PatternSet,
-}
-
-/// Texts, beginnings and ends.
-#[derive(Debug, Default)]
-pub(super) struct PatternSet {
-    pub(super) exact: HashSet<Box<[u8]>, RandomState>,
-    pub(super) prefixes: Vec<Box<[u8]>>,
-    pub(super) suffixes: Vec<Box<[u8]>>,
-    /// Whether any value will do.
-    pub(super) any: bool,
+struct Clause {
+    field: Field,
+    wanted: Texts<()>,
+    unwanted: Texts<()>,
 }
 
 /// Networks that the client must be in, and must not be in.
 #[derive(Debug, Default)]
-struct Network {
-    wanted: Box<[(IpAddr, u8)]>,
-    unwanted: Box<[(IpAddr, u8)]>,
+struct Addresses {
+    wanted: Networks<()>,
+    unwanted: Networks<()>,
+}
+
+/// Ports that the client must have connected to, and must not have; in order.
+#[derive(Debug)]
+struct Ports {
+    wanted: Box<[u16]>,
+    unwanted: Box<[u16]>,
+}
+
+/// One of the things that a conjunction wants, one of which a message must have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Key<'a> {
+    Text(Field, Pattern<'a>),
+    /// The client is in this network.
+    Network((IpAddr, u8)),
+    /// The client has connected to this port.
+    Port(u16),
 }
 
 /// Takes a policy apart: every source of a rule with every operation of it.
@@ -75,9 +86,8 @@ impl Conjunction {
             policy,
             rule,
             clauses: clauses.map(|(field, patterns)| Clause::new(field, patterns)).collect(),
-            networks: Network::new(&source.ip_blocks),
-            ports: operation.ports.as_slice().into(),
-            not_ports: operation.not_ports.as_slice().into(),
+            addresses: Addresses::new(&source.ip_blocks),
+            ports: Ports::new(operation),
         }
     }
 
@@ -85,72 +95,77 @@ impl Conjunction {
         Why::Policy { name: &self.policy, rule: self.rule }
     }
 
+    /// Lists what a message must have: one of the keys of every list. What must not be, and lists that nothing is
+    /// wanted of, are left out.
+    pub(super) fn wants(&self) -> impl Iterator<Item = Vec<Key<'_>>> {
+        let texts = self.clauses.iter().map(|clause| clause.keys().collect());
+        let networks = self.addresses.wanted.iter().map(Key::Network).collect();
+        let ports = self.ports.wanted.iter().copied().map(Key::Port).collect();
+        texts.chain([networks, ports]).filter(|keys: &Vec<_>| !keys.is_empty())
+    }
+
     pub(super) fn holds<A: Attributes + ?Sized>(&self, subject: &Subject<'_, A>) -> bool {
-        let port = subject.peer.port;
-        (self.ports.is_empty() || self.ports.contains(&port))
-            && !self.not_ports.contains(&port)
-            && self.networks.holds(subject.peer.address)
+        self.ports.holds(subject.peer.port)
+            && self.addresses.holds(subject.peer.address)
             && self.clauses.iter().all(|clause| clause.holds(subject))
     }
 }
 
 impl Clause {
     fn new(field: Field, patterns: &Patterns) -> Self {
-        Self { field, wanted: PatternSet::new(&patterns.values), unwanted: PatternSet::new(&patterns.not_values) }
+        Self { field, wanted: texts(&patterns.values), unwanted: texts(&patterns.not_values) }
+    }
+
+    fn keys(&self) -> impl Iterator<Item = Key<'_>> {
+        self.wanted.patterns().map(|pattern| Key::Text(self.field, pattern))
     }
 
     fn holds<A: Attributes + ?Sized>(&self, subject: &Subject<'_, A>) -> bool {
-        let any = |patterns: &PatternSet| subject.values(self.field).any(|value| patterns.matches(value));
+        let any = |texts: &Texts<()>| subject.values(self.field).any(|value| texts.match_any(value));
         (self.wanted.is_empty() || any(&self.wanted)) && !any(&self.unwanted)
     }
 }
 
-impl PatternSet {
-    fn new(patterns: &[String]) -> Self {
-        let mut set = Self::default();
-        for pattern in patterns {
-            match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
-                (Some(""), _) => set.any = true,
-                (Some(suffix), _) => set.suffixes.push(suffix.as_bytes().into()),
-                (None, Some(prefix)) => set.prefixes.push(prefix.as_bytes().into()),
-                (None, None) => {
-                    set.exact.insert(pattern.as_bytes().into());
-                }
-            }
-        }
-        set
+fn texts(patterns: &[String]) -> Texts<()> {
+    let mut texts = Texts::default();
+    for pattern in patterns {
+        texts.entry(Pattern::read(pattern));
     }
-
-    pub(super) fn is_empty(&self) -> bool {
-        !self.any && self.exact.is_empty() && self.prefixes.is_empty() && self.suffixes.is_empty()
-    }
-
-    fn matches(&self, value: &[u8]) -> bool {
-        self.any
-            || self.exact.contains(value)
-            || self.prefixes.iter().any(|prefix| value.starts_with(prefix))
-            || self.suffixes.iter().any(|suffix| value.ends_with(suffix))
-    }
+    texts
 }
 
-impl Network {
+impl Addresses {
     fn new(blocks: &Patterns) -> Self {
-        let read = |texts: &[String]| texts.iter().filter_map(|text| ip_block(text)).collect();
-        Self { wanted: read(&blocks.values), unwanted: read(&blocks.not_values) }
+        Self { wanted: networks(&blocks.values), unwanted: networks(&blocks.not_values) }
     }
 
     fn holds(&self, address: IpAddr) -> bool {
-        let within = |block: &(IpAddr, u8)| is_within(address, *block);
-        (self.wanted.is_empty() || self.wanted.iter().any(within)) && !self.unwanted.iter().any(within)
+        (self.wanted.is_empty() || self.wanted.hold(address)) && !self.unwanted.hold(address)
     }
 }
 
-/// Tells whether the first bits of two addresses agree; an IPv4 address that is mapped into IPv6 counts as IPv4.
-fn is_within(address: IpAddr, (network, length): (IpAddr, u8)) -> bool {
-    let differ = match (address.to_canonical(), network) {
-        (IpAddr::V4(address), IpAddr::V4(network)) => u128::from(address.to_bits() ^ network.to_bits()) << 96,
-        (IpAddr::V6(address), IpAddr::V6(network)) => address.to_bits() ^ network.to_bits(),
-        _ => return false,
-    };
-    differ.leading_zeros() >= u32::from(length)
+fn networks(blocks: &[String]) -> Networks<()> {
+    let mut networks = Networks::default();
+    for block in blocks.iter().filter_map(|block| ip_block(block)) {
+        networks.entry(block);
+    }
+    networks
+}
+
+impl Ports {
+    fn new(operation: &Operation) -> Self {
+        Self { wanted: in_order(&operation.ports), unwanted: in_order(&operation.not_ports) }
+    }
+
+    fn holds(&self, port: u16) -> bool {
+        let among = |ports: &[u16]| ports.binary_search(&port).is_ok();
+        (self.wanted.is_empty() || among(&self.wanted)) && !among(&self.unwanted)
+    }
+}
+
+fn in_order(ports: &[u16]) -> Box<[u16]> {
+    let mut ports = ports.to_vec();
+    ports.sort_unstable();
+    ports.dedup();
+    ports.into()
 }

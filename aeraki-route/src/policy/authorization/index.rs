@@ -1,4 +1,4 @@
-//! Finds the conjunctions that may hold for a message: each is filed under the patterns of one of its clauses.
+//! Finds the conjunctions that may hold for a message: each is filed under what it wants of one thing.
 
 use std::collections::HashMap;
 
@@ -7,47 +7,47 @@ use foldhash::fast::RandomState;
 
 use super::{
     Field, Subject,
-    conjunction::{Clause, Conjunction},
+    conjunction::{Conjunction, Key},
+    texts::{Pattern, Texts},
 };
+use crate::networks::Networks;
 
-/// Conjunctions by their most selective clause.
+/// Conjunctions, and where they are filed.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     conjunctions: Box<[Conjunction]>,
-    fields: Vec<FieldIndex>,
-    /// Conjunctions of which no pattern says what a message must have.
-    scan: Vec<u32>,
-}
-
-/// Where the conjunctions of one field are filed, by the texts that they want.
-#[derive(Debug)]
-struct FieldIndex {
-    field: Field,
-    exact: Filed,
-    prefixes: Affixes,
-    suffixes: Affixes,
-}
-
-type Filed = HashMap<Box<[u8]>, Vec<u32>, RandomState>;
-
-/// Beginnings or ends, and which lengths they have.
-#[derive(Debug, Default)]
-struct Affixes {
-    lengths: Vec<usize>,
     filed: Filed,
 }
 
+/// The places of conjunctions by the texts, networks and ports that they want.
+#[derive(Debug, Default)]
+struct Filed {
+    fields: Vec<(Field, Texts<Places>)>,
+    networks: Networks<Places>,
+    ports: HashMap<u16, Places, RandomState>,
+    /// Conjunctions that want nothing: they say at most what a message must not have.
+    scan: Places,
+}
+
+/// In order.
+type Places = Vec<u32>;
+
 impl Index {
     pub(super) fn build(conjunctions: impl Iterator<Item = Conjunction>) -> Self {
-        let mut index = Self { conjunctions: conjunctions.collect(), ..Self::default() };
-        let (fields, scan) = (&mut index.fields, &mut index.scan);
-        for (conjunction, id) in index.conjunctions.iter().zip(0..) {
-            match best_clause(conjunction) {
-                Some(clause) => FieldIndex::of(fields, clause.field).file(clause, id),
-                None => scan.push(id),
+        let conjunctions: Box<[_]> = conjunctions.collect();
+        let mut crowds = Crowds::default();
+        for key in conjunctions.iter().flat_map(Conjunction::wants).flatten() {
+            *crowds.entry(key).or_default() += 1;
+        }
+        let mut filed = Filed::default();
+        for (conjunction, place) in conjunctions.iter().zip(0..) {
+            match conjunction.wants().min_by_key(|keys| rank(keys, &crowds)) {
+                Some(keys) => keys.into_iter().for_each(|key| filed.under(key).push(place)),
+                None => filed.scan.push(place),
             }
         }
-        index
+        drop(crowds);
+        Self { conjunctions, filed }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -57,72 +57,76 @@ impl Index {
     /// Returns the first conjunction that holds.
     pub(super) fn find<A: Attributes + ?Sized>(&self, subject: &Subject<'_, A>) -> Option<&Conjunction> {
         let mut best = NONE;
-        let mut consider = |candidates: &[u32]| {
-            let mut better = candidates.iter().copied().take_while(|id| *id < best);
-            let found = better.find(|id| self.conjunctions[*id as usize].holds(subject));
+        self.filed.candidates(subject, |candidates| {
+            let mut better = candidates.iter().copied().take_while(|place| *place < best);
+            let found = better.find(|place| self.conjunctions[*place as usize].holds(subject));
             best = found.unwrap_or(best);
-        };
-        for index in &self.fields {
-            for value in subject.values(index.field) {
-                index.candidates(value, &mut consider);
-            }
-        }
-        consider(&self.scan);
+        });
         self.conjunctions.get(best as usize)
     }
+
+    /// Counts the conjunctions that are looked at where none of them holds.
+    #[cfg(test)]
+    pub(super) fn count_candidates<A: Attributes + ?Sized>(&self, subject: &Subject<'_, A>) -> usize {
+        let mut count = 0;
+        self.filed.candidates(subject, |candidates| count += candidates.len());
+        count
+    }
 }
 
-impl FieldIndex {
-    fn of(fields: &mut Vec<Self>, field: Field) -> &mut Self {
-        let place = fields.iter().position(|index| index.field == field).unwrap_or_else(|| {
-            let (exact, prefixes, suffixes) = Default::default();
-            fields.push(Self { field, exact, prefixes, suffixes });
-            fields.len() - 1
+impl Filed {
+    fn under(&mut self, key: Key<'_>) -> &mut Places {
+        match key {
+            Key::Text(field, pattern) => self.field(field).entry(pattern),
+            Key::Network(network) => self.networks.entry(network),
+            Key::Port(port) => self.ports.entry(port).or_default(),
+        }
+    }
+
+    fn field(&mut self, field: Field) -> &mut Texts<Places> {
+        let place = self.fields.iter().position(|(known, _)| *known == field).unwrap_or_else(|| {
+            self.fields.push((field, Texts::default()));
+            self.fields.len() - 1
         });
-        &mut fields[place]
+        &mut self.fields[place].1
     }
 
-    fn file(&mut self, clause: &Clause, id: u32) {
-        for text in &clause.wanted.exact {
-            self.exact.entry(text.clone()).or_default().push(id);
-        }
-        self.prefixes.file(&clause.wanted.prefixes, id);
-        self.suffixes.file(&clause.wanted.suffixes, id);
-    }
-
-    fn candidates(&self, value: &[u8], consider: &mut impl FnMut(&[u32])) {
-        if let Some(candidates) = self.exact.get(value) {
-            consider(candidates);
-        }
-        for length in self.prefixes.lengths.iter().take_while(|length| **length <= value.len()) {
-            self.prefixes.filed.get(&value[..*length]).into_iter().for_each(|candidates| consider(candidates));
-        }
-        for length in self.suffixes.lengths.iter().take_while(|length| **length <= value.len()) {
-            let end = &value[value.len() - length..];
-            self.suffixes.filed.get(end).into_iter().for_each(|candidates| consider(candidates));
-        }
-    }
-}
-
-impl Affixes {
-    fn file(&mut self, texts: &[Box<[u8]>], id: u32) {
-        for text in texts {
-            if let Err(place) = self.lengths.binary_search(&text.len()) {
-                self.lengths.insert(place, text.len());
+    /// Hands out the places of all conjunctions that may hold.
+    fn candidates<A: Attributes + ?Sized>(&self, subject: &Subject<'_, A>, mut consider: impl FnMut(&[u32])) {
+        for (field, texts) in &self.fields {
+            for value in subject.values(*field) {
+                texts.matching(value).for_each(|places| consider(places));
             }
-            self.filed.entry(text.clone()).or_default().push(id);
         }
+        self.networks.holding(subject.peer.address).for_each(|places| consider(places));
+        self.ports.get(&subject.peer.port).into_iter().for_each(|places| consider(places));
+        consider(&self.scan);
     }
 }
 
-/// Chooses the clause that the fewest messages fulfil, as far as can be told: whole texts before beginnings and ends,
-/// few before many. A clause that any value fulfils files nothing.
-fn best_clause(conjunction: &Conjunction) -> Option<&Clause> {
-    let clauses = conjunction.clauses.iter().filter(|clause| !clause.wanted.any && !clause.wanted.is_empty());
-    clauses.min_by_key(|clause| {
-        let affixes = clause.wanted.prefixes.len() + clause.wanted.suffixes.len();
-        (affixes, clause.wanted.exact.len())
-    })
+/// How many conjunctions want a thing.
+type Crowds<'a> = HashMap<Key<'a>, u32, RandomState>;
+
+/// Ranks what a conjunction may be filed under; the least is chosen.
+///
+/// What few others want comes first, so that no message meets more conjunctions than it must; that something is there
+/// comes last, as most messages have it. Else whole texts are before what holds many values, and ports come last, as
+/// they tell few messages apart; and few entries are before many.
+fn rank(keys: &[Key<'_>], crowds: &Crowds<'_>) -> (bool, u32, u8, usize) {
+    let crowd = keys.iter().filter_map(|key| crowds.get(key)).max().copied().unwrap_or_default();
+    let breadth = keys.iter().map(breadth).max().unwrap_or_default();
+    (breadth == ANYTHING, crowd, breadth, keys.len())
 }
+
+fn breadth(key: &Key<'_>) -> u8 {
+    match key {
+        Key::Text(_, Pattern::Exact(_)) => 0,
+        Key::Text(_, Pattern::Prefix(_) | Pattern::Suffix(_)) | Key::Network(_) => 1,
+        Key::Port(_) => 2,
+        Key::Text(_, Pattern::Any) => ANYTHING,
+    }
+}
+
+const ANYTHING: u8 = 3;
 
 const NONE: u32 = u32::MAX;

@@ -188,8 +188,87 @@ fn what_is_wrong_is_named() {
     assert!(refused(source, Operation::default()).contains("rules[0].from[0].ipBlocks.notValues[0]: \"10.0.0.0/33\""));
 }
 
-/// Judges by the words of the documentation, policy by policy.
-fn naive(policies: &[AuthorizationPolicy], message: &[(&str, &str)], principal: &str) -> bool {
+/// Thousands of rules are not walked: those are looked at that want something which the message has, of what the fewest
+/// others want too.
+#[test]
+fn a_message_meets_few_of_many_rules() {
+    const RULES: u16 = 10_000;
+    let block = |block: String| Source { ip_blocks: Patterns::of([block]), ..Source::default() };
+    let from = |number: u16| block(format!("10.1.{}.{}", number >> 8, number & 255));
+    let to = |number: u16| method(Patterns::of([format!("m{number}")]));
+    let at = |number: u16| Operation { ports: vec![number + 1], ..Operation::default() };
+    let named = |number: u16| principals(Patterns::of([format!("td/ns/shop/sa/{number}")]));
+    let get = |operation: Operation| operation.with_attribute("interface", Patterns::of(["com.example.*"]));
+    let shop = |source: Source| Source { namespaces: Patterns::of(["shop"]), ..source };
+    let any = Source::default;
+    type Make<'a> = &'a dyn Fn(u16) -> AuthorizationRule;
+    for (what, make, most) in [
+        ("addresses", &(|number| rule(from(number), Operation::default())) as Make<'_>, 1),
+        (
+            "networks",
+            &|number| rule(block(format!("10.{}.{}.0/24", number >> 8, number & 255)), Operation::default()),
+            1,
+        ),
+        ("methods", &|number| rule(any(), to(number)), 1),
+        ("beginnings", &|number| rule(any(), method(Patterns::of([format!("m{number}*")]))), 4),
+        ("ports", &|number| rule(any(), at(number)), 1),
+        ("an interface of each caller", &|number| rule(named(number), get(Operation::default())), 1),
+        ("methods for one namespace", &|number| rule(shop(any()), to(number)), 1),
+        ("ports of one network", &|number| rule(block("10.0.0.0/8".into()), at(number)), 1),
+        ("addresses of one port", &|number| rule(from(number), get(at(7))), 1),
+        (
+            "what is not there",
+            &|number| rule(from(number), Operation::default().with_attribute("x", Patterns::of(["*"]))),
+            1,
+        ),
+        (
+            "anything that is not there",
+            &|_| rule(any(), Operation::default().with_attribute("x", Patterns::of(["*"]))),
+            0,
+        ),
+    ] {
+        let policy = AuthorizationPolicy::new("p", AuthorizationAction::Deny);
+        let policy = (0..RULES).map(make).fold(policy, AuthorizationPolicy::with_rule);
+        let authorization = Authorization::compile(&[policy]).expect("valid");
+        let message = [("method", "m4321"), ("interface", "com.example.Greeter")];
+        let peer =
+            Peer::new("10.1.16.225".parse().expect("an address"), 4322).with_principal(Some("td/ns/shop/sa/4321"));
+        let Policies { deny, attributes, .. } = &authorization.enforced;
+        let candidates = deny.count_candidates(&Subject { message: &message, peer: &peer, attributes });
+        assert!(candidates <= most, "{what}: {candidates}");
+    }
+}
+
+/// One rule may list as many: none of its lists is walked, and every entry of it counts.
+#[test]
+fn a_rule_may_list_thousands() {
+    let wide = |patterns: fn(Vec<String>) -> Patterns, text: fn(u16) -> String| patterns((0..5000).map(text).collect());
+    let source = Source {
+        ip_blocks: wide(Patterns::of, |number| format!("10.{}.{}.0/24", number >> 8, number & 255)),
+        principals: wide(Patterns::not, |number| format!("td/ns/shop/sa/{number}*")),
+        ..Source::default()
+    };
+    let ports = (0..5000).rev().map(|number| number * 2 + 1).collect();
+    let policies = [policy("p", AuthorizationAction::Allow, rule(source, Operation { ports, ..Operation::default() }))];
+    let authorization = Authorization::compile(&policies).expect("valid");
+    let allows = |address: &str, port, principal| {
+        let peer = Peer::new(address.parse().expect("an address"), port).with_principal(Some(principal));
+        authorization.judge(&[("a", "b")], &peer).allowed
+    };
+    for number in [0, 1, 255, 256, 4999] {
+        assert!(allows(&format!("10.{}.{}.9", number >> 8, number & 255), number * 2 + 1, "td/ns/shop/sa/x"));
+    }
+    assert!(!allows("10.19.136.1", 1, "td/ns/shop/sa/x") && !allows("10.0.0.1", 2, "td/ns/shop/sa/x"));
+    assert!(!allows("10.0.0.1", 1, "td/ns/shop/sa/4999x"));
+}
+
+/// Judges by the words of the documentation, policy by policy: whether a message passes, and the first rule that says
+/// so.
+fn naive(
+    policies: &[AuthorizationPolicy],
+    message: &[(&str, &str)],
+    peer: &Peer<'_>,
+) -> (bool, Option<(String, usize)>) {
     let matches = |pattern: &str, value: &str| match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
         (Some(end), _) => value.ends_with(end),
         (_, Some(start)) => value.starts_with(start),
@@ -199,18 +278,48 @@ fn naive(policies: &[AuthorizationPolicy], message: &[(&str, &str)], principal: 
         let any = |list: &[String]| value.is_some_and(|value| list.iter().any(|pattern| matches(pattern, value)));
         (patterns.values.is_empty() || any(&patterns.values)) && !any(&patterns.not_values)
     };
+    let is_in = |address: IpAddr, blocks: &Patterns| {
+        let any = |list: &[String]| list.iter().any(|block| holds(block, address));
+        (blocks.values.is_empty() || any(&blocks.values)) && !any(&blocks.not_values)
+    };
     let value = |name: &str| message.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| *value);
-    let from = |source: &Source| fulfils(&source.principals, (!principal.is_empty()).then_some(principal));
-    let to = |operation: &Operation| operation.attributes.iter().all(|(name, patterns)| fulfils(patterns, value(name)));
+    let from = |source: &Source| fulfils(&source.principals, peer.principal) && is_in(peer.address, &source.ip_blocks);
+    let to = |operation: &Operation| {
+        (operation.ports.is_empty() || operation.ports.contains(&peer.port))
+            && !operation.not_ports.contains(&peer.port)
+            && operation.attributes.iter().all(|(name, patterns)| fulfils(patterns, value(name)))
+    };
+    let matches = |rule: &AuthorizationRule| {
+        (rule.from.is_empty() || rule.from.iter().any(from)) && (rule.to.is_empty() || rule.to.iter().any(to))
+    };
     let hit = |action| {
-        policies.iter().filter(|policy| policy.action == action).any(|policy| {
-            policy.rules.iter().any(|rule| {
-                (rule.from.is_empty() || rule.from.iter().any(from)) && (rule.to.is_empty() || rule.to.iter().any(to))
-            })
-        })
+        let mut of_action = policies.iter().filter(|policy| policy.action == action);
+        of_action.find_map(|policy| Some((policy.name.clone(), policy.rules.iter().position(matches)?)))
     };
     let selective = policies.iter().any(|policy| policy.action == AuthorizationAction::Allow);
-    !hit(AuthorizationAction::Deny) && (!selective || hit(AuthorizationAction::Allow))
+    match hit(AuthorizationAction::Deny) {
+        Some(denying) => (false, Some(denying)),
+        None if !selective => (true, None),
+        None => {
+            let allowing = hit(AuthorizationAction::Allow);
+            (allowing.is_some(), allowing)
+        }
+    }
+}
+
+/// Compares bit by bit.
+fn holds(block: &str, address: IpAddr) -> bool {
+    let bits = |address: IpAddr| match address {
+        IpAddr::V4(v4) => format!("{:096b}{:032b}", 0xffff, v4.to_bits()),
+        IpAddr::V6(v6) => format!("{:0128b}", v6.to_bits()),
+    };
+    let (network, length) = block.split_once('/').unwrap_or((block, "128"));
+    let network: IpAddr = network.parse().expect("an address");
+    let short = if network.is_ipv4() && block.contains('/') { 96 } else { 0 };
+    let length = short + length.parse::<usize>().expect("a length");
+    // a network of IPv6 holds IPv4 only where it says so
+    let same_family = network.to_canonical().is_ipv4() == address.to_canonical().is_ipv4();
+    same_family && bits(network)[..length] == bits(address)[..length]
 }
 
 fn patterns() -> impl Strategy<Value = Patterns> {
@@ -218,12 +327,35 @@ fn patterns() -> impl Strategy<Value = Patterns> {
     (text(), text()).prop_map(|(values, not_values)| Patterns { values, not_values })
 }
 
+fn addresses() -> impl Strategy<Value = String> {
+    prop_oneof!["10[.]0[.][01][.][0-3]", "::ffff:10[.]0[.][01][.][0-3]", "fd00::[0-3]", Just("::".to_owned())]
+}
+
+fn blocks() -> impl Strategy<Value = Patterns> {
+    let block = (addresses(), prop::option::of(0..=32u8)).prop_map(|(address, length)| {
+        let length = length.map(|length| if address.contains(':') { 96 + length } else { length });
+        length.map_or_else(|| address.clone(), |length| format!("{address}/{length}"))
+    });
+    let block = prop_oneof![4 => block, 1 => Just("::/0".to_owned())];
+    let list = || prop::collection::vec(block.clone(), 0..3);
+    (list(), list()).prop_map(|(values, not_values)| Patterns { values, not_values })
+}
+
 fn rules() -> impl Strategy<Value = AuthorizationRule> {
-    let sources = prop::collection::vec(patterns().prop_map(principals), 0..3);
-    let operation = prop::collection::btree_map("[xy]", patterns(), 0..3);
-    let operations =
-        prop::collection::vec(operation.prop_map(|attributes| Operation { attributes, ..Operation::default() }), 0..3);
-    (sources, operations).prop_map(|(from, to)| AuthorizationRule { from, to })
+    let source = (patterns(), blocks()).prop_map(|(principals, ip_blocks)| Source {
+        principals,
+        ip_blocks,
+        ..Source::default()
+    });
+    let attributes = prop::collection::btree_map("[xy]", patterns(), 0..3);
+    let ports = || prop::collection::vec(1..4u16, 0..3);
+    let operation = (attributes, ports(), ports()).prop_map(|(attributes, ports, not_ports)| Operation {
+        attributes,
+        ports,
+        not_ports,
+    });
+    (prop::collection::vec(source, 0..3), prop::collection::vec(operation, 0..3))
+        .prop_map(|(from, to)| AuthorizationRule { from, to })
 }
 
 proptest! {
@@ -231,14 +363,20 @@ proptest! {
     fn the_index_agrees_with_the_words(
         policies in prop::collection::vec((any::<bool>(), prop::collection::vec(rules(), 0..4)), 0..5),
         x in prop::option::of("[ab]{1,3}"), y in prop::option::of("[ab]{1,3}"), principal in "[ab]{0,3}",
+        address in addresses(), port in 1..4u16,
     ) {
         let policies: Vec<_> = policies.into_iter().zip(0..).map(|((deny, rules), number)| {
             let action = if deny { AuthorizationAction::Deny } else { AuthorizationAction::Allow };
             AuthorizationPolicy { rules, ..AuthorizationPolicy::new(format!("p{number}"), action) }
         }).collect();
         let message: Vec<_> = [("X", &x), ("y", &y)].into_iter().filter_map(|(key, value)| Some((key, value.as_deref()?))).collect();
+        let peer = Peer { port, address: address.parse().expect("an address"), ..peer(&principal) };
         let authorization = Authorization::compile(&policies).expect("valid");
-        let decision = authorization.judge(&message, &peer(&principal));
-        prop_assert_eq!(decision.allowed, naive(&policies, &message, &principal), "{:?}", decision);
+        let decision = authorization.judge(&message, &peer);
+        let rule = match &decision.why {
+            Why::Policy { name, rule } => Some((name.to_string(), *rule)),
+            _ => None,
+        };
+        prop_assert_eq!((decision.allowed, rule), naive(&policies, &message, &peer), "{:?}", decision);
     }
 }

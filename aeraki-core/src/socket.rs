@@ -7,11 +7,11 @@ use std::{
 };
 
 use aeraki_route::config::TcpKeepalive;
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::sync::lock;
 
-/// The addresses of all listeners of a proxy. Cheap to clone.
+/// The addresses of all listeners of a proxy, and of its admin interface. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct OwnAddresses(Arc<Mutex<Vec<SocketAddr>>>);
 
@@ -21,14 +21,26 @@ impl OwnAddresses {
         *lock(&self.0) = addresses;
     }
 
-    /// Tells whether a connection to `address` would come to one of the listeners, as [`is_own`] does of one.
+    /// Makes this one of the addresses.
+    pub(crate) fn add(&self, address: SocketAddr) {
+        lock(&self.0).push(address);
+    }
+
+    /// Tells whether a connection to `address` would come to the proxy, as [`is_own`] does of one listener. The system
+    /// is asked once, however many listeners have the port, and while no other worker waits.
     pub(crate) fn include(&self, address: SocketAddr) -> bool {
-        lock(&self.0).iter().any(|local| is_own(address, *local))
+        let ip = address.ip().to_canonical();
+        let (mut port_is_own, mut all_is_own) = (false, false);
+        for own in lock(&self.0).iter().filter(|own| own.port() == address.port()) {
+            port_is_own = true;
+            all_is_own |= own.ip().to_canonical() == ip;
+        }
+        all_is_own || (port_is_own && !is_elsewhere(ip))
     }
 }
 
 /// Has the system ask silent peers whether they are there; none: it does not ask. Connections have what was said of the
-/// socket that accepts them.
+/// socket that accepts them, and what is not said stays as it is.
 pub(crate) fn set_keepalive(socket: SockRef<'_>, keepalive: Option<&TcpKeepalive>) -> io::Result<()> {
     let Some(config) = keepalive else { return socket.set_keepalive(false) };
     let mut wanted = socket2::TcpKeepalive::new();
@@ -42,6 +54,17 @@ pub(crate) fn set_keepalive(socket: SockRef<'_>, keepalive: Option<&TcpKeepalive
         wanted = wanted.with_interval(interval);
     }
     socket.set_tcp_keepalive(&wanted)
+}
+
+/// The same of a socket of which something was said before: what is not said is as the system has it.
+pub(crate) fn replace_keepalive(socket: SockRef<'_>, keepalive: Option<&TcpKeepalive>) -> io::Result<()> {
+    let fresh = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    let of_system = socket2::TcpKeepalive::new()
+        .with_retries(fresh.tcp_keepalive_retries()?)
+        .with_time(fresh.tcp_keepalive_time()?)
+        .with_interval(fresh.tcp_keepalive_interval()?);
+    socket.set_tcp_keepalive(&of_system)?;
+    set_keepalive(socket, keepalive)
 }
 
 /// Returns where a connection was meant to go that the system has redirected to `local` (`SO_ORIGINAL_DST`); none where
@@ -103,19 +126,35 @@ mod tests {
         let server = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
         let seconds = Duration::from_secs;
         let wanted = TcpKeepalive::default().with_probes(3).with_time(seconds(300)).with_interval(seconds(30));
-        set_keepalive(SockRef::from(&server), Some(&wanted)).expect("are known");
+        replace_keepalive(SockRef::from(&server), Some(&wanted)).expect("are known");
         let connect = || {
             let client = TcpStream::connect(server.local_addr().expect("bound")).expect("somebody listens");
             (client, server.accept().expect("somebody came").0)
         };
         let (client, accepted) = connect();
         assert_eq!(keepalive(&accepted).expect("known"), (true, [3, 300, 30]));
-        set_keepalive(SockRef::from(&server), None).expect("is known");
+        replace_keepalive(SockRef::from(&server), None).expect("is known");
         assert!(!keepalive(&connect().1).expect("known").0);
 
         let (asked, system) = keepalive(&client).expect("known");
         assert!(!asked);
         set_keepalive(SockRef::from(&client), Some(&TcpKeepalive::default().with_probes(7))).expect("is known");
         assert_eq!(keepalive(&client).expect("known"), (true, [7, system[1], system[2]]), "the rest is the system's");
+        replace_keepalive(SockRef::from(&server), Some(&TcpKeepalive::default().with_time(seconds(9)))).expect("known");
+        let (_, asked) = keepalive(&connect().1).expect("known");
+        assert_eq!(asked, [system[0], 9, system[2]], "nothing of what was said before");
+    }
+
+    #[test]
+    fn a_proxy_knows_all_of_its_addresses() {
+        let own = OwnAddresses::default();
+        own.put(vec![SocketAddr::from(([192, 0, 2, 7], 9)), SocketAddr::from(([127, 0, 0, 1], 10))]);
+        own.add(SocketAddr::from(([127, 0, 0, 1], 11)));
+        let included = ["192.0.2.7:9", "[::ffff:192.0.2.7]:9", "127.0.0.9:9", "127.0.0.1:10", "127.0.0.1:11"];
+        for (address, is_own) in
+            included.map(|it| (it, true)).into_iter().chain([("192.0.2.8:9", false), ("127.0.0.1:12", false)])
+        {
+            assert_eq!(own.include(address.parse().expect("an address")), is_own, "{address}");
+        }
     }
 }

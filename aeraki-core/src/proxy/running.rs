@@ -108,6 +108,7 @@ impl Running {
         let bound = bound.collect::<Result<Vec<_>, _>>()?;
         #[cfg(feature = "admin")]
         let admin = running.config.admin.map(|address| running.bind_admin(address)).transpose()?;
+        running.admin.into_iter().for_each(|address| running.common.own.add(address));
         running.in_force.put(&running.config.clusters);
         places.iter().try_for_each(|place| running.add_worker(place))?;
         bound.into_iter().for_each(|(prepared, sockets)| running.serve(prepared, sockets));
@@ -226,6 +227,8 @@ impl Running {
         let drain = self.listener_drains.of_direction(prepared.config.direction).part();
         self.close_with_drain(&prepared.config, drain.clone());
         let warming = Warming::of(&prepared);
+        // before any connection can name it
+        self.common.own.add(address);
         for (worker, socket) in self.workers.iter().cycle().zip(sockets) {
             worker.serve(prepared.clone(), socket, warming.clone(), drain.clone());
         }
@@ -249,7 +252,7 @@ impl Running {
 
     /// Shows the addresses, tables and limits of the present listeners.
     pub(super) fn show_listeners(&mut self) {
-        self.common.own.put(self.addresses().map(|(_, address)| address).collect());
+        self.common.own.put(self.addresses().map(|(_, address)| address).chain(self.admin).collect());
         let prepared = self.listeners.values().map(|serving| &serving.prepared);
         let rpcs = prepared.clone().flat_map(Prepared::rpcs);
         *lock(&self.tables) = rpcs.map(|rpc| Arc::clone(&rpc.rules)).collect();

@@ -13,7 +13,7 @@ use super::{
     accept::{Reception, TcpAccept},
     pipe::{NO_ADDRESS, Pipe},
 };
-use crate::{observe::ListenerStats, socket::set_keepalive};
+use crate::{observe::ListenerStats, socket::replace_keepalive};
 
 /// A socket that accepts connections and hands each to a [`Serve`] in a task of its own.
 #[derive(Debug)]
@@ -134,7 +134,7 @@ impl Listener {
     /// Those of the system.
     pub fn set_keepalive(&self, keepalive: Option<&TcpKeepalive>) -> io::Result<()> {
         match &self.socket {
-            Bound::Tcp(socket) => set_keepalive(SockRef::from(socket), keepalive),
+            Bound::Tcp(socket) => replace_keepalive(SockRef::from(socket), keepalive),
             Bound::Pipe(_) => Ok(()),
         }
     }

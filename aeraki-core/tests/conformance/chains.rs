@@ -187,10 +187,11 @@ async fn a_chain_is_chosen_by_the_destination_that_a_client_meant_and_bytes_go_t
 }
 
 #[tokio::test]
-async fn nobody_is_sent_from_one_listener_to_another_by_a_header() {
+async fn nobody_is_sent_to_the_proxy_itself_by_a_header() {
     let at = || ANY.parse::<SocketAddr>().expect("an address");
     let sends = Listener::of("in", at(), TcpProxy::new("out", "as meant"));
     let config = config::Proxy::default()
+        .with_admin(at())
         .with_listener(sends.with_proxy_protocol(ProxyProtocol::default()))
         .with_listener(Listener::of("before", at(), TcpProxy::new("to", "server")))
         .with_cluster(Cluster::new("as meant").with_discovery(Discovery::OriginalDst(OriginalDst::default())))
@@ -199,12 +200,13 @@ async fn nobody_is_sent_from_one_listener_to_another_by_a_header() {
     let mut running = Proxy::new(config.clone(), &registry).expect("is good").start_here().expect("free ports");
     let next = config.with_listener(Listener::of("after", at(), TcpProxy::new("to", "server")));
     running.update(Proxy::new(next, &registry).expect("is good"), PATIENCE).expect("a free port");
-    for listener in ["in", "before", "after"] {
-        let port = running.address(listener).expect("the listener").port();
+    let listeners = ["in", "before", "after"].map(|name| (name, running.address(name)));
+    for (name, address) in listeners.into_iter().chain([("admin", running.admin())]) {
+        let port = address.expect("it is there").port();
         let mut client = TcpStream::connect(running.address("in").expect("the listener")).await.expect("it listens");
         client.write_all(format!("PROXY TCP4 10.0.0.1 127.0.0.1 1 {port}\r\n").as_bytes()).await.expect("open");
         let read = timeout(PATIENCE, client.read(&mut [0])).await.expect("in time");
-        assert_eq!(read.expect("is closed"), 0, "{listener}");
+        assert_eq!(read.expect("is closed"), 0, "{name}");
     }
 }
 

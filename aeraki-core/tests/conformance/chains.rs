@@ -190,8 +190,9 @@ async fn a_chain_is_chosen_by_the_destination_that_a_client_meant_and_bytes_go_t
 async fn nobody_is_sent_to_the_proxy_itself_by_a_header() {
     let at = || ANY.parse::<SocketAddr>().expect("an address");
     let sends = Listener::of("in", at(), TcpProxy::new("out", "as meant"));
-    let config = config::Proxy::default()
-        .with_admin(at())
+    let config = config::Proxy::default();
+    let config = if cfg!(feature = "admin") { config.with_admin(at()) } else { config };
+    let config = config
         .with_listener(sends.with_proxy_protocol(ProxyProtocol::default()))
         .with_listener(Listener::of("before", at(), TcpProxy::new("to", "server")))
         .with_cluster(Cluster::new("as meant").with_discovery(Discovery::OriginalDst(OriginalDst::default())))
@@ -201,7 +202,8 @@ async fn nobody_is_sent_to_the_proxy_itself_by_a_header() {
     let next = config.with_listener(Listener::of("after", at(), TcpProxy::new("to", "server")));
     running.update(Proxy::new(next, &registry).expect("is good"), PATIENCE).expect("a free port");
     let listeners = ["in", "before", "after"].map(|name| (name, running.address(name)));
-    for (name, address) in listeners.into_iter().chain([("admin", running.admin())]) {
+    let admin = running.admin().map(|address| ("admin", Some(address)));
+    for (name, address) in listeners.into_iter().chain(admin) {
         let port = address.expect("it is there").port();
         let mut client = TcpStream::connect(running.address("in").expect("the listener")).await.expect("it listens");
         client.write_all(format!("PROXY TCP4 10.0.0.1 127.0.0.1 1 {port}\r\n").as_bytes()).await.expect("open");

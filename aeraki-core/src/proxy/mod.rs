@@ -27,7 +27,7 @@ pub use self::{running::Running, update::Updated};
 use self::{
     service::{Found, RpcService, Service, share_codecs},
     sockets::Sockets,
-    tables::Tables,
+    tables::{Tables, Warnings},
 };
 use crate::{
     observe::Stats,
@@ -54,6 +54,7 @@ pub struct Proxy {
     protocols: Arc<Registry>,
     stats: Stats,
     secrets: Secrets,
+    warnings: Warnings,
     /// Those that are bound before it starts.
     sockets: Sockets,
 }
@@ -96,7 +97,7 @@ impl Proxy {
     /// # Errors
     /// The first fault: the object, the field and the reason.
     pub fn with_filters(config: config::Proxy, registry: &Registry, filters: &Filters) -> Result<Self, ConfigError> {
-        Self::check(config, registry, filters, Secrets::new())
+        Self::check(config, registry, filters, Secrets::new(), &Warnings::default())
     }
 
     fn check(
@@ -104,6 +105,7 @@ impl Proxy {
         registry: &Registry,
         filters: &Filters,
         secrets: Secrets,
+        before: &Warnings,
     ) -> Result<Self, ConfigError> {
         config.validate()?;
         if config.admin.is_some() && !cfg!(feature = "admin") {
@@ -116,7 +118,7 @@ impl Proxy {
         let rpcs = found.iter_mut().flat_map(|(services, _)| services).filter_map(Found::rpc_mut);
         share_codecs(rpcs.map(|rpc| &mut rpc.codec), Vec::new());
         let protocols = Arc::new(registry.clone());
-        let mut tables = Tables::new(&filters.services);
+        let mut tables = Tables::new(&filters.services, before);
         found.iter().flat_map(|(services, _)| services).filter_map(Found::rpc).for_each(|rpc| tables.add(rpc));
         let listeners = config.listeners.iter().zip(found).map(|(listener, (services, chains))| {
             let services = services.into_iter().map(|found| found.prepare(&mut tables, &filters.services));
@@ -136,7 +138,8 @@ impl Proxy {
         config.clusters.iter().try_for_each(|cluster| secrets.check_cluster(cluster))?;
         let stats = Stats::new();
         stats.register(Arc::new(secrets.clone()));
-        Ok(Self { listeners, config, protocols, stats, secrets, sockets: Sockets::default() })
+        let (warnings, sockets) = (tables.into_warnings(), Sockets::default());
+        Ok(Self { listeners, config, protocols, stats, secrets, warnings, sockets })
     }
 
     /// Returns the configuration.

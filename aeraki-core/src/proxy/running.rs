@@ -30,6 +30,7 @@ use super::{
     limit_stats,
     sockets::Sockets,
     subscriptions,
+    tables::Warnings,
     warming::Warming,
     worker::{Common, Worker, until_done},
 };
@@ -50,6 +51,7 @@ pub struct Running {
     pub(super) config: config::Proxy,
     pub(super) listeners: BTreeMap<String, Serving>,
     pub(super) sockets: Sockets,
+    pub(super) warnings: Warnings,
     pub(super) common: Common,
     pub(super) workers: Vec<Worker>,
     admin: Option<SocketAddr>,
@@ -80,7 +82,7 @@ pub(super) struct Serving {
 impl Running {
     /// Starts a worker in each of `places`.
     pub(super) fn start(proxy: Proxy, places: &[Place]) -> Result<Self, ConfigError> {
-        let Proxy { config, listeners, protocols, stats, secrets, sockets } = proxy;
+        let Proxy { config, listeners, protocols, stats, secrets, warnings, sockets } = proxy;
         let limit = ProcessLimit::new(config.max_connections);
         let local_cluster = config.local_cluster.as_deref();
         let local_cluster = local_cluster.map(|name| LocalCluster::new(name, config.node.locality.clone()));
@@ -89,6 +91,7 @@ impl Running {
             config,
             listeners: BTreeMap::new(),
             sockets,
+            warnings,
             common: Common { protocols, stats, secrets, limit, own: OwnAddresses::default(), local_cluster },
             workers: Vec::new(),
             admin: None,

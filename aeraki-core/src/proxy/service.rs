@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Where in a configuration a service is, for errors.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     /// Name of the listener.
     listener: String,
@@ -136,7 +136,11 @@ impl Found {
     ///
     /// # Errors
     /// Listener, field and reason.
-    pub(super) fn prepare(self, tables: &mut Tables, services: &Arc<dyn RateLimiters>) -> Result<Service, ConfigError> {
+    pub(super) fn prepare(
+        self,
+        tables: &mut Tables<'_>,
+        services: &Arc<dyn RateLimiters>,
+    ) -> Result<Service, ConfigError> {
         Ok(match self {
             Self::Rpc(found) => {
                 let rules = tables.rules(&found)?;

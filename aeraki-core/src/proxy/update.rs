@@ -47,7 +47,7 @@ impl Running {
     /// # Errors
     /// The first fault: the object, the field and the reason.
     pub fn prepare(&self, config: config::Proxy, registry: &Registry, filters: &Filters) -> Result<Proxy, ConfigError> {
-        Proxy::check(config, registry, filters, self.common.secrets.clone())
+        Proxy::check(config, registry, filters, self.common.secrets.clone(), &self.warnings)
     }
 
     /// Makes the configuration of `next` the one in force. What did not change is not touched: a listener that is the
@@ -78,7 +78,7 @@ impl Running {
         let updated = self.apply(plan, gone, grace)?;
         self.settle(rest);
         self.common.limit.set(next.config.max_connections);
-        self.config = next.config;
+        (self.config, self.warnings) = (next.config, next.warnings);
         self.sockets.keep(&self.config.listeners);
         self.show_listeners();
         Ok(updated)

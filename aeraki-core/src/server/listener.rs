@@ -112,12 +112,12 @@ impl Listener {
         Ok(Self::of(Bound::Tcp(socket), local))
     }
 
-    /// Returns a handle on the same socket for another process, to which its file belongs from then on.
+    /// Returns a handle on the same socket for another process. The file of a Unix socket goes with the last of both.
     #[cfg(all(feature = "hot-restart", target_os = "linux"))]
     pub(crate) fn to_fd(&self) -> io::Result<std::os::fd::OwnedFd> {
         match &self.socket {
             Bound::Tcp(socket) => Ok(socket.try_clone()?.into()),
-            Bound::Pipe(pipe) => pipe.give_away(),
+            Bound::Pipe(pipe) => pipe.to_fd(),
         }
     }
 

@@ -8,11 +8,9 @@ use std::{
         net::UnixListener,
     },
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicBool},
+    sync::Arc,
     task::{Context, Poll, ready},
 };
-#[cfg(all(feature = "hot-restart", target_os = "linux"))]
-use std::{os::fd::OwnedFd, sync::atomic::Ordering::Relaxed};
 
 use aeraki_route::config;
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
@@ -23,18 +21,18 @@ use crate::io::Io;
 /// A socket that listens, with its file.
 #[derive(Debug)]
 pub(super) struct Pipe {
+    /// Closed before the file goes, which depends on it.
     socket: UnixListener,
     file: Option<Arc<SocketFile>>,
 }
 
-/// The file of a socket; removed when the last handle on the socket is gone.
+/// The file of a socket; removed with the last handle on the socket here, unless another process has one: it served
+/// the socket before or does now.
 #[derive(Debug)]
 struct SocketFile {
     path: PathBuf,
     /// Device and number, by which it is known again.
     identity: (u64, u64),
-    /// Whether it belongs to another process now.
-    given_away: AtomicBool,
 }
 
 impl Pipe {
@@ -64,7 +62,7 @@ impl Pipe {
 
     /// Takes a socket that listens already, with its file.
     #[cfg(all(feature = "hot-restart", target_os = "linux"))]
-    pub(super) fn from_fd(config: &config::Pipe, socket: OwnedFd) -> io::Result<Self> {
+    pub(super) fn from_fd(config: &config::Pipe, socket: std::os::fd::OwnedFd) -> io::Result<Self> {
         let socket = UnixListener::from(socket);
         socket.set_nonblocking(true)?;
         let path = Some(&config.path).filter(|path| !path.starts_with('@'));
@@ -72,14 +70,10 @@ impl Pipe {
         Ok(Self { socket, file })
     }
 
-    /// Returns a handle on the socket for another process, which removes the file from then on.
+    /// Returns a handle on the socket for another process.
     #[cfg(all(feature = "hot-restart", target_os = "linux"))]
-    pub(super) fn give_away(&self) -> io::Result<OwnedFd> {
-        let handle = self.socket.try_clone()?;
-        if let Some(file) = &self.file {
-            file.given_away.store(true, Relaxed);
-        }
-        Ok(handle.into())
+    pub(super) fn to_fd(&self) -> io::Result<std::os::fd::OwnedFd> {
+        Ok(self.socket.try_clone()?.into())
     }
 
     /// Has the present runtime watch the socket.
@@ -98,7 +92,7 @@ fn bind_file(socket: &Socket, path: &Path, mode: Option<u32>) -> io::Result<Sock
     Ok(file)
 }
 
-/// Removes the file of a socket that nobody listens on: one that its process has left behind.
+/// Removes the file of a socket that nobody has any more: one that its process has left behind.
 fn remove_stale(path: &Path) -> io::Result<()> {
     let metadata = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -107,13 +101,20 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     if !metadata.file_type().is_socket() {
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket"));
     }
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // whose queue is full listens as well, and is not waited for
-    socket.set_nonblocking(true)?;
-    match socket.connect(&SockAddr::unix(path)?) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
-        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
-        _ => Err(io::Error::new(io::ErrorKind::AddrInUse, "somebody else listens there")),
+    if is_bound(path)? {
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, "somebody else listens there"));
+    }
+    fs::remove_file(path)
+}
+
+/// Tells whether any process has the socket of a file.
+fn is_bound(path: &Path) -> io::Result<bool> {
+    // of another type than those that listen, so that the system tells and nobody gets a connection
+    let probe = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
+    match probe.connect(&SockAddr::unix(path)?) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(false),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => Err(error),
+        _ => Ok(true),
     }
 }
 
@@ -123,15 +124,15 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 
 impl SocketFile {
     fn of(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), identity: identity(path)?, given_away: AtomicBool::new(false) })
+        Ok(Self { path: path.to_owned(), identity: identity(path)? })
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // it may be another's by now, and then it is not ours to remove
-        let given_away = *self.given_away.get_mut();
-        if !given_away && identity(&self.path).is_ok_and(|identity| identity == self.identity) {
+        // it may be another's by now, or another process may serve the same socket
+        let is_ours = identity(&self.path).is_ok_and(|identity| identity == self.identity);
+        if is_ours && !is_bound(&self.path).unwrap_or(false) {
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -139,6 +140,7 @@ impl Drop for SocketFile {
 
 /// Connections over a Unix socket.
 pub(super) struct PipeAccept {
+    /// Closed before the file goes, as that of a [`Pipe`].
     socket: tokio::net::UnixListener,
     _file: Option<Arc<SocketFile>>,
 }
@@ -199,15 +201,20 @@ mod tests {
 
     #[cfg(all(feature = "hot-restart", target_os = "linux"))]
     #[test]
-    fn the_file_belongs_to_who_has_taken_the_socket_over() {
-        let (_folder, path) = folder();
-        let old = bind(&path).expect("is free");
-        let handle = old.give_away().expect("room for it");
-        let new = Pipe::from_fd(&config::Pipe::new(&*path), handle).expect("listens");
-        drop(old);
-        UnixStream::connect(&path).expect("somebody listens");
-        drop(new);
-        assert!(!Path::new(&path).exists());
+    fn the_file_goes_with_the_last_process_that_has_the_socket() {
+        for old_goes_first in [false, true] {
+            let (_folder, path) = folder();
+            let old = bind(&path).expect("is free");
+            let handle = old.to_fd().expect("room for it");
+            let new = Pipe::from_fd(&config::Pipe::new(&*path), handle).expect("listens");
+            let [first, last] = if old_goes_first { [old, new] } else { [new, old] };
+            drop(first);
+            UnixStream::connect(&path).expect("somebody listens");
+            last.socket.accept().expect("a client");
+            assert_eq!(last.socket.accept().expect_err("and nobody else").kind(), io::ErrorKind::WouldBlock);
+            drop(last);
+            assert!(!Path::new(&path).exists());
+        }
     }
 
     #[cfg(target_os = "linux")]

@@ -40,6 +40,56 @@ impl Filters {
 
     /// Adds a filter of the embedder's under a name and the type URL of its configuration; it looks at the attributes
     /// of `demand`. A name that is there already is replaced.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use aeraki_core::{
+    ///     codec::{Demand, LocalReply, Reason, Registry},
+    ///     proxy::Proxy,
+    ///     route::config::{
+    ///         self, Cluster, Filter, FilterConfig, Listener, MetaProtocolProxy, ProtocolConfig, Route, RouteAction,
+    ///         RouteConfig, RouteSource,
+    ///     },
+    ///     stack::{Admission, Filters, Gate, Request},
+    /// };
+    ///
+    /// /// Refuses calls of one method.
+    /// #[derive(Debug)]
+    /// struct Closed(Vec<u8>);
+    ///
+    /// impl Gate for Closed {
+    ///     fn admit(&self, request: &mut Request) -> Admission {
+    ///         if request.message.attr("method") == Some(&self.0) {
+    ///             Admission::Refuse(LocalReply::new(Reason::Denied, "this method is closed"))
+    ///         } else {
+    ///             Admission::Pass
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// let filters = Filters::new().with_own(
+    ///     "acme.filters.closed",
+    ///     "type.googleapis.com/acme.Closed",
+    ///     Demand::of(["method"]),
+    ///     |config| match config {
+    ///         [] => Err("must name a method".to_owned()),
+    ///         method => Ok(Arc::new(Closed(method.to_vec()))),
+    ///     },
+    /// );
+    ///
+    /// let routes = RouteConfig::new("routes", [Route::new("all", RouteAction::cluster("greeter"))]);
+    /// let service = MetaProtocolProxy::new("in", ProtocolConfig::new("dubbo"), RouteSource::Inline(routes));
+    /// let config = |method: &str| {
+    ///     let filter = Filter::new("acme.filters.closed", FilterConfig::Custom(method.into()));
+    ///     let listener = Listener::of("in", ([127, 0, 0, 1], 0).into(), service.clone().with_filter(filter));
+    ///     config::Proxy::default().with_listener(listener).with_cluster(Cluster::new("greeter"))
+    /// };
+    /// let proxy = Proxy::with_filters(config("drop"), &Registry::builtin(), &filters)?;
+    /// let error = Proxy::with_filters(config(""), &Registry::builtin(), &filters).unwrap_err();
+    /// assert_eq!(error.reason(), "must name a method");
+    /// # Ok::<_, config::ConfigError>(())
+    /// ```
     #[must_use]
     pub fn with_own(
         mut self,

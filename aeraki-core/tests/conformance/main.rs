@@ -9,6 +9,7 @@ mod connections;
 #[cfg(feature = "admin")]
 mod drained_listeners;
 mod exchange;
+mod filters;
 mod flow;
 mod goodbyes;
 mod hostile_clients;

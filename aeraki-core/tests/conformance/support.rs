@@ -13,6 +13,7 @@ use aeraki_core::{
             RouteSource,
         },
     },
+    stack::Filters,
 };
 use bytes::BytesMut;
 use tokio::{
@@ -175,7 +176,12 @@ impl Fixture {
 
     /// Runs a configuration whose listener is called `in`.
     pub(crate) fn of(wire: Wire, config: config::Proxy) -> Self {
-        let proxy = Proxy::new(config, &registry()).expect("a good configuration");
+        Self::with_filters(wire, config, &Filters::new())
+    }
+
+    /// Runs such a configuration with filters of one's own.
+    pub(crate) fn with_filters(wire: Wire, config: config::Proxy, filters: &Filters) -> Self {
+        let proxy = Proxy::with_filters(config, &registry(), filters).expect("a good configuration");
         let rules = Arc::clone(proxy.rules("in").next().expect("the listener"));
         Self { proxy: proxy.start_here().expect("a free port"), rules, wire }
     }

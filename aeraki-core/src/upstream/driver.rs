@@ -103,6 +103,8 @@ struct Driver<'a> {
     yielded: bool,
     /// Whether the codec wants no requests yet.
     hold: bool,
+    /// Whether nothing is read, since callers are slow to take what there is.
+    paused: bool,
     /// Bytes in `out` that nobody asked for but the peer.
     chatter: usize,
     upkeep: Upkeep,
@@ -132,6 +134,7 @@ impl<'a> Driver<'a> {
             frames: Vec::new(),
             yielded: member.link.depth == 1,
             hold: false,
+            paused: false,
             chatter: 0,
             upkeep,
             clock,
@@ -213,7 +216,11 @@ impl<'a> Driver<'a> {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<(), LocalReply> {
         loop {
             self.decode()?;
-            if !self.inbox.is_empty() && self.link().is_congested() {
+            let paused = !self.inbox.is_empty() && self.link().is_congested();
+            if paused != self.paused {
+                self.pause(paused);
+            }
+            if paused {
                 return Ok(());
             }
             match self.inbox.poll_fill(&mut self.io, cx, self.framer.wanted()) {
@@ -224,6 +231,17 @@ impl<'a> Driver<'a> {
                 Poll::Ready(Err(error)) => return Err(self.failed(&error)),
             }
         }
+    }
+
+    #[cold]
+    fn pause(&mut self, paused: bool) {
+        self.paused = paused;
+        let stats = self.stats();
+        let count = match paused {
+            true => &stats.upstream_flow_control_paused_reading_total,
+            false => &stats.upstream_flow_control_resumed_reading_total,
+        };
+        count.inc();
     }
 
     fn decode(&mut self) -> Result<(), LocalReply> {

@@ -65,6 +65,10 @@ stats! {
         upstream_cx_destroy_with_active_rq,
         /// Connections that were given up because too many of their requests were.
         upstream_cx_retired,
+        /// How often a connection was not read any more, since callers were slow to take their answers.
+        upstream_flow_control_paused_reading_total,
+        /// How often such a connection was read again.
+        upstream_flow_control_resumed_reading_total,
         /// Requests that were written.
         upstream_rq_total,
         /// Requests whose caller went away before the answer came.

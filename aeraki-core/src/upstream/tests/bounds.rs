@@ -287,6 +287,12 @@ async fn reading_stops_while_callers_do_not_take_their_answers() {
         written += 1;
     }
     assert!((2..6).contains(&written), "{written} of ten answers were taken in, nobody having asked for one");
+    let counted =
+        || ["paused", "resumed"].map(|what| bench.count(&format!("upstream_flow_control_{what}_reading_total")));
+    assert_eq!(counted(), [1, 0]);
+    calls.retain_mut(|call| call.now_or_never().is_none());
+    settle().await;
+    assert_eq!(counted(), [1, 1], "callers have taken what there was");
 }
 
 #[tokio::test(start_paused = true)]

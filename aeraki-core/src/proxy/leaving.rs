@@ -6,6 +6,7 @@ use std::{
 };
 
 use aeraki_route::{SharedRules, config::Cluster};
+use tokio::sync::watch;
 
 use super::worker::ClustersOfWorker;
 use crate::{
@@ -28,6 +29,8 @@ struct State {
     users: Vec<(u64, Vec<NewUsers>)>,
     /// Counts the updates.
     turn: u64,
+    /// Counts the rests of updates that are still to be done.
+    rests: watch::Sender<usize>,
 }
 
 /// A table that is here already, and rules with the users that it will have.
@@ -53,6 +56,20 @@ impl InForce {
         lock(&self.0).put(clusters);
     }
 
+    /// Lists the clusters in force, and after them those that are leaving.
+    pub(super) fn clusters(&self) -> Vec<Arc<Cluster>> {
+        lock(&self.0).all()
+    }
+
+    /// Waits until the rests of all updates are done.
+    pub(super) fn settled(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut rests = lock(&self.0).rests.subscribe();
+        async move {
+            // an error means that the proxy is gone, and what it needed with it
+            _ = rests.wait_for(|rests| *rests == 0).await;
+        }
+    }
+
     /// Makes these the clusters of an update; those before, and the keys that the users of tables asked for, stay until
     /// its rest is done.
     pub(super) fn update(&self, clusters: &[Cluster], tables: Vec<NewUsers>) -> Rest {
@@ -64,6 +81,7 @@ impl InForce {
         state.put(clusters);
         tables.iter().for_each(|(table, users)| table.join_users(users));
         state.users.push((turn, tables));
+        state.rests.send_modify(|rests| *rests += 1);
         Rest { in_force: self.clone(), turn }
     }
 }
@@ -115,6 +133,7 @@ impl Rest {
         state.forget_users_before(self.turn);
         state.leaving.retain(|(turn, _)| *turn > self.turn);
         state.tell_workers();
+        state.rests.send_modify(|rests| *rests -= 1);
     }
 }
 
@@ -135,7 +154,7 @@ mod tests {
     }
 
     fn in_use(in_force: &InForce) -> Vec<String> {
-        lock(&in_force.0).all().into_iter().map(|cluster| cluster.name.clone()).collect()
+        in_force.clusters().into_iter().map(|cluster| cluster.name.clone()).collect()
     }
 
     #[tokio::test]
@@ -154,6 +173,8 @@ mod tests {
         let second = in_force.update(&clusters(&["four"]), now_used_by("c"));
         let mut second = task::spawn(second.settle_after(vec![one.clone(), two.clone()]));
         assert_pending!(second.poll());
+        let mut settled = task::spawn(in_force.settled());
+        assert_pending!(settled.poll());
         assert_eq!(in_use(&in_force), ["four", "two", "three", "one"]);
         in_force.put(&clusters(&["four", "three"]));
         assert_eq!(in_use(&in_force), ["four", "three", "two", "one"]);
@@ -164,8 +185,10 @@ mod tests {
         assert_pending!(second.poll());
         assert_eq!(in_use(&in_force), ["four", "three", "two"], "which left with the second");
         assert!(!wants("a") && wants("b") && wants("c"));
+        assert_pending!(settled.poll());
         two.close();
         assert_ready!(second.poll());
+        assert_ready!(settled.poll());
         assert_eq!(in_use(&in_force), ["four", "three"]);
         assert!(!wants("b") && wants("c"));
     }

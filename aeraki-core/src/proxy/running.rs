@@ -213,6 +213,19 @@ impl Running {
         Ok(())
     }
 
+    /// Lists the clusters in force, and after them those that only connections need which finish in the way of an
+    /// earlier configuration. Who keeps something for each cluster, as a client of a rate limit service, keeps it for
+    /// all of these.
+    #[must_use]
+    pub fn clusters(&self) -> Vec<Arc<config::Cluster>> {
+        self.in_force.clusters()
+    }
+
+    /// Waits until no connection finishes in the way of an earlier configuration any more; at once where none does.
+    pub fn settled(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.in_force.settled()
+    }
+
     /// Takes no new connections, lets those that are open finish for at most `grace`, and ends the rest.
     pub async fn shutdown(self, grace: Duration) {
         self.drain.begin();

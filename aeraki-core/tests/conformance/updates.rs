@@ -10,6 +10,7 @@ use aeraki_core::{
         MetaProtocolProxy, Operation, Patterns, ProtocolConfig, RouteSource, RouteSubscription,
     },
 };
+use futures_util::FutureExt;
 
 use crate::{
     support::{ANY, Backend, Fixture, PATIENCE, Peer, all_to, served},
@@ -190,6 +191,7 @@ async fn a_listener_that_changes_serves_as_before_until_its_table_has_come() {
         table.update(&all_to("one")).expect("good");
         fixture.proxy.warmed().await;
         while client.next().await.is_some() {}
+        fixture.proxy.settled().await;
         let mut client = Peer::connect(address, wire).await;
         client.call(2, "hello").await;
         assert_eq!(client.message().await.kind(), Kind::Response, "{}", wire.name);
@@ -237,6 +239,11 @@ async fn clusters_that_are_gone_serve_old_connections_whatever_is_updated_meanwh
     assert_eq!(fixture.proxy.update(proxy(without), PATIENCE).expect("good").changed, names(&["in"]));
     let more = config(vec![changed()], &[("two", two.address()), ("three", two.address())]);
     assert_eq!(fixture.proxy.update(proxy(more), Duration::ZERO).expect("good"), same());
+    let in_use = |fixture: &Fixture| -> Vec<String> {
+        fixture.proxy.clusters().iter().map(|cluster| cluster.name.clone()).collect()
+    };
+    assert_eq!(in_use(&fixture), ["two", "three", "one"]);
+    assert!(fixture.proxy.settled().now_or_never().is_none());
 
     old.call(2, "hello").await;
     let second = server.message().await;

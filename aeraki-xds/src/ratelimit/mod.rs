@@ -60,7 +60,7 @@ pub use self::store::RedisStore;
 #[cfg(feature = "client")]
 pub use self::{
     client::{AskError, Client},
-    clients::Clients,
+    clients::{Clients, NextClients},
 };
 #[cfg(feature = "server")]
 pub use self::{

@@ -11,10 +11,10 @@ use aeraki_core::{
 };
 use aeraki_xds::{
     bootstrap::{Bootstrap, Warning, in_words_of_bootstrap},
-    ratelimit::Clients,
+    ratelimit::{Clients, NextClients},
 };
 use anyhow::{Context, Result, bail};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{self, SignalKind};
 
 use crate::{
     Args,
@@ -24,10 +24,10 @@ use crate::{
 /// What its configuration needs of the program.
 pub(crate) struct Program<'a> {
     args: &'a Args,
+    /// Those of all configurations that are in use.
     clients: Arc<Clients>,
     /// The same for every configuration, so that connections to servers go on.
     registry: Registry,
-    filters: Filters,
     reloads: Arc<Reloads>,
 }
 
@@ -49,42 +49,43 @@ impl Collect for Reloads {
     }
 }
 
-/// Ends when another process serves.
-type Successor = Pin<Box<dyn Future<Output = ()>>>;
-
 /// What ends the wait of a proxy that serves.
 enum Event {
     /// SIGTERM or SIGINT.
     End,
     /// SIGHUP.
     Reload,
+    /// Nobody needs an earlier configuration any more.
+    Settled,
     /// Another process serves now.
     Succeeded,
 }
 
 impl<'a> Program<'a> {
     pub(crate) fn new(args: &'a Args) -> Self {
-        let clients = Clients::new([]);
-        let filters = Filters::new().with_rate_limiters(Arc::clone(&clients) as _);
-        Self { args, clients, registry: Registry::builtin(), filters, reloads: Arc::default() }
+        Self { args, clients: Clients::new([]), registry: Registry::builtin(), reloads: Arc::default() }
     }
 
     /// Reads the configuration and checks it as a whole: what is wrong with it is wrong here, whatever becomes of it
     /// then.
     pub(crate) fn load(&self) -> Result<Proxy> {
-        self.load_with(&Routes::default(), |config| Proxy::with_filters(config, &self.registry, &self.filters))
+        let check = |config, filters: &_| Proxy::with_filters(config, &self.registry, filters);
+        let (proxy, clients) = self.load_with(&Routes::default(), check)?;
+        clients.put_in_force();
+        Ok(proxy)
     }
 
     /// Checks the configuration beside tables that are followed already.
     fn load_with(
         &self,
         routes: &Routes,
-        check: impl FnOnce(config::Proxy) -> Result<Proxy, ConfigError>,
-    ) -> Result<Proxy> {
+        check: impl FnOnce(config::Proxy, &Filters) -> Result<Proxy, ConfigError>,
+    ) -> Result<(Proxy, Arc<NextClients>)> {
         let text = std::fs::read_to_string(&self.args.config_path)?;
         let Bootstrap { proxy: config, warnings, .. } = Bootstrap::from_yaml(&text)?;
-        self.clients.add(&config.clusters);
-        let proxy = check(config).map_err(|error| in_words_of_bootstrap(&error))?;
+        let clients = self.clients.prepare(&config.clusters);
+        let filters = Filters::new().with_rate_limiters(Arc::clone(&clients) as _);
+        let proxy = check(config, &filters).map_err(|error| in_words_of_bootstrap(&error))?;
         for (subscription, rules) in proxy.subscriptions() {
             // a fault of a file that is read already is told when it comes
             if !routes.reads(subscription) {
@@ -93,7 +94,7 @@ impl<'a> Program<'a> {
         }
         warn(&warnings);
         self.check_enforced(&warnings)?;
-        Ok(proxy)
+        Ok((proxy, clients))
     }
 
     /// Refuses what the configuration asks for and nobody does, unless the user wants it so.
@@ -116,10 +117,14 @@ impl<'a> Program<'a> {
             routes.follow(sources, proxy.subscriptions());
             proxy.stats().register(Arc::clone(routes.stats()) as _);
             proxy.stats().register(Arc::clone(&self.reloads) as _);
-            let (mut running, mut successor) = self.start(proxy, &mut events).await?;
+            let mut running = self.start(proxy, &mut events).await?;
             loop {
-                match events.next(&mut successor).await {
-                    Event::Reload => self.reload(&mut running, &mut routes),
+                match events.next().await {
+                    Event::Reload => {
+                        self.reload(&mut running, &mut routes);
+                        events.settled = Some(Box::pin(running.settled()));
+                    }
+                    Event::Settled => self.keep_clients(&running),
                     Event::End => break,
                     Event::Succeeded => {
                         tracing::info!("a successor serves");
@@ -135,13 +140,13 @@ impl<'a> Program<'a> {
     }
 
     /// Starts in the place of the process before, if there is one and the user wants it so.
-    async fn start(&self, mut proxy: Proxy, events: &mut Events) -> Result<(Running, Option<Successor>)> {
+    async fn start(&self, mut proxy: Proxy, events: &mut Events) -> Result<Running> {
         let all = || std::thread::available_parallelism().map_or(1, usize::from);
         let workers = self.args.workers.map_or_else(all, usize::from);
         let Some(path) = &self.args.hot_restart_path else {
             let running = proxy.start(workers).map_err(|error| in_words_of_bootstrap(&error))?;
             tell_addresses(&running, workers);
-            return Ok((running, None));
+            return Ok(running);
         };
         let mut predecessor = Predecessor::ask(path).with_context(|| format!("the socket {}", path.display()))?;
         if let Some(predecessor) = &mut predecessor {
@@ -160,13 +165,16 @@ impl<'a> Program<'a> {
         {
             tracing::warn!(%error, "the proxy before is gone already");
         }
-        Ok((running, Some(Box::pin(successor))))
+        events.succeeded = Some(Box::pin(successor));
+        Ok(running)
     }
 
     /// Puts the file in force as it is now; what is wrong with it is said, and the last good one stays.
     fn reload(&self, running: &mut Running, routes: &mut Routes) {
         let file = self.args.config_path.display();
-        match self.try_reload(running, routes) {
+        let reloaded = self.try_reload(running, routes);
+        self.keep_clients(running);
+        match reloaded {
             Ok(Updated { added, changed, removed, .. }) => {
                 self.reloads.success.inc();
                 tracing::info!(%file, ?added, ?changed, ?removed, "the configuration is in force");
@@ -176,18 +184,19 @@ impl<'a> Program<'a> {
                 tracing::error!("{file}: refused, the last good configuration stays: {error:#}");
             }
         }
-        self.clients.keep(&running.config().clusters);
+    }
+
+    /// Lets go the clients of rate limit services that nobody asks any more.
+    fn keep_clients(&self, running: &Running) {
+        self.clients.keep(running.clusters().iter().map(|cluster| &**cluster));
     }
 
     fn try_reload(&self, running: &mut Running, routes: &mut Routes) -> Result<Updated> {
-        let before: Vec<config::Cluster> = running.config().clusters.clone();
-        let mut update = || -> Result<_> {
-            let proxy = self.load_with(routes, |config| running.prepare(config, &self.registry, &self.filters))?;
-            let sources = routes.sources(&proxy)?;
-            let updated = running.update(proxy, self.grace()).map_err(|error| in_words_of_bootstrap(&error))?;
-            Ok((sources, updated))
-        };
-        let (sources, updated) = update().inspect_err(|_| self.clients.add(&before))?;
+        let check = |config, filters: &_| running.prepare(config, &self.registry, filters);
+        let (proxy, clients) = self.load_with(routes, check)?;
+        let sources = routes.sources(&proxy)?;
+        let updated = running.update(proxy, self.grace()).map_err(|error| in_words_of_bootstrap(&error))?;
+        clients.put_in_force();
         routes.follow(sources, running.subscriptions());
         Ok(updated)
     }
@@ -197,19 +206,25 @@ impl<'a> Program<'a> {
     }
 }
 
-/// The signals that the program listens to.
+/// What the program waits for.
 struct Events {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-    hangup: tokio::signal::unix::Signal,
+    terminate: unix::Signal,
+    interrupt: unix::Signal,
+    hangup: unix::Signal,
+    settled: Option<Awaited>,
+    succeeded: Option<Awaited>,
 }
+
+/// Happens once, or never.
+type Awaited = Pin<Box<dyn Future<Output = ()>>>;
 
 impl Events {
     /// Listens to signals from now on.
     fn new() -> Result<Self> {
         let [terminate, interrupt, hangup] =
-            [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
-        Ok(Self { terminate: terminate?, interrupt: interrupt?, hangup: hangup? })
+            [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(unix::signal);
+        let (terminate, interrupt, hangup) = (terminate?, interrupt?, hangup?);
+        Ok(Self { terminate, interrupt, hangup, settled: None, succeeded: None })
     }
 
     /// Waits for SIGTERM or SIGINT.
@@ -220,19 +235,25 @@ impl Events {
         }
     }
 
-    async fn next(&mut self, successor: &mut Option<Successor>) -> Event {
-        let succeeded = async {
-            match successor {
-                Some(successor) => successor.await,
-                None => std::future::pending().await,
-            }
-        };
+    async fn next(&mut self) -> Event {
         tokio::select! {
             _ = self.terminate.recv() => Event::End,
             _ = self.interrupt.recv() => Event::End,
             _ = self.hangup.recv() => Event::Reload,
-            () = succeeded => Event::Succeeded,
+            () = once(&mut self.settled) => Event::Settled,
+            () = once(&mut self.succeeded) => Event::Succeeded,
         }
+    }
+}
+
+/// Waits for what happens once; for ever where it has happened.
+async fn once(awaited: &mut Option<Awaited>) {
+    match awaited {
+        Some(happens) => {
+            happens.await;
+            *awaited = None;
+        }
+        None => std::future::pending().await,
     }
 }
 

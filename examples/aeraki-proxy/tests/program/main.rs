@@ -3,6 +3,8 @@
 mod audit;
 mod bad_input;
 mod fixtures;
+mod limited;
+mod relay;
 mod replacing;
 mod running;
 mod serving;

@@ -103,4 +103,4 @@ fn address(line: &str) -> SocketAddr {
     rest.split(' ').next().unwrap_or_default().parse().expect("an address")
 }
 
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,6 +1,6 @@
 //! Calls through the served proxy.
 
-use std::{net::SocketAddr, path::Path};
+use std::{future::pending, net::SocketAddr, path::Path};
 
 use aeraki_codec::{Kind, Message, Role};
 use aeraki_route::config::{AbortWith, Fault, FractionalPercent, Route, RouteAction, RouteConfig};
@@ -8,11 +8,13 @@ use aeraki_xds::{Publisher, Server, Snapshot};
 use tempfile::NamedTempFile;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::oneshot,
     time::{Duration, timeout},
 };
 
-use crate::{bootstrap, cluster, file, listener, protocol, running::Running, socket::Socket, to_cluster, wire::Wire};
+use crate::{
+    bootstrap, cluster, file, listener, protocol, relay::Relay, running::Running, socket::Socket, to_cluster,
+    wire::Wire,
+};
 
 /// A service that answers with `version`; returns its port.
 pub(crate) async fn service(wire: Wire, version: &'static str) -> u16 {
@@ -113,16 +115,8 @@ async fn a_request_in_flight_gets_its_answer_before_the_end() {
 
 #[tokio::test]
 async fn dynamic_routes_come_and_change() {
-    let table = |cluster: &str| {
-        let routes = RouteConfig::new("table", [Route::new(cluster, RouteAction::cluster(cluster))]);
-        Snapshot::builder().routes([routes]).build().expect("good routes")
-    };
     let publisher = Publisher::new();
-    let socket = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let control_plane = socket.local_addr().expect("an address").port();
-    let (_stop, stopped) = oneshot::channel::<()>();
-    tokio::spawn(Server::new(publisher.clone()).serve(socket, async { drop(stopped.await) }));
-
+    let control_plane = control_plane(&publisher).await.port();
     let (one, two) = (service(Wire::Thrift, "one").await, service(Wire::Thrift, "two").await);
     let text = bootstrap(
         &[listener(0, &format!("{}, {}", protocol("thrift"), rds("")))],
@@ -238,8 +232,22 @@ pub(crate) fn in_file(path: &Path, clusters: &[String]) -> String {
     bootstrap(&[listener(0, &format!("{}, {rds}", protocol("thrift")))], clusters)
 }
 
+/// Serves what is published.
+pub(crate) async fn control_plane(publisher: &Publisher) -> Relay {
+    let socket = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = socket.local_addr().expect("an address").port();
+    tokio::spawn(Server::new(publisher.clone()).serve(socket, pending()));
+    Relay::to(port).await
+}
+
+/// The table `table` with one route.
+pub(crate) fn table(cluster: &str) -> Snapshot {
+    let routes = RouteConfig::new("table", [Route::new(cluster, RouteAction::cluster(cluster))]);
+    Snapshot::builder().routes([routes]).build().expect("good routes")
+}
+
 /// A MetaProtocol proxy's routes from a control plane.
-fn rds(more: &str) -> String {
+pub(crate) fn rds(more: &str) -> String {
     format!(
         "rds: {{route_config_name: table, config_source: {{resource_api_version: V3, {more}api_config_source: \
          {{api_type: GRPC, transport_api_version: V3, grpc_services: {{envoy_grpc: {{cluster_name: control_plane}}}}}}}}}}"

@@ -18,8 +18,8 @@ pub(crate) const ALL: [Wire; 2] = [DUBBO, THRIFT];
 
 pub(crate) const DUBBO: Wire = Wire {
     name: "dubbo",
-    request: |id, method| dubbo(0xc2, 0, id, &dubbo_call(method)),
-    oneway: |id, method| dubbo(0x82, 0, id, &dubbo_call(method)),
+    request: |id, method| dubbo_request(id, method, &[("group", "blue")]),
+    oneway: |id, method| dubbo(0x82, 0, id, &dubbo_call(method, &[("group", "blue")])),
     // RESPONSE_VALUE, "ok"
     response: |id| dubbo(0x02, 20, id, b"\x91\x02ok"),
     // RESPONSE_WITH_EXCEPTION, a string in place of the exception
@@ -61,6 +61,11 @@ pub(crate) fn read_only() -> Vec<u8> {
     dubbo(0xa2, 0, 0, b"\x01R")
 }
 
+/// A call of `method` that wants an answer, with these attachments.
+pub(crate) fn dubbo_request(id: u64, method: &str, attachments: &[(&str, &str)]) -> Vec<u8> {
+    dubbo(0xc2, 0, id, &dubbo_call(method, attachments))
+}
+
 fn dubbo(flag: u8, status: u8, id: u64, body: &[u8]) -> Vec<u8> {
     let mut frame = vec![0xda, 0xbb, flag, status];
     frame.extend(id.to_be_bytes());
@@ -70,14 +75,15 @@ fn dubbo(flag: u8, status: u8, id: u64, body: &[u8]) -> Vec<u8> {
 }
 
 /// Version, path, service version, method, parameter types, attachments.
-fn dubbo_call(method: &str) -> Vec<u8> {
+fn dubbo_call(method: &str, attachments: &[(&str, &str)]) -> Vec<u8> {
     let mut body = Vec::new();
     for text in ["2.0.2", "org.example.Greeter", "1.0.0", method, ""] {
         string(&mut body, text);
     }
     body.push(b'H');
-    for text in ["group", "blue"] {
-        string(&mut body, text);
+    for (key, value) in attachments {
+        string(&mut body, key);
+        string(&mut body, value);
     }
     body.push(b'Z');
     body

@@ -369,15 +369,38 @@ async fn what_runs_into_its_deadline_narrows_the_bound_as_a_slow_answer_does() {
     }
 }
 
-#[tokio::test]
-async fn requests_get_ids_unless_they_bring_one_that_counts() {
-    let id = |replace: bool, line: &str| {
-        let mut request = ask(line);
+#[test]
+fn requests_get_ids_unless_they_bring_one_that_counts() {
+    let id = |replace: bool, brought: Option<&str>, mutable: bool| {
+        let mut head = Head::new();
+        head.set_mutable(mutable);
+        head.set_names(&[REQUEST_ID]);
+        let frame = brought.unwrap_or_default();
+        if let Some(id) = brought {
+            let at = aeraki_codec::Text::Frame(0..id.len());
+            head.insert(id.as_bytes(), &Limits::default(), aeraki_codec::Text::Name(0), at).expect("fits");
+        }
+        let mut request = ask("Q 1 a");
+        request.message = Message::new(frame.to_owned().into(), head).into();
         let admitted = IdentifyRequests::new(RequestIds::default().with_replace(replace)).admit(&mut request);
         assert!(matches!(admitted, Admission::Pass));
-        request.message.mutation().map(|mutation| mutation.get(REQUEST_ID.as_bytes()).is_some())
+        match request.message.mutation().map(|mutation| mutation.get(REQUEST_ID.as_bytes()).cloned()) {
+            None => None,
+            Some(Some(aeraki_codec::Change::Set(id))) => Some(id.len()),
+            other => panic!("{other:?}"),
+        }
     };
-    assert_eq!(id(false, "Q 1 a"), Some(true));
+    let given = Some(36);
+    for (replace, brought, expected) in [
+        (false, None, given),
+        (false, Some(""), given),
+        (false, Some("mine"), None),
+        (true, None, given),
+        (true, Some("mine"), given),
+    ] {
+        assert_eq!(id(replace, brought, true), expected, "{brought:?}, {replace}");
+        assert_eq!(id(replace, brought, false), None, "it cannot be changed");
+    }
 }
 
 /// Notes who saw a request and its answer, in which order.

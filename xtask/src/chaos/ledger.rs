@@ -53,6 +53,11 @@ impl Ledger {
         }
     }
 
+    /// Returns how many requests servers executed, each as often as they did.
+    pub(super) fn executions(&self) -> u64 {
+        lock(&self.requests).values().map(|request| u64::from(request.executed)).sum()
+    }
+
     pub(super) fn ended(&self, text: &str, end: End) {
         let mut requests = lock(&self.requests);
         let Some(request) = requests.get_mut(text) else { return };

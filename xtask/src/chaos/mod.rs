@@ -134,10 +134,11 @@ fn storm(wire: Wire, target: Target, time: Duration) -> Result<Ledger> {
     // what was given up may still be executed
     pause(SETTLE);
     ledger.close();
-    proxy.recovers(&way, &ledger)?;
+    // before further calls, which are not in the ledger
     if let Some(admin) = proxy.admin {
         statistics::compare(admin, wire, target, &ledger)?;
     }
+    proxy.recovers(&way, &ledger)?;
     drop(proxy);
     drop(scene);
     Arc::try_unwrap(ledger).map_err(|_| anyhow::anyhow!("a server still runs"))

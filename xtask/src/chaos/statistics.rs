@@ -1,10 +1,13 @@
-//! Whether the proxy counts what clients count.
+//! Whether the proxy counts what clients and servers count.
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use super::{ledger::Ledger, target::Target};
+use super::{
+    ledger::{Counts, Ledger},
+    target::Target,
+};
 use crate::{
     interop::frames::Wire,
     peers::{
@@ -13,36 +16,50 @@ use crate::{
     },
 };
 
-/// Holds the proxy's counters against what the clients saw; nothing may be under way any more.
+/// Holds the proxy's counters against what clients and servers saw; nothing may be under way any more, and nothing else
+/// may have been called.
 pub(super) fn compare(admin: u16, wire: Wire, target: Target, ledger: &Ledger) -> Result<()> {
-    let counted = ledger.counts();
-    let of = |stats: &str, name: &str| count(stats, &format!("meta_protocol.{wire}.{wire}.{name}"));
     let deadline = Instant::now() + LIMIT;
     let stats = loop {
         let stats = ask(admin, "GET", "/stats")?;
-        let settled = of(&stats, "request_active") == Some(0) && unnoticed(&stats, target).is_empty();
+        let settled = of(wire, &stats, "request_active") == Some(0) && unnoticed(&stats, target).is_empty();
         if settled || Instant::now() > deadline {
             break stats;
         }
         pause(Duration::from_millis(50));
     };
-    let active = of(&stats, "request_active");
-    if active != Some(0) {
-        ledger.violated(format!("the proxy still has {active:?} requests under way"));
-    }
-    let more = usize::try_from(of(&stats, "request").context("no counter request")?)?;
-    // calls after the storm are not in the ledger
-    if more < counted.requests() {
-        ledger.violated(format!("the proxy counts {more} requests of {}", counted.requests()));
-    }
-    let prefix = format!("meta_protocol.{wire}.{wire}.local_reply.");
-    let refused: u64 = stats.lines().filter(|line| line.starts_with(&prefix)).filter_map(value).sum();
-    let seen = u64::try_from(counted.refused())?;
-    if refused < seen {
-        ledger.violated(format!("the proxy counts {refused} answers of its own of {seen}"));
-    }
+    let differences = differences(&stats, wire, &ledger.counts(), ledger.executions());
+    differences.into_iter().for_each(|difference| ledger.violated(difference));
     unnoticed(&stats, target).iter().for_each(|name| ledger.violated(format!("{name} of the proxy is 0")));
     Ok(())
+}
+
+/// Lists where the proxy counts otherwise than clients and servers. Every request is counted once, whatever becomes of
+/// it; what servers execute, the proxy has written.
+fn differences(stats: &str, wire: Wire, counted: &Counts, executed: u64) -> Vec<String> {
+    let prefix = format!("meta_protocol.{wire}.{wire}.local_reply.");
+    let sum = |holds: &dyn Fn(&str) -> bool| -> u64 {
+        stats.lines().filter(|line| line.split(':').next().is_some_and(holds)).filter_map(value).sum()
+    };
+    let (sent, refused) = (counted.requests() as u64, counted.refused() as u64);
+    let active = of(wire, stats, "request_active");
+    let requests = of(wire, stats, "request");
+    let replies = sum(&|name| name.starts_with(&prefix));
+    let written = sum(&|name| name.starts_with("cluster.") && name.ends_with(".upstream_rq_total"));
+    [
+        (active != Some(0)).then(|| format!("the proxy still has {active:?} requests under way")),
+        (requests != Some(sent)).then(|| format!("the proxy counts {requests:?} requests of {sent}")),
+        (replies != refused).then(|| format!("the proxy counts {replies} answers of its own of {refused}")),
+        (written < executed)
+            .then(|| format!("the proxy counts {written} requests to servers, which executed {executed}")),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn of(wire: Wire, stats: &str, name: &str) -> Option<u64> {
+    count(stats, &format!("meta_protocol.{wire}.{wire}.{name}"))
 }
 
 /// Lists counters of what the proxy should have noticed and has not: a storm that nobody notices tries nothing.
@@ -61,3 +78,34 @@ fn unnoticed(stats: &str, target: Target) -> Vec<&'static str> {
 }
 
 const LIMIT: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{ONCE, ledger::End},
+        *,
+    };
+
+    #[test]
+    fn what_is_counted_otherwise_is_found() {
+        let ledger = Ledger::default();
+        for (number, end) in [End::Answered, End::Answered, End::Refused].into_iter().enumerate() {
+            let text = format!("{ONCE}-0-{number}");
+            ledger.sent(&text);
+            ledger.executed(&text);
+            ledger.ended(&text, end);
+        }
+        let differences = |active: u64, requests: u64, replies: u64, written: u64| {
+            let stats = format!(
+                "meta_protocol.dubbo.dubbo.request: {requests}\nmeta_protocol.dubbo.dubbo.request_active: {active}\n\
+                 meta_protocol.dubbo.dubbo.local_reply.timeout: {replies}\ncluster.one.upstream_rq_total: {written}\n"
+            );
+            differences(&stats, Wire::Dubbo, &ledger.counts(), ledger.executions())
+        };
+        assert_eq!(differences(0, 3, 1, 3), [""; 0]);
+        assert_eq!(differences(0, 3, 1, 7), [""; 0], "with further tries");
+        assert_eq!(differences(0, 4, 1, 3), ["the proxy counts Some(4) requests of 3"]);
+        assert_eq!(differences(0, 2, 1, 3), ["the proxy counts Some(2) requests of 3"]);
+        assert_eq!(differences(1, 3, 2, 2).len(), 3);
+    }
+}

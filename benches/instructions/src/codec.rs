@@ -19,13 +19,14 @@ pub(crate) const ROWS: &[Row] = &[
     ("dubbo/decode/interface", |turns| decode(&Dubbo::default(), &frames::dubbo_request(), IDENTITY, turns)),
     ("dubbo/decode/user", |turns| decode(&Dubbo::default(), &frames::dubbo_request(), USER, turns)),
     ("dubbo/decode/response", |turns| decode(&Dubbo::default(), &frames::dubbo_response(), &[], turns)),
-    ("dubbo/forward", |turns| forward(&Dubbo::default(), &frames::dubbo_request(), turns)),
+    ("dubbo/forward", |turns| forward(&Dubbo::default(), &frames::dubbo_request(), None, turns)),
+    ("dubbo/forward/changed", |turns| forward(&Dubbo::default(), &frames::dubbo_request(), Some("lane"), turns)),
     ("thrift/measure", |turns| measure(&Thrift::default(), &frames::thrift_request(), turns)),
     ("thrift/parse/method", |turns| parse(&Thrift::default(), &frames::thrift_request(), &["method"], turns)),
     ("thrift/parse/response", |turns| parse(&Thrift::default(), &frames::thrift_response(), &[], turns)),
     ("thrift/decode/method", |turns| decode(&Thrift::default(), &frames::thrift_request(), &["method"], turns)),
     ("thrift/decode/response", |turns| decode(&Thrift::default(), &frames::thrift_response(), &[], turns)),
-    ("thrift/forward", |turns| forward(&Thrift::default(), &frames::thrift_request(), turns)),
+    ("thrift/forward", |turns| forward(&Thrift::default(), &frames::thrift_request(), None, turns)),
 ];
 
 const IDENTITY: &[&str] = &["interface", "method"];
@@ -59,11 +60,14 @@ fn decode(protocol: &dyn Protocol, frame: &[u8], demand: &[&str], turns: usize) 
     }
 }
 
-/// Written as it came, under another id.
-fn forward(protocol: &dyn Protocol, frame: &[u8], turns: usize) {
+/// Written under another id, as it came or with one attribute more.
+fn forward(protocol: &dyn Protocol, frame: &[u8], added: Option<&'static str>, turns: usize) {
     let (mut codec, mut head, mut out) = (codec(protocol), Head::new(), Output::new());
-    assert!(codec.parse(frame, &Demand::none(), &mut head).is_ok());
+    assert!(codec.parse(frame, &Demand::of(added), &mut head).is_ok());
     let mut message = Message::new(frame.to_vec().into(), head);
+    if let Some(key) = added {
+        message.mutation_mut().set(key, "gray");
+    }
     for id in 0..turns {
         message.set_id(id as u64);
         assert!(codec.encode(black_box(&message), &mut out).is_ok());

@@ -17,10 +17,10 @@ use aeraki_instructions::{Row, frames};
 use aeraki_route::{
     Rules,
     config::{
-        AttributeMatch, AuthorizationAction, AuthorizationPolicy, AuthorizationRule, Descriptor, DescriptorEntry,
-        Fault, Filter, FilterConfig, FractionalPercent, GlobalRateLimit, HedgePolicy, KeyedBuckets, LocalRateLimit,
-        MetaProtocolProxy, MetadataExchange, Mirror, MutationEntry, MutationValue, Node, Operation, Patterns,
-        ProtocolConfig, RequestIds, RetryOn, RetryPolicy, Route, RouteAction, RouteConfig, RouteSource, Shed,
+        AdaptiveConcurrency, AttributeMatch, AuthorizationAction, AuthorizationPolicy, AuthorizationRule, Descriptor,
+        DescriptorEntry, Fault, Filter, FilterConfig, FractionalPercent, GlobalRateLimit, HedgePolicy, KeyedBuckets,
+        LocalRateLimit, MetaProtocolProxy, MetadataExchange, Mirror, MutationEntry, MutationValue, Node, Operation,
+        Patterns, ProtocolConfig, RequestIds, RetryOn, RetryPolicy, Route, RouteAction, RouteConfig, RouteSource, Shed,
         TokenBucket, TrafficDirection,
     },
 };
@@ -30,6 +30,10 @@ use tower_service::Service;
 const ROWS: &[Row] = &[
     ("stack/bare", |turns| of(route(), turns)),
     ("stack/authorization", |turns| of(route().with_authorization(deny()), turns)),
+    ("stack/authorization/1000", |turns| {
+        let policies = (0..1000).map(|number| deny_to(&format!("drop{number:03}")));
+        of(policies.fold(route(), Route::with_authorization), turns)
+    }),
     ("stack/local-limit", |turns| of(route().with_local_rate_limit(local()), turns)),
     ("stack/local-limit/keyed", |turns| {
         of(route().with_local_rate_limit(local().with_keyed(KeyedBuckets::new("user"))), turns)
@@ -47,6 +51,9 @@ const ROWS: &[Row] = &[
         of(route().with_request_mutation(MutationEntry::set("who", user)), turns)
     }),
     ("stack/shed", |turns| filtered(FilterConfig::Shed(Shed::at(1000)), turns)),
+    ("stack/shed/adaptive", |turns| {
+        filtered(FilterConfig::Shed(Shed::at(1000).with_adaptive(AdaptiveConcurrency::default())), turns)
+    }),
     ("stack/request-id", |turns| filtered(FilterConfig::RequestIds(RequestIds::default()), turns)),
     ("stack/metadata-exchange", |turns| filtered(FilterConfig::MetadataExchange(MetadataExchange::default()), turns)),
 ];
@@ -68,7 +75,11 @@ fn action() -> RouteAction {
 }
 
 fn deny() -> AuthorizationPolicy {
-    let drop = Operation::default().with_attribute("method", Patterns::of(["drop*"]));
+    deny_to("drop*")
+}
+
+fn deny_to(method: &str) -> AuthorizationPolicy {
+    let drop = Operation::default().with_attribute("method", Patterns::of([method]));
     AuthorizationPolicy::new("deny", AuthorizationAction::Deny)
         .with_rule(AuthorizationRule::default().with_operation(drop))
 }

@@ -120,7 +120,7 @@ const MAX_BYTES: u32 = 32 << 20;
 /// Bytes that a copy takes besides its frame, about: its message, and the task that waits for it.
 const OVERHEAD: u32 = 2048;
 
-/// An answer as far as it is compared: ids and attributes differ in any case.
+/// An answer as far as it is compared: its id differs in any case, and so do attributes that are not in its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Digest {
     kind: Kind,

@@ -145,7 +145,7 @@ async fn start_services(seen: &Arc<Seen>) -> Result<Vec<Port>> {
     for (wire, host) in [(Wire::Dubbo, DUBBO_HOST), (Wire::Thrift, THRIFT_HOST)] {
         let v1 = service::start(wire, "v1", seen).await?;
         let v2 = service::start(wire, "v2", seen).await?;
-        ports.push(Port { wire, host, versions: [("v1", v1), ("v2", v2)].into() });
+        ports.push(Port { wire, host, versions: [("v1", v1), ("v2", v2)].into(), filters: Vec::new() });
     }
     Ok(ports)
 }

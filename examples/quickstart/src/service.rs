@@ -37,7 +37,8 @@ impl Seen {
 
 /// Starts version `version` of a service on a free port of the loopback interface and returns its address.
 ///
-/// Of all methods, `slow` takes long, `lazy` takes long in v1, and `busy` is refused by v1.
+/// Of all methods, `slow` takes long, `lazy` takes long in v1, `busy` is refused by v1, and `alike` is answered without
+/// saying by whom.
 pub(crate) async fn start(wire: Wire, version: &'static str, seen: &Arc<Seen>) -> Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
@@ -92,7 +93,8 @@ impl Service {
             _ => Duration::ZERO,
         };
         let refused = method == "busy" && self.version == "v1";
-        let answer = if refused { self.refusal(call)? } else { self.wire.answer(call, self.version) };
+        let version = if method == "alike" { "either" } else { self.version };
+        let answer = if refused { self.refusal(call)? } else { self.wire.answer(call, version) };
         Ok((answer, delay))
     }
 

@@ -34,8 +34,8 @@ impl Wire {
     pub(crate) fn answer(self, call: &Message, version: &str) -> Vec<u8> {
         match self {
             Self::Dubbo => {
-                let seen = [TIER, CALLER].map(|key| call.attr(key).and_then(|value| std::str::from_utf8(value).ok()));
-                dubbo_answer(call.id().number(), version, seen.map(Option::unwrap_or_default))
+                let seen = |key| call.attr(key).and_then(|value| std::str::from_utf8(value).ok()).unwrap_or_default();
+                dubbo_answer(call.id().number(), version, SEEN.map(|(key, told)| (told, seen(key))))
             }
             Self::Thrift => {
                 let method = String::from_utf8_lossy(call.attr("method").unwrap_or_default()).into_owned();
@@ -61,7 +61,7 @@ impl Wire {
 
     /// What must be read of calls and answers.
     pub(crate) fn demand() -> Demand {
-        Demand::of(["method", SERVED_BY, TIER, CALLER, SEEN_TIER, SEEN_CALLER])
+        Demand::of(["method", SERVED_BY, TIER].into_iter().chain(SEEN.into_iter().flat_map(|(key, told)| [key, told])))
     }
 }
 
@@ -70,19 +70,19 @@ fn dubbo_call(id: u32, interface: &str, method: &str, user: &str) -> Vec<u8> {
     for text in ["2.0.2", interface, "0.0.0", method, "Ljava/lang/String;", "world"] {
         write::string(&mut body, text);
     }
-    dubbo_map(&mut body, &[("path", interface), ("interface", interface), ("version", "0.0.0"), ("user", user)]);
+    dubbo_map(&mut body, [("path", interface), ("interface", interface), ("version", "0.0.0"), ("user", user)]);
     dubbo_frame(0xc2, 0, u64::from(id), &body)
 }
 
-fn dubbo_answer(id: u64, version: &str, [tier, caller]: [&str; 2]) -> Vec<u8> {
+fn dubbo_answer<const N: usize>(id: u64, version: &str, seen: [(&str, &str); N]) -> Vec<u8> {
     let mut body = Vec::new();
     write::int(&mut body, VALUE_WITH_ATTACHMENTS);
     write::string(&mut body, "hello world");
-    dubbo_map(&mut body, &[("dubbo", "2.0.2"), (SERVED_BY, version), (SEEN_TIER, tier), (SEEN_CALLER, caller)]);
+    dubbo_map(&mut body, [("dubbo", "2.0.2"), (SERVED_BY, version)].into_iter().chain(seen));
     dubbo_frame(0x02, 20, id, &body)
 }
 
-fn dubbo_map(body: &mut Vec<u8>, entries: &[(&str, &str)]) {
+fn dubbo_map<'a>(body: &mut Vec<u8>, entries: impl IntoIterator<Item = (&'a str, &'a str)>) {
     write::map(body);
     for (key, value) in entries {
         write::string(body, key);
@@ -116,11 +116,19 @@ fn length(len: usize) -> [u8; 4] {
 }
 
 const SERVED_BY: &str = "served-by";
-/// Attributes that the features of the mesh set, and what the service saw of them.
+/// An attribute that the features of the mesh set in answers.
 pub(crate) const TIER: &str = "tier";
-pub(crate) const CALLER: &str = "caller";
+/// What services see of the attributes that features set in calls, by the attribute of the answer that tells it.
 pub(crate) const SEEN_TIER: &str = "seen-tier";
 pub(crate) const SEEN_CALLER: &str = "seen-caller";
+pub(crate) const SEEN_REQUEST_ID: &str = "seen-request-id";
+pub(crate) const SEEN_PEER: &str = "seen-peer";
+const SEEN: [(&str, &str); 4] = [
+    (TIER, SEEN_TIER),
+    ("caller", SEEN_CALLER),
+    ("x-request-id", SEEN_REQUEST_ID),
+    ("x-envoy-peer-metadata-id", SEEN_PEER),
+];
 const VALUE_WITH_ATTACHMENTS: i32 = 4;
 const CALL: u8 = 1;
 const REPLY: u8 = 2;

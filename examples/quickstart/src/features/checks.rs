@@ -3,25 +3,68 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::future::{FutureExt, LocalBoxFuture};
 
 use super::probe::{Outcome, Probe};
-use crate::wire::{SEEN_CALLER, SEEN_TIER, TIER};
+use crate::{
+    mesh::NODE,
+    wire::{SEEN_CALLER, SEEN_PEER, SEEN_REQUEST_ID, SEEN_TIER, TIER},
+};
 
-type Check = for<'p> fn(&'p mut Probe) -> BoxFuture<'p, Result<String>>;
+/// Looks for the effect of a feature, and tells it.
+pub(super) type Check = for<'p> fn(&'p mut Probe) -> LocalBoxFuture<'p, Result<String>>;
 
-/// The features by the names of their files, in the order in which they are tried.
-pub(super) const CHECKS: [(&str, Check); 9] = [
-    ("timeouts", |probe| timeouts(probe).boxed()),
-    ("retries", |probe| retries(probe).boxed()),
-    ("hedging", |probe| hedging(probe).boxed()),
-    ("faults", |probe| faults(probe).boxed()),
-    ("mirrors", |probe| mirrors(probe).boxed()),
-    ("mutations", |probe| mutations(probe).boxed()),
-    ("local-rate-limit", |probe| local_rate_limit(probe).boxed()),
-    ("global-rate-limit", |probe| global_rate_limit(probe).boxed()),
-    ("authorization", |probe| authorization(probe).boxed()),
+/// The features that are filters of a listener, by the names of their files, in the order in which they are tried.
+pub(super) const FILTERS: [(&str, Check); 3] = [
+    ("metadata-exchange", |probe| metadata_exchange(probe).boxed_local()),
+    ("request-ids", |probe| request_ids(probe).boxed_local()),
+    ("load-shedding", |probe| load_shedding(probe).boxed_local()),
 ];
+
+/// Those that are objects of the control plane.
+pub(super) const OBJECTS: [(&str, Check); 9] = [
+    ("timeouts", |probe| timeouts(probe).boxed_local()),
+    ("retries", |probe| retries(probe).boxed_local()),
+    ("hedging", |probe| hedging(probe).boxed_local()),
+    ("faults", |probe| faults(probe).boxed_local()),
+    ("mirrors", |probe| mirrors(probe).boxed_local()),
+    ("mutations", |probe| mutations(probe).boxed_local()),
+    ("local-rate-limit", |probe| local_rate_limit(probe).boxed_local()),
+    ("global-rate-limit", |probe| global_rate_limit(probe).boxed_local()),
+    ("authorization", |probe| authorization(probe).boxed_local()),
+];
+
+async fn metadata_exchange(probe: &mut Probe) -> Result<String> {
+    let peer = probe.call("greet", "anybody").await?.attribute(SEEN_PEER).unwrap_or_default();
+    ensure!(peer == NODE, "the service saw the peer {peer:?}");
+    Ok(format!("the service saw that the proxy before it is on the node {peer}"))
+}
+
+async fn request_ids(probe: &mut Probe) -> Result<String> {
+    let outcomes = probe.calls(2, "greet", "anybody").await?;
+    let ids: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.attribute(SEEN_REQUEST_ID)).collect();
+    let are_good = ids.iter().all(|id| id.len() == 36) && ids.first() != ids.last();
+    ensure!(ids.len() == 2 && are_good, "the service saw the ids {ids:?}");
+    Ok(format!("the service saw an id of its own in each call, such as {}", ids.concat().split_at(36).0))
+}
+
+async fn load_shedding(probe: &mut Probe) -> Result<String> {
+    let mut other = probe.another().await?;
+    let under_way = |it: &Probe| it.seen.count("v1", "slow") + it.seen.count("v2", "slow");
+    let before = under_way(probe);
+    let beside = async {
+        other.until(|it| under_way(it) > before).await;
+        other.call("greet", "anybody").await
+    };
+    let (slow, beside) = tokio::join!(probe.call("slow", "anybody"), beside);
+    let (slow, beside) = (slow?, beside?);
+    ensure!(slow.is_answer(), "the call under way failed with status {}", slow.status);
+    ensure!(beside.status == OVER_LIMIT, "the call beside it ended with status {}", beside.status);
+    ensure!(beside.took < Duration::from_secs(1), "it was refused after {:?}", beside.took);
+    let (next, shed) = (probe.call("greet", "anybody").await?, probe.count("shed"));
+    ensure!(next.is_answer() && shed == 1, "the next call ended with status {}, {shed} were shed", next.status);
+    Ok(format!("beside a call under way, one got status {OVER_LIMIT} after {:?}; the next was answered", beside.took))
+}
 
 async fn timeouts(probe: &mut Probe) -> Result<String> {
     let slow = probe.call("slow", "anybody").await?;
@@ -60,13 +103,14 @@ async fn faults(probe: &mut Probe) -> Result<String> {
 async fn mirrors(probe: &mut Probe) -> Result<String> {
     let outcomes = probe.calls(20, "mirrored", "anybody").await?;
     answered_by(&outcomes, "v1")?;
-    // copies are sent along, and arrive when they do
-    while probe.seen.count("v2", "mirrored") < 20 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    let copies = probe.seen.count("v2", "mirrored");
-    ensure!(copies == 20, "v2 saw {copies} copies");
-    Ok(format!("20 calls were answered by v1, and v2 saw {copies} copies"))
+    probe.calls(10, "alike", "anybody").await?;
+    // copies are sent along, and are answered when they are
+    probe.until(|it| it.count("mirror_equal") + it.count("mirror_different") + it.count("mirror_failed") >= 30).await;
+    let copies = ["mirrored", "alike"].map(|method| probe.seen.count("v2", method));
+    let compared = ["mirror_equal", "mirror_different"].map(|counter| probe.count(counter));
+    ensure!((copies, compared) == ([20, 10], [10, 20]), "v2 saw {copies:?} copies, {compared:?} equal and different");
+    Ok("v1 answered 30 calls, v2 saw their copies: 10 answers were equal, 20 different since they name the version"
+        .into())
 }
 
 async fn mutations(probe: &mut Probe) -> Result<String> {

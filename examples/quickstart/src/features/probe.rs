@@ -3,15 +3,21 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use aeraki_codec::{Message, Role};
+use aeraki_core::observe::{Stats, Value};
 use anyhow::{Context, Result};
-use tokio::{net::TcpStream, time::Instant};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, sleep},
+};
 
-use crate::{caller, service::Seen, socket::Socket, wire::Wire};
+use crate::{DUBBO_HOST, caller, mesh::DataPlane, service::Seen, socket::Socket, wire::Wire};
 
-/// A connection to the proxy, and what the services saw.
+/// A connection to the proxy, what the proxy counts, and what the services saw.
 pub(super) struct Probe {
+    proxy: SocketAddr,
     socket: Socket,
     next: u32,
+    stats: Stats,
     pub(super) seen: Arc<Seen>,
 }
 
@@ -37,9 +43,31 @@ impl Outcome {
 }
 
 impl Probe {
-    pub(super) async fn connect(proxy: SocketAddr, seen: &Arc<Seen>) -> Result<Self> {
-        let stream = TcpStream::connect(proxy).await.context("the proxy does not accept connections")?;
-        Ok(Self { socket: Socket::new(stream, Wire::Dubbo, Role::Client)?, next: 1, seen: Arc::clone(seen) })
+    pub(super) async fn connect(data: &DataPlane, seen: &Arc<Seen>) -> Result<Self> {
+        let proxy = data.address(DUBBO_HOST).context("a listener for the service")?;
+        let (socket, stats) = (socket(proxy).await?, data.stats().clone());
+        Ok(Self { proxy, socket, next: 1, stats, seen: Arc::clone(seen) })
+    }
+
+    /// Makes another connection to the same proxy.
+    pub(super) async fn another(&self) -> Result<Self> {
+        let (socket, stats, seen) = (socket(self.proxy).await?, self.stats.clone(), Arc::clone(&self.seen));
+        Ok(Self { proxy: self.proxy, socket, next: 1, stats, seen })
+    }
+
+    /// Returns a counter of the listener.
+    pub(super) fn count(&self, counter: &str) -> u64 {
+        match self.stats.samples().get(&format!("meta_protocol.dubbo.{DUBBO_HOST}.{counter}")) {
+            Some(Value::Counter(count)) => count,
+            _ => 0,
+        }
+    }
+
+    /// Waits for what happens beside the calls.
+    pub(super) async fn until(&self, is_so: impl Fn(&Self) -> bool) {
+        while !is_so(self) {
+            sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Calls `method` as `user` and waits for the answer.
@@ -60,4 +88,9 @@ impl Probe {
         }
         Ok(outcomes)
     }
+}
+
+async fn socket(proxy: SocketAddr) -> Result<Socket> {
+    let stream = TcpStream::connect(proxy).await.context("the proxy does not accept connections")?;
+    Socket::new(stream, Wire::Dubbo, Role::Client)
 }

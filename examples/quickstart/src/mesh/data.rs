@@ -9,13 +9,17 @@ use std::{
 
 use aeraki_codec::Registry;
 use aeraki_core::{
+    observe::Stats,
     proxy::{Proxy, Running},
     stack::Filters,
 };
 use aeraki_kube::Translation;
 use aeraki_route::{
     SharedRules,
-    config::{self, Address, Cluster, Listener, Node, ProtocolConfig, RouteSource, TrafficDirection},
+    config::{
+        self, Address, Cluster, Filter, Listener, MetaProtocolProxy, Node, ProtocolConfig, RouteSource,
+        TrafficDirection,
+    },
 };
 use aeraki_xds::{
     client::{Event, Subscriber},
@@ -37,6 +41,8 @@ pub(crate) struct Port {
     pub(crate) wire: Wire,
     pub(crate) host: &'static str,
     pub(crate) versions: BTreeMap<&'static str, SocketAddr>,
+    /// What calls pass in the data plane before they are routed.
+    pub(crate) filters: Vec<Filter>,
 }
 
 /// A running data plane.
@@ -54,7 +60,7 @@ type Clusters = BTreeMap<String, Cluster>;
 impl DataPlane {
     /// Starts one worker with a listener for every port, and subscribes to the routes of each.
     pub(crate) async fn start(control: &ControlPlane, ports: &[Port], messages: &Messages) -> Result<Self> {
-        let node = Node::new("sidecar~quickstart", "quickstart");
+        let node = Node::new(NODE, "quickstart");
         let source = Cluster::new(CONTROL_PLANE).with_endpoint(control.address);
         let limiter = Cluster::new(limiter::CLUSTER).with_endpoint(limiter::start().await?);
         let mut config = config::Proxy::new(node.clone()).with_cluster(source.clone()).with_cluster(limiter);
@@ -84,6 +90,11 @@ impl DataPlane {
     /// Returns where calls of a service go.
     pub(crate) fn address(&self, host: &str) -> Option<SocketAddr> {
         self.running.address(host)
+    }
+
+    /// Returns what the data plane counts.
+    pub(crate) fn stats(&self) -> &Stats {
+        self.running.stats()
     }
 
     /// Works out what calls of `group` to the service `host` should see by what is in force now.
@@ -120,7 +131,9 @@ fn listener(port: &Port, control: &ControlPlane) -> Result<Listener> {
     let protocol = ProtocolConfig::new(port.wire.protocol().name());
     let source = RouteSource::dynamic(&routes, CONTROL_PLANE);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    Ok(Listener::new(port.host, address, protocol, source).with_direction(TrafficDirection::Outbound))
+    let service = MetaProtocolProxy::new(port.host, protocol, source);
+    let service = port.filters.iter().cloned().fold(service, MetaProtocolProxy::with_filter);
+    Ok(Listener::of(port.host, address, service).with_direction(TrafficDirection::Outbound))
 }
 
 /// Keeps every table of `proxy` at what the control plane says; `accepted` gets the names of those that have come.
@@ -209,3 +222,5 @@ fn clusters(translation: &Translation, ports: &[Port]) -> Clusters {
 
 const PATIENCE: Duration = Duration::from_secs(5);
 const CONTROL_PLANE: &str = "control-plane";
+/// The id of the node that the data plane is on.
+pub(crate) const NODE: &str = "sidecar~quickstart";

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 pub(crate) use self::{
     control::ControlPlane,
-    data::{DataPlane, Port},
+    data::{DataPlane, NODE, Port},
 };
 
 /// Takes what is worth telling a person.

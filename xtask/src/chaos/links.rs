@@ -25,6 +25,17 @@ pub(super) enum Inside {
     Nowhere,
 }
 
+impl Inside {
+    /// Tells whether nothing is broken: a storm that could not be is only where storms are not required.
+    pub(super) fn is_kept(self, required: bool) -> bool {
+        match self {
+            Self::Held => true,
+            Self::Broke => false,
+            Self::Nowhere => !required,
+        }
+    }
+}
+
 /// Tells whether this process may make links.
 pub(super) fn is_inside() -> bool {
     env::var_os(INSIDE).is_some()
@@ -156,3 +167,14 @@ fn device(side: Side, link: usize) -> String {
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Set for the run inside the namespace.
 const INSIDE: &str = "AERAKI_CHAOS_INSIDE";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_storm_that_could_not_be_is_no_success_where_it_is_required() {
+        let kept = |required| [Inside::Held, Inside::Broke, Inside::Nowhere].map(|inside| inside.is_kept(required));
+        assert_eq!([kept(false), kept(true)], [[true, false, true], [true, false, false]]);
+    }
+}

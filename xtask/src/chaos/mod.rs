@@ -37,7 +37,7 @@ use self::{
 };
 use crate::{
     interop::frames::Wire,
-    peers::{install::peers_dir, process::pause},
+    peers::{are_required, install::peers_dir, process::pause},
 };
 
 /// Runs every protocol through every proxy, and fails where ours breaks a promise.
@@ -69,10 +69,12 @@ fn hold(wire: Wire, target: Target, time: Duration) -> Result<bool> {
     if target.has_links() && !links::is_inside() {
         let seconds = time.as_secs().to_string();
         let inside = links::run_inside(&["--targets", name, "--protocols", &protocol, "--seconds", &seconds])?;
+        let kept = inside.is_kept(are_required());
         if inside == Inside::Nowhere {
-            println!("  {wire} through {name}: skipped, this machine gives no network namespace to its users");
+            let what = if kept { "skipped, since" } else { "required, but" };
+            println!("  {wire} through {name}: {what} this machine gives no network namespace to its users");
         }
-        return Ok(inside != Inside::Broke);
+        return Ok(kept);
     }
     let ledger = storm(wire, target, time)?;
     println!("| {wire} | {name} | {} |", ledger.counts().row());

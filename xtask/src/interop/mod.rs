@@ -2,11 +2,10 @@
 //!
 //! A peer that cannot be had is skipped with its reason, or fails the run where `AERAKI_PEERS=required`.
 
-use std::env;
-
 use anyhow::{Result, bail, ensure};
 
 use self::{report::Report, way::Target};
+use crate::peers::are_required;
 
 pub(crate) mod backend;
 mod balance;
@@ -24,7 +23,7 @@ mod way;
 /// Runs the suites named in `arguments`, or all of them.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let Options { suites, targets } = Options::parse(arguments)?;
-    let mut report = Report::new(env::var("AERAKI_PEERS").is_ok_and(|value| value == "required"));
+    let mut report = Report::new(are_required());
     for (name, suite) in suites {
         report.begin(name);
         if let Err(error) = suite(&mut report, &targets) {

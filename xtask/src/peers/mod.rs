@@ -7,3 +7,8 @@ pub(crate) mod mesh;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod redis;
+
+/// Tells whether what this machine lacks fails a run, instead of being skipped with its reason.
+pub(crate) fn are_required() -> bool {
+    std::env::var("AERAKI_PEERS").is_ok_and(|value| value == "required")
+}

@@ -34,7 +34,7 @@ use crate::{
     server::{ConnectionLimit, Inspection},
     stack::{Filters, LocalLimitStats},
     tls::Secrets,
-    upstream::has_sign_of_life,
+    upstream::{DefaultResolver, Resolver, has_sign_of_life},
 };
 
 /// A proxy that has been checked and can be started.
@@ -54,6 +54,7 @@ pub struct Proxy {
     protocols: Arc<Registry>,
     stats: Stats,
     secrets: Secrets,
+    resolver: Arc<dyn Resolver>,
     warnings: Warnings,
     /// Those that are bound before it starts.
     sockets: Sockets,
@@ -139,7 +140,19 @@ impl Proxy {
         let stats = Stats::new();
         stats.register(Arc::new(secrets.clone()));
         let (warnings, sockets) = (tables.into_warnings(), Sockets::default());
-        Ok(Self { listeners, config, protocols, stats, secrets, warnings, sockets })
+        let resolver = Arc::new(DefaultResolver::default());
+        Ok(Self { listeners, config, protocols, stats, secrets, resolver, warnings, sockets })
+    }
+
+    /// Sets how the names of endpoints are looked up, by all workers and after every update.
+    ///
+    /// Else, with the feature `dns`, the name servers of the system's configuration are asked, which is read with the
+    /// first name; without it, and where that cannot be read, names are looked up as the operating system does, which
+    /// tells no time to live.
+    #[must_use]
+    pub fn with_resolver(mut self, resolver: Arc<dyn Resolver>) -> Self {
+        self.resolver = resolver;
+        self
     }
 
     /// Returns the configuration.

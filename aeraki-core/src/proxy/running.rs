@@ -41,7 +41,7 @@ use crate::{
     server::{self, Drain, ListenerDrains, Phase, ProcessLimit},
     socket::OwnAddresses,
     sync::lock,
-    upstream::LocalCluster,
+    upstream::{LocalCluster, warn_of_ttl},
 };
 
 /// A proxy that runs, until it is told to [shut down](Self::shutdown).
@@ -82,7 +82,7 @@ pub(super) struct Serving {
 impl Running {
     /// Starts a worker in each of `places`.
     pub(super) fn start(proxy: Proxy, places: &[Place]) -> Result<Self, ConfigError> {
-        let Proxy { config, listeners, protocols, stats, secrets, warnings, sockets } = proxy;
+        let Proxy { config, listeners, protocols, stats, secrets, resolver, warnings, sockets } = proxy;
         let limit = ProcessLimit::new(config.max_connections);
         let local_cluster = config.local_cluster.as_deref();
         let local_cluster = local_cluster.map(|name| LocalCluster::new(name, config.node.locality.clone()));
@@ -92,7 +92,7 @@ impl Running {
             listeners: BTreeMap::new(),
             sockets,
             warnings,
-            common: Common { protocols, stats, secrets, limit, own: OwnAddresses::default(), local_cluster },
+            common: Common { protocols, stats, secrets, resolver, limit, own: OwnAddresses::default(), local_cluster },
             workers: Vec::new(),
             admin: None,
             #[cfg(any(feature = "admin", all(feature = "hot-restart", target_os = "linux")))]
@@ -112,6 +112,7 @@ impl Running {
         #[cfg(feature = "admin")]
         let admin = running.config.admin.map(|address| running.bind_admin(address)).transpose()?;
         running.admin.into_iter().for_each(|address| running.common.own.add(address));
+        warn_of_ttl(&running.config.clusters, &*running.common.resolver);
         running.in_force.put(&running.config.clusters);
         places.iter().try_for_each(|place| running.add_worker(place))?;
         bound.into_iter().for_each(|(prepared, sockets)| running.serve(prepared, sockets));
@@ -209,6 +210,7 @@ impl Running {
         configs.iter().try_for_each(config::Cluster::validate)?;
         configs.iter().try_for_each(|cluster| find_check(cluster, &self.common.protocols))?;
         configs.iter().try_for_each(|cluster| self.common.secrets.check_cluster(cluster))?;
+        warn_of_ttl(configs, &*self.common.resolver);
         self.in_force.put(configs);
         Ok(())
     }

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     server::{self, Drain, Phase},
     stack::Filters,
+    upstream::warn_of_ttl,
 };
 
 /// What became of the listeners in an [update](Running::update), by their names.
@@ -71,6 +72,7 @@ impl Running {
         share_codecs(new, known.map(|rpc| rpc.codec.clone()).collect());
         let tables = self.join_tables(&mut next)?;
         let plan = self.plan(next.listeners).inspect_err(|_| self.sockets.keep(self.listener_configs()))?;
+        warn_of_ttl(&next.config.clusters, &*self.common.resolver);
         // clusters first, so that no route names one that is not there yet
         let rest = self.in_force.update(&next.config.clusters, tables);
         let kept: BTreeSet<_> = next.config.listeners.iter().map(|listener| listener.name.as_str()).collect();

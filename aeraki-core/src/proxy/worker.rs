@@ -16,7 +16,7 @@ use crate::{
     stack::Wheel,
     tcp::TcpStats,
     tls::Secrets,
-    upstream::{Clusters, Context, LocalCluster},
+    upstream::{Clusters, Context, LocalCluster, Resolver},
 };
 
 /// What all workers have in common.
@@ -25,6 +25,7 @@ pub(super) struct Common {
     pub(super) protocols: Arc<Registry>,
     pub(super) stats: Stats,
     pub(super) secrets: Secrets,
+    pub(super) resolver: Arc<dyn Resolver>,
     pub(super) limit: ProcessLimit,
     /// Where the listeners are.
     pub(super) own: OwnAddresses,
@@ -69,12 +70,13 @@ impl Worker {
     /// Makes a worker on the present runtime, that of `handle`, whose clusters share their limits with `sibling`, if
     /// there is one.
     pub(super) fn new(common: &Common, sibling: Option<&Clusters>, handle: Handle, tasks: TaskTracker) -> Self {
-        let Common { protocols, stats, secrets, limit, own, local_cluster } = common;
+        let Common { protocols, stats, secrets, resolver, limit, own, local_cluster } = common;
         let buffers = Buffers::new();
         let context = Context::new()
             .with_buffers(buffers.clone())
             .with_protocols(Arc::clone(protocols))
             .with_secrets(secrets.clone())
+            .with_resolver(Arc::clone(resolver))
             .with_local_cluster(local_cluster.clone());
         let clusters = Arc::new(match sibling {
             Some(sibling) => sibling.sibling(context),

@@ -17,7 +17,7 @@ use tokio::task::AbortHandle;
 use super::{
     call::{Exchange, Exchanged},
     directory::Directory,
-    discovery,
+    discovery::{self, Names},
     endpoint::Active,
     health::{Monitor, Watched},
     members::Members,
@@ -52,22 +52,19 @@ impl Cluster {
             shared.usage.health.detect_outliers(config.outlier_detection.is_some());
         }
         let before = previous.map(|previous| previous.directory.members());
-        let given = discovery::given(&config).map(|given| Members::new(given, before.as_deref(), &shared));
-        let is_given = given.is_some();
-        // names are looked up later: what was found before is better than nothing
-        let members = given.unwrap_or_else(|| {
-            let found = before.iter().flat_map(|before| before.found());
-            Members::new(found, before.as_deref(), &shared)
-        });
+        // what was found before is better than nothing until names are looked up
+        let names = Names::of(&config, &shared.usage.answers, before.as_ref());
+        let members = match &names {
+            Some(names) => Members::new(names.found(), before.as_deref(), &shared),
+            None => Members::new(discovery::given(&config), before.as_deref(), &shared),
+        };
         let monitor = looks_after.then(|| {
             let kept = previous.filter(|previous| previous.judges_like(&shared.config));
             kept.and_then(|kept| kept.directory.release_monitor()).unwrap_or_else(|| Monitor::begin(&shared))
         });
         let directory = Arc::new(Directory::new(members, shared, monitor));
-        if is_given {
-            directory.settle();
-        }
-        let tasks = directory.begin(&config, changes);
+        directory.settle(names.as_ref().is_none_or(Names::are_known));
+        let tasks = directory.begin(names, changes);
         Self { config, directory, tasks }
     }
 

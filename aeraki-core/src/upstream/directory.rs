@@ -9,7 +9,7 @@ use std::{
 use aeraki_codec::{Affinity, Head, LocalReply, Reason};
 use aeraki_route::{
     Placement,
-    config::{self, Discovery, HealthStatus, RoutingPriority, SocketAddress},
+    config::{Discovery, HealthStatus, RoutingPriority, SocketAddress},
 };
 use tokio::{
     sync::watch,
@@ -20,7 +20,7 @@ use tokio::{
 use super::{
     Context, Flight,
     destinations::Destinations,
-    discovery,
+    discovery::{self, Names},
     endpoint::{Active, Endpoint},
     health::{Monitor, Watched},
     members::{Found, Members},
@@ -42,7 +42,7 @@ pub(super) struct Directory {
     members: RwLock<Arc<Members>>,
     /// Held while the members are made anew.
     changing: Mutex<()>,
-    /// Whether the endpoints were looked up once, successfully or not.
+    /// Whether all endpoints were looked up once, successfully or not; changes with every one of them.
     known: watch::Sender<bool>,
     /// What looks after the health of the endpoints, where that is done here and no other directory has taken it over.
     monitor: Mutex<Option<Monitor>>,
@@ -77,9 +77,10 @@ impl Directory {
         Self { members, changing: Mutex::default(), known, monitor: monitor.into(), destinations, shared }
     }
 
-    /// Begins what goes on for the sake of the cluster; `changes` are those since before the members were made.
-    pub(super) fn begin(self: &Arc<Self>, config: &config::Cluster, changes: Changes) -> Vec<AbortHandle> {
-        let mut tasks: Vec<_> = discovery::begin(config, self).into_iter().collect();
+    /// Begins what goes on for the sake of the cluster, whose `names` are looked up; `changes` are those since before
+    /// the members were made.
+    pub(super) fn begin(self: &Arc<Self>, names: Option<Names>, changes: Changes) -> Vec<AbortHandle> {
+        let mut tasks: Vec<_> = names.map(|names| discovery::begin(names, self)).into_iter().collect();
         tasks.extend(changes.verdicts.map(|verdicts| spawn(Arc::clone(self).follow(verdicts))));
         tasks.extend(changes.proxies.map(|proxies| spawn(Arc::clone(self).follow(proxies))));
         if self.destinations.is_some() {
@@ -88,22 +89,23 @@ impl Directory {
         tasks
     }
 
-    /// Replaces the endpoints; those that stay keep their connections, those that go finish what they have.
-    pub(super) fn replace<'a>(&self, found: impl Iterator<Item = Found<'a>>) {
+    /// Replaces the endpoints, of which all are `known` or more will be found; those that stay keep their connections,
+    /// those that go finish what they have.
+    pub(super) fn replace<'a>(&self, found: impl Iterator<Item = Found<'a>>, known: bool) {
         let changing = lock(&self.changing);
         self.exchange(found, &self.members());
         drop(changing);
-        self.settle();
+        self.settle(known);
     }
 
-    /// Takes the members as they are: asks whether they are well, and lets go who waits for them.
-    pub(super) fn settle(&self) {
+    /// Takes the members as they are: asks whether they are well, and lets those look who wait for them.
+    pub(super) fn settle(&self, known: bool) {
         let members = self.members();
         self.announce(&members);
         if let Some(monitor) = &mut *lock(&self.monitor) {
             monitor.keep(members.iter().map(|target| Arc::clone(&target.endpoint.host)));
         }
-        self.known.send_replace(true);
+        self.known.send_replace(known);
     }
 
     /// Lists the addresses of the endpoints, those that clients have brought along included.
@@ -224,14 +226,20 @@ impl Directory {
         self.send(request, admitted, active, None).await
     }
 
-    /// Picks an endpoint, and waits for the first look-up of them before there are any, as long as connecting may take.
+    /// Picks an endpoint, and waits as long as connecting may take for one to be found, unless all have been looked up.
     pub(super) async fn pick_when_known(&self, criteria: &Criteria<'_>) -> Result<Active, LocalReply> {
-        if let Some(active) = self.pick(criteria) {
-            return Ok(active);
-        }
         let mut known = self.known.subscribe();
-        let _ = timeout(self.shared.config.connect_timeout, known.wait_for(|known| *known)).await;
-        self.pick(criteria).ok_or_else(|| {
+        let found = async {
+            loop {
+                let is_last = *known.borrow_and_update();
+                let active = self.pick(criteria);
+                if active.is_some() || is_last || known.changed().await.is_err() {
+                    return active;
+                }
+            }
+        };
+        let found = timeout(self.shared.config.connect_timeout, found).await.ok().flatten();
+        found.ok_or_else(|| {
             self.shared.stats.upstream_cx_none_healthy.inc();
             let text = format!("cluster {:?} has no healthy endpoint", self.shared.name);
             LocalReply::new(Reason::NoHealthyUpstream, text)

@@ -61,6 +61,7 @@ use self::{announce::Announcing, shared::Shared, stats::Usage};
 pub(crate) use self::{
     binding::Bindings,
     cluster::Flight,
+    discovery::{DefaultResolver, warn_of_ttl},
     health::has_sign_of_life,
     stream::{Arrival, Arrivals, Backlog},
 };

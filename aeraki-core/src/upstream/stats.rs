@@ -10,7 +10,7 @@ use aeraki_route::{
     config::{ClusterLimits, HealthStatus, RoutingPriority},
 };
 
-use super::health::Health;
+use super::{discovery::Answers, health::Health};
 use crate::observe::{Counter, Gauge, Scope, SslStats, Value};
 
 macro_rules! stats {
@@ -134,6 +134,8 @@ pub(super) struct Usage {
     high: Budget,
     /// What is known of the endpoints.
     pub(super) health: Arc<Health>,
+    /// Where endpoints with names were last found.
+    pub(super) answers: Answers,
 }
 
 impl Usage {

@@ -18,6 +18,7 @@ mod hostile_servers;
 mod hot_restart;
 #[path = "../../src/testing.rs"]
 mod lines;
+mod names;
 mod replies;
 mod retries;
 mod routing;

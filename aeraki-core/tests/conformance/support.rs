@@ -181,7 +181,11 @@ impl Fixture {
 
     /// Runs such a configuration with filters of one's own.
     pub(crate) fn with_filters(wire: Wire, config: config::Proxy, filters: &Filters) -> Self {
-        let proxy = Proxy::with_filters(config, &registry(), filters).expect("a good configuration");
+        Self::started(wire, Proxy::with_filters(config, &registry(), filters).expect("a good configuration"))
+    }
+
+    /// Runs a proxy whose listener is called `in`.
+    pub(crate) fn started(wire: Wire, proxy: Proxy) -> Self {
         let rules = Arc::clone(proxy.rules("in").next().expect("the listener"));
         Self { proxy: proxy.start_here().expect("a free port"), rules, wire }
     }

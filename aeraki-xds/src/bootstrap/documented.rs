@@ -22,7 +22,7 @@ fn every_documented_cluster_is_read_in_full() {
         let read = Bootstrap::from_yaml(&yaml).unwrap_or_else(|error| panic!("{error}\n{block}"));
         assert_eq!(read.warnings, [], "{block}");
     }
-    assert_eq!(blocks.len(), 13);
+    assert_eq!(blocks.len(), 14);
 }
 
 #[test]

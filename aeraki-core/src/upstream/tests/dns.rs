@@ -201,6 +201,20 @@ async fn a_silent_name_server_is_given_up_after_its_time() {
     assert!(start.elapsed() <= 15 * SECOND, "{:?}", start.elapsed());
 }
 
+#[tokio::test]
+async fn a_resolver_that_workers_share_outlives_the_one_that_asked_first() {
+    let server = NameServer::start(Says::Addresses(vec![v4(1)], 30)).await;
+    let resolver = server.resolver();
+    for _ in 0..2 {
+        let resolver = resolver.clone();
+        let worker = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(resolver.resolve("some.host".into())).expect("an answer").addresses
+        };
+        assert_eq!(tokio::task::spawn_blocking(worker).await.expect("no panic"), [v4(1)]);
+    }
+}
+
 #[test]
 fn a_resolver_needs_a_name_server_and_a_time_out() {
     let somewhere = SocketAddr::from(([127, 0, 0, 1], 53));

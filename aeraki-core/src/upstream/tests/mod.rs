@@ -12,6 +12,7 @@ mod dns;
 mod endings;
 mod health;
 mod hostile;
+mod names;
 mod pipes;
 mod placement;
 mod property;

@@ -133,11 +133,16 @@ impl Splice<'_> {
         let mut kept_from = reader.offset();
         loop {
             let at = reader.offset();
-            let Some(entry) = reader.entry().map_err(immutable)? else {
+            let drops = if let Some((key, _)) = reader.plain_pair() {
+                // most are such, and nothing counts on their places
+                key.as_utf8().is_some_and(|key| self.mutation.get(key).is_some())
+            } else if let Some(entry) = reader.entry().map_err(immutable)? {
+                self.drops(&entry, last_fixed)?
+            } else {
                 self.put_part(kept_from..at, out);
                 return Ok(());
             };
-            if self.drops(&entry, last_fixed)? {
+            if drops {
                 self.put_part(kept_from..at, out);
                 kept_from = reader.offset();
             }

@@ -70,7 +70,7 @@ numbers! {
             mirrored,
             /// Copies that were not sent: too many were under way or held too many bytes, or the cluster is not there.
             mirror_dropped,
-            /// Copies that were not sent because streams are not copied.
+            /// Copies that were not sent because streams are not copied, nor what needs a connection of its own.
             mirror_skipped,
             /// Copies that got no answer in time.
             mirror_failed,

@@ -27,7 +27,7 @@ use crate::observe::{Facts, Metrics};
 ///
 /// Nothing that a mirror does touches the request itself. A copy is given up after the mirror's timeout; no more are
 /// made while those of the layer hold 32 MiB. A request that needs a connection of its own is not copied, nor is a
-/// stream.
+/// stream; both are counted.
 #[derive(Clone, Debug)]
 pub struct MirrorLayer {
     clusters: Arc<dyn Resolve>,
@@ -155,10 +155,11 @@ where
     fn call(&mut self, mut routed: Routed) -> Self::Future {
         let mut compared = SmallVec::new();
         let mirrors = std::mem::take(&mut routed.mirrors);
-        if routed.request.message.kind() == Kind::StreamOpen {
-            self.metrics.counters.mirror_skipped.add(mirrors.len() as u64);
-        } else if routed.request.message.head().affinity() == Affinity::Any {
+        let message = &routed.request.message;
+        if message.kind() != Kind::StreamOpen && message.head().affinity() == Affinity::Any {
             compared.extend(mirrors.into_iter().filter_map(|target| self.send(&target, &routed.request)));
+        } else {
+            self.metrics.counters.mirror_skipped.add(mirrors.len() as u64);
         }
         MirrorFuture { compared, inner: self.inner.call(routed) }
     }

@@ -143,6 +143,28 @@ spec:
     }
 }
 
+/// What the text says filters and MetaRDS alone have, a MetaRouter refuses.
+#[test]
+fn fields_that_no_meta_router_has_are_marked() {
+    let mesh = include_str!("../../quickstart/mesh/dubbo-greeter.yaml");
+    let marked: Vec<_> = TEXT.lines().filter_map(|line| line.split_once("` (filters and MetaRDS only)")).collect();
+    let tried = [
+        ("scope", "localRateLimit: {tokenBucket: {maxTokens: 1, fillInterval: 1s}, scope: CONNECTION}"),
+        ("match", "fault: {delay: {fixedDelay: 1s}, match: {attributes: {user: {exact: victim}}}}"),
+        ("maxActive", "fault: {delay: {fixedDelay: 1s}, maxActive: 1}"),
+    ];
+    let names: Vec<_> = marked.iter().map(|(field, _)| field.trim_start_matches("| `")).collect();
+    assert_eq!(names, ["scope", "match", "max_active"]);
+    for (field, route) in tried {
+        let folder = tempfile::tempdir().expect("a folder");
+        let yaml = mesh.replace("  - name: share\n", &format!("  - name: share\n    {route}\n"));
+        assert_ne!(yaml, mesh);
+        fs::write(folder.path().join("all.yaml"), yaml).expect("written");
+        let error = FileSource::open(folder.path(), &FileOptions::default()).expect_err("refused").to_string();
+        assert!(error.contains(&format!("unknown field `{field}`")), "{error}");
+    }
+}
+
 /// Lists the counters that the text names: all in a sentence that begins with "Counter", one behind "counted as".
 fn counters() -> Vec<String> {
     let listed = TEXT.split("Counter").skip(1).flat_map(|text| {

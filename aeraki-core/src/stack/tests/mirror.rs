@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 
+use aeraki_codec::Affinity;
 use aeraki_route::{
     MirrorTarget,
     config::{self, FractionalPercent},
@@ -120,10 +121,23 @@ async fn mirrors_get_copies_within_their_bounds_and_touch_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_needs_a_connection_of_its_own_is_not_copied_and_counted() {
+    let mut mirrored = Mirrored::answering("R 1 a");
+    let mirrors = targets([mirror("mute"), mirror("echo")]);
+    for (number, affinity) in [Affinity::Bound, Affinity::Exclusive].into_iter().enumerate() {
+        let mut head = Head::new();
+        head.set_affinity(affinity);
+        mirrored.call_with(&mirrors, Message::new("Q 1 a\n".into(), head), "R 1 a").await;
+        let counters = &mirrored.metrics.counters;
+        assert_eq!((counters.mirror_skipped.get(), counters.mirrored.get()), (2 * (number as u64 + 1), 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn copies_hold_only_so_many_bytes() {
     let mut mirrored = Mirrored::answering("R 1 a");
     let mirrors = targets([mirror("mute").with_timeout(Duration::from_secs(60))]);
-    let large = message(&format!("Q 1 {}", "x".repeat(1 << 20)));
+    let large = message(&format!("Q 1 a {}", "x".repeat(1 << 20)));
     for _ in 0..33 {
         mirrored.call_with(&mirrors, large.clone(), "R 1 a").await;
     }

@@ -38,7 +38,7 @@ impl Gate for Authorize {
 /// Judges a request by policies.
 pub(super) fn authorize(policies: &Authorization, request: &Request, metrics: &Metrics) -> Result<(), LocalReply> {
     let conn = &request.conn;
-    let peer = Peer::new(conn.peer.ip(), conn.local.port()).with_principal(conn.principal.as_deref());
+    let peer = Peer::new(conn.peer, conn.local).with_principal(conn.principal.as_deref());
     let decision = policies.judge(&*request.message, &peer);
     let counters = &metrics.counters;
     if let Some((allowed, why)) = &decision.dry_run {

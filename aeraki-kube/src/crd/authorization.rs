@@ -114,6 +114,12 @@ pub struct AuthorizationSource {
     /// Addresses and networks that it must not be in.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub not_ip_blocks: Vec<String>,
+    /// Ports of the client, 1 to 65535.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<u32>,
+    /// Ports that the client must not have.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_ports: Vec<u32>,
 }
 
 /// Holds an operation, as Istio nests it.
@@ -145,12 +151,19 @@ pub struct AuthorizationOperation {
     /// What other attributes must be, by their names.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<String, AttributeValues>,
-    /// Ports of the proxy that the client connected to, 1 to 65535.
+    /// Ports of the proxy that the client connected to, or meant where its connection was redirected, 1 to 65535.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<u32>,
     /// Ports that it must not have connected to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub not_ports: Vec<u32>,
+    /// Addresses that the client connected to, or meant where its connection was redirected, and networks such as
+    /// `10.0.0.0/8`; no patterns.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub destination_ip_blocks: Vec<String>,
+    /// Addresses and networks that it must not have connected to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_destination_ip_blocks: Vec<String>,
 }
 
 /// Says what an attribute must be. Entries are as in [`AuthorizationSource`].

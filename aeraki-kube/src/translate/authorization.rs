@@ -260,6 +260,8 @@ impl Check {
         translated.trust_domains = self.patterns(trust_domains, not_trust_domains, &fields);
         let fields = named("ipBlocks", "notIpBlocks");
         translated.ip_blocks = self.lists(ip_blocks, not_ip_blocks, &fields, Source::ip_block_fault);
+        translated.ports = self.ports(&source.ports, &format!("{field}.ports"));
+        translated.not_ports = self.ports(&source.not_ports, &format!("{field}.notPorts"));
         translated
     }
 
@@ -290,6 +292,10 @@ impl Check {
         }
         translated.ports = self.ports(&operation.ports, &format!("{field}.ports"));
         translated.not_ports = self.ports(&operation.not_ports, &format!("{field}.notPorts"));
+        let AuthorizationOperation { destination_ip_blocks: blocks, not_destination_ip_blocks: not_blocks, .. } =
+            operation;
+        let fields = (format!("{field}.destinationIpBlocks"), format!("{field}.notDestinationIpBlocks"));
+        translated.destination_ip_blocks = self.lists(blocks, not_blocks, &fields, Source::ip_block_fault);
         translated
     }
 

@@ -4,7 +4,7 @@ mod conjunction;
 mod index;
 mod texts;
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 use aeraki_codec::Attributes;
 
@@ -43,15 +43,15 @@ pub struct Peer<'a> {
     /// The identity in its certificate, without `spiffe://`; none where it has shown none.
     pub principal: Option<&'a str>,
     /// Its address.
-    pub address: IpAddr,
-    /// The port of the proxy that it connected to.
-    pub port: u16,
+    pub address: SocketAddr,
+    /// The address that it connected to, or meant where its connection was redirected.
+    pub local: SocketAddr,
 }
 
 impl<'a> Peer<'a> {
     /// Describes a client that has shown no identity.
-    pub fn new(address: IpAddr, port: u16) -> Self {
-        Self { principal: None, address, port }
+    pub fn new(address: SocketAddr, local: SocketAddr) -> Self {
+        Self { principal: None, address, local }
     }
 
     /// Sets the identity, without `spiffe://`.
@@ -200,6 +200,13 @@ struct Subject<'m, A: ?Sized> {
     attributes: &'m [Box<str>],
 }
 
+/// An end of the connection that a message came over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum End {
+    Source,
+    Destination,
+}
+
 /// A text of a message or its client that patterns are compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Field {
@@ -223,6 +230,13 @@ impl<'m, A: Attributes + ?Sized> Subject<'m, A> {
             },
         };
         value.into_iter().chain(other)
+    }
+
+    fn address(&self, end: End) -> SocketAddr {
+        match end {
+            End::Source => self.peer.address,
+            End::Destination => self.peer.local,
+        }
     }
 
     fn methods(&self) -> (Option<&'m [u8]>, Option<&'m [u8]>) {

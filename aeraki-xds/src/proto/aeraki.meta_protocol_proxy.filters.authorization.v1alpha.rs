@@ -104,6 +104,10 @@ pub struct Source {
     pub trust_domains: ::core::option::Option<Patterns>,
     #[prost(message, optional, tag = "4")]
     pub ip_blocks: ::core::option::Option<Patterns>,
+    #[prost(uint32, repeated, tag = "5")]
+    pub ports: ::prost::alloc::vec::Vec<u32>,
+    #[prost(uint32, repeated, tag = "6")]
+    pub not_ports: ::prost::alloc::vec::Vec<u32>,
 }
 impl ::prost::Name for Source {
     const NAME: &'static str = "Source";
@@ -127,6 +131,8 @@ pub struct Operation {
     pub ports: ::prost::alloc::vec::Vec<u32>,
     #[prost(uint32, repeated, tag = "3")]
     pub not_ports: ::prost::alloc::vec::Vec<u32>,
+    #[prost(message, optional, tag = "4")]
+    pub destination_ip_blocks: ::core::option::Option<Patterns>,
 }
 impl ::prost::Name for Operation {
     const NAME: &'static str = "Operation";

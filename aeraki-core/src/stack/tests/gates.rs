@@ -183,6 +183,42 @@ async fn authorization_judges_identity_and_attributes() {
     assert_eq!((counters.authorization_allowed.get(), counters.authorization_denied.get()), (1, 3));
 }
 
+/// Both ends of the connection; the other one is where the client meant to go.
+#[tokio::test]
+async fn authorization_judges_addresses_and_ports() {
+    let source = {
+        let mut source = Source::default();
+        (source.ip_blocks, source.ports) = (Patterns::of(["10.0.0.0/8"]), vec![7]);
+        source
+    };
+    let operation = {
+        let mut operation = Operation::default();
+        (operation.destination_ip_blocks, operation.ports) = (Patterns::of(["10.9.0.0/16"]), vec![20880]);
+        operation
+    };
+    let rule = AuthorizationRule::default().with_source(source).with_operation(operation);
+    let policies = [AuthorizationPolicy::new("p", AuthorizationAction::Allow).with_rule(rule)];
+    let policies = Arc::new(Authorization::compile(&policies).expect("valid"));
+    let mut kept = Gatekept::by([Arc::new(Authorize::new(policies, metrics())) as _]);
+    let from = |peer: &str, local: &str| {
+        let mut request = ask("Q 1 hello");
+        let ConnInfo { listener, protocol, .. } = &*request.conn;
+        let [peer, local] = [peer, local].map(|text| text.parse().expect("an address"));
+        request.conn = Arc::new(ConnInfo::new(Arc::clone(listener), Arc::clone(protocol), peer, local));
+        request
+    };
+    assert_eq!(kept.refusal(from("10.1.1.1:7", "10.9.1.1:20880")).await, None);
+    for (peer, local) in [
+        ("11.1.1.1:7", "10.9.1.1:20880"),
+        ("10.1.1.1:8", "10.9.1.1:20880"),
+        ("10.1.1.1:7", "10.8.1.1:20880"),
+        ("10.1.1.1:7", "10.9.1.1:20881"),
+        ("10.9.1.1:20880", "10.1.1.1:7"),
+    ] {
+        assert_eq!(kept.refusal(from(peer, local)).await, Some(Reason::Denied), "{peer} to {local}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn faults_delay_and_end_within_their_bound() {
     let metrics = metrics();

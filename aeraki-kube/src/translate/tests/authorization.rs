@@ -38,8 +38,9 @@ fn guarded(translation: &Translation) -> Vec<(&str, Vec<&str>)> {
 #[test]
 fn a_policy_guards_every_route_of_its_namespace() {
     let spec = "action: DENY, dryRun: true, rules: [{from: [{source: {principals: [a/ns/b/sa/c], notNamespaces: [d], \
-                trustDomains: [e], notIpBlocks: [10.0.0.0/8]}}], to: [{operation: {interfaces: [i.*], notMethods: ['*x'], \
-                attributes: {user: {values: [root]}}, ports: [7001], notPorts: [1]}}]}, {}]";
+                trustDomains: [e], notIpBlocks: [10.0.0.0/8], ports: [2], notPorts: [3]}}], to: [{operation: {interfaces: [i.*], notMethods: ['*x'], \
+                attributes: {user: {values: [root]}}, ports: [7001], notPorts: [1], \
+                destinationIpBlocks: [10.1.0.0/16], notDestinationIpBlocks: [10.1.1.1]}}]}, {}]";
     let elsewhere = format!("{DUBBO}{}", meta("far", "action: DENY")).replace("namespace: shop", "namespace: other");
     let translation = both(|text| format!("{text}{}{elsewhere}", meta("lock", spec)));
     assert_eq!(rejections(&translation), [""; 0]);
@@ -48,11 +49,14 @@ fn a_policy_guards_every_route_of_its_namespace() {
     source.namespaces = Patterns::not(["d"]);
     source.trust_domains = Patterns::of(["e"]);
     source.ip_blocks = Patterns::not(["10.0.0.0/8"]);
+    (source.ports, source.not_ports) = (vec![2], vec![3]);
     let mut operation = Operation::default()
         .with_attribute("interface", Patterns::of(["i.*"]))
         .with_attribute("method", Patterns::not(["*x"]))
         .with_attribute("user", Patterns::of(["root"]));
     (operation.ports, operation.not_ports) = (vec![7001], vec![1]);
+    operation.destination_ip_blocks = Patterns::of(["10.1.0.0/16"]);
+    operation.destination_ip_blocks.not_values = vec!["10.1.1.1".to_owned()];
     let rule = AuthorizationRule::default().with_source(source).with_operation(operation);
     let expected = AuthorizationPolicy::new("shop/lock", AuthorizationAction::Deny)
         .with_rule(rule)
@@ -181,6 +185,11 @@ fn a_faulty_policy_is_refused_and_what_was_in_force_stays() {
         (
             "from: [{source: {ipBlocks: [10.0.0.0/33]}}]",
             "from[0].source.ipBlocks[0]: \"10.0.0.0/33\" is neither an address nor a network such as 10.0.0.0/8",
+        ),
+        ("from: [{source: {notPorts: [0]}}]", "from[0].source.notPorts[0]: 0 is not a port"),
+        (
+            "to: [{operation: {notDestinationIpBlocks: [::1, '*']}}]",
+            "to[0].operation.notDestinationIpBlocks[1]: \"*\" is neither an address nor a network such as 10.0.0.0/8",
         ),
         ("to: [{operation: {ports: [0]}}]", "to[0].operation.ports[0]: 0 is not a port"),
         ("to: [{operation: {notPorts: [65536]}}]", "to[0].operation.notPorts[0]: 65536 is not a port"),

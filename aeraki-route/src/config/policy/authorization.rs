@@ -187,6 +187,10 @@ pub struct Source {
     pub trust_domains: Patterns,
     /// Networks that hold the peer's address, as `10.0.0.0/8` or an address.
     pub ip_blocks: Patterns,
+    /// Ports of the peer, each 1 to 65 535; none: any.
+    pub ports: Vec<u16>,
+    /// Ports that the peer must not have.
+    pub not_ports: Vec<u16>,
 }
 
 impl Source {
@@ -200,7 +204,8 @@ impl Source {
         self.principals.check("principals")?;
         self.namespaces.check("namespaces")?;
         self.trust_domains.check("trustDomains")?;
-        self.ip_blocks.check_each("ipBlocks", Self::ip_block_fault)
+        self.ip_blocks.check_each("ipBlocks", Self::ip_block_fault)?;
+        check_ports(&self.ports, &self.not_ports)
     }
 }
 
@@ -211,10 +216,14 @@ impl Source {
 pub struct Operation {
     /// Values of attributes by their names, such as `interface` and `method`; names are not empty.
     pub attributes: BTreeMap<String, Patterns>,
-    /// Ports of the proxy that the client connected to, each 1 to 65 535; none: any.
+    /// Ports of the proxy that the client connected to, or meant where its connection was redirected, each 1 to 65 535;
+    /// none: any.
     pub ports: Vec<u16>,
     /// Ports of the proxy that the client must not have connected to.
     pub not_ports: Vec<u16>,
+    /// Networks that hold the address which the client connected to, or meant where its connection was redirected, as
+    /// `10.0.0.0/8` or an address.
+    pub destination_ip_blocks: Patterns,
 }
 
 impl Operation {
@@ -230,9 +239,16 @@ impl Operation {
             ensure(!name.is_empty(), "attributes", "the name of an attribute must not be empty")?;
             patterns.check(&format!("attributes[{name:?}]"))?;
         }
-        let ports = self.ports.iter().chain(&self.not_ports);
-        ensure(!ports.clone().any(|port| *port == 0), "ports", "0 is not a port")
+        self.destination_ip_blocks.check_each("destinationIpBlocks", Source::ip_block_fault)?;
+        check_ports(&self.ports, &self.not_ports)
     }
+}
+
+fn check_ports(ports: &[u16], not_ports: &[u16]) -> Checked {
+    for (list, ports) in [("ports", ports), ("notPorts", not_ports)] {
+        ensure(!ports.contains(&0), list, "0 is not a port")?;
+    }
+    Ok(())
 }
 
 /// Reads an address, or a network with the length of its prefix; IPv4 that is mapped into IPv6 is IPv4, as it is in the

@@ -1,11 +1,14 @@
 //! What must hold together for a policy to match: one source and one operation of a rule.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use aeraki_codec::Attributes;
 
 use super::{
-    Field, Subject, Why,
+    End, Field, Subject, Why,
     texts::{Pattern, Texts},
 };
 use crate::{
@@ -20,8 +23,8 @@ pub(super) struct Conjunction {
     /// Place of the rule in the policy.
     rule: usize,
     clauses: Box<[Clause]>,
-    addresses: Addresses,
-    ports: Ports,
+    source: Site,
+    destination: Site,
 }
 
 /// What is asked of one text.
@@ -32,14 +35,21 @@ struct Clause {
     unwanted: Texts<()>,
 }
 
-/// Networks that the client must be in, and must not be in.
+/// Where an end of the connection must be.
+#[derive(Debug)]
+struct Site {
+    addresses: Addresses,
+    ports: Ports,
+}
+
+/// Networks that must hold an address, and must not hold it.
 #[derive(Debug, Default)]
 struct Addresses {
     wanted: Networks<()>,
     unwanted: Networks<()>,
 }
 
-/// Ports that the client must have connected to, and must not have; in order.
+/// Ports that an end must have, and must not have; in order.
 #[derive(Debug)]
 struct Ports {
     wanted: Box<[u16]>,
@@ -50,10 +60,8 @@ struct Ports {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Key<'a> {
     Text(Field, Pattern<'a>),
-    /// The client is in this network.
-    Network((IpAddr, u8)),
-    /// The client has connected to this port.
-    Port(u16),
+    Network(End, (IpAddr, u8)),
+    Port(End, u16),
 }
 
 /// Takes a policy apart: every source of a rule with every operation of it.
@@ -86,8 +94,8 @@ impl Conjunction {
             policy,
             rule,
             clauses: clauses.map(|(field, patterns)| Clause::new(field, patterns)).collect(),
-            addresses: Addresses::new(&source.ip_blocks),
-            ports: Ports::new(operation),
+            source: Site::new(&source.ip_blocks, &source.ports, &source.not_ports),
+            destination: Site::new(&operation.destination_ip_blocks, &operation.ports, &operation.not_ports),
         }
     }
 
@@ -99,14 +107,13 @@ impl Conjunction {
     /// wanted of, are left out.
     pub(super) fn wants(&self) -> impl Iterator<Item = Vec<Key<'_>>> {
         let texts = self.clauses.iter().map(|clause| clause.keys().collect());
-        let networks = self.addresses.wanted.iter().map(Key::Network).collect();
-        let ports = self.ports.wanted.iter().copied().map(Key::Port).collect();
-        texts.chain([networks, ports]).filter(|keys: &Vec<_>| !keys.is_empty())
+        let sites = self.source.wants(End::Source).into_iter().chain(self.destination.wants(End::Destination));
+        texts.chain(sites).filter(|keys: &Vec<_>| !keys.is_empty())
     }
 
     pub(super) fn holds<A: Attributes + ?Sized>(&self, subject: &Subject<'_, A>) -> bool {
-        self.ports.holds(subject.peer.port)
-            && self.addresses.holds(subject.peer.address)
+        self.source.holds(subject.address(End::Source))
+            && self.destination.holds(subject.address(End::Destination))
             && self.clauses.iter().all(|clause| clause.holds(subject))
     }
 }
@@ -134,6 +141,22 @@ fn texts(patterns: &[String]) -> Texts<()> {
     texts
 }
 
+impl Site {
+    fn new(blocks: &Patterns, ports: &[u16], not_ports: &[u16]) -> Self {
+        Self { addresses: Addresses::new(blocks), ports: Ports::new(ports, not_ports) }
+    }
+
+    fn wants(&self, end: End) -> [Vec<Key<'_>>; 2] {
+        let networks = self.addresses.wanted.iter().map(|network| Key::Network(end, network)).collect();
+        let ports = self.ports.wanted.iter().map(|port| Key::Port(end, *port)).collect();
+        [networks, ports]
+    }
+
+    fn holds(&self, address: SocketAddr) -> bool {
+        self.ports.holds(address.port()) && self.addresses.holds(address.ip())
+    }
+}
+
 impl Addresses {
     fn new(blocks: &Patterns) -> Self {
         Self { wanted: networks(&blocks.values), unwanted: networks(&blocks.not_values) }
@@ -153,8 +176,8 @@ fn networks(blocks: &[String]) -> Networks<()> {
 }
 
 impl Ports {
-    fn new(operation: &Operation) -> Self {
-        Self { wanted: in_order(&operation.ports), unwanted: in_order(&operation.not_ports) }
+    fn new(ports: &[u16], not_ports: &[u16]) -> Self {
+        Self { wanted: in_order(ports), unwanted: in_order(not_ports) }
     }
 
     fn holds(&self, port: u16) -> bool {

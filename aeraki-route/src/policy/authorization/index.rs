@@ -6,7 +6,7 @@ use aeraki_codec::Attributes;
 use foldhash::fast::RandomState;
 
 use super::{
-    Field, Subject,
+    End, Field, Subject,
     conjunction::{Conjunction, Key},
     texts::{Pattern, Texts},
 };
@@ -23,10 +23,17 @@ pub(super) struct Index {
 #[derive(Debug, Default)]
 struct Filed {
     fields: Vec<(Field, Texts<Places>)>,
-    networks: Networks<Places>,
-    ports: HashMap<u16, Places, RandomState>,
+    source: FiledSite,
+    destination: FiledSite,
     /// Conjunctions that want nothing: they say at most what a message must not have.
     scan: Places,
+}
+
+/// The places of conjunctions by what they want of an end of the connection.
+#[derive(Debug, Default)]
+struct FiledSite {
+    networks: Networks<Places>,
+    ports: HashMap<u16, Places, RandomState>,
 }
 
 /// In order.
@@ -78,8 +85,15 @@ impl Filed {
     fn under(&mut self, key: Key<'_>) -> &mut Places {
         match key {
             Key::Text(field, pattern) => self.field(field).entry(pattern),
-            Key::Network(network) => self.networks.entry(network),
-            Key::Port(port) => self.ports.entry(port).or_default(),
+            Key::Network(end, network) => self.site(end).networks.entry(network),
+            Key::Port(end, port) => self.site(end).ports.entry(port).or_default(),
+        }
+    }
+
+    fn site(&mut self, end: End) -> &mut FiledSite {
+        match end {
+            End::Source => &mut self.source,
+            End::Destination => &mut self.destination,
         }
     }
 
@@ -98,8 +112,11 @@ impl Filed {
                 texts.matching(value).for_each(|places| consider(places));
             }
         }
-        self.networks.holding(subject.peer.address).for_each(|places| consider(places));
-        self.ports.get(&subject.peer.port).into_iter().for_each(|places| consider(places));
+        for (site, end) in [(&self.source, End::Source), (&self.destination, End::Destination)] {
+            let address = subject.address(end);
+            site.networks.holding(address.ip()).for_each(|places| consider(places));
+            site.ports.get(&address.port()).into_iter().for_each(|places| consider(places));
+        }
         consider(&self.scan);
     }
 }
@@ -121,8 +138,8 @@ fn rank(keys: &[Key<'_>], crowds: &Crowds<'_>) -> (bool, u32, u8, usize) {
 fn breadth(key: &Key<'_>) -> u8 {
     match key {
         Key::Text(_, Pattern::Exact(_)) => 0,
-        Key::Text(_, Pattern::Prefix(_) | Pattern::Suffix(_)) | Key::Network(_) => 1,
-        Key::Port(_) => 2,
+        Key::Text(_, Pattern::Prefix(_) | Pattern::Suffix(_)) | Key::Network(..) => 1,
+        Key::Port(..) => 2,
         Key::Text(_, Pattern::Any) => ANYTHING,
     }
 }

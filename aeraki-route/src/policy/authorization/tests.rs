@@ -1,9 +1,11 @@
+use std::net::IpAddr;
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::config::{AuthorizationRule, Operation, Patterns, Source};
 
-const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+const LOCALHOST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
 fn rule(source: Source, operation: Operation) -> AuthorizationRule {
     AuthorizationRule::default().with_source(source).with_operation(operation)
@@ -22,7 +24,8 @@ fn principals(patterns: Patterns) -> Source {
 }
 
 fn peer(principal: &str) -> Peer<'_> {
-    Peer::new(LOCAL, 20880).with_principal((!principal.is_empty()).then_some(principal))
+    Peer::new((LOCALHOST, 40000).into(), (LOCALHOST, 20880).into())
+        .with_principal((!principal.is_empty()).then_some(principal))
 }
 
 fn allows(policies: &[AuthorizationPolicy], principal: &str, name: &str) -> bool {
@@ -110,7 +113,8 @@ fn addresses_and_ports() {
         let source = Source { ip_blocks: Patterns::of([block]), ..Source::default() };
         let operation = Operation { ports: ports.to_vec(), ..Operation::default() };
         let policies = [policy("p", AuthorizationAction::Allow, rule(source, operation))];
-        let peer = Peer::new(address.parse().expect("an address"), 20880);
+        let address = (address.parse::<IpAddr>().expect("an address"), 40000).into();
+        let peer = Peer { address, ..peer("") };
         Authorization::compile(&policies).expect("valid").judge(&[("a", "b")], &peer).allowed
     };
     assert!(judge("10.0.0.0/8", &[20880], "10.255.0.1") && !judge("10.0.0.0/8", &[], "11.0.0.1"));
@@ -118,6 +122,27 @@ fn addresses_and_ports() {
     assert!(judge("::ffff:10.0.0.0/104", &[], "10.1.1.1") && !judge("::ffff:10.0.0.0/104", &[], "11.1.1.1"));
     assert!(judge("fd00::/8", &[], "fd12::1") && judge("0.0.0.0/0", &[], "1.2.3.4"));
     assert!(judge("10.1.1.1", &[], "10.1.1.1") && !judge("10.1.1.1", &[1], "10.1.1.1"));
+}
+
+#[test]
+fn both_ends_of_the_connection() {
+    let judge = |source: &Source, operation: &Operation, address: &str, local: &str| {
+        let policies = [policy("p", AuthorizationAction::Allow, rule(source.clone(), operation.clone()))];
+        let [address, local] = [address, local].map(|text| text.parse().expect("an address"));
+        Authorization::compile(&policies).expect("valid").judge(&[("a", "b")], &Peer::new(address, local)).allowed
+    };
+    let anywhere = Source::default();
+    let blocks = Patterns { not_values: vec!["10.0.1.0/24".into()], ..Patterns::of(["10.0.0.0/8", "fd00::1"]) };
+    let to = Operation { destination_ip_blocks: blocks, ..Operation::default() };
+    assert!(judge(&anywhere, &to, "11.0.0.1:1", "10.1.1.1:2") && judge(&anywhere, &to, "11.0.0.1:1", "[fd00::1]:2"));
+    assert!(judge(&anywhere, &to, "11.0.0.1:1", "[::ffff:10.1.1.1]:2"));
+    assert!(!judge(&anywhere, &to, "10.1.1.1:1", "11.0.0.1:2"), "its own address is another thing");
+    assert!(!judge(&anywhere, &to, "11.0.0.1:1", "10.0.1.1:2") && !judge(&anywhere, &to, "11.0.0.1:1", "[fd00::2]:2"));
+
+    let (anything, from) = (Operation::default(), Source { ports: vec![7, 5], ..Source::default() });
+    assert!(judge(&from, &anything, "1.1.1.1:5", "2.2.2.2:9") && !judge(&from, &anything, "1.1.1.1:6", "2.2.2.2:5"));
+    let from = Source { not_ports: vec![5], ..Source::default() };
+    assert!(judge(&from, &anything, "1.1.1.1:6", "2.2.2.2:5") && !judge(&from, &anything, "1.1.1.1:5", "2.2.2.2:9"));
 }
 
 #[test]
@@ -186,6 +211,10 @@ fn what_is_wrong_is_named() {
     assert!(refused(wide, Operation::default()).contains("is neither an address nor a network"));
     let source = Source { ip_blocks: Patterns::not(["10.0.0.0/33"]), ..Source::default() };
     assert!(refused(source, Operation::default()).contains("rules[0].from[0].ipBlocks.notValues[0]: \"10.0.0.0/33\""));
+    let to = Operation { destination_ip_blocks: Patterns::of(["a"]), ..Operation::default() };
+    assert!(refused(Source::default(), to).contains("rules[0].to[0].destinationIpBlocks.values[0]: \"a\""));
+    let from = Source { not_ports: vec![0], ..Source::default() };
+    assert!(refused(from, Operation::default()).contains("rules[0].from[0].notPorts: 0 is not a port"));
 }
 
 /// Thousands of rules are not walked: those are looked at that want something which the message has, of what the fewest
@@ -197,6 +226,10 @@ fn a_message_meets_few_of_many_rules() {
     let from = |number: u16| block(format!("10.1.{}.{}", number >> 8, number & 255));
     let to = |number: u16| method(Patterns::of([format!("m{number}")]));
     let at = |number: u16| Operation { ports: vec![number + 1], ..Operation::default() };
+    let toward = |number: u16| {
+        let destination_ip_blocks = Patterns::of([format!("10.2.{}.{}", number >> 8, number & 255)]);
+        Operation { destination_ip_blocks, ..Operation::default() }
+    };
     let named = |number: u16| principals(Patterns::of([format!("td/ns/shop/sa/{number}")]));
     let get = |operation: Operation| operation.with_attribute("interface", Patterns::of(["com.example.*"]));
     let shop = |source: Source| Source { namespaces: Patterns::of(["shop"]), ..source };
@@ -212,6 +245,8 @@ fn a_message_meets_few_of_many_rules() {
         ("methods", &|number| rule(any(), to(number)), 1),
         ("beginnings", &|number| rule(any(), method(Patterns::of([format!("m{number}*")]))), 4),
         ("ports", &|number| rule(any(), at(number)), 1),
+        ("destinations", &|number| rule(any(), toward(number)), 1),
+        ("ports of clients", &|number| rule(Source { ports: vec![number + 1], ..any() }, get(toward(7))), 1),
         ("an interface of each caller", &|number| rule(named(number), get(Operation::default())), 1),
         ("methods for one namespace", &|number| rule(shop(any()), to(number)), 1),
         ("ports of one network", &|number| rule(block("10.0.0.0/8".into()), at(number)), 1),
@@ -231,8 +266,8 @@ fn a_message_meets_few_of_many_rules() {
         let policy = (0..RULES).map(make).fold(policy, AuthorizationPolicy::with_rule);
         let authorization = Authorization::compile(&[policy]).expect("valid");
         let message = [("method", "m4321"), ("interface", "com.example.Greeter")];
-        let peer =
-            Peer::new("10.1.16.225".parse().expect("an address"), 4322).with_principal(Some("td/ns/shop/sa/4321"));
+        let [address, local] = ["10.1.16.225:4322", "10.2.16.225:4322"].map(|text| text.parse().expect("an address"));
+        let peer = Peer::new(address, local).with_principal(Some("td/ns/shop/sa/4321"));
         let Policies { deny, attributes, .. } = &authorization.enforced;
         let candidates = deny.count_candidates(&Subject { message: &message, peer: &peer, attributes });
         assert!(candidates <= most, "{what}: {candidates}");
@@ -252,7 +287,8 @@ fn a_rule_may_list_thousands() {
     let policies = [policy("p", AuthorizationAction::Allow, rule(source, Operation { ports, ..Operation::default() }))];
     let authorization = Authorization::compile(&policies).expect("valid");
     let allows = |address: &str, port, principal| {
-        let peer = Peer::new(address.parse().expect("an address"), port).with_principal(Some(principal));
+        let address = (address.parse::<IpAddr>().expect("an address"), 1).into();
+        let peer = Peer::new(address, (LOCALHOST, port).into()).with_principal(Some(principal));
         authorization.judge(&[("a", "b")], &peer).allowed
     };
     for number in [0, 1, 255, 256, 4999] {
@@ -278,15 +314,20 @@ fn naive(
         let any = |list: &[String]| value.is_some_and(|value| list.iter().any(|pattern| matches(pattern, value)));
         (patterns.values.is_empty() || any(&patterns.values)) && !any(&patterns.not_values)
     };
-    let is_in = |address: IpAddr, blocks: &Patterns| {
-        let any = |list: &[String]| list.iter().any(|block| holds(block, address));
-        (blocks.values.is_empty() || any(&blocks.values)) && !any(&blocks.not_values)
+    let is_at = |address: SocketAddr, blocks: &Patterns, ports: &[u16], not_ports: &[u16]| {
+        let any = |list: &[String]| list.iter().any(|block| holds(block, address.ip()));
+        (blocks.values.is_empty() || any(&blocks.values))
+            && !any(&blocks.not_values)
+            && (ports.is_empty() || ports.contains(&address.port()))
+            && !not_ports.contains(&address.port())
     };
     let value = |name: &str| message.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| *value);
-    let from = |source: &Source| fulfils(&source.principals, peer.principal) && is_in(peer.address, &source.ip_blocks);
+    let from = |source: &Source| {
+        fulfils(&source.principals, peer.principal)
+            && is_at(peer.address, &source.ip_blocks, &source.ports, &source.not_ports)
+    };
     let to = |operation: &Operation| {
-        (operation.ports.is_empty() || operation.ports.contains(&peer.port))
-            && !operation.not_ports.contains(&peer.port)
+        is_at(peer.local, &operation.destination_ip_blocks, &operation.ports, &operation.not_ports)
             && operation.attributes.iter().all(|(name, patterns)| fulfils(patterns, value(name)))
     };
     let matches = |rule: &AuthorizationRule| {
@@ -342,18 +383,15 @@ fn blocks() -> impl Strategy<Value = Patterns> {
 }
 
 fn rules() -> impl Strategy<Value = AuthorizationRule> {
-    let source = (patterns(), blocks()).prop_map(|(principals, ip_blocks)| Source {
-        principals,
-        ip_blocks,
-        ..Source::default()
+    let ports = || prop::collection::vec(1..4u16, 0..3);
+    let source = (patterns(), blocks(), ports(), ports()).prop_map(|(principals, ip_blocks, ports, not_ports)| {
+        Source { principals, ip_blocks, ports, not_ports, ..Source::default() }
     });
     let attributes = prop::collection::btree_map("[xy]", patterns(), 0..3);
-    let ports = || prop::collection::vec(1..4u16, 0..3);
-    let operation = (attributes, ports(), ports()).prop_map(|(attributes, ports, not_ports)| Operation {
-        attributes,
-        ports,
-        not_ports,
-    });
+    let operation =
+        (attributes, blocks(), ports(), ports()).prop_map(|(attributes, destination_ip_blocks, ports, not_ports)| {
+            Operation { attributes, ports, not_ports, destination_ip_blocks }
+        });
     (prop::collection::vec(source, 0..3), prop::collection::vec(operation, 0..3))
         .prop_map(|(from, to)| AuthorizationRule { from, to })
 }
@@ -363,14 +401,15 @@ proptest! {
     fn the_index_agrees_with_the_words(
         policies in prop::collection::vec((any::<bool>(), prop::collection::vec(rules(), 0..4)), 0..5),
         x in prop::option::of("[ab]{1,3}"), y in prop::option::of("[ab]{1,3}"), principal in "[ab]{0,3}",
-        address in addresses(), port in 1..4u16,
+        ends in [(addresses(), 1..4u16), (addresses(), 1..4u16)],
     ) {
         let policies: Vec<_> = policies.into_iter().zip(0..).map(|((deny, rules), number)| {
             let action = if deny { AuthorizationAction::Deny } else { AuthorizationAction::Allow };
             AuthorizationPolicy { rules, ..AuthorizationPolicy::new(format!("p{number}"), action) }
         }).collect();
         let message: Vec<_> = [("X", &x), ("y", &y)].into_iter().filter_map(|(key, value)| Some((key, value.as_deref()?))).collect();
-        let peer = Peer { port, address: address.parse().expect("an address"), ..peer(&principal) };
+        let [address, local] = ends.map(|(ip, port)| (ip.parse::<IpAddr>().expect("an address"), port).into());
+        let peer = Peer { address, local, ..peer(&principal) };
         let authorization = Authorization::compile(&policies).expect("valid");
         let decision = authorization.judge(&message, &peer);
         let rule = match &decision.why {

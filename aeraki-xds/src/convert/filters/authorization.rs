@@ -61,28 +61,32 @@ fn policy_to_proto(policy: &AuthorizationPolicy, at: &At<'_>) -> Result<proto::P
 fn rule_from_proto(rule: &proto::Rule, at: &At<'_>) -> Result<AuthorizationRule, ConfigError> {
     let operation =
         |(index, operation): (usize, &proto::Operation)| operation_from_proto(operation, &at.item("to", index));
+    let source = |(index, source): (usize, &proto::Source)| source_from_proto(source, &at.item("from", index));
     let mut converted = AuthorizationRule::default();
-    converted.from = rule.from.iter().map(source_from_proto).collect();
+    converted.from = rule.from.iter().enumerate().map(source).collect::<Result<_, _>>()?;
     converted.to = rule.to.iter().enumerate().map(operation).collect::<Result<_, _>>()?;
     Ok(converted)
 }
 
-fn source_from_proto(source: &proto::Source) -> Source {
+fn source_from_proto(source: &proto::Source, at: &At<'_>) -> Result<Source, ConfigError> {
     let mut converted = Source::default();
     converted.principals = patterns_from_proto(source.principals.as_ref());
     converted.namespaces = patterns_from_proto(source.namespaces.as_ref());
     converted.trust_domains = patterns_from_proto(source.trust_domains.as_ref());
     converted.ip_blocks = patterns_from_proto(source.ip_blocks.as_ref());
-    converted
+    converted.ports = ports_from_proto(&source.ports, "ports", at)?;
+    converted.not_ports = ports_from_proto(&source.not_ports, "not_ports", at)?;
+    Ok(converted)
 }
 
 fn source_to_proto(source: &Source) -> proto::Source {
-    let some = |patterns: &Patterns| Some(patterns_to_proto(patterns)).filter(|_| !patterns.is_empty());
     proto::Source {
-        principals: some(&source.principals),
-        namespaces: some(&source.namespaces),
-        trust_domains: some(&source.trust_domains),
-        ip_blocks: some(&source.ip_blocks),
+        principals: some_to_proto(&source.principals),
+        namespaces: some_to_proto(&source.namespaces),
+        trust_domains: some_to_proto(&source.trust_domains),
+        ip_blocks: some_to_proto(&source.ip_blocks),
+        ports: ports_to_proto(&source.ports),
+        not_ports: ports_to_proto(&source.not_ports),
     }
 }
 
@@ -92,6 +96,7 @@ fn operation_from_proto(operation: &proto::Operation, at: &At<'_>) -> Result<Ope
     converted.attributes = operation.attributes.iter().map(attribute).collect();
     converted.ports = ports_from_proto(&operation.ports, "ports", at)?;
     converted.not_ports = ports_from_proto(&operation.not_ports, "not_ports", at)?;
+    converted.destination_ip_blocks = patterns_from_proto(operation.destination_ip_blocks.as_ref());
     Ok(converted)
 }
 
@@ -99,8 +104,9 @@ fn operation_to_proto(operation: &Operation) -> proto::Operation {
     let attribute = |(name, patterns): (&String, &Patterns)| (name.clone(), patterns_to_proto(patterns));
     proto::Operation {
         attributes: operation.attributes.iter().map(attribute).collect(),
-        ports: operation.ports.iter().copied().map(u32::from).collect(),
-        not_ports: operation.not_ports.iter().copied().map(u32::from).collect(),
+        ports: ports_to_proto(&operation.ports),
+        not_ports: ports_to_proto(&operation.not_ports),
+        destination_ip_blocks: some_to_proto(&operation.destination_ip_blocks),
     }
 }
 
@@ -109,6 +115,10 @@ fn ports_from_proto(ports: &[u32], list: &str, at: &At<'_>) -> Result<Vec<u16>, 
         u16::try_from(*port).map_err(|_| at.item(list, index).refuse(format!("{port} is not a port")))
     };
     ports.iter().enumerate().map(convert).collect()
+}
+
+fn ports_to_proto(ports: &[u16]) -> Vec<u32> {
+    ports.iter().copied().map(u32::from).collect()
 }
 
 fn patterns_from_proto(patterns: Option<&proto::Patterns>) -> Patterns {
@@ -122,4 +132,8 @@ fn patterns_from_proto(patterns: Option<&proto::Patterns>) -> Patterns {
 
 fn patterns_to_proto(patterns: &Patterns) -> proto::Patterns {
     proto::Patterns { values: patterns.values.clone(), not_values: patterns.not_values.clone() }
+}
+
+fn some_to_proto(patterns: &Patterns) -> Option<proto::Patterns> {
+    (!patterns.is_empty()).then(|| patterns_to_proto(patterns))
 }

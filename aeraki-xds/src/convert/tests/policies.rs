@@ -164,6 +164,10 @@ fn entries_that_cannot_be_heeded_are_refused_and_those_of_http_are_ignored() {
         let operation = filters::authorization::v1alpha::Operation { ports: vec![1, 65_536], ..Default::default() };
         policy.rules = vec![filters::authorization::v1alpha::Rule { from: vec![], to: vec![operation] }];
     };
+    let source_port = |policy: &mut filters::authorization::v1alpha::Policy| {
+        let source = filters::authorization::v1alpha::Source { not_ports: vec![65_536], ..Default::default() };
+        policy.rules = vec![filters::authorization::v1alpha::Rule { from: vec![source], to: vec![] }];
+    };
     let reason = |reason: &str| {
         let error = Some(filters::fault::v1alpha::abort::Error::Reason(reason.to_owned()));
         let abort = Some(filters::fault::v1alpha::Abort { error, percentage: None });
@@ -179,6 +183,7 @@ fn entries_that_cannot_be_heeded_are_refused_and_those_of_http_are_ignored() {
         ),
         ("authorization", policy(|policy| policy.action = 2), ".policies[0] \"p\".action: there is no action 2"),
         ("authorization", policy(port), ".policies[0] \"p\".rules[0].to[0].ports[1]: 65536 is not a port"),
+        ("authorization", policy(source_port), ".policies[0] \"p\".rules[0].from[0].not_ports[0]: 65536 is not a port"),
         ("router", options(|options| options.repeatable = true), ": has no retry_policy to apply to"),
         (
             "router",

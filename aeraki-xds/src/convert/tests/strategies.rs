@@ -214,19 +214,26 @@ fn patterns() -> impl Strategy<Value = Patterns> {
 }
 
 fn authorization() -> impl Strategy<Value = AuthorizationPolicy> {
-    let source = (patterns(), patterns(), patterns(), prop::collection::vec(any::<std::net::IpAddr>(), 0..2)).prop_map(
-        |(principals, namespaces, trust_domains, blocks)| {
+    let blocks = || {
+        prop::collection::vec(any::<std::net::IpAddr>(), 0..2)
+            .prop_map(|blocks| Patterns::not(blocks.iter().map(ToString::to_string)))
+    };
+    let ports = || prop::collection::vec(1u16.., 0..2);
+    let source = ([patterns(), patterns(), patterns()], blocks(), [ports(), ports()]).prop_map(
+        |([principals, namespaces, trust_domains], blocks, ports)| {
             let mut source = Source::default();
             (source.principals, source.namespaces, source.trust_domains) = (principals, namespaces, trust_domains);
-            source.ip_blocks = Patterns::not(blocks.iter().map(ToString::to_string));
+            source.ip_blocks = blocks;
+            [source.ports, source.not_ports] = ports;
             source
         },
     );
-    let ports = || prop::collection::vec(1u16.., 0..2);
-    let operation = (prop::collection::btree_map(key(), patterns(), 0..3), ports(), ports()).prop_map(
-        |(attributes, ports, not_ports)| {
+    let operation = (prop::collection::btree_map(key(), patterns(), 0..3), blocks(), [ports(), ports()]).prop_map(
+        |(attributes, blocks, ports)| {
             let mut operation = Operation::default();
-            (operation.attributes, operation.ports, operation.not_ports) = (attributes, ports, not_ports);
+            operation.attributes = attributes;
+            operation.destination_ip_blocks = blocks;
+            [operation.ports, operation.not_ports] = ports;
             operation
         },
     );

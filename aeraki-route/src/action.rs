@@ -16,7 +16,7 @@ use crate::{
     config::{self, Mirror, RoutingPriority, StreamTimeouts, error::FieldError},
     placement::Placement,
     places::{Place, Places},
-    policy::{LimitCompiler, Retries, RoutePolicies},
+    policy::{PolicyCompiler, Retries, RoutePolicies},
     targets::Targets,
 };
 
@@ -187,16 +187,15 @@ pub(crate) struct ActionCompiler<'a> {
     names: HashSet<Arc<str>, RandomState>,
     /// The routes of the table before, by their names; those whose name says nothing are left out.
     previous: HashMap<&'a str, Option<&'a Route>, RandomState>,
-    limits: LimitCompiler,
+    policies: PolicyCompiler,
 }
 
 impl<'a> ActionCompiler<'a> {
     /// Makes a compiler; policies go on with the state that they had in `previous`.
     pub(crate) fn new(previous: Option<&'a RouteTable>) -> Self {
         let routes = previous.map_or(&[][..], RouteTable::routes);
-        let policies = routes.iter().filter_map(Route::policies);
-        let limits = LimitCompiler::after(policies.filter_map(|policies| policies.local_limit.as_ref()));
-        Self { names: HashSet::default(), previous: by_name(routes), limits }
+        let policies = PolicyCompiler::after(routes.iter().filter_map(|route| route.policies.as_deref()));
+        Self { names: HashSet::default(), previous: by_name(routes), policies }
     }
 
     /// Compiles the route at `index`, which has been validated.
@@ -204,7 +203,7 @@ impl<'a> ActionCompiler<'a> {
         // of several routes of one name, only the first goes on
         let previous = self.previous.remove(&*route.name).flatten();
         let old_policies = previous.and_then(|old| old.policies.as_deref());
-        let policies = RoutePolicies::compile(route, &mut self.limits, old_policies);
+        let policies = self.policies.compile(route, old_policies);
         let policies = policies.map_err(|error| error.within(route.path(index)))?;
         let retries = |policy| Retries::build_after(policy, route.action.hedge, previous.and_then(|old| old.retries()));
         Ok(Route {

@@ -1,5 +1,6 @@
 //! Who may ask for what, found without walking the policies.
 
+mod compiler;
 mod conjunction;
 mod index;
 mod texts;
@@ -8,6 +9,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use aeraki_codec::Attributes;
 
+pub(crate) use self::compiler::AuthorizationCompiler;
 use self::index::Index;
 use crate::config::{AuthorizationAction, AuthorizationPolicy, ConfigError};
 
@@ -21,6 +23,7 @@ use crate::config::{AuthorizationAction, AuthorizationPolicy, ConfigError};
 /// of protocols with free attributes cannot claim to call another method than they do.
 #[derive(Debug)]
 pub struct Authorization {
+    config: Arc<[AuthorizationPolicy]>,
     enforced: Policies,
     dry_run: Policies,
 }
@@ -121,7 +124,12 @@ impl Authorization {
     /// Compiles policies that have been checked.
     pub(crate) fn build(policies: &[AuthorizationPolicy]) -> Self {
         let build = |dry_run| Policies::build(policies.iter().filter(|policy| policy.dry_run == dry_run));
-        Self { enforced: build(false), dry_run: build(true) }
+        Self { enforced: build(false), dry_run: build(true), config: policies.into() }
+    }
+
+    /// Returns the policies.
+    pub fn config(&self) -> &[AuthorizationPolicy] {
+        &self.config
     }
 
     /// Judges a message of `peer`.

@@ -27,7 +27,7 @@ mod retry;
 
 use std::sync::Arc;
 
-pub(crate) use self::local_limit::LimitCompiler;
+use self::{authorization::AuthorizationCompiler, local_limit::LimitCompiler};
 pub use self::{
     authorization::{Authorization, Decision, Peer, Why},
     bucket::Bucket,
@@ -39,12 +39,49 @@ pub use self::{
 };
 use crate::config::{Route, error::FieldError};
 
+/// Compiles the policies of the routes of one table, which share what they have in common.
+#[derive(Debug)]
+pub(crate) struct PolicyCompiler {
+    authorizations: AuthorizationCompiler,
+    limits: LimitCompiler,
+}
+
+impl PolicyCompiler {
+    /// Makes a compiler that goes on with the policies of another table.
+    pub(crate) fn after<'a>(previous: impl Iterator<Item = &'a RoutePolicies> + Clone) -> Self {
+        Self {
+            authorizations: AuthorizationCompiler::after(
+                previous.clone().filter_map(|policies| policies.authorization.as_ref()),
+            ),
+            limits: LimitCompiler::after(previous.filter_map(|policies| policies.local_limit.as_ref())),
+        }
+    }
+
+    /// Compiles the policies of a route, which go on with the state of `previous`; none where the route has no
+    /// policies.
+    pub(crate) fn compile(
+        &mut self,
+        route: &Route,
+        previous: Option<&RoutePolicies>,
+    ) -> Result<Option<Arc<RoutePolicies>>, FieldError> {
+        let faults = previous.and_then(|old| old.faults.as_ref());
+        let guarded = !route.authorization.is_empty();
+        let policies = RoutePolicies {
+            authorization: guarded.then(|| self.authorizations.compile(&route.authorization)),
+            local_limit: route.local_rate_limit.as_ref().map(|config| self.limits.compile(config)).transpose()?,
+            global_limit: route.global_rate_limit.as_ref().map(GlobalLimit::build).transpose()?,
+            faults: route.fault.as_ref().map(|config| Faults::build_after(config, faults)).transpose()?,
+        };
+        Ok((!policies.is_empty()).then(|| Arc::new(policies)))
+    }
+}
+
 /// What may happen to the messages of one route.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct RoutePolicies {
     /// Who may send them.
-    pub authorization: Option<Authorization>,
+    pub authorization: Option<Arc<Authorization>>,
     /// A limit by the proxy itself.
     pub local_limit: Option<Arc<LocalLimit>>,
     /// A limit by a rate limit service.
@@ -54,27 +91,9 @@ pub struct RoutePolicies {
 }
 
 impl RoutePolicies {
-    /// Compiles the policies of a route, which go on with the state of `previous`; none where the route has no
-    /// policies.
-    pub(crate) fn compile(
-        route: &Route,
-        limits: &mut LimitCompiler,
-        previous: Option<&Self>,
-    ) -> Result<Option<Arc<Self>>, FieldError> {
-        let faults = previous.and_then(|old| old.faults.as_ref());
-        let authorization = (!route.authorization.is_empty()).then(|| Authorization::build(&route.authorization));
-        let policies = Self {
-            authorization,
-            local_limit: route.local_rate_limit.as_ref().map(|config| limits.compile(config)).transpose()?,
-            global_limit: route.global_rate_limit.as_ref().map(GlobalLimit::build).transpose()?,
-            faults: route.fault.as_ref().map(|config| Faults::build_after(config, faults)).transpose()?,
-        };
-        Ok((!policies.is_empty()).then(|| Arc::new(policies)))
-    }
-
     /// Lists the keys that the policies look at.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
-        let authorization = self.authorization.iter().flat_map(Authorization::keys);
+        let authorization = self.authorization.iter().flat_map(|authorization| authorization.keys());
         let local = self.local_limit.iter().flat_map(|limit| limit.keys());
         let global = self.global_limit.iter().flat_map(GlobalLimit::keys);
         authorization.chain(local).chain(global).chain(self.faults.iter().flat_map(Faults::keys))

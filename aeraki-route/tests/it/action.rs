@@ -9,8 +9,9 @@ use aeraki_codec::Change;
 use aeraki_route::{
     RouteTable,
     config::{
-        Denominator, Destination, Fault, FractionalPercent, HashPolicy, LocalRateLimit, Mirror, MutationEntry,
-        RetryPolicy, Route, RouteAction, RouteConfig, TokenBucket, WeightedCluster,
+        AuthorizationAction, AuthorizationPolicy, Denominator, Destination, Fault, FractionalPercent, HashPolicy,
+        LocalRateLimit, Mirror, MutationEntry, RetryPolicy, Route, RouteAction, RouteConfig, TokenBucket,
+        WeightedCluster,
     },
 };
 use xxhash_rust::xxh64::xxh64;
@@ -169,6 +170,31 @@ fn equal_limits_of_one_prefix_are_one_in_a_table_and_after_it() {
     let new = RouteTable::compile_after(&new, Some(&old)).expect("valid");
     assert!(std::sync::Arc::ptr_eq(&limit(&new, 0), &limit(&old, 2)));
     assert!(std::sync::Arc::ptr_eq(&limit(&new, 1), &limit(&old, 0)));
+}
+
+#[test]
+fn equal_lists_of_authorization_policies_are_compiled_once_in_a_table_and_after_it() {
+    let policy = |name: &str| AuthorizationPolicy::new(name, AuthorizationAction::Deny);
+    let guarded = |name: &str, policies: &[AuthorizationPolicy]| {
+        let route = Route::new(name, RouteAction::cluster("c"));
+        policies.iter().cloned().fold(route, Route::with_authorization)
+    };
+    let compiled = |table: &RouteTable, place: usize| {
+        table.routes()[place].policies().and_then(|policies| policies.authorization.clone()).expect("guarded")
+    };
+    let (both, turned) = ([policy("a"), policy("b")], [policy("b"), policy("a")]);
+    let old = compile([guarded("x", &both), guarded("y", &both), guarded("z", &turned)]);
+    assert!(std::sync::Arc::ptr_eq(&compiled(&old, 0), &compiled(&old, 1)));
+    assert!(!std::sync::Arc::ptr_eq(&compiled(&old, 0), &compiled(&old, 2)), "another order is another list");
+    assert_eq!(compiled(&old, 2).config(), turned);
+
+    let changed = [policy("a"), policy("b").with_dry_run(true)];
+    let new = RouteConfig::new("test", [guarded("n", &turned), guarded("x", &changed), guarded("y", &both)]);
+    let new = RouteTable::compile_after(&new, Some(&old)).expect("valid");
+    assert!(std::sync::Arc::ptr_eq(&compiled(&new, 0), &compiled(&old, 2)));
+    assert!(std::sync::Arc::ptr_eq(&compiled(&new, 2), &compiled(&old, 0)));
+    assert!(!std::sync::Arc::ptr_eq(&compiled(&new, 1), &compiled(&old, 0)), "a changed list is compiled");
+    assert_eq!(compiled(&new, 1).config(), changed);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::config::error::{Checked, FieldError, ensure};
 /// Policies that deny come first: a request that one of them matches is denied. Where there are policies that allow, a
 /// request must match one of them. A request that cannot be judged, because an attribute that a policy asks for is
 /// ambiguous, is denied.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
 pub struct AuthorizationPolicy {
@@ -64,7 +64,7 @@ impl AuthorizationPolicy {
 }
 
 /// What happens to requests that an [`AuthorizationPolicy`] matches.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[non_exhaustive]
 pub enum AuthorizationAction {
@@ -76,7 +76,7 @@ pub enum AuthorizationAction {
 }
 
 /// Matches a request that comes from one of the sources and asks for one of the operations.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
 pub struct AuthorizationRule {
@@ -118,7 +118,7 @@ impl AuthorizationRule {
 ///
 /// A pattern is a text, a prefix `abc*`, a suffix `*abc`, or `*`, any value that is there. Wanted patterns are not
 /// fulfilled by a value that is not there, unwanted ones are.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Patterns {
@@ -175,7 +175,7 @@ impl Patterns {
 }
 
 /// Where a request comes from; all that is said must hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct Source {
@@ -210,7 +210,7 @@ impl Source {
 }
 
 /// What a request asks for; all that is said must hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct Operation {

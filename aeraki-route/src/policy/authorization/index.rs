@@ -23,8 +23,7 @@ pub(super) struct Index {
 #[derive(Debug, Default)]
 struct Filed {
     fields: Vec<(Field, Texts<Places>)>,
-    source: FiledSite,
-    destination: FiledSite,
+    ends: Vec<(End, FiledSite)>,
     /// Conjunctions that want nothing: they say at most what a message must not have.
     scan: Places,
 }
@@ -84,41 +83,38 @@ impl Index {
 impl Filed {
     fn under(&mut self, key: Key<'_>) -> &mut Places {
         match key {
-            Key::Text(field, pattern) => self.field(field).entry(pattern),
-            Key::Network(end, network) => self.site(end).networks.entry(network),
-            Key::Port(end, port) => self.site(end).ports.entry(port).or_default(),
+            Key::Text(field, pattern) => of(&mut self.fields, field).entry(pattern),
+            Key::Network(end, network) => of(&mut self.ends, end).networks.entry(network),
+            Key::Port(end, port) => of(&mut self.ends, end).ports.entry(port).or_default(),
         }
-    }
-
-    fn site(&mut self, end: End) -> &mut FiledSite {
-        match end {
-            End::Source => &mut self.source,
-            End::Destination => &mut self.destination,
-        }
-    }
-
-    fn field(&mut self, field: Field) -> &mut Texts<Places> {
-        let place = self.fields.iter().position(|(known, _)| *known == field).unwrap_or_else(|| {
-            self.fields.push((field, Texts::default()));
-            self.fields.len() - 1
-        });
-        &mut self.fields[place].1
     }
 
     /// Hands out the places of all conjunctions that may hold.
     fn candidates<A: Attributes + ?Sized>(&self, subject: &Subject<'_, A>, mut consider: impl FnMut(&[u32])) {
         for (field, texts) in &self.fields {
             for value in subject.values(*field) {
-                texts.matching(value).for_each(|places| consider(places));
+                texts.any(value, |places| {
+                    consider(places);
+                    false
+                });
             }
         }
-        for (site, end) in [(&self.source, End::Source), (&self.destination, End::Destination)] {
-            let address = subject.address(end);
+        for (end, site) in &self.ends {
+            let address = subject.address(*end);
             site.networks.holding(address.ip()).for_each(|places| consider(places));
             site.ports.get(&address.port()).into_iter().for_each(|places| consider(places));
         }
         consider(&self.scan);
     }
+}
+
+/// Returns what is filed for a field or an end.
+fn of<K: PartialEq, V: Default>(filed: &mut Vec<(K, V)>, key: K) -> &mut V {
+    let place = filed.iter().position(|(known, _)| *known == key).unwrap_or_else(|| {
+        filed.push((key, V::default()));
+        filed.len() - 1
+    });
+    &mut filed[place].1
 }
 
 /// How many conjunctions want a thing.

@@ -70,17 +70,21 @@ impl<V: Default> Texts<V> {
 }
 
 impl<V> Texts<V> {
-    /// Lists what is filed under the patterns that a text matches.
-    pub(super) fn matching(&self, text: &[u8]) -> impl Iterator<Item = &V> {
-        let prefixes = self.prefixes.fitting(text).filter_map(|length| self.prefixes.filed.get(&text[..length]));
-        let suffixes = self.suffixes.fitting(text);
-        let suffixes = suffixes.filter_map(|length| self.suffixes.filed.get(&text[text.len() - length..]));
-        self.exact.get(text).into_iter().chain(prefixes).chain(suffixes).chain(&self.any)
+    /// Tells whether one of the values is right that are filed under the patterns that a text matches.
+    #[inline]
+    pub(super) fn any(&self, text: &[u8], mut is_right: impl FnMut(&V) -> bool) -> bool {
+        let (prefixes, suffixes) = (&self.prefixes, &self.suffixes);
+        self.exact.get(text).is_some_and(&mut is_right)
+            || prefixes.fitting(text).any(|length| prefixes.filed.get(&text[..length]).is_some_and(&mut is_right))
+            || suffixes
+                .fitting(text)
+                .any(|length| suffixes.filed.get(&text[text.len() - length..]).is_some_and(&mut is_right))
+            || self.any.as_ref().is_some_and(is_right)
     }
 
     /// Tells whether a text matches one of the patterns.
     pub(super) fn match_any(&self, text: &[u8]) -> bool {
-        self.matching(text).next().is_some()
+        self.any(text, |_| true)
     }
 
     /// Lists the patterns; where any text will do, nothing else matters.

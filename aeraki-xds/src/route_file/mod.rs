@@ -68,34 +68,51 @@ impl RouteFile {
         Ok(table)
     }
 
-    /// Keeps `rules` at what the file says of the table `name`, until the future is dropped. The file is looked at once
-    /// a second, and read when it has changed; while it cannot be used, the last good table stays in force.
+    /// Keeps `rules` at what the file says of the table `name`, until the future is dropped. The file is read once a
+    /// second, whatever its time and length are, which do not change with every text; it is parsed when its text has
+    /// changed. Both are done where it may block. While the file cannot be used, the last good table stays in force.
     pub async fn drive(self: Arc<Self>, name: &str, rules: Arc<SharedRules>) {
         let mut last = Last::default();
         loop {
-            let this = Arc::clone(&self);
-            if let Ok(text) = spawn_blocking(move || this.text()).await {
-                self.take(text, name, &rules, &mut last);
-            }
+            let (this, table, seen) = (Arc::clone(&self), name.to_owned(), last.seen.clone());
+            let news = spawn_blocking(move || this.news(&table, seen.as_ref())).await;
+            // no news where the runtime ends
+            self.take(news.unwrap_or_default(), name, &rules, &mut last);
             sleep(INTERVAL).await;
         }
     }
 
-    /// Puts a table in force, unless nothing has changed.
-    fn take(&self, text: Result<String, RouteFileError>, name: &str, rules: &SharedRules, last: &mut Last) {
-        let seen = text.as_ref().map(|text| xxh3_64(text.as_bytes())).map_err(Clone::clone);
-        if last.settled.as_ref() == Some(&seen) {
-            return;
-        }
-        let table = text.and_then(|text| self.table(&text, name));
-        // what those who judge by the table refuse they may take later: it is tried again
-        let outcome = table.map(|(version, table)| rules.update(&table).map(|()| version));
-        last.settled = (!matches!(outcome, Ok(Err(_)))).then_some(seen);
-        let outcome = outcome.and_then(|updated| updated.map_err(|error| self.refuse(&error)));
-        if last.told.as_ref() != Some(&outcome) {
+    /// Reads the table if the text of the file is not the one that was seen.
+    fn news(&self, name: &str, seen: Option<&Seen>) -> Option<News> {
+        let text = self.text();
+        let now = text.as_ref().map(|text| xxh3_64(text.as_bytes())).map_err(Clone::clone);
+        (seen != Some(&now)).then(|| (now, text.and_then(|text| self.table(&text, name))))
+    }
+
+    /// Puts a table in force that has come, or that its users have refused so far: they may take it later.
+    fn take(&self, news: Option<News>, name: &str, rules: &SharedRules, last: &mut Last) {
+        let table = match news {
+            Some((seen, table)) => {
+                *last = Last { seen: Some(seen), refused: None, told: last.told.take() };
+                table
+            }
+            None => match last.refused.take() {
+                Some(refused) => Ok(refused),
+                None => return,
+            },
+        };
+        let outcome = table.and_then(|(version, table)| match rules.update(&table) {
+            Ok(()) => Ok(version),
+            Err(error) => {
+                last.refused = Some((version, table));
+                Err(self.refuse(&error))
+            }
+        });
+        // another text may have the version of the one before, and it is in force all the same
+        if outcome.is_ok() || last.told.as_ref() != outcome.as_ref().err() {
             self.tell(name, &outcome);
-            last.told = Some(outcome);
         }
+        last.told = outcome.err();
     }
 
     fn tell(&self, name: &str, outcome: &Result<String, RouteFileError>) {
@@ -137,12 +154,20 @@ impl fmt::Debug for RouteFile {
     }
 }
 
+/// The hash of a text, or why there was none.
+type Seen = Result<u64, RouteFileError>;
+
+/// What is seen, and the version and table in it.
+type News = (Seen, Result<(String, RouteConfig), RouteFileError>);
+
 /// What became of a file before.
 #[derive(Default)]
 struct Last {
-    /// The hash of the text, or why there was none, with which nothing is left to be done.
-    settled: Option<Result<u64, RouteFileError>>,
-    told: Option<Result<String, RouteFileError>>,
+    seen: Option<Seen>,
+    /// The version and table that those who judge by it do not take.
+    refused: Option<(String, RouteConfig)>,
+    /// The refusal that was told last, unless a table has come into force since.
+    told: Option<RouteFileError>,
 }
 
 /// Why a table of a file cannot be used.

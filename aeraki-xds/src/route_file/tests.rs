@@ -140,8 +140,11 @@ async fn changes_come_into_force_and_what_is_wrong_leaves_the_last_good_table() 
     file.write(&document(&[resource("mine", "cluster: two")]).replace("v1", "v2"));
     assert_eq!(events(3).await[2], "accepted v2");
     assert_eq!(target(), Some(vec!["two".to_owned()]));
+    file.write(&document(&[resource("mine", "cluster: six")]).replace("v1", "v2"));
+    assert_eq!(events(4).await[3], "accepted v2", "another text, though of the same version and length");
+    assert_eq!(target(), Some(vec!["six".to_owned()]));
     sleep(INTERVAL * 5).await;
-    assert_eq!(events(3).await.len(), 3, "what did not change is not told again");
+    assert_eq!(events(4).await.len(), 4, "what did not change is not told again");
     task.abort();
 }
 

@@ -22,13 +22,20 @@ use tokio::task::AbortHandle;
 /// The route tables that control planes and files keep up to date, and one connection for each control plane.
 #[derive(Default)]
 pub(crate) struct Routes {
-    control_planes: BTreeMap<String, (Cluster, Arc<Subscriber>)>,
+    control_planes: ControlPlanes,
     tables: BTreeMap<String, Table>,
     stats: Arc<UpdateStats>,
 }
 
-/// What keeps tables up to date, by their names.
-pub(crate) type Sources = BTreeMap<String, Source>;
+/// What keeps the tables of a configuration up to date, by their names, and the control planes among that.
+#[derive(Default)]
+pub(crate) struct Sources {
+    of_tables: BTreeMap<String, Source>,
+    control_planes: ControlPlanes,
+}
+
+/// The clusters of control planes, by their names, and who subscribes there.
+type ControlPlanes = BTreeMap<String, (Cluster, Arc<Subscriber>)>;
 
 struct Table {
     rules: Arc<SharedRules>,
@@ -65,12 +72,22 @@ impl Routes {
     ///
     /// # Errors
     /// When the cluster of a control plane has no endpoint.
-    pub(crate) fn sources(&mut self, proxy: &Proxy) -> Result<Sources> {
-        let sources = proxy.subscriptions().map(|(subscription, _)| {
-            let source = self.source(proxy.config(), &subscription.origin)?;
-            Ok((subscription.route_config_name.clone(), source))
-        });
-        sources.collect()
+    pub(crate) fn sources(&self, proxy: &Proxy) -> Result<Sources> {
+        let mut sources = Sources::default();
+        for (RouteSubscription { route_config_name, origin, .. }, _) in proxy.subscriptions() {
+            let source = match origin {
+                RouteOrigin::Cluster(cluster) => {
+                    Source::ControlPlane(self.subscriber(proxy.config(), cluster, &mut sources.control_planes)?)
+                }
+                RouteOrigin::File(path) => {
+                    let file = RouteFile::new(path).with_stats(Arc::clone(&self.stats)).with_observer(log);
+                    Source::File(Arc::new(file))
+                }
+                _ => bail!("routes come from where this proxy does not know"),
+            };
+            sources.of_tables.insert(route_config_name.clone(), source);
+        }
+        Ok(sources)
     }
 
     /// Tells whether a table is kept up to date from its file already, so that a fault of the file is no news.
@@ -82,7 +99,7 @@ impl Routes {
         }
     }
 
-    /// Keeps these tables up to date, and no others any more.
+    /// Keeps these tables up to date, and no others any more; nor is any other control plane spoken to.
     pub(crate) fn follow<'a>(
         &mut self,
         mut sources: Sources,
@@ -90,7 +107,7 @@ impl Routes {
     ) {
         let mut wanted = BTreeSet::new();
         for (RouteSubscription { route_config_name: name, .. }, rules) in subscriptions {
-            if let Some(source) = sources.remove(name) {
+            if let Some(source) = sources.of_tables.remove(name) {
                 wanted.insert(name.clone());
                 self.subscribe(name, rules, source);
             }
@@ -102,6 +119,7 @@ impl Routes {
             }
             stays
         });
+        self.control_planes = sources.control_planes;
         self.stats.keep(self.tables.keys().map(String::as_str));
     }
 
@@ -125,28 +143,19 @@ impl Routes {
         self.tables.insert(name.to_owned(), Table { rules, source, task: task.abort_handle() });
     }
 
-    fn source(&mut self, config: &config::Proxy, origin: &RouteOrigin) -> Result<Source> {
-        match origin {
-            RouteOrigin::Cluster(cluster) => self.subscriber(config, cluster).map(Source::ControlPlane),
-            RouteOrigin::File(path) => {
-                let file = RouteFile::new(path).with_stats(Arc::clone(&self.stats)).with_observer(log);
-                Ok(Source::File(Arc::new(file)))
-            }
-            _ => bail!("routes come from where this proxy does not know"),
-        }
-    }
-
-    /// Returns the subscriber at a control plane: the one that there is, unless its cluster is another now.
-    fn subscriber(&mut self, config: &config::Proxy, cluster: &str) -> Result<Arc<Subscriber>> {
+    /// Returns the subscriber at a control plane, the one that there is unless its cluster is another now, and puts it
+    /// among those that are `needed`.
+    fn subscriber(&self, config: &config::Proxy, cluster: &str, needed: &mut ControlPlanes) -> Result<Arc<Subscriber>> {
         let found = control_plane(config, cluster)?;
-        if let Some((known, subscriber)) = self.control_planes.get(cluster)
-            && known == found
-        {
-            return Ok(Arc::clone(subscriber));
-        }
-        let subscriber = Subscriber::new(found, &config.node)?.with_stats(Arc::clone(&self.stats)).with_observer(log);
-        let subscriber = Arc::new(subscriber);
-        self.control_planes.insert(cluster.to_owned(), (found.clone(), Arc::clone(&subscriber)));
+        let known = [&*needed, &self.control_planes].into_iter().find_map(|known| known.get(cluster));
+        let subscriber = match known.filter(|(known, _)| known == found) {
+            Some((_, subscriber)) => Arc::clone(subscriber),
+            None => {
+                let new = Subscriber::new(found, &config.node)?.with_stats(Arc::clone(&self.stats));
+                Arc::new(new.with_observer(log))
+            }
+        };
+        needed.insert(cluster.to_owned(), (found.clone(), Arc::clone(&subscriber)));
         Ok(subscriber)
     }
 }

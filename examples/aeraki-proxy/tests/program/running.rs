@@ -51,6 +51,12 @@ impl Running {
         wait_for(&mut self.lines, part).await
     }
 
+    /// Asks until the statistics have this line.
+    pub(crate) async fn wait_for_stat(&self, line: &str) {
+        let told = async { while !self.get("/stats").await.1.lines().any(|told| told == line) {} };
+        timeout(PATIENCE, told).await.unwrap_or_else(|_| panic!("{line:?} does not come"));
+    }
+
     /// Sends SIGTERM.
     pub(crate) async fn terminate(&self) {
         self.signal("-TERM").await;

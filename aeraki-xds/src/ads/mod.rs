@@ -69,14 +69,16 @@ impl AdsStream {
         Some(response)
     }
 
-    /// Lists the types and names that are asked for and not there, each once until it has been there; none before the
-    /// first snapshot. The protocol has no answer for them: the subscriber waits.
-    pub fn newly_absent(&mut self) -> Vec<(String, String)> {
+    /// Lists the types of which resources are asked for that are not there, and their names, each once until it has been
+    /// there; none before the first snapshot. The protocol has no answer for them: the subscriber waits.
+    pub fn newly_absent(&mut self) -> Vec<(String, Vec<String>)> {
         let Some(snapshot) = self.snapshot.as_deref() else { return Vec::new() };
         let mut absent = Vec::new();
         for subscription in &mut self.subscriptions {
             let names = subscription.newly_absent(snapshot);
-            absent.extend(names.into_iter().map(|name| (subscription.type_url().to_owned(), name)));
+            if !names.is_empty() {
+                absent.push((subscription.type_url().to_owned(), names));
+            }
         }
         absent
     }

@@ -53,7 +53,7 @@ fn subscribed(names: &[&str]) -> AdsStream {
 
 #[test]
 fn what_is_asked_for_and_not_there_is_told_once() {
-    let absent = |name: &str| vec![(type_url::ROUTE.to_owned(), name.to_owned())];
+    let absent = |name: &str| vec![(type_url::ROUTE.to_owned(), vec![name.to_owned()])];
     let mut stream = subscribed(&["a", "b"]);
     assert_eq!(stream.newly_absent(), [], "nothing is known yet");
     stream.on_snapshot(routes(&[("a", "a1")]));

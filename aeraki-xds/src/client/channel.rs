@@ -48,7 +48,7 @@ pub(crate) fn balanced(cluster: &Cluster, role: &str) -> Result<Vec<Endpoint>, C
 fn uri(address: &Address) -> String {
     let Address::Socket(SocketAddress::Pipe(pipe)) = address else { return format!("http://{address}") };
     // the system marks a name by a zero byte
-    pipe.path.strip_prefix('@').map_or_else(|| format!("unix:{}", pipe.path), |name| format!("unix:\0{name}"))
+    pipe.path.strip_prefix('@').map_or_else(|| format!("unix://{}", pipe.path), |name| format!("unix:\0{name}"))
 }
 
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);

@@ -114,14 +114,14 @@ pub enum Event<'a> {
         /// Why, in the subscriber's words.
         reason: &'a str,
     },
-    /// A resource is asked for that is not there; told once on a stream until it has been there.
+    /// Resources are asked for that are not there; each is told once on a stream until it has been there.
     Absent {
         /// Who asks.
         node: &'a Node,
-        /// Type of the resource.
+        /// Type of the resources.
         type_url: &'a str,
-        /// Its name.
-        name: &'a str,
+        /// Their names, in order, of which there may be thousands.
+        names: &'a [String],
     },
     /// A stream ended.
     Disconnected {

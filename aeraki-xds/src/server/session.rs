@@ -78,8 +78,8 @@ impl<S: Source> Session<S> {
 
     fn report_absent(&mut self) {
         let Some(Subscriber { node, .. }) = &self.subscriber else { return };
-        for (type_url, name) in &self.ads.newly_absent() {
-            (self.shared.observer)(&Event::Absent { node, type_url, name });
+        for (type_url, names) in &self.ads.newly_absent() {
+            (self.shared.observer)(&Event::Absent { node, type_url, names });
         }
     }
 

@@ -90,9 +90,11 @@ async fn the_control_plane_may_be_on_a_unix_socket() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("xds.sock").to_str().expect("text").to_owned();
     let name = format!("aeraki-test-xds-{}", std::process::id());
-    let places = [(path.clone(), path), (format!("\0{name}"), format!("@{name}"))];
+    let other = folder.path().join("other.sock").to_str().expect("text").to_owned();
+    let paths = [(path.clone(), path), (other.clone(), format!("/{other}"))];
     // only Linux has names
-    for (bound, known) in places.into_iter().take(if cfg!(target_os = "linux") { 2 } else { 1 }) {
+    let names = cfg!(target_os = "linux").then(|| (format!("\0{name}"), format!("@{name}")));
+    for (bound, known) in paths.into_iter().chain(names) {
         lead(UnixListener::bind(bound).expect("is free"), port.address());
         let cluster = Cluster::new("aeraki-xds").with_endpoint(Pipe::new(known));
         let mut client = Client::of(&cluster, "t");

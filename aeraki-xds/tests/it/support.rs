@@ -153,7 +153,7 @@ fn server_line(event: &server::Event<'_>) -> String {
         server::Event::Connected { node } => format!("connected {}", node.id),
         server::Event::Acked { version, .. } => format!("acked {version}"),
         server::Event::Nacked { reason, .. } => format!("nacked {reason}"),
-        server::Event::Absent { name, .. } => format!("absent {name}"),
+        server::Event::Absent { names, .. } => format!("absent {}", names.join(" ")),
         server::Event::Disconnected { node } => format!("disconnected {}", node.id),
         other => unexpected(other),
     }

@@ -89,12 +89,22 @@ fn log_event(event: &Event<'_>) {
         Event::Connected { node } => tracing::info!(node = node.id, "subscribed"),
         Event::Acked { node, version, .. } => tracing::info!(node = node.id, version, "accepted"),
         Event::Nacked { node, version, reason, .. } => tracing::error!(node = node.id, version, "refused: {reason}"),
-        Event::Absent { node, name, .. } => {
-            tracing::warn!(node = node.id, "asks for {name:?}, which is not there: tables are called <host>_<port>");
+        Event::Absent { node, names, .. } => {
+            let names = some_of(names);
+            tracing::warn!(node = node.id, "asks for what is not there: {names}; tables are called <host>_<port>");
         }
         Event::Disconnected { node } => tracing::info!(node = node.id, "gone"),
         _ => {}
     }
+}
+
+/// Names the first of them: whoever asks may ask for thousands.
+fn some_of(names: &[String]) -> String {
+    let mut text = names.iter().take(MOST_NAMED).map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+    if let Some(more @ 1..) = names.len().checked_sub(MOST_NAMED) {
+        text.push_str(&format!(" and {more} more"));
+    }
+    text
 }
 
 /// Waits for SIGTERM or SIGINT.
@@ -111,4 +121,20 @@ fn stopped() -> anyhow::Result<impl Future<Output = ()>> {
 fn fail(reason: &str) -> ExitCode {
     eprintln!("aeraki: {reason}");
     ExitCode::FAILURE
+}
+
+/// How many of many names are told.
+const MOST_NAMED: usize = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_names_some_are_told() {
+        let names: Vec<_> = (0..1000).map(|number| number.to_string()).collect();
+        assert_eq!(some_of(&names[..1]), r#""0""#);
+        assert_eq!(some_of(&names[..10]), r#""0", "1", "2", "3", "4", "5", "6", "7", "8", "9""#);
+        assert_eq!(some_of(&names), r#""0", "1", "2", "3", "4", "5", "6", "7", "8", "9" and 990 more"#);
+    }
 }

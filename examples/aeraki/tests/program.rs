@@ -195,7 +195,7 @@ fn a_proxy_that_refuses_a_table_or_asks_for_one_that_is_not_there_is_told() {
     let _absent = subscribe(address, "dubbo.demo.greeter", "");
     let absent = wait_for("asks for ");
     assert!(absent.contains("WARN") && absent.contains("sidecar-1"), "{absent}");
-    assert!(absent.contains("asks for \"dubbo.demo.greeter\", which is not there: tables are called <host>_<port>"));
+    assert!(absent.contains("asks for what is not there: \"dubbo.demo.greeter\"; tables are called <host>_<port>"));
 
     let documented = include_str!("../../../docs/control-plane.md");
     let table = routes.recv_timeout(Duration::from_secs(20)).expect("it came before it was refused");

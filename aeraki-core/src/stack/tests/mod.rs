@@ -37,7 +37,9 @@ use crate::{
 };
 
 fn message(line: &str) -> Message {
-    let codec = Lines::new(Replies::AnyOrder).codec(Role::Server, &Limits::default());
+    // a line that is to be long has long words
+    let limits = Limits { attribute_bytes: line.len(), ..Limits::default() };
+    let codec = Lines::new(Replies::AnyOrder).codec(Role::Server, &limits);
     match Framer::new(codec).decode(&mut format!("{line}\n").as_bytes().into(), &Demand::all()) {
         Ok(Decoded::Message(message)) => message,
         other => panic!("{other:?}"),

@@ -54,8 +54,11 @@ impl File {
         Self { file: Arc::new(file), events, _folder: folder }
     }
 
+    /// Replaces the file as a whole: nobody may read the half of it.
     fn write(&self, text: &str) {
-        fs::write(self.file.path(), text).expect("written");
+        let other = self.file.path().with_extension("new");
+        fs::write(&other, text).expect("written");
+        fs::rename(other, self.file.path()).expect("renamed");
     }
 
     fn refusal(&self) -> String {

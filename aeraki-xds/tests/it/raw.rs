@@ -35,6 +35,22 @@ async fn an_aggregated_stream_carries_routes() {
 }
 
 #[tokio::test]
+async fn a_thousand_names_that_are_not_there_are_told_at_once() {
+    let port = Port::new();
+    let mut control = ControlPlane::start(&port, Publisher::new());
+    control.publish([table("a", "v1")]);
+    let mut client =
+        AggregatedDiscoveryServiceClient::connect(format!("http://{}", port.address())).await.expect("connects");
+    let names: Vec<_> = (0..1000).map(|number| format!("none-{number}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).chain(["a"]).collect();
+    let requests = stream::iter([ask(type_url::ROUTE, &names)]).chain(stream::pending());
+    let mut responses = client.stream_aggregated_resources(requests).await.expect("is served").into_inner();
+    responses.message().await.expect("is no error").expect("is a response");
+    let told = control.events.wait("absent ").await;
+    assert_eq!(told.matches("none-").count(), 1000);
+}
+
+#[tokio::test]
 async fn a_route_stream_takes_no_other_type() {
     let port = Port::new();
     let _control = ControlPlane::start(&port, Publisher::new());

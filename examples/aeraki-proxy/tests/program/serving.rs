@@ -170,15 +170,19 @@ async fn a_control_plane_that_has_no_table_any_more_is_left() {
     let (publisher, routes) = (Publisher::new(), file(&routes_file("cluster: one")));
     let (control_plane, one) = (control_plane(&publisher).await, service(Wire::Thrift, "one").await);
     publisher.publish(table("one"));
-    let clusters = [cluster("control_plane", control_plane.port()), cluster("one", one)];
+    let clusters = [cluster("control_plane", control_plane.port()), cluster("one", one), cluster("same", one)];
     let text = bootstrap(&[listener(0, &format!("{}, {}", protocol("thrift"), rds("")))], &clusters);
     let mut proxy = Running::start(&text, &["--workers", "1"]).await;
     proxy.wait_for("in force").await;
 
-    proxy.reload(&text.replace("stat_prefix: test", "stat_prefix: ''")).await;
+    // refused at the very last, with another subscription made
+    let changed = text.replace("connect_timeout: 5s", "connect_timeout: 6s");
+    proxy.reload(&changed.replace("id: me", "id: you")).await;
     proxy.wait_for("the last good configuration stays").await;
     proxy.reload(&text.replace("stat_prefix: test", "stat_prefix: other")).await;
     proxy.wait_for("the configuration is in force").await;
+    publisher.publish(table("same"));
+    proxy.wait_for("in force").await;
     assert_eq!(control_plane.opened(), 1, "the subscription goes on");
 
     proxy.reload(&in_file(routes.path(), &clusters)).await;

@@ -173,6 +173,10 @@ fn what_would_verify_less_than_it_says_is_refused() {
             "auto_sni_san_validation: true".to_owned(),
             "transport_socket.typed_config.auto_sni_san_validation: is not supported".to_owned(),
         ),
+        (
+            "enforce_rsa_key_usage: true".to_owned(),
+            "transport_socket.typed_config.enforce_rsa_key_usage: is not supported".to_owned(),
+        ),
     ];
     for (context, expected) in cases {
         assert_eq!(cluster(&context).expect_err("is refused"), format!("cluster \"c\": {expected}"), "{context}");

@@ -1,8 +1,8 @@
 //! Transport sockets: what asks for encryption must not end up in plain text, nor unverified.
 //!
 //! A field that would make TLS stricter, or that says where certificates come from, is refused where it is not
-//! supported. Those that only tune are ignored: `key_log`, `full_scan_certs_on_sni_mismatch`, `prefer_client_ciphers`,
-//! `enforce_rsa_key_usage`, `suppress_client_ca_list`.
+//! supported. Those that only tune are passed over, with a warning where a bootstrap has them: `key_log`,
+//! `watched_directory`, `full_scan_certs_on_sni_mismatch`, `prefer_client_ciphers`, `suppress_client_ca_list`.
 
 mod common;
 
@@ -103,13 +103,15 @@ fn refuse_unsupported_upstream(context: &proto::UpstreamTlsContext, at: &At<'_>)
         auto_sni_san_validation,
         allow_renegotiation,
         max_session_keys,
-        enforce_rsa_key_usage: _,
+        enforce_rsa_key_usage,
     } = context;
     at.refuse_used(&[
         ("auto_host_sni", *auto_host_sni),
         ("auto_sni_san_validation", *auto_sni_san_validation),
         ("allow_renegotiation", *allow_renegotiation),
         ("max_session_keys", max_session_keys.is_some()),
+        // what the extension says that a key is for is not looked at
+        ("enforce_rsa_key_usage", enforce_rsa_key_usage.unwrap_or_default()),
     ])
 }
 

@@ -37,8 +37,8 @@
 //! Payloads compressed with zlib are inflated as far as the head reaches, and as a whole before they are passed on: as
 //! they came, or plain where the number has to change. They may be 256 KiB long, or 16 times as long as what came
 //! ([`TooLarge`](crate::EncodeError::TooLarge)). Requests that have not been written yet take 64 MiB at most for each
-//! [`Thrift`] and its clones ([`Overflow`](crate::EncodeError::Overflow)). Not spoken: JSON, HTTP, SASL, the upgrade of Finagle, and transforms
-//! other than zlib.
+//! [`Thrift`] and its clones ([`Overflow`](crate::EncodeError::Overflow)). Not spoken: JSON, HTTP, SASL, the upgrade of
+//! Finagle, and transforms other than zlib.
 //!
 //! Whoever uses the codec alone starts with [`message`].
 

@@ -69,8 +69,8 @@ impl AdsStream {
         Some(response)
     }
 
-    /// Lists the types of which resources are asked for that are not there, and their names, each once until it has been
-    /// there; none before the first snapshot. The protocol has no answer for them: the subscriber waits.
+    /// Lists the types of which resources are asked for that are not there, and their names, each once until it has
+    /// been there; none before the first snapshot. The protocol has no answer for them: the subscriber waits.
     pub fn newly_absent(&mut self) -> Vec<(String, Vec<String>)> {
         let Some(snapshot) = self.snapshot.as_deref() else { return Vec::new() };
         let mut absent = Vec::new();

@@ -28,8 +28,8 @@ pub struct GlobalRateLimit {
     /// Whether a request is refused when the service does not answer, for whatever reason; default: no.
     #[serde(default)]
     pub failure_mode_deny: bool,
-    /// What the service is told of a request; at least one, and at most 64 entries in all. The request is refused if any
-    /// of them is over its limit.
+    /// What the service is told of a request; at least one, and at most 64 entries in all. The request is refused if
+    /// any of them is over its limit.
     pub descriptors: Vec<Descriptor>,
     /// How much a request counts; none: whatever the service counts for one request, which is 1.
     #[serde(default)]

@@ -26,8 +26,8 @@ use crate::proto::envoy::config::cluster::v3 as proto;
 ///
 /// Names the cluster, the field and the reason: a discovery type other than static, DNS and original destination, a
 /// load balancing policy other than round robin, random, least request, ring hash and Maglev, or the configuration of
-/// another one than that in force, TLS that is not supported or would verify nobody, transport sockets by what endpoints
-/// say, and everything that [`Cluster::validate`] refuses.
+/// another one than that in force, TLS that is not supported or would verify nobody, transport sockets by what
+/// endpoints say, and everything that [`Cluster::validate`] refuses.
 pub fn cluster_from_proto(cluster: &proto::Cluster) -> Result<Cluster, ConfigError> {
     let at = &At::resource("cluster", &cluster.name);
     let mut converted = Cluster::new(&cluster.name).with_discovery(discovery::from_proto(cluster, at)?);

@@ -43,8 +43,12 @@ fn every_documented_bootstrap_is_read_in_full() {
 
 /// The tables of fields, by the names of their messages.
 fn tables() -> BTreeMap<&'static str, &'static str> {
-    let tables = [TEXT, LISTENERS, CONNECTIONS].iter().flat_map(|page| page.split("\n### `").skip(1));
-    tables.map(|table| table.split_once('`').expect("a name ends")).collect()
+    let pages = [TEXT, LISTENERS, CONNECTIONS].iter().flat_map(|page| page.split("\n### `").skip(1));
+    let mut tables = BTreeMap::new();
+    for (message, table) in pages.map(|table| table.split_once('`').expect("a name ends")) {
+        assert!(tables.insert(message, table).is_none(), "{message} has two tables");
+    }
+    tables
 }
 
 /// Lists the messages of which clusters and listeners use something.

@@ -337,6 +337,23 @@ fn what_has_no_effect_is_named_once_and_what_is_not_enforced_is_named_so() {
 }
 
 #[test]
+fn what_has_no_effect_in_a_transport_socket_is_named_too() {
+    let cluster = "type: STATIC, http2_protocol_options: {connection_keepalive: {interval: 1s}}, transport_socket: {name: \
+                   envoy.transport_sockets.tls, typed_config: {'@type': \
+                   type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext, common_tls_context: \
+                   {key_log: {path: /keys}, validation_context: {trusted_ca: {filename: /ca.pem}}}}}";
+    let warnings = read(FILTER, cluster).expect("is valid").warnings;
+    let mut texts: Vec<_> = warnings.iter().map(ToString::to_string).collect();
+    texts.sort_unstable();
+    let expected =
+        ["http2_protocol_options.connection_keepalive", "transport_socket.typed_config.common_tls_context.key_log"];
+    assert_eq!(
+        texts,
+        expected.map(|field| format!("static_resources.clusters[0].{field}: accepted, but has no effect"))
+    );
+}
+
+#[test]
 fn filters_of_an_embedder_are_handed_on() {
     let filter = FILTER.replace(
         "codec:",

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use aeraki_route::config;
+
 use super::{Check, LONGEST};
 use crate::crd::{Descriptor, GlobalRateLimit, KeyedBuckets, LocalRateLimit, TokenBucket};
 
@@ -48,7 +50,9 @@ impl Check<'_> {
             self.descriptor(descriptor, &format!("{field}.descriptors[{index}]"));
         }
         let entries: usize = limit.descriptors.iter().map(|descriptor| descriptor.entries.len().max(1)).sum();
-        self.require(entries <= MOST_ENTRIES, format!("{field}.descriptors"), "must not hold more than 64 entries");
+        let most = config::GlobalRateLimit::MOST_ENTRIES;
+        let reason = || format!("must not hold more than {most} entries");
+        self.require_with(entries <= most, format!("{field}.descriptors"), reason);
         if let Some(matches) = &limit.matches {
             self.attributes(&matches.attributes, &format!("{field}.match"));
         }
@@ -70,6 +74,5 @@ impl Check<'_> {
     }
 }
 
-/// The shortest time between two fills, and the most entries of all descriptors, of the proxy's configuration.
+/// The shortest time between two fills of the proxy's configuration.
 const SHORTEST_FILL: Duration = Duration::from_micros(1);
-const MOST_ENTRIES: usize = 64;

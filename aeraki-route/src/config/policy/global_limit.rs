@@ -28,8 +28,8 @@ pub struct GlobalRateLimit {
     /// Whether a request is refused when the service does not answer, for whatever reason; default: no.
     #[serde(default)]
     pub failure_mode_deny: bool,
-    /// What the service is told of a request; at least one, and at most 64 entries in all. The request is refused if
-    /// any of them is over its limit.
+    /// What the service is told of a request; at least one, and at most [`MOST_ENTRIES`](Self::MOST_ENTRIES) entries in
+    /// all. The request is refused if any of them is over its limit.
     pub descriptors: Vec<Descriptor>,
     /// How much a request counts; none: whatever the service counts for one request, which is 1.
     #[serde(default)]
@@ -37,6 +37,9 @@ pub struct GlobalRateLimit {
 }
 
 impl GlobalRateLimit {
+    /// Most entries of all descriptors: with as much of each value as is told, less than services take in one question.
+    pub const MOST_ENTRIES: usize = 64;
+
     /// Creates limits of every request, by the service behind `cluster`, that time out after 20 ms.
     pub fn new(
         domain: impl Into<String>,
@@ -93,7 +96,8 @@ impl GlobalRateLimit {
             descriptor.check().map_err(|error| error.within(format!("descriptors[{index}]")))?;
         }
         let entries: usize = self.descriptors.iter().map(|descriptor| descriptor.entries.len()).sum();
-        ensure(entries <= MOST_ENTRIES, "descriptors", format_args!("must not hold more than {MOST_ENTRIES} entries"))
+        let reason = format_args!("must not hold more than {} entries", Self::MOST_ENTRIES);
+        ensure(entries <= Self::MOST_ENTRIES, "descriptors", reason)
     }
 }
 
@@ -139,9 +143,6 @@ impl DescriptorEntry {
         Self { key: key.into(), attribute: attribute.into() }
     }
 }
-
-/// With as much of each value as is told, less than services take in one question.
-const MOST_ENTRIES: usize = 64;
 
 fn twenty_milliseconds() -> Duration {
     Duration::from_millis(20)
